@@ -1,0 +1,36 @@
+"""Transport addresses: an IP text and a UDP or TCP port."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from meshcall.errors import UsageError
+
+Address = tuple[str, int]
+"""(IP text, port). An IPv6 link-local address carries its scope: ``fe80::1%eth0``."""
+
+
+def parse_host_port(text: str) -> Address:
+    """``HOST:PORT``, ``1.2.3.4:5`` or ``[v6]:5`` as (host, port); raises :class:`UsageError`."""
+    host, separator, port_text = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not separator or not host or (":" in host and not text.startswith("[")):
+        raise UsageError(f"{text!r} is not HOST:PORT", hint="for IPv6 write [ADDRESS]:PORT")
+    if not port_text.isascii() or not port_text.isdecimal() or not 0 < int(port_text[:6]) < 65536:
+        raise UsageError(f"{port_text!r} in {text!r} is not a port (1 to 65535)")
+    return host, int(port_text)
+
+
+def format_address(address: Address) -> str:
+    """``1.2.3.4:5`` or ``[v6]:5``."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_lan(ip: str) -> bool:
+    """Whether ``ip`` is an address of this machine or of a local network (RFC 6890, RFC 4193)."""
+    try:
+        address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_private or address.is_loopback or address.is_link_local

@@ -1,0 +1,394 @@
+"""The shell around the DHT engine: a UDP port, one timer, futures.
+
+Law 1: every input (datagram, timer, call of a method) is followed by a complete drain of the engine's output.
+Law 2: one timer, armed again after each input.
+Law 3: an operation whose caller is cancelled is cancelled in the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from meshcall.address import Address
+from meshcall.aio.clock import Clock
+from meshcall.aio.udp import UdpPort
+from meshcall.dht.compact import NodeInfo
+from meshcall.dht.engine import DhtEngine, DhtStatistics
+from meshcall.dht.events import (
+    BootstrapDone,
+    DeliverDone,
+    Event,
+    FindDone,
+    LookupDone,
+    Notified,
+    PingDone,
+    StoreDone,
+    ValueFound,
+    WatchChanged,
+)
+from meshcall.dht.messages import FIRST_OCTETS
+from meshcall.identity.keys import SigningKey
+from meshcall.record.codec import Record
+
+Random = Callable[[int], bytes]
+Notify = Notified
+"""What ``on_notify`` is given: record, storage_key, via."""
+DhtStatus = DhtStatistics
+"""What ``status`` returns."""
+
+_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverReport:
+    """What became of a delivery so far."""
+
+    stored: int
+    """Nodes that keep a copy."""
+    watchers: int
+    """Most watchers that one node pushed it to; 0: nobody is listening now."""
+    asked: int
+    """Nodes that it was sent to."""
+
+
+class Delivery:
+    """A delivery that was made. With a reply watch, answers keep coming until :meth:`close`."""
+
+    def __init__(self, node: DhtNode, operation: int, report: DeliverReport) -> None:
+        self._node = node
+        self._operation = operation
+        self.report = report
+
+    @property
+    def stored(self) -> int:
+        """Nodes that keep a copy."""
+        return self.report.stored
+
+    @property
+    def watchers(self) -> int:
+        """Most watchers that one node pushed it to."""
+        return self.report.watchers
+
+    @property
+    def asked(self) -> int:
+        """Nodes that it was sent to."""
+        return self.report.asked
+
+    def close(self) -> None:
+        """Give the reply watch back. Idempotent."""
+        self._node._end(self._operation)
+
+
+class Watch:
+    """A key that is watched until :meth:`close`."""
+
+    def __init__(self, node: DhtNode, operation: int, key: bytes) -> None:
+        self._node = node
+        self._operation = operation
+        self.key = key
+        self.holders = 0
+        """Nodes that push to us now."""
+        self._changed = asyncio.Event()
+
+    async def wait_held(self, holders: int = 1) -> None:
+        """Return when at least so many nodes hold the watch."""
+        while self.holders < holders:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _change(self, holders: int) -> None:
+        self.holders = holders
+        self._changed.set()
+
+    def close(self) -> None:
+        """Give it back. Idempotent."""
+        self._node._end(self._operation)
+
+
+class Find:
+    """The records under a key as they are found: an async iterator. ``async with`` ends it early."""
+
+    def __init__(self, node: DhtNode, operation: int) -> None:
+        self._node = node
+        self._operation = operation
+        self._records: deque[bytes] = deque()
+        self._over = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._records:
+            if self._over:
+                self.close()
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                self.close()
+                raise
+        return self._records.popleft()
+
+    async def __aenter__(self) -> Find:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Search no further. Idempotent."""
+        self._node._end(self._operation)
+        self._finish()
+
+    def _found(self, record: bytes) -> None:
+        self._records.append(record)
+        self._wake()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class DhtNode:
+    """One node of the DHT on a UDP port."""
+
+    def __init__(
+        self,
+        udp: UdpPort,
+        *,
+        node_key: SigningKey,
+        clock: Clock,
+        random: Random,
+        lan: bool = False,
+        state: bytes | None = None,
+        on_notify: Callable[[Notify], bool] | None = None,
+        router: bool = False,
+    ) -> None:
+        """``lan`` or ``router``: others may route through us. ``state``: what :meth:`save` returned.
+
+        ``on_notify`` is called once for each record under a watched key; its answer is counted.
+        """
+        self._udp = udp
+        self._clock = clock
+        self._on_notify = on_notify
+        self.engine = DhtEngine(node_key, random=random, now=clock.now(), lan=lan, router=router, state=state)
+        """The machine; read its state, but give it input through this shell only."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: float | None = None
+        self._draining = False
+        self._events: deque[Event] = deque()
+        self._waiters: dict[int, asyncio.Future[Event | None]] = {}
+        self._finds: dict[int, Find] = {}
+        self._watches: dict[int, Watch] = {}
+        self._lasting: set[int] = set()
+        """Deliveries with a reply watch."""
+        self._notified = 0
+        self._unwanted = 0
+
+    @property
+    def node_id(self) -> bytes:
+        """Our place in the id space."""
+        return self.engine.node_id
+
+    async def start(self) -> None:
+        """Listen. Raises ValueError if another DHT node uses the port object."""
+        self._loop = asyncio.get_running_loop()
+        self._udp.register(FIRST_OCTETS, self._receive)
+        self._drain()
+
+    async def close(self) -> None:
+        """Give all watches back, end all operations, stop listening. The port stays open. Idempotent.
+
+        Whoever waits for an operation gets its empty result.
+        """
+        if self._loop is None:
+            return
+        for operation in [*self._watches, *self._finds, *self._lasting, *self._waiters]:
+            self._end(operation)
+        self._udp.unregister(FIRST_OCTETS)
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def save(self) -> bytes:
+        """The table, for the next start's ``state``."""
+        return self.engine.save()
+
+    # --- operations ---
+
+    async def bootstrap(self, addresses: Iterable[Address] = ()) -> int:
+        """Join through ``addresses`` (IPs, no names) and the saved table; how many answered."""
+        done = await self._run(self.engine.start_bootstrap(list(addresses), self._clock.now()))
+        return done.answered if isinstance(done, BootstrapDone) else 0
+
+    def find(
+        self, key: bytes, *, at: Sequence[Address] = (), only: bool = False, types: Sequence[int] = ()
+    ) -> Find:
+        """Raw valid records under ``key`` as they come, each once; ends with the lookup.
+
+        ``at`` is asked first; ``only``: nobody else is, and it takes one round trip. ``types``: record types
+        wanted, all if empty.
+        """
+        operation = self.engine.start_find(key, self._clock.now(), at=at, only=only, types=types)
+        find = self._finds[operation] = Find(self, operation)
+        if self._loop is None:
+            find.close()
+        self._drain()
+        return find
+
+    async def store(self, record: bytes, *, at: Sequence[Address] = ()) -> int:
+        """Put a record onto the closest nodes (and those at ``at``); copies acknowledged."""
+        done = await self._run(self.engine.start_store(record, self._clock.now(), at=at))
+        return done.stored if isinstance(done, StoreDone) else 0
+
+    async def deliver(
+        self,
+        record: bytes,
+        *,
+        at: Sequence[Address] = (),
+        only: bool = False,
+        reply_watch: bytes | None = None,
+    ) -> Delivery:
+        """Push a record to whoever watches its key; returns when all nodes that are to get it have it.
+
+        ``at`` gets it directly; ``only``: nobody else. With ``reply_watch`` keep the result and close it when
+        no more answers are wanted.
+        """
+        operation = self.engine.start_deliver(
+            record, self._clock.now(), at=at, only=only, reply_watch=reply_watch
+        )
+        if reply_watch is not None:
+            self._lasting.add(operation)
+        done = await self._run(operation)
+        report = DeliverReport(0, 0, 0)
+        if isinstance(done, DeliverDone):
+            report = DeliverReport(done.stored, done.watchers, done.asked)
+        return Delivery(self, operation, report)
+
+    def watch(self, key: bytes) -> Watch:
+        """Be told (``on_notify``) of what is delivered under ``key``, until the watch is closed."""
+        operation = self.engine.start_watch(key, self._clock.now())
+        watch = self._watches[operation] = Watch(self, operation, key)
+        self._drain()
+        return watch
+
+    def local_put(self, record: bytes) -> None:
+        """Answer finds with this record of ours until its ttl ends; a newer one replaces it."""
+        self.engine.put_local(record, self._clock.now())
+
+    def local_remove(self, record: Record) -> bool:
+        """Answer finds with it no more; tells whether we did."""
+        return self.engine.remove_local(record)
+
+    async def ping(self, address: Address) -> float | None:
+        """Round-trip time to ``address`` in seconds; None when nobody answers."""
+        done = await self._run(self.engine.start_ping(address, self._clock.now()))
+        return done.rtt if isinstance(done, PingDone) else None
+
+    async def lookup(self, target: bytes) -> list[NodeInfo]:
+        """The nodes closest to ``target`` that answered, closest first."""
+        done = await self._run(self.engine.start_lookup(target, self._clock.now()))
+        return list(done.closest) if isinstance(done, LookupDone) else []
+
+    def status(self) -> DhtStatus:
+        """A frozen snapshot."""
+        snapshot = self.engine.statistics()
+        ours = {"notified": self._notified, "notified-unwanted": self._unwanted}
+        return replace(snapshot, counters=snapshot.counters | ours)
+
+    # --- inside ---
+
+    async def _run(self, operation: int) -> Event | None:
+        """Wait for the operation's last event; None when the node is not running."""
+        if self._loop is None:
+            self._end(operation)
+            return None
+        waiter = self._waiters[operation] = asyncio.get_running_loop().create_future()
+        try:
+            self._drain()
+            result: Event | None = await waiter
+            return result
+        except asyncio.CancelledError:
+            self._end(operation)
+            raise
+        finally:
+            self._waiters.pop(operation, None)
+
+    def _end(self, operation: int) -> None:
+        """End an operation in the engine and here. Cannot fail, also when it has ended."""
+        self._watches.pop(operation, None)
+        self._lasting.discard(operation)
+        find = self._finds.pop(operation, None)
+        waiter = self._waiters.pop(operation, None)
+        self.engine.cancel(operation, self._clock.now())
+        self._drain()
+        if find is not None:
+            find._finish()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _receive(self, data: bytes, address: Address) -> None:
+        self.engine.receive(data, address, self._clock.now())
+        self._drain()
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.engine.handle_timer(self._clock.now())
+        self._drain()
+
+    def _drain(self) -> None:
+        """Take all output of the engine, also what a handler sets off while we are here."""
+        if self._loop is None or self._draining:
+            return
+        self._draining = True
+        try:
+            while True:
+                for data, address in self.engine.transmits():
+                    self._udp.send(data, address)
+                self._events += self.engine.events()
+                if not self._events:
+                    break
+                self._handle(self._events.popleft())
+        finally:
+            self._draining = False
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self.engine.deadline()
+        if self._timer is not None:
+            if self._timer_due == due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._loop is not None:
+            self._timer_due = due
+            self._timer = self._loop.call_later(max(0.0, due - self._clock.now()), self._timer_fired)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Notified):
+            self._notified += 1
+            if self._on_notify is not None and not self._on_notify(event):
+                self._unwanted += 1
+        elif isinstance(event, ValueFound):
+            if event.op in self._finds:
+                self._finds[event.op]._found(event.record)
+        elif isinstance(event, WatchChanged):
+            if event.op in self._watches:
+                self._watches[event.op]._change(event.holders)
+        elif isinstance(event, _DONE):
+            waiter = self._waiters.get(event.op)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(event)
+            if event.op in self._finds:
+                self._finds.pop(event.op)._finish()

@@ -1,0 +1,74 @@
+"""What the state database keeps, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshcall.address import Address
+from meshcall.identity.peer_id import PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRow:
+    """Somebody in the contact book, or somebody who is blocked."""
+
+    peer_id: PeerId
+    name: str = ""
+    """The name that we gave, unique without regard to case; empty: none (any number may have none)."""
+    blocked: bool = False
+    verified: bool = False
+    """Whether the verification words were compared."""
+    secret: bytes = field(default=b"", repr=False)
+    """What the contact gave us to reach its contact rendezvous; empty: nothing yet."""
+    added_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRow:
+    """A message that was accepted and must not be accepted again before it expires."""
+
+    sender: bytes
+    call_id: bytes
+    kind: int
+    expires_ms: int
+    digest: bytes = b""
+    """Tells messages of one kind in one call apart; empty where there is only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class InviteRow:
+    """An invite that we made."""
+
+    secret: bytes = field(repr=False)
+    expires_ms: int
+    once: bool = False
+    name: str = ""
+    """What the contact that it makes shall be called; empty: what it calls itself."""
+    created_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call in the history."""
+
+    call_id: str
+    peer_id: PeerId
+    direction: str
+    """``in`` or ``out``."""
+    started_ms: int
+    connected_ms: int | None = None
+    ended_ms: int | None = None
+    """None: it lives, or the daemon was killed during it."""
+    reason: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRow:
+    """Where a peer was last seen."""
+
+    peer_id: PeerId
+    address: Address
+    source: str
+    """``lan``, ``dht`` or ``invite``."""
+    seen_ms: int

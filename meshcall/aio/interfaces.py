@@ -1,0 +1,86 @@
+"""The network interfaces of this machine.
+
+Law: what the kernel says now. Nothing is cached, for interfaces come and go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import ifaddr
+
+from meshcall import limits
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InterfaceAddress:
+    """One address of one interface."""
+
+    name: str
+    """Of the interface, as ``ip link`` shows it."""
+    index: int
+    """Of the interface; a new one when it was removed and came back."""
+    ip: str
+    """Without a scope."""
+    prefix: int
+    """Length of the network's prefix."""
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.ip else 4
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it leads nowhere but to this machine."""
+        return ipaddress.ip_address(self.ip).is_loopback
+
+    @property
+    def link_local(self) -> bool:
+        """Whether it means nothing without its interface."""
+        return ipaddress.ip_address(self.ip).is_link_local
+
+    @property
+    def scoped(self) -> str:
+        """As a socket takes it: ``fe80::1%eth0`` for IPv6 link-local ones."""
+        return f"{self.ip}%{self.name}" if self.version == 6 and self.link_local else self.ip
+
+    @property
+    def network(self) -> str:
+        """``192.0.2.7/24``."""
+        return f"{self.ip}/{self.prefix}"
+
+
+def interface_addresses(names: Collection[str] = ()) -> tuple[InterfaceAddress, ...]:
+    """The addresses of the interfaces called ``names`` (empty: of all), sorted.
+
+    Those of the loopback interface are left out unless there is nothing else or it was named. A name that
+    does not exist is no error: the interface may be plugged in later.
+    """
+    found = sorted(
+        InterfaceAddress(adapter.name, adapter.index, _text(ip.ip), ip.network_prefix)
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+        if adapter.index is not None and (not names or adapter.name in names)
+    )
+    if not names and any(not one.loopback for one in found):
+        found = [one for one in found if not one.loopback]
+    return tuple(found)
+
+
+def best_addresses(addresses: Iterable[InterfaceAddress]) -> list[str]:
+    """Which addresses to announce: every interface's first IPv4 and IPv6 before anybody's second; capped."""
+    ranked: list[tuple[int, int, InterfaceAddress]] = []
+    count: dict[tuple[str, int], int] = {}
+    for one in sorted(addresses, key=lambda one: (one.link_local, one)):
+        place = count.get((one.name, one.version), 0)
+        count[one.name, one.version] = place + 1
+        ranked.append((place, one.version, one))
+    return [one.ip for _, _, one in sorted(ranked)][: limits.LAN_ADDRESSES_MAX]
+
+
+def _text(ip: str | tuple[str, int, int]) -> str:
+    """ifaddr gives IPv6 addresses as (text, flow, scope); some systems put the scope into the text too."""
+    return (ip if isinstance(ip, str) else ip[0]).partition("%")[0]

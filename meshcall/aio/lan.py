@@ -1,0 +1,143 @@
+"""The LAN of a node: mDNS, and the directory of who was seen there.
+
+Law 1: what mDNS says is a hint where to ask; who it is, only that peer's signed presence says.
+Law 2: zeroconf is loaded only when mDNS is used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from meshcall.address import Address
+from meshcall.aio.clock import Clock
+from meshcall.config import Config
+from meshcall.discovery.directory import Directory, Entry
+from meshcall.discovery.lan import LanAnnouncement, LanSeen
+from meshcall.identity.keys import Random
+from meshcall.identity.peer_id import PeerId
+
+if TYPE_CHECKING:
+    from meshcall.aio.mdns import LanService
+
+
+class Lan:
+    """Announces us, and knows who else is here."""
+
+    def __init__(
+        self,
+        config: Config,
+        me: PeerId,
+        *,
+        port: int,
+        clock: Clock,
+        random: Random,
+        known: Callable[[], list[PeerId]],
+        on_change: Callable[[PeerId], None],
+    ) -> None:
+        """``known``: our contacts, who are recognised unasked. ``on_change``: one of them, or somebody
+        visible, came or went.
+        """
+        self._config = config
+        self._me = me
+        self._port = port
+        self._clock = clock
+        self._random = random
+        self._known = known
+        self._on_change = on_change
+        self._recognised = set(known())
+        self._directory = Directory(self._recognised)
+        self._service: LanService | None = None
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Announce and browse. Never fails: without a network it waits for one."""
+        from meshcall.aio.mdns import LanService
+
+        self._service = LanService(
+            self._port,
+            self._announcement,
+            self._seen,
+            self._gone,
+            nonce=self._random(16),
+            interfaces=self._config.interfaces,
+        )
+        await self._service.start()
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        if self._service is not None:
+            await self._service.close()
+            self._service = None
+
+    def contacts_changed(self) -> None:
+        """Recognise whom we know now, and nobody else."""
+        known = set(self._known())
+        for peer in known - self._recognised:
+            self._directory.know(peer)
+        for peer in self._recognised - known:
+            self._directory.forget(peer)
+        self._recognised = known
+
+    # --- questions --------------------------------------------------------------------------------
+
+    def addresses(self, peer: PeerId) -> list[Address]:
+        """Where ``peer`` may be on this LAN, best first."""
+        return self._directory.on_lan(peer, now_ms=self._clock.now_ms())
+
+    def peers(self) -> list[PeerId]:
+        """Visible people here who are no contacts."""
+        strangers = self._directory.strangers(now=self._clock.now(), now_ms=self._clock.now_ms())
+        return [entry.peer_id for entry in strangers]
+
+    def count(self) -> int:
+        """Other meshcall nodes here, whoever they are."""
+        return len(self._directory.lan_services())
+
+    def self_name(self, peer: PeerId) -> str:
+        """What ``peer`` calls itself here, unverified."""
+        entry = self._entry(peer)
+        return entry.name if entry else ""
+
+    def last_seen_ms(self, peer: PeerId) -> int | None:
+        """When ``peer`` was seen here last, unix milliseconds."""
+        entry = self._entry(peer)
+        if entry is None:
+            return None
+        return self._clock.now_ms() - int((self._clock.now() - entry.seen) * 1000)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was refused, by reason."""
+        found = Counter({f"lan-{reason}": count for reason, count in self._directory.counters.items()})
+        if self._service is not None:
+            counters = self._service.statistics().counters
+            found += Counter({f"lan-{reason}": count for reason, count in counters.items()})
+        return found
+
+    @property
+    def fault(self) -> str | None:
+        """Why the LAN can't be used now; None: it can."""
+        return self._service.statistics().fault if self._service is not None else None
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _entry(self, peer: PeerId) -> Entry | None:
+        return self._directory.entry(peer, now=self._clock.now(), now_ms=self._clock.now_ms())
+
+    def _announcement(self) -> LanAnnouncement:
+        return LanAnnouncement.of(
+            self._me, self._clock.now_ms(), visible=self._config.visible, name=self._config.name
+        )
+
+    def _seen(self, seen: LanSeen) -> None:
+        peer = self._directory.sight_lan(seen, now=self._clock.now(), now_ms=self._clock.now_ms())
+        if peer is not None and peer != self._me:
+            self._on_change(peer)
+
+    def _gone(self, instance: str) -> None:
+        peer = self._directory.gone_lan(instance, now_ms=self._clock.now_ms())
+        if peer is not None and peer != self._me:
+            self._on_change(peer)

@@ -1,0 +1,1 @@
+"""Sources and sinks: files, cameras, the test picture, recordings. Decoding never runs on the loop."""

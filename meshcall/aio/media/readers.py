@@ -1,0 +1,232 @@
+"""Opening media and reading frames from it, all of it blocking: to be run in threads.
+
+Law 1: what comes out has one form: sound as 20 ms of 48 kHz s16 stereo, pictures as yuv420p of even size that
+fit SOURCE_WIDTH_MAX x SOURCE_HEIGHT_MAX, at most SOURCE_RATE_MAX a second.
+Law 2: a name is never taken for a URL, and a playlist can't reach the network.
+Law 3: whatever is wrong with a source is a :class:`SourceUnusable` at opening, and an early end later.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+from av.stream import Disposition
+
+from meshcall import limits
+from meshcall.aio.media.threads import Feed
+from meshcall.errors import SourceUnusable
+
+SAMPLE_RATE = 48_000
+FRAME_SAMPLES = 960
+FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
+AUDIO_BASE = Fraction(1, SAMPLE_RATE)
+VIDEO_BASE = Fraction(1, 90_000)
+
+_NOT_MEDIA = frozenset({"tty"})
+"""Formats that FFmpeg guesses for plain text."""
+_BAD_PACKETS_MAX = 200
+"""Packets in a row that do not decode before a file counts as ended."""
+_SPACING_MIN = 0.75 / limits.SOURCE_RATE_MAX
+"""Seconds between two pictures: 60 a second become 30, 30 with jitter stay."""
+_EMPTY_READS_MAX = 2000
+"""Reads of 5 ms without a picture before a camera counts as gone."""
+_TEST_PICTURE = "testsrc2=size=640x480:rate=30"
+
+Picture = tuple[float, av.VideoFrame]
+"""Seconds since the source's start, and the picture."""
+
+
+def open_file(path: Path) -> av.container.InputContainer:
+    """Open a media file; raises :class:`SourceUnusable`."""
+    if not path.exists():
+        raise SourceUnusable(f"There is no media file {str(path)!r}.")
+    if not path.is_file():
+        raise SourceUnusable(f"{str(path)!r} is not a file.")
+    try:
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except PermissionError as error:
+        raise SourceUnusable(
+            f"The media file {str(path)!r} can't be read.", hint="check its permissions"
+        ) from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceUnusable(f"{str(path)!r} is not a media file.") from error
+    if container.format.name in _NOT_MEDIA or not (
+        has_kind(container, "audio") or has_kind(container, "video")
+    ):
+        container.close()
+        raise SourceUnusable(f"{str(path)!r} is not a media file.")
+    return container
+
+
+def open_camera(number: int) -> av.container.InputContainer:
+    """Open a camera through Video4Linux; raises :class:`SourceUnusable`."""
+    device = Path(f"/dev/video{number}")
+    if not device.exists():
+        raise SourceUnusable(
+            f"There is no camera {number} ({device}).", hint="`ls /dev/video*` lists the cameras"
+        )
+    wishes: tuple[dict[str, str], ...] = ({"video_size": "640x480", "framerate": "30"}, {})
+    for options in wishes:
+        try:
+            return av.open(str(device), format="v4l2", options=options)
+        except PermissionError as error:
+            raise SourceUnusable(
+                f"The camera {device} can't be opened.", hint="the user must be in the group `video`"
+            ) from error
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            failure = error
+    busy = getattr(failure, "errno", None) == errno.EBUSY
+    raise SourceUnusable(
+        f"The camera {device} is used by another program."
+        if busy
+        else f"The camera {device} gives no picture."
+    ) from failure
+
+
+def open_test_picture() -> av.container.InputContainer:
+    """FFmpeg's moving test picture, 640x480 at 30 a second."""
+    return av.open(_TEST_PICTURE, format="lavfi")
+
+
+def has_kind(container: av.container.InputContainer, kind: str) -> bool:
+    """Whether there is sound, or a moving picture (the cover of an album is none)."""
+    if kind == "audio":
+        return bool(container.streams.audio)
+    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+
+
+def read_pictures(
+    container: av.container.InputContainer, feed: Feed[Picture], clock: Callable[[], float] | None = None
+) -> None:
+    """Feed the pictures of ``container`` until its end, or until nobody wants more; closes it.
+
+    ``clock``: take the times from it, in seconds, and not from the pictures (live sources).
+    """
+    try:
+        origin = (container.start_time or 0) / av.time_base
+        begin = clock() if clock is not None else 0.0
+        last = -1.0
+        for index, frame in enumerate(_pictures(container)):
+            if clock is not None:
+                at = clock() - begin
+            elif frame.pts is None or frame.time_base is None:
+                at = index / limits.SOURCE_RATE_MAX
+            else:
+                at = max(0.0, float(frame.pts * frame.time_base) - origin)
+            if at < last + _SPACING_MIN:
+                continue
+            last = at
+            if not feed.put((at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX))):
+                return
+    finally:
+        feed.end()
+        container.close()
+
+
+def read_sound(container: av.container.InputContainer, feed: Feed[av.AudioFrame]) -> None:
+    """Feed the sound of ``container``, with silence first if it starts late; closes it."""
+    try:
+        resampler = av.AudioResampler(
+            format="s16", layout="stereo", rate=SAMPLE_RATE, frame_size=FRAME_SAMPLES
+        )
+        origin = (container.start_time or 0) / av.time_base
+        first = True
+        for frame in _sound(container):
+            if first and frame.pts is not None and frame.time_base is not None:
+                late = float(frame.pts * frame.time_base) - origin
+                for _ in range(min(int(late / FRAME_SECONDS), 3600 * 50) if late > 0 else 0):
+                    if not feed.put(silence()):
+                        return
+            first = False
+            frame.pts = None
+            for piece in resampler.resample(frame):
+                if not feed.put(piece):
+                    return
+        for piece in resampler.resample(None) if not first else ():
+            if not feed.put(padded(piece)):
+                return
+    finally:
+        feed.end()
+        container.close()
+
+
+def _pictures(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+    stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+    for frame in _decode(container, stream.index):
+        if isinstance(frame, av.VideoFrame):
+            yield frame
+
+
+def _sound(container: av.container.InputContainer) -> Iterator[av.AudioFrame]:
+    for frame in _decode(container, container.streams.audio[0].index):
+        if isinstance(frame, av.AudioFrame):
+            yield frame
+
+
+def _decode(container: av.container.InputContainer, index: int) -> Iterator[object]:
+    """Decoded frames of one stream; packets that do not decode are skipped, a dead device ends it."""
+    bad = empty = 0
+    while empty < _EMPTY_READS_MAX:
+        try:
+            for packet in container.demux(container.streams[index]):
+                try:
+                    yield from packet.decode()
+                    bad = empty = 0
+                except av.error.FFmpegError:
+                    bad += 1
+                    if bad >= _BAD_PACKETS_MAX:
+                        return
+            return
+        except av.error.BlockingIOError:
+            time.sleep(0.005)
+            empty += 1
+        except (av.error.FFmpegError, OSError):
+            return
+
+
+def fit(frame: av.VideoFrame, width_max: int, height_max: int) -> av.VideoFrame:
+    """``frame`` as yuv420p of even size, scaled down to fit."""
+    scale = min(1.0, width_max / frame.width, height_max / frame.height)
+    width = max(2, int(frame.width * scale) & ~1)
+    height = max(2, int(frame.height * scale) & ~1)
+    if (width, height) == (frame.width, frame.height) and frame.format.name == "yuv420p":
+        return frame
+    return frame.reformat(width=width, height=height, format="yuv420p")
+
+
+def sound_resampler() -> av.AudioResampler:
+    """To the one form of sound."""
+    return av.AudioResampler(format="s16", layout="stereo", rate=SAMPLE_RATE, frame_size=FRAME_SAMPLES)
+
+
+def silence() -> av.AudioFrame:
+    """20 ms of nothing."""
+    frame = av.AudioFrame(format="s16", layout="stereo", samples=FRAME_SAMPLES)
+    frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+    frame.sample_rate = SAMPLE_RATE
+    return frame
+
+
+def padded(frame: av.AudioFrame) -> av.AudioFrame:
+    """``frame`` with silence up to 20 ms."""
+    if frame.samples >= FRAME_SAMPLES:
+        return frame
+    whole = silence()
+    octets = bytes(frame.planes[0])[: frame.samples * 4]
+    whole.planes[0].update(octets + bytes(whole.planes[0].buffer_size - len(octets)))
+    return whole
+
+
+def black(width: int = 640, height: int = 480) -> av.VideoFrame:
+    """A black picture, for a source that has none."""
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, value in zip(frame.planes, (16, 128, 128), strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    return frame

@@ -1,0 +1,136 @@
+"""Threads that decode and write, and the bounded hand-over between them and the event loop.
+
+Law 1: the loop never waits for a thread; a thread may wait for the loop.
+Law 2: every thread ends soon after its feed or queue is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_POLL = 0.002
+"""Seconds between looks at a thread that is about to end."""
+
+
+async def call_in_thread(function: Callable[[], T], *, name: str, timeout: float) -> T:
+    """Run ``function`` in a thread of its own; raises what it raises, or TimeoutError.
+
+    Not the loop's executor: a device that hangs would keep a place there, and hold up the end of the program.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only if T is
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as caught:  # noqa: BLE001 - handed to the caller
+            error = caught
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    async with asyncio.timeout(timeout):
+        return await future
+
+
+async def wait_threads(threads: Iterable[threading.Thread], timeout: float) -> bool:
+    """Wait until all have ended; whether they did within ``timeout`` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    for thread in threads:
+        while thread.is_alive():
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(_POLL)
+    return True
+
+
+class Feed(Generic[T]):
+    """A bounded queue from one thread to one coroutine."""
+
+    def __init__(self, size: int, *, newest: bool = False) -> None:
+        """``newest``: when full, drop the oldest item instead of holding up the thread (live sources)."""
+        self._items: deque[T] = deque()
+        self._size = size
+        self._newest = newest
+        self._room = threading.Condition()
+        self._closed = False
+        self._complete = False
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self.dropped = 0
+
+    # the thread's side
+
+    def put(self, item: T) -> bool:
+        """Add an item, waiting for room; False when nobody wants any more."""
+        with self._room:
+            if self._newest:
+                while len(self._items) >= self._size:
+                    self._items.popleft()
+                    self.dropped += 1
+            else:
+                self._room.wait_for(lambda: self._closed or len(self._items) < self._size)
+            if self._closed:
+                return False
+            self._items.append(item)
+        self._wake()
+        return True
+
+    def end(self) -> None:
+        """No more items will come."""
+        self._complete = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    # the loop's side
+
+    @property
+    def ended(self) -> bool:
+        """Everything that came was taken, and no more will come."""
+        return self._complete and not self._items
+
+    def peek(self, position: int = 0) -> T | None:
+        """The item at ``position``, which stays; None when it is not there yet."""
+        return self._items[position] if position < len(self._items) else None
+
+    def pop(self) -> T:
+        """Take the first item, which must be there."""
+        with self._room:
+            item = self._items.popleft()
+            self._room.notify()
+        return item
+
+    async def wait(self) -> None:
+        """Wait until there is an item, or the end."""
+        while not self._items and not self._complete and not self._closed:
+            self._event.clear()
+            await self._event.wait()
+
+    def close(self) -> None:
+        """Let the thread go and forget the items."""
+        with self._room:
+            self._closed = True
+            self._complete = True
+            self._items.clear()
+            self._room.notify_all()
+        self._event.set()

@@ -1,0 +1,456 @@
+"""The media endpoint on aiortc: one peer connection for one call.
+
+Law 1: everything that is awaited has a deadline of ours; aiortc has none that serve.
+Law 2: whatever happens, ``close`` leaves no socket, task or thread behind, and it runs by itself when an
+offer fails, is abandoned, or no path is found.
+Law 3: what a peer sent raises :class:`Rejected`, or becomes an event or a counter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+
+from meshcall import limits
+from meshcall.aio.clock import Clock, SystemClock
+from meshcall.aio.media.recorder import Recorder
+from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
+from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.addresses import HostPolicy, only_loopback
+from meshcall.aio.rtc.control import ControlChannel
+from meshcall.aio.rtc.link import Link
+from meshcall.aio.rtc.reception import Reception
+from meshcall.aio.rtc.remote import (
+    read_answer_untrusted,
+    read_candidates_untrusted,
+    read_offer_untrusted,
+    to_aiortc,
+)
+from meshcall.aio.rtc.sending import Sending
+from meshcall.errors import MeshcallError, NoPath, Rejected
+from meshcall.ice.candidate import Candidate, CandidatePolicy
+from meshcall.media.endpoint import (
+    ControlMessage,
+    ControlOpen,
+    EndpointEvent,
+    EndpointStats,
+    Failed,
+    FirstMedia,
+    IceConnected,
+    KindStats,
+    MediaEndpoint,
+    RecordFailed,
+    Secured,
+    SourceEnded,
+)
+from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.media_paths import check_record
+from meshcall.signaling.description import Description
+from meshcall.signaling.sdp import from_sdp, to_sdp
+
+_T = TypeVar("_T")
+
+_KINDS: tuple[MediaKind, ...] = ("audio", "video")
+_FLUSH_TIMEOUT = 0.3
+"""Seconds that a last control message gets to be acknowledged."""
+
+
+def make_endpoint(plan: MediaPlan, clock: Clock | None = None) -> MediaEndpoint:
+    """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``."""
+    return RtcEndpoint(plan, clock or SystemClock())
+
+
+class RtcEndpoint:
+    """See :class:`meshcall.media.endpoint.MediaEndpoint`."""
+
+    def __init__(self, plan: MediaPlan, clock: Clock) -> None:
+        """``clock`` times the timeline."""
+        hooks.install()
+        self._plan = plan
+        self._clock = clock
+        self._begin = clock.now()
+        self._timeline: dict[str, float] = {}
+        self._counters: Counter[str] = Counter()
+        self._events: asyncio.Queue[EndpointEvent | None] = asyncio.Queue()
+        self._unread_control = 0
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[str] = self._loop.create_future()
+        self._pc: RTCPeerConnection | None = None
+        self._control: ControlChannel | None = None
+        self._unsent: list[bytes] = []
+        self._link: Link | None = None
+        self._source: Source | None = None
+        self._reception = Reception(self._counters, self._first_media)
+        self._sending = Sending()
+        self._local: Description | None = None
+        self._remote: Description | None = None
+        self._early: list[Candidate] = []
+        self._candidates_taken = 0
+        self._gate = False
+        self._supervisor: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._final: EndpointStats | None = None
+
+    async def __aenter__(self) -> RtcEndpoint:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- offer and answer ---
+
+    async def offer(self) -> bytes:
+        """See :class:`MediaEndpoint`."""
+        return await self._or_close(self._offer())
+
+    async def answer(self, offer: bytes) -> bytes:
+        """See :class:`MediaEndpoint`."""
+        return await self._or_close(self._answer(offer))
+
+    async def accept(self, answer: bytes) -> None:
+        """See :class:`MediaEndpoint`. A refused answer leaves the offer open for a better one."""
+        if self._local is None or self._remote is not None or self._closing is not None:
+            raise Rejected("state")
+        remote = read_answer_untrusted(answer, self._local, self._policy(), self._counters)
+        self._remote = remote
+        if self._link is not None:
+            self._link.expect(remote.fingerprint)
+        await self._or_close(self._set_remote(remote, "answer"))
+        self._supervise(self._plan.connect_timeout, "no-path")
+
+    async def add_candidates(self, candidates: bytes) -> None:
+        """See :class:`MediaEndpoint`."""
+        found = read_candidates_untrusted(candidates, self._policy(), self._counters)
+        if self._remote is None:
+            self._early = [*self._early, *found][: limits.ICE_REMOTE_CANDIDATES_MAX]
+        else:
+            await self._add(found)
+
+    async def _offer(self) -> bytes:
+        pc = await self._open()
+        source = self._open_source_tracks()
+        for kind in self._kinds():
+            track = source.get(kind)
+            if track is not None:
+                pc.addTransceiver(track, "sendrecv")
+            else:
+                pc.addTransceiver(kind, "recvonly")
+        self._wire(pc)
+        data = await self._describe(pc)
+        self._supervise(self._plan.offer_timeout, "abandoned")
+        return data
+
+    async def _answer(self, data: bytes) -> bytes:
+        if self._pc is not None:
+            raise Rejected("state")
+        remote = read_offer_untrusted(data, self._policy(), self._counters)
+        pc = await self._open()
+        self._remote = remote
+        await self._set_remote(remote, "offer")
+        tracks = self._open_source_tracks()
+        for transceiver in pc.getTransceivers():
+            kind = _kind(transceiver)
+            if kind not in self._kinds():
+                transceiver.direction = "inactive"
+            elif kind in tracks:
+                pc.addTrack(tracks[kind])
+        self._wire(pc)
+        answer = await self._describe(pc)
+        await self._add(self._early)
+        self._supervise(self._plan.connect_timeout + limits.MEDIA_ANSWER_TRAVEL, "no-path")
+        return answer
+
+    async def _open(self) -> RTCPeerConnection:
+        """Open what can fail for reasons of this machine, then the peer connection."""
+        if self._pc is not None or self._closing is not None:
+            raise RuntimeError("an endpoint makes one offer or one answer")
+        if self._plan.record is not None:
+            check_record(self._plan.record)
+        self._source = await open_source(self._plan, lambda kind: self._emit(SourceEnded(kind)))
+        self._mark("source")
+        servers = [
+            RTCIceServer(server.uri, server.username or None, server.credential or None)
+            for server in self._plan.ice_servers
+        ]
+        configuration = RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        pc = self._pc = RTCPeerConnection(configuration)
+        pc.on("track", self._reception.read)
+        return pc
+
+    def _open_source_tracks(self) -> dict[MediaKind, SoundTrack | PictureTrack]:
+        assert self._source is not None, "_open() has made it"
+        tracks = {"audio": self._source.sound, "video": self._source.pictures}
+        return {kind: track for kind in self._kinds() if (track := tracks[kind]) is not None}
+
+    def _kinds(self) -> tuple[MediaKind, ...]:
+        wanted = {"audio": self._plan.audio, "video": self._plan.video}
+        return tuple(kind for kind in _KINDS if wanted[kind])
+
+    def _wire(self, pc: RTCPeerConnection) -> None:
+        """Make the control channel, which must come after the tracks, and put our hooks in."""
+        self._control = ControlChannel(pc, self._counters, self._control_open, self._control_message)
+        for transceiver in pc.getTransceivers():
+            self._reception.prepare(transceiver.receiver, _kind(transceiver))
+        self._link = Link(pc, self._counters, self._emit, self._fail)
+        if self._remote is not None:
+            self._link.expect(self._remote.fingerprint)
+        for data in self._unsent:
+            self._control.send(data)
+
+    async def _describe(self, pc: RTCPeerConnection) -> bytes:
+        """Make the local description, candidates included, and encode it."""
+        try:
+            with hooks.gathering(HostPolicy(self._plan.interfaces, self._plan.allow_loopback)):
+                async with asyncio.timeout(self._plan.gather_timeout):
+                    await pc.setLocalDescription()
+        except TimeoutError as error:
+            raise NoPath("The STUN or TURN server does not answer.") from error
+        self._local = from_sdp(pc.localDescription.sdp)
+        for transceiver in pc.getTransceivers():
+            if self._source is not None:
+                self._sending.prepare(transceiver, self._source)
+        self._mark("described")
+        if not self._local.candidates:
+            raise NoPath("This machine has no usable network address.")
+        return self._local.encode()
+
+    async def _set_remote(self, remote: Description, kind: Literal["offer", "answer"]) -> None:
+        assert self._pc is not None, "_open() has made it"
+        text = to_sdp(remote, kind)
+        try:
+            async with asyncio.timeout(self._plan.gather_timeout):
+                await self._pc.setRemoteDescription(RTCSessionDescription(text, kind))
+        except MeshcallError:
+            raise
+        except Exception as error:
+            raise Rejected("description") from error
+        self._candidates_taken = len(remote.candidates)
+        if kind == "answer":
+            self._sending.negotiated()
+            await self._add(self._early)
+        self._mark("remote")
+
+    async def _add(self, candidates: list[Candidate]) -> None:
+        if self._pc is None or self._remote is None or self._closing is not None:
+            return
+        room = max(0, limits.ICE_REMOTE_CANDIDATES_MAX - self._candidates_taken)
+        self._candidates_taken += len(candidates[:room])
+        self._counters["candidate-too-many"] += len(candidates[room:])
+        for candidate in candidates[:room]:
+            await self._pc.addIceCandidate(to_aiortc(candidate, self._remote.sections[0].mid))
+
+    def _policy(self) -> CandidatePolicy:
+        # Without a network of its own, a machine can still call itself.
+        alone = self._local is not None and only_loopback([c.address for c in self._local.candidates])
+        return CandidatePolicy(
+            allow_loopback=self._plan.allow_loopback or alone, allow_lan=self._plan.allow_lan
+        )
+
+    async def _or_close(self, work: Awaitable[_T]) -> _T:
+        """Await ``work``; whatever goes wrong, cancellation included, close."""
+        try:
+            return await work
+        except BaseException:
+            await self.close()
+            raise
+
+    # --- progress ---
+
+    def _supervise(self, timeout: float, reason: str) -> None:
+        """Fail with ``reason`` unless the control channel is open within ``timeout`` seconds."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        self._supervisor = asyncio.create_task(self._watch(timeout, reason), name="endpoint-deadline")
+
+    async def _watch(self, timeout: float, reason: str) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                reason = await asyncio.shield(self._outcome)
+        except TimeoutError:
+            if self._link is not None and self._link.path:
+                reason = "no-control" if self._link.secured else "dtls"
+        if reason and self._closing is None:
+            self._emit(Failed(reason))
+            self._start_closing()
+
+    def _fail(self, reason: str) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(reason)
+
+    def _control_open(self) -> None:
+        self._emit(ControlOpen())
+        if not self._outcome.done():
+            self._outcome.set_result("")
+
+    def _control_message(self, data: bytes) -> None:
+        if self._unread_control >= limits.CONTROL_QUEUE_MAX:
+            self._counters["control-flood"] += 1
+            return
+        self._unread_control += 1
+        self._emit(ControlMessage(data))
+
+    def _first_media(self, kind: MediaKind) -> None:
+        self._emit(FirstMedia(kind))
+
+    def _record_failed(self, message: str) -> None:
+        self._emit(RecordFailed(message))
+
+    def _emit(self, event: EndpointEvent) -> None:
+        match event:
+            case IceConnected():
+                self._mark("ice")
+            case Secured():
+                self._mark("dtls")
+            case ControlOpen():
+                self._mark("control")
+            case FirstMedia(kind):
+                self._mark(f"first-{kind}")
+        if self._final is None:
+            self._events.put_nowait(event)
+
+    def _mark(self, step: str) -> None:
+        self._timeline.setdefault(step, round((self._clock.now() - self._begin) * 1000, 1))
+
+    # --- use ---
+
+    async def open_gate(self) -> None:
+        """See :class:`MediaEndpoint`."""
+        if self._gate or self._closing is not None or self._pc is None:
+            return
+        self._gate = True
+        self._mark("gate")
+        if self._source is not None:
+            self._source.open_gate()
+        recorder = None
+        if self._plan.record is not None:
+            recorder = Recorder(self._plan.record, self._arriving(), self._record_failed)
+        self._reception.open_gate(recorder)
+
+    def _arriving(self) -> frozenset[MediaKind]:
+        """What the peer sends, by the descriptions."""
+        assert self._pc is not None, "open_gate() has checked"
+        return frozenset(
+            _kind(transceiver)
+            for transceiver in self._pc.getTransceivers()
+            if transceiver.currentDirection in ("sendrecv", "recvonly")
+        )
+
+    def send_control(self, data: bytes) -> None:
+        """See :class:`MediaEndpoint`."""
+        if self._closing is not None:
+            self._counters["control-unsent"] += 1
+        elif self._control is not None:
+            self._control.send(data)
+        elif len(data) > limits.CONTROL_MESSAGE_MAX:
+            raise ValueError(f"a control message has {limits.CONTROL_MESSAGE_MAX} octets at most")
+        elif len(self._unsent) < limits.CONTROL_QUEUE_MAX:
+            self._unsent.append(data)
+
+    async def events(self) -> AsyncIterator[EndpointEvent]:
+        """See :class:`MediaEndpoint`."""
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, ControlMessage):
+                self._unread_control -= 1
+            yield event
+        self._events.put_nowait(None)  # whoever asks again learns of the end, too
+
+    def statistics(self) -> EndpointStats:
+        """See :class:`MediaEndpoint`."""
+        return self._final or self._snapshot()
+
+    def _snapshot(self) -> EndpointStats:
+        link, recorder = self._link, self._reception.recorder
+        rtt = None if link is None or link.rtt is None else round(link.rtt * 1000, 2)
+        counters = {reason: count for reason, count in self._counters.items() if count}
+        if recorder is not None:
+            counters |= {f"{kind}-not-recorded": count for kind, count in recorder.dropped.items()}
+        kinds = {kind: self._kind_stats(kind) for kind in _KINDS}
+        return EndpointStats(
+            audio=kinds["audio"],
+            video=kinds["video"],
+            audio_seconds_received=round(self._reception.audio_seconds, 2),
+            path="" if link is None else link.path,
+            rtt_ms=rtt,
+            timeline=dict(self._timeline),
+            counters=counters,
+            recorded=None if recorder is None else recorder.path,
+        )
+
+    def _kind_stats(self, kind: MediaKind) -> KindStats:
+        stats = KindStats(frames_received=self._reception.frames[kind])
+        if self._source is not None:
+            track = self._source.sound if kind == "audio" else self._source.pictures
+            stats = replace(stats, frames_sent=0 if track is None else track.frames_sent)
+        if self._reception.recorder is not None:
+            stats = replace(stats, frames_recorded=self._reception.recorder.frames[kind])
+        for transceiver in [] if self._pc is None else self._pc.getTransceivers():
+            if transceiver.kind == kind:
+                lost = hooks.packets_lost(transceiver.receiver)
+                stats = replace(stats, packets_lost=lost, codec=hooks.codec_name(transceiver))
+        return stats
+
+    # --- the end ---
+
+    async def close(self) -> EndpointStats:
+        """See :class:`MediaEndpoint`."""
+        await asyncio.shield(self._start_closing())
+        return self.statistics()
+
+    def _start_closing(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            # A task of its own: whoever waits for it may be cancelled, the closing is not.
+            self._closing = asyncio.create_task(self._close(), name="endpoint-close")
+        return self._closing
+
+    async def _close(self) -> None:
+        steps: tuple[Callable[[], Awaitable[object]], ...] = (
+            self._close_connection,
+            self._reception.close,
+            self._close_source,
+            self._sending.close,
+        )
+        for step in steps:
+            try:
+                await step()
+            except Exception:  # noqa: BLE001 - the other steps must run, whatever this one met
+                self._counters["close-error"] += 1
+        self._final = self._snapshot()
+        self._events.put_nowait(None)
+
+    async def _close_connection(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        self._fail("closed")
+        if self._link is not None:
+            self._link.end()
+        if self._pc is None:
+            return
+        try:
+            async with asyncio.timeout(limits.MEDIA_CLOSE_TIMEOUT):
+                if self._control is not None:
+                    await self._control.flush(_FLUSH_TIMEOUT)
+                await self._reception.stop_decoders()
+                await self._pc.close()
+        except TimeoutError:
+            self._counters["close-timeout"] += 1
+            hooks.close_sockets(self._pc)
+
+    async def _close_source(self) -> None:
+        if self._source is not None:
+            await self._source.close()
+
+
+def _kind(transceiver: RTCRtpTransceiver) -> MediaKind:
+    return "audio" if transceiver.kind == "audio" else "video"

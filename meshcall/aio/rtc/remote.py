@@ -1,0 +1,87 @@
+"""What a peer describes itself with, on its way into aiortc.
+
+Law: nothing of the peer's gets further than through decode, filter and our own SDP writer; what aiortc still
+does not like is :class:`Rejected` like the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from aiortc import RTCIceCandidate
+
+from meshcall.errors import Rejected
+from meshcall.ice.candidate import (
+    Candidate,
+    CandidatePolicy,
+    decode_candidates_untrusted,
+    filter_untrusted,
+)
+from meshcall.signaling.description import (
+    Description,
+    check_answer_untrusted,
+    decode_description_untrusted,
+)
+
+_SECTIONS = {"audio": 1, "video": 1, "application": 1}
+"""Sections of each kind at most: each has a decoder, a thread and a queue."""
+
+
+def read_offer_untrusted(data: bytes, policy: CandidatePolicy, counters: Counter[str]) -> Description:
+    """A peer's offer; raises :class:`Rejected`."""
+    offer = decode_description_untrusted(data)
+    if offer.setup != "actpass":
+        raise Rejected("setup")  # RFC 8842 section 5.2
+    kinds = Counter(section.kind for section in offer.sections)
+    if any(count > _SECTIONS[kind] for kind, count in kinds.items()) or kinds["application"] != 1:
+        raise Rejected("sections")
+    if any(section.rejected for section in offer.sections):
+        raise Rejected("sections")
+    return _filtered(offer, policy, counters)
+
+
+def read_answer_untrusted(
+    data: bytes, offer: Description, policy: CandidatePolicy, counters: Counter[str]
+) -> Description:
+    """A peer's answer to ``offer``; raises :class:`Rejected`."""
+    answer = decode_description_untrusted(data)
+    check_answer_untrusted(offer, answer)
+    if any(section.kind == "application" and section.rejected for section in answer.sections):
+        raise Rejected("sections")
+    return _filtered(answer, policy, counters)
+
+
+def read_candidates_untrusted(
+    data: bytes, policy: CandidatePolicy, counters: Counter[str]
+) -> list[Candidate]:
+    """A peer's later candidates that may be checked; raises :class:`Rejected`."""
+    return _usable(list(decode_candidates_untrusted(data)), policy, counters)
+
+
+def _filtered(description: Description, policy: CandidatePolicy, counters: Counter[str]) -> Description:
+    # Without end-of-candidates: aiortc would silently drop the later ones. The deadline is our own.
+    candidates = _usable(list(description.candidates), policy, counters)
+    return replace(description, candidates=tuple(candidates), end_of_candidates=False)
+
+
+def _usable(candidates: list[Candidate], policy: CandidatePolicy, counters: Counter[str]) -> list[Candidate]:
+    refused: Counter[str] = Counter()
+    kept = filter_untrusted(candidates, policy, refused)
+    counters.update({f"candidate-{reason}": count for reason, count in refused.items()})
+    # aioice speaks UDP only, and can't bind to a link-local address.
+    return [c for c in kept if c.transport == "udp" and "%" not in c.address]
+
+
+def to_aiortc(candidate: Candidate, mid: str) -> RTCIceCandidate:
+    """The candidate as aiortc has it, for the section ``mid``."""
+    return RTCIceCandidate(
+        component=1,
+        foundation=candidate.any_foundation,
+        ip=candidate.address,
+        port=candidate.port,
+        priority=candidate.priority,
+        protocol="udp",
+        type=candidate.kind,
+        sdpMid=mid,
+    )

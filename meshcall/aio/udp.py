@@ -1,0 +1,228 @@
+"""One UDP port of this machine: a v4 and a v6 socket that all protocols of a node share.
+
+Law 1: ``send`` never raises and never waits; what can't be sent is counted.
+Law 2: at most ``UDP_BATCH`` datagrams are read per wake-up, so timers and calls keep their turn in a flood.
+Law 3: a datagram goes to the protocol whose first octets it has (RFC 7983, RFC 9443), or is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from meshcall.address import Address
+from meshcall.errors import InvalidConfig, PortTaken
+from meshcall.limits import DATAGRAM_MAX, UDP_BATCH, UDP_BUFFER
+
+Handler = Callable[[bytes, Address], None]
+"""Takes one datagram and the address it came from; must not raise."""
+
+ANY_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 - peers are to reach us on every interface
+_READ_MAX: Final = 65535
+_ATTEMPTS: Final = 16
+_NO_SUCH_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+_LINK_LOCAL: Final = ("fe8", "fe9", "fea", "feb")
+
+
+@dataclass(frozen=True, slots=True)
+class UdpStatistics:
+    """A snapshot of a port."""
+
+    port: int
+    families: tuple[int, ...]
+    """4, 6 or both."""
+    sent: int
+    received: int
+    counters: dict[str, int]
+    """What went wrong how often: send errors by name, datagrams that nobody wanted."""
+
+
+class UdpPort:
+    """Sockets of one port number. Use :meth:`open`."""
+
+    def __init__(self, sockets: dict[int, socket.socket], loop: asyncio.AbstractEventLoop) -> None:
+        self._sockets = sockets
+        self._loop = loop
+        self.port: int = next(iter(sockets.values())).getsockname()[1]
+        """The port number, the same in both families."""
+        self._handlers: list[Handler | None] = [None] * 256
+        self._counters: Counter[str] = Counter()
+        self._sent = 0
+        self._received = 0
+        self._scopes: dict[str, int] = {}
+        for family, sock in sockets.items():
+            loop.add_reader(sock.fileno(), self._read, family)
+
+    @classmethod
+    async def open(cls, port: int, *, hosts: Sequence[str] = ANY_HOSTS) -> UdpPort:
+        """Open ``port`` (0: any that is free) on ``hosts``, at most one of each family.
+
+        A family that this machine does not have is left out. Raises :class:`PortTaken`, or
+        :class:`InvalidConfig` when none of the hosts is an address of this machine.
+        """
+        loop = asyncio.get_running_loop()
+        for attempt in range(_ATTEMPTS):
+            try:
+                return cls(_open_sockets(port, hosts), loop)
+            except PortTaken:
+                # The free port of one family may be taken in the other
+                if port or attempt == _ATTEMPTS - 1:
+                    raise
+        raise PortTaken  # never reached: the last attempt returns or raises
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """4, 6 or both."""
+        return tuple(sorted(self._sockets))
+
+    def register(self, first_octets: range, handler: Handler) -> None:
+        """Give datagrams that start with these octets to ``handler``; ValueError if another has them."""
+        if any(self._handlers[octet] not in (None, handler) for octet in first_octets):
+            raise ValueError(f"first octets {first_octets} are taken")
+        for octet in first_octets:
+            self._handlers[octet] = handler
+
+    def unregister(self, first_octets: range) -> None:
+        """Nobody wants datagrams that start with these octets any more."""
+        for octet in first_octets:
+            self._handlers[octet] = None
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram to an IP address (never a name). Cannot fail: errors are counted."""
+        host, port = address
+        sock = self._sockets.get(6 if ":" in host else 4)
+        if sock is None:
+            self._counters["send-no-family"] += 1
+            return
+        try:
+            sock.sendto(data, self._destination(host, port))
+        except BlockingIOError:
+            self._counters["send-full"] += 1
+        except OSError as error:
+            self._counters[f"send-{errno.errorcode.get(error.errno or 0, 'error').lower()}"] += 1
+        except (OverflowError, ValueError, TypeError):
+            self._counters["send-address"] += 1
+        else:
+            self._sent += 1
+
+    def _destination(self, host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        host, _, scope = host.partition("%")
+        if not host[:1].isdigit() and ":" not in host:
+            raise ValueError("not an IP address")  # a name would be resolved here, and the loop would wait
+        if not scope:
+            return host, port
+        if scope not in self._scopes:
+            self._scopes[scope] = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+        return host, port, 0, self._scopes[scope]
+
+    def _read(self, family: int) -> None:
+        sock = self._sockets.get(family)
+        if sock is None:
+            return
+        for _ in range(UDP_BATCH):
+            try:
+                data, source = sock.recvfrom(_READ_MAX)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                # ICMP errors of earlier sends arrive here on some systems; the socket is fine
+                self._counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error').lower()}"] += 1
+                return
+            self._received += 1
+            self._dispatch(data, _source(source))
+            if family not in self._sockets:
+                return  # a handler has closed the port
+
+    def _dispatch(self, data: bytes, address: Address) -> None:
+        if not data:
+            self._counters["empty"] += 1
+            return
+        if len(data) > DATAGRAM_MAX and data[0] < 20:
+            self._counters["too-long"] += 1  # signalling never is; DTLS and RTP (RFC 7983: 20 and up) may be
+            return
+        handler = self._handlers[data[0]]
+        if handler is None:
+            self._counters["unwanted"] += 1
+            return
+        handler(data, address)
+
+    async def close(self) -> None:
+        """Close the sockets. Idempotent."""
+        for sock in self._sockets.values():
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets = {}
+
+    def statistics(self) -> UdpStatistics:
+        """A frozen snapshot."""
+        return UdpStatistics(self.port, self.families, self._sent, self._received, dict(self._counters))
+
+    def __repr__(self) -> str:
+        return f"<UdpPort {self.port} families={self.families}>"
+
+
+def _source(source: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+    host, port = source[0], source[1]
+    if len(source) == 4 and source[3] and host.lower().startswith(_LINK_LOCAL):
+        scope = source[3]
+        with suppress(OSError):
+            return f"{host}%{socket.if_indextoname(scope)}", port
+        return f"{host}%{scope}", port
+    return host, port
+
+
+def _open_sockets(port: int, hosts: Sequence[str]) -> dict[int, socket.socket]:
+    sockets: dict[int, socket.socket] = {}
+    try:
+        for host in hosts:
+            family = 6 if ":" in host else 4
+            if family in sockets:
+                raise InvalidConfig(f"two hosts of one family: {', '.join(hosts)}")
+            sock = _open_socket(family, host, port)
+            if sock is not None:
+                sockets[family] = sock
+                port = sock.getsockname()[1]
+    except BaseException:
+        for sock in sockets.values():
+            sock.close()
+        raise
+    if not sockets:
+        raise InvalidConfig(f"this machine has no address {' or '.join(hosts)}")
+    return sockets
+
+
+def _open_socket(family: int, host: str, port: int) -> socket.socket | None:
+    """A bound socket, or None when this machine lacks the family or the address."""
+    try:
+        sock = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno in _NO_SUCH_FAMILY:
+            return None
+        raise
+    try:
+        sock.setblocking(False)
+        if family == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, option, UDP_BUFFER)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"UDP port {port} is taken by another program") from error
+        if error.errno == errno.EACCES:
+            raise PortTaken(f"UDP port {port} may not be used without privileges") from error
+        if error.errno in _NO_SUCH_FAMILY:
+            return None
+        raise
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,109 @@
+"""Messages on the control channel (negotiated data channel id 0), between the two ends of one call.
+
+Law 1: until the peer's confirm is verified, a Confirm is the only message that is acted on.
+Law 2: a message type that is not known is ignored, so that newer peers can say more; a known one that is
+malformed ends the call.
+
+    0        1
+    +--------+------------------------------+
+    |  type  | body                         |
+    +--------+------------------------------+
+    0x01 Confirm    64  Ed25519 signature over the transcript
+    0x02 Confirmed   0  "your confirm is verified"
+    0x03 Bye         1  reason: 0 hang-up, 1 failure
+    0x04 Chat       1.. UTF-8 text
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from meshcall import limits
+from meshcall.errors import Rejected
+
+_CONFIRM: Final = 0x01
+_CONFIRMED: Final = 0x02
+_BYE: Final = 0x03
+_CHAT: Final = 0x04
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Proof that the sender's identity signed both descriptions and both DTLS fingerprints."""
+
+    signature: bytes
+    """64 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The receiver's confirm was verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The sender ends the call."""
+
+    failure: bool = False
+    """Whether something broke, rather than somebody hanging up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A line of chat."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message type of a newer version; ignored."""
+
+    type: int
+
+
+ControlMessage = Confirm | Confirmed | Bye | Chat | Unknown
+
+
+def encode_control(message: Confirm | Confirmed | Bye | Chat) -> bytes:
+    """The octets of ``message``; raises ValueError when a chat text is longer than CHAT_MAX octets."""
+    match message:
+        case Confirm(signature):
+            return bytes([_CONFIRM]) + signature
+        case Confirmed():
+            return bytes([_CONFIRMED])
+        case Bye(failure):
+            return bytes([_BYE, int(failure)])
+        case Chat(text):
+            body = text.encode("utf-8", "replace")
+            if not 0 < len(body) <= limits.CHAT_MAX:
+                raise ValueError(f"a chat text has 1 to {limits.CHAT_MAX} octets, not {len(body)}")
+            return bytes([_CHAT]) + body
+
+
+def decode_control_untrusted(data: bytes) -> ControlMessage:
+    """The message in ``data``; raises :class:`Rejected` ("control")."""
+    if not data:
+        raise Rejected("control")
+    body = data[1:]
+    match data[0]:
+        case 0x01:
+            if len(body) != 64:
+                raise Rejected("control")
+            return Confirm(body)
+        case 0x02:
+            return Confirmed()
+        case 0x03:
+            if not body:
+                raise Rejected("control")
+            return Bye(failure=body[0] != 0)
+        case 0x04:
+            if not 0 < len(body) <= limits.CHAT_MAX:
+                raise Rejected("control")
+            try:
+                return Chat(body.decode("utf-8"))
+            except UnicodeDecodeError:
+                raise Rejected("control") from None
+        case other:
+            return Unknown(other)

@@ -1,0 +1,135 @@
+"""`calls`, `decline`, `hangup` and `chat`: what to do with calls that are there."""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meshcall.cli.durations import format_age
+from meshcall.cli.identity import JsonOption
+from meshcall.cli.output import display_name, emit, emit_json, emit_table, note
+from meshcall.cli.session import Session, session_of
+from meshcall.errors import MeshcallError, UsageError
+from meshcall.reporting import printable
+
+if TYPE_CHECKING:
+    from meshcall.control.client import EventStream
+
+CallArgument = Annotated[
+    str,
+    typer.Argument(metavar="[CALL]", help="ID (or its start) or peer of the call; the only one if left out."),
+]
+
+TYPING_POLL = 0.2
+"""Seconds between two looks whether the call has ended while somebody types."""
+
+
+def calls(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the calls: those that live, and the last that ended."""
+    document = session_of(context).client.get("calls")
+    if as_json:
+        emit_json(document)
+        return
+    now_ms = time.time_ns() // 1_000_000
+    full = not sys.stdout.isatty()
+    rows = [
+        (
+            view["id"] if full else view["id"][:8],
+            "from" if view["direction"] == "in" else "to",
+            display_name(view) + (" (not a contact)" if view["stranger"] else ""),
+            f"ended: {view['reason']}" if view["state"] == "ended" else view["state"],
+            view["path"],
+            format_age(view["since_ms"], now_ms),
+        )
+        for view in document["calls"]
+    ]
+    emit_table(("call", "", "peer", "state", "path", "since"), rows, empty="no calls")
+
+
+def decline(context: typer.Context, call_id: CallArgument = "-", as_json: JsonOption = False) -> None:
+    """Decline a call."""
+    session = session_of(context)
+    view = session.client.send("POST", "calls", call_id, "decline")
+    if as_json:
+        emit_json(view)
+    elif not session.quiet:
+        note(f"declined {display_name(view)}")
+
+
+def hangup(context: typer.Context, call_id: CallArgument = "-", as_json: JsonOption = False) -> None:
+    """Hang up a call, or cancel one that still rings."""
+    session = session_of(context)
+    view = session.client.send("POST", "calls", call_id, "hangup")
+    if as_json:
+        emit_json(view)
+    elif not session.quiet:
+        note(f"hung up on {display_name(view)}")
+
+
+def chat(
+    context: typer.Context,
+    peer: Annotated[
+        str, typer.Argument(metavar="PEER|CALL", help="Whom to write to, in a call; - for the only one.")
+    ],
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT|-]", help="What to write; - sends lines from stdin.")
+    ] = None,
+) -> None:
+    """Write to somebody in a call; without TEXT, chat on the terminal."""
+    session = session_of(context)
+    if text and text != ["-"]:
+        _send(session, peer, " ".join(text))
+    elif text:
+        for line in sys.stdin:
+            if line.strip():
+                _send(session, peer, line.rstrip("\r\n"))
+    elif sys.stdin.isatty():
+        _converse(session, peer)
+    else:
+        raise UsageError(
+            "there is no terminal to chat on", hint="give the text, or - to send lines from stdin"
+        )
+
+
+def _send(session: Session, peer: str, text: str) -> None:
+    from meshcall.control.models import CHAT_MAX, SendChat
+
+    if not text or len(text) > CHAT_MAX:
+        raise UsageError(f"a line of chat has 1 to {CHAT_MAX} characters")
+    session.client.send("POST", "calls", peer, "chat", body=SendChat(text=text))
+
+
+def _converse(session: Session, peer: str) -> None:
+    view = session.client.get("calls", peer)
+    call_id, who = str(view["id"]), display_name(view)
+    over = threading.Event()
+    with session.client.listen(call_id) as stream:
+        threading.Thread(target=_show_chat, args=(stream, who, over), daemon=True).start()
+        note(f"chatting with {who}; Ctrl-D ends the chat, not the call")
+        while not over.is_set():
+            ready, _, _ = select.select([sys.stdin], [], [], TYPING_POLL)
+            if not ready:
+                continue
+            line = sys.stdin.readline()
+            if not line:
+                return
+            if line.strip():
+                _send(session, call_id, line.rstrip("\r\n"))
+
+
+def _show_chat(stream: EventStream, who: str, over: threading.Event) -> None:
+    try:
+        for event in stream:
+            if event.get("event") == "chat" and event.get("sender") != "me":
+                emit(printable(f"{who}: {event.get('text', '')}"))
+            elif event.get("event") == "ended":
+                note(f"the call ended: {event.get('reason')}")
+    except (MeshcallError, OSError, ValueError):
+        return  # the stream was closed under us: the chat is over
+    finally:
+        over.set()

@@ -1,0 +1,142 @@
+"""What a person sees of a call: how it comes about on stderr, chat and the summary on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from meshcall.cli.output import display_name, emit, emit_fields, emit_json, note
+from meshcall.reporting import printable
+
+Event = dict[str, Any]
+
+_STEPS: dict[str, str] = {
+    "looking-up": "looking up",
+    "calling": "calling",
+    "ringing": "ringing",
+    "incoming": "incoming",
+    "connecting": "connecting",
+}
+
+_REASONS: dict[str, str] = {
+    "hangup": "hung up",
+    "cancelled": "cancelled",
+    "declined": "declined",
+    "busy": "busy",
+    "no-answer": "no answer",
+    "offline": "offline",
+    "no-path": "no path",
+    "peer-gone": "the peer disappeared",
+    "confirm-failed": "the other end could not prove who it is",
+    "answered-elsewhere": "answered elsewhere",
+    "shutdown": "the daemon stopped",
+}
+
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class JsonEvents:
+    """Every event as one line of JSON."""
+
+    def show(self, event: Event) -> None:
+        """Print it."""
+        emit_json(event, line=True)
+
+
+class HumanEvents:
+    """A line that grows (looking up, ringing, connecting, path), then the summary."""
+
+    def __init__(self, who: str, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._who = who
+        self._quiet = quiet
+        self._verbose = verbose
+        self._steps: list[str] = []
+        self._line_open = False
+        self._showers: dict[str, Callable[[Event], None]] = {
+            "connected": self._connected,
+            "chat": self._chat,
+            "media": self._media,
+            "source-ended": lambda event: self._say("what you send has come to its end"),
+            "record-failed": lambda event: self._say(f"recording failed: {event.get('message', '')}"),
+            "path": lambda event: self._say(f"path is now {event.get('path')}"),
+            "lagged": lambda event: self._say(
+                "events came faster than they could be shown; some are missing"
+            ),
+            "ended": self._ended,
+        }
+
+    def show(self, event: Event) -> None:
+        """Print what a person wants to know of it; unknown events (of a newer daemon) are passed over."""
+        kind = str(event.get("event"))
+        if event.get("name") or event.get("self_name"):
+            self._who = display_name(event)
+        if kind in _STEPS:
+            self._step(_STEPS[kind])
+        elif shower := self._showers.get(kind):
+            shower(event)
+
+    def _step(self, text: str) -> None:
+        if self._quiet:
+            return
+        self._steps.append(text)
+        if sys.stderr.isatty():
+            line = f"{self._who}: {' → '.join(self._steps)}"
+            sys.stderr.write(_CLEAR_LINE + printable(line))
+            sys.stderr.flush()
+            self._line_open = True
+        else:
+            note(f"{self._who}: {text}")
+
+    def close_line(self) -> None:
+        """End the growing line, so that something else can be printed."""
+        if self._line_open:
+            sys.stderr.write("\n")
+            self._line_open = False
+
+    def _say(self, text: str) -> None:
+        self.close_line()
+        if not self._quiet:
+            note(text)
+
+    def _connected(self, event: Event) -> None:
+        setup = f", {event['setup_ms']:.0f} ms" if event.get("setup_ms") is not None else ""
+        self._step(f"connected ({event.get('path') or 'path unknown'}{setup})")
+        self.close_line()
+
+    def _chat(self, event: Event) -> None:
+        self.close_line()
+        sender = "you" if event.get("sender") == "me" else self._who
+        emit(printable(f"{sender}: {event.get('text', '')}"))
+
+    def _media(self, event: Event) -> None:
+        if self._verbose:
+            self._say(f"first {event.get('kind')} arrived")
+
+    def _ended(self, event: Event) -> None:
+        self.close_line()
+        if self._quiet or event.get("error"):
+            return  # the error says it
+        emit_fields(summary_fields(event, self._who))
+
+
+def summary_fields(event: Event, who: str) -> list[tuple[str, str]]:
+    """What is told of a call that has ended."""
+    reason = str(event.get("reason", ""))
+    fields = [("call", f"{who}: {_REASONS.get(reason, reason)}")]
+    if event.get("setup_ms") is None:
+        return fields
+    received = event.get("received") or {}
+    frames, seconds = received.get("video_frames", 0), received.get("audio_seconds", 0.0)
+    fields += [
+        ("path", str(event.get("path") or "unknown")),
+        ("setup", f"{event['setup_ms']:.0f} ms"),
+        ("received", f"{frames} video frames, {seconds:.1f} s of audio"),
+    ]
+    timeline = event.get("timeline") or {}
+    if timeline:
+        steps = sorted(timeline.items(), key=lambda item: item[1])
+        fields.append(("timeline", ", ".join(f"{name} {at:.0f} ms" for name, at in steps)))
+    if event.get("record"):
+        fields.append(("recorded", str(event["record"])))
+    return fields

@@ -1,0 +1,98 @@
+"""`status`, `version` and `config path`: what runs, and where its files are."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+import meshcall
+from meshcall.cli.durations import format_duration, parse_duration
+from meshcall.cli.identity import JsonOption
+from meshcall.cli.output import emit, emit_fields, emit_json, note
+from meshcall.cli.session import Session, session_of
+
+
+def status(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again.")] = False,
+    interval: Annotated[str, typer.Option(help="Time between two looks, with --watch.")] = "1s",
+) -> None:
+    """Show the daemon, the LAN, the DHT and the calls."""
+    session = session_of(context)
+    pause = parse_duration(interval, "--interval")
+    _show_status(session, session.client.get("status"), as_json=as_json, line=watch)
+    while watch:
+        time.sleep(pause)
+        document = session.client.get("status")
+        if not as_json and sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")  # home, clear: a fresh page on each look
+        elif not as_json:
+            emit("")
+        _show_status(session, document, as_json=as_json, line=True)
+
+
+def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, line: bool) -> None:
+    if as_json:
+        emit_json(document, line=line)
+        return
+    lan, dht = document["lan"], document["dht"]
+    fields = [
+        ("id", document["peer_id"]),
+        ("name", document["name"] or "(none)"),
+        ("port", f"{document['port']} (UDP)"),
+        ("addresses", ", ".join(document["addresses"]) or "(none)"),
+        ("lan", f"{_count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
+        ("dht", _dht_text(dht) if dht["enabled"] else "off"),
+        ("calls", str(document["calls"])),
+        ("uptime", format_duration(document["uptime_s"])),
+        ("version", document["version"]),
+    ]
+    fields += [("warning", text) for text in document["warnings"]]
+    if session.verbose:
+        fields += [(f"count {name}", str(count)) for name, count in sorted(document["counters"].items())]
+    emit_fields(fields)
+    if document["version"] != meshcall.__version__ and not session.quiet:
+        note(f"note: the daemon runs {document['version']}, this command is {meshcall.__version__}")
+
+
+def _dht_text(dht: dict[str, Any]) -> str:
+    return ", ".join(
+        (_count(dht["nodes"], "node"), _count(dht["watches"], "watch", "es"), f"{dht['stored']} stored")
+    )
+
+
+def _count(number: int, word: str, plural: str = "s") -> str:
+    return f"{number} {word}{'' if number == 1 else plural}"
+
+
+def version(as_json: JsonOption = False) -> None:
+    """Print the version."""
+    if as_json:
+        emit_json({"schema": 1, "version": meshcall.__version__})
+    else:
+        emit(f"meshcall {meshcall.__version__}")
+
+
+config_commands = typer.Typer(help="Where meshcall keeps things.", rich_markup_mode=None)
+
+
+@config_commands.command("path")
+def config_path(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Print the folder and the files that this home uses."""
+    paths = session_of(context).paths
+    values = {
+        "home": str(paths.home),
+        "key": str(paths.key),
+        "id": str(paths.public_id),
+        "state": str(paths.state),
+        "run": str(paths.run_dir),
+        "socket": str(paths.control_socket),
+    }
+    if as_json:
+        emit_json({"schema": 1, **values})
+    else:
+        emit_fields(values.items())

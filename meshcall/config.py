@@ -1,0 +1,64 @@
+"""One frozen :class:`Config` for a node, and presets for the usual situations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+AutoAnswer = Literal["off", "contacts", "anyone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a node is told before it starts. Nothing here is a secret."""
+
+    home: Path
+    """Folder that holds keys, state and sockets (mode 0700)."""
+
+    port: int = 0
+    """UDP port for the DHT and for direct records; 0 takes any free one (the last one used, if free)."""
+
+    name: str = ""
+    """What others are shown as our name, unverified; empty: none is sent."""
+
+    lan_only: bool = False
+    """No DHT beyond this LAN: peers are found by mDNS alone."""
+
+    mdns: bool = True
+    """Announce and browse on the LAN."""
+
+    visible: bool = False
+    """Let people on the LAN who do not know our ID see it in `meshcall peers`."""
+
+    bootstrap: tuple[str, ...] = ()
+    """HOST:PORT of DHT nodes to join through."""
+
+    interfaces: tuple[str, ...] = ()
+    """Names of the network interfaces to use; empty: all that are useful."""
+
+    auto_answer: AutoAnswer = "off"
+    """Which incoming calls are answered without asking."""
+
+    source: str = "testsrc"
+    """What is sent in calls that are answered automatically: FILE, testsrc, camera[:N] or none."""
+
+    record_dir: Path | None = None
+    """Record every call that is answered automatically into this folder."""
+
+    accept_strangers: bool = True
+    """Let people who are not contacts ring (they are shown apart). Off: contacts only."""
+
+    @classmethod
+    def lan(cls, home: Path) -> Config:
+        """A node for a LAN without internet."""
+        return cls(home=home, lan_only=True)
+
+    @classmethod
+    def internet(cls, home: Path, *, bootstrap: tuple[str, ...] = ()) -> Config:
+        """A node on the internet that also uses its LAN."""
+        return cls(home=home, bootstrap=bootstrap)
+
+    def with_(self, **changes: object) -> Config:
+        """A copy with ``changes``."""
+        return replace(self, **changes)  # type: ignore[arg-type]

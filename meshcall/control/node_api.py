@@ -1,0 +1,116 @@
+"""What the local API needs of a node: two protocols that :class:`meshcall.node.Node` and its calls satisfy.
+
+Law 1: the server sees a node through these alone, so it can be tested with any object that has them.
+Law 2: every method raises :class:`meshcall.errors.MeshcallError` for what a user did or met, nothing else
+on purpose; any other exception is a bug, answered with the code ``internal``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from meshcall.views import CallEvent, CallView, ContactView, NodeEvent, NodeStatus, PeerView
+
+
+class CallApi(Protocol):
+    """One call."""
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits."""
+
+    def view(self) -> CallView:
+        """The call as it is now."""
+
+    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+        """Answer an incoming call; returns when the answer is on its way."""
+
+    async def decline(self) -> None:
+        """Decline an incoming call."""
+
+    async def hangup(self) -> None:
+        """End the call in any state: a call that still rings is cancelled. Idempotent."""
+
+    async def chat(self, text: str) -> None:
+        """Send a line of chat; the call must be connected."""
+
+    def events(self) -> AsyncIterator[CallEvent]:
+        """Every event of the call since its start, then each as it comes; ends after ``Ended``.
+
+        Subscribes when called, not at the first ``anext``, so that nothing is missed. If the iterator has an
+        ``aclose``, it is awaited when nobody listens any more.
+        """
+
+
+class ContactsApi(Protocol):
+    """The contact book. A peer is named by a contact's name, a full ID or a URI, never by a short form."""
+
+    def add(self, text: str, name: str) -> ContactView:
+        """``text``: ID or URI; ``name`` empty: the one in the URI."""
+
+    def list(self) -> list[ContactView]:
+        """All contacts, by name."""
+
+    def rename(self, name: str, new: str) -> ContactView:
+        """Give a contact another name."""
+
+    def remove(self, name: str) -> None:
+        """Forget a contact."""
+
+    def block(self, name: str) -> ContactView:
+        """Never let this contact or ID ring again."""
+
+    def unblock(self, name: str) -> ContactView:
+        """Undo :meth:`block`."""
+
+
+class NodeApi(Protocol):
+    """A running node."""
+
+    @property
+    def contacts(self) -> ContactsApi:
+        """The contact book."""
+
+    def id_text(self) -> str:
+        """Our ID: 56 characters."""
+
+    def uri_text(self) -> str:
+        """Our ID as a link, with our name if we have one."""
+
+    def status(self) -> NodeStatus:
+        """What the node is and does now."""
+
+    def peers(self) -> list[PeerView]:
+        """Contacts and peers on the LAN."""
+
+    async def call(
+        self,
+        peer: str,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        timeout: float = 60,
+        wait: float = 0,
+    ) -> CallApi:
+        """Start a call and return at once; what comes of it is told by ``events()``.
+
+        ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
+        Raises for what is known at once: bad ID, own ID, unknown contact, unusable source or record target.
+        """
+
+    def calls(self) -> list[CallView]:
+        """Live calls, and the last ended ones."""
+
+    def get_call(self, call_id: str | None) -> CallApi:
+        """The call with this full ID; :class:`meshcall.errors.NoSuchCall`."""
+
+    def create_invite(self, *, once: bool, expires: float) -> str:
+        """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
+
+    async def accept_invite(self, text: str) -> ContactView:
+        """Make the inviter a contact, and tell it about us."""
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """Events from now on. Subscribes when called, and is closed as a call's events are."""

@@ -1,0 +1,408 @@
+"""The local API's server: JSON over HTTP on a unix socket that only this user can reach.
+
+Law 1: the socket has mode 0600 in a folder of mode 0700, and each peer's user id is checked besides.
+Law 2: a GET changes nothing; whatever changes something has the JSON content type and a bounded body.
+Law 3: a web page gets nowhere: a request with an ``Origin`` is refused.
+Law 4: what a client does or meets is answered with a stable code; a bug is logged, and told as ``internal``.
+Law 5: a call started with ``attach`` lives as long as its client: when the connection drops, it is hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from aiohttp import web
+
+from meshcall.control import models
+from meshcall.control.listener import Listener, close_events
+from meshcall.control.messages import (
+    absolute_path,
+    check_headers,
+    document,
+    encode_document,
+    error_response,
+    http_error_response,
+    read_request,
+)
+from meshcall.control.node_api import CallApi, NodeApi
+from meshcall.control.selection import Purpose, choose_call
+from meshcall.control.unix_socket import listen, peer_uid
+from meshcall.errors import Forbidden, InternalError, MeshcallError, RequestTimedOut, TooManyListeners
+from meshcall.identity.peer_id import PeerId
+from meshcall.paths import HomePaths
+from meshcall.views import Connected, View
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Result = TypeVar("Result")
+
+STREAM_END_GRACE = 2.0
+"""Seconds that streams get to tell the end of their calls when the daemon stops."""
+
+
+class ControlServer:
+    """Serves one node. ``async with ControlServer(node, paths): ...``"""
+
+    def __init__(
+        self, node: NodeApi, paths: HomePaths, *, allowed_uids: frozenset[int] | None = None
+    ) -> None:
+        """``allowed_uids``: whose processes may use it; by default this user's and root's."""
+        self._node = node
+        self._paths = paths
+        self._allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
+        self._runner: web.AppRunner | None = None
+        self._inode: tuple[int, int] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._listeners: set[Listener] = set()
+        self._attached: dict[str, CallApi] = {}
+        self._detached = asyncio.Event()
+        """Set while no call is attached to a client."""
+        self._detached.set()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Listen. The caller holds the home's lock, so a socket that is there already is a dead daemon's."""
+        app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
+        app.router.add_routes(self._routes())
+        # handler_cancellation: the drop of a connection reaches its handler at once (law 5)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=1.0,
+            lingering_time=0.5,
+        )
+        await self._runner.setup()
+        listening = listen(self._paths)
+        info = self._paths.control_socket.lstat()
+        self._inode = (info.st_dev, info.st_ino)
+        await web.SockSite(self._runner, listening).start()
+
+    async def close(self) -> None:
+        """Hang up the attached calls, let their clients see it, stop, and remove the socket. Idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        for call in list(self._attached.values()):
+            self._do(call.hangup())
+        if self._attached:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STREAM_END_GRACE):
+                    await self._detached.wait()
+        for listener in self._listeners:
+            listener.end()
+        await runner.cleanup()
+        tasks = list(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STREAM_END_GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._remove_socket()
+
+    def _remove_socket(self) -> None:
+        path = self._paths.control_socket
+        with contextlib.suppress(OSError):
+            info = path.lstat()
+            if (info.st_dev, info.st_ino) == self._inode:
+                path.unlink()
+
+    def _spawn(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Run ``work`` to its end even if the request that wanted it goes away; its result may be ignored."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits is told; if nobody does any more, it is nobody's concern
+
+    def _do(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run ``work``, whose result nobody waits for."""
+        self._spawn(_logged(work))
+
+    # --- routes -----------------------------------------------------------------------------------
+
+    def _routes(self) -> list[web.RouteDef]:
+        prefix = models.API_PREFIX
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "/id", self._get_id),
+            ("GET", "/status", self._get_status),
+            ("GET", "/peers", self._get_peers),
+            ("GET", "/contacts", self._get_contacts),
+            ("POST", "/contacts", self._add_contact),
+            ("PATCH", "/contacts/{name}", self._rename_contact),
+            ("DELETE", "/contacts/{name}", self._remove_contact),
+            ("POST", "/contacts/{name}/block", self._block_contact),
+            ("POST", "/contacts/{name}/unblock", self._unblock_contact),
+            ("POST", "/invites", self._create_invite),
+            ("POST", "/invites/accept", self._accept_invite),
+            ("GET", "/calls", self._get_calls),
+            ("POST", "/calls", self._start_call),
+            ("GET", "/calls/{call}", self._get_call),
+            ("POST", "/calls/{call}/answer", self._answer_call),
+            ("POST", "/calls/{call}/decline", self._decline_call),
+            ("POST", "/calls/{call}/hangup", self._hangup_call),
+            ("POST", "/calls/{call}/chat", self._chat),
+            ("GET", "/events", self._get_events),
+        ]
+        return [
+            web.get(prefix + path, handler, allow_head=False)
+            if method == "GET"
+            else web.route(method, prefix + path, handler)
+            for method, path, handler in table
+        ]
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            self._check_peer(request)
+            check_headers(request)
+            if request.match_info.handler in (self._start_call, self._answer_call, self._get_events):
+                return await handler(request)
+            # shielded: a change that was begun is finished even if the client does not wait for the answer
+            return await asyncio.shield(self._spawn(_limited(handler(request))))
+        except MeshcallError as error:
+            return error_response(error)
+        except web.HTTPException as error:
+            return http_error_response(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return error_response(InternalError())
+
+    def _check_peer(self, request: web.Request) -> None:
+        transport = request.transport
+        uid = peer_uid(transport.get_extra_info("socket")) if transport is not None else None
+        if uid is not None and uid not in self._allowed_uids:
+            raise Forbidden
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    async def _get_id(self, request: web.Request) -> web.Response:
+        peer_id = PeerId.parse(self._node.id_text())
+        return document(
+            {
+                "peer_id": peer_id.text,
+                "grouped": peer_id.grouped,
+                "short": peer_id.short,
+                "uri": self._node.uri_text(),
+            }
+        )
+
+    async def _get_status(self, request: web.Request) -> web.Response:
+        return document(self._node.status())
+
+    async def _get_peers(self, request: web.Request) -> web.Response:
+        return document({"peers": self._node.peers()})
+
+    async def _get_contacts(self, request: web.Request) -> web.Response:
+        return document({"contacts": self._node.contacts.list()})
+
+    async def _get_calls(self, request: web.Request) -> web.Response:
+        return document({"calls": self._node.calls()})
+
+    async def _get_call(self, request: web.Request) -> web.Response:
+        return document(self._choose(request, "show").view())
+
+    # --- contacts and invites ---------------------------------------------------------------------
+
+    async def _add_contact(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.AddContact)
+        return document(self._node.contacts.add(wanted.peer, wanted.name), status=201)
+
+    async def _rename_contact(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.RenameContact)
+        return document(self._node.contacts.rename(request.match_info["name"], wanted.name))
+
+    async def _remove_contact(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        self._node.contacts.remove(request.match_info["name"])
+        return document({})
+
+    async def _block_contact(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        return document(self._node.contacts.block(request.match_info["name"]))
+
+    async def _unblock_contact(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        return document(self._node.contacts.unblock(request.match_info["name"]))
+
+    async def _create_invite(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.CreateInvite)
+        uri = self._node.create_invite(once=wanted.once, expires=wanted.expires)
+        return document({"uri": uri, "once": wanted.once, "expires_s": wanted.expires}, status=201)
+
+    async def _accept_invite(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.AcceptInvite)
+        return document(await self._node.accept_invite(wanted.uri))
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def _choose(self, request: web.Request, purpose: Purpose) -> CallApi:
+        call_id = choose_call(self._node.calls(), request.match_info["call"], purpose)
+        return self._node.get_call(call_id)
+
+    async def _start_call(self, request: web.Request) -> web.StreamResponse:
+        wanted = await read_request(request, models.StartCall)
+        if wanted.attach:
+            self._check_listeners()
+        work = self._node.call(
+            wanted.peer,
+            source=wanted.source,
+            record=absolute_path(wanted.record),
+            timeout=wanted.timeout,
+            wait=wanted.wait,
+        )
+        starting = self._spawn(work)
+        try:
+            call = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._do(_abandon(starting))
+            raise
+        return await self._run_call(request, call, wanted.duration, attach=wanted.attach, status=201)
+
+    async def _answer_call(self, request: web.Request) -> web.StreamResponse:
+        wanted = await read_request(request, models.AnswerCall)
+        if wanted.attach:
+            self._check_listeners()
+        call = self._choose(request, "answer")
+        await asyncio.shield(
+            self._spawn(call.answer(source=wanted.source, record=absolute_path(wanted.record)))
+        )
+        return await self._run_call(request, call, wanted.duration, attach=wanted.attach, status=200)
+
+    async def _run_call(
+        self, request: web.Request, call: CallApi, duration: float | None, *, attach: bool, status: int
+    ) -> web.StreamResponse:
+        if duration is not None:
+            self._do(_hang_up_after(call, duration))
+        if not attach:
+            return document(call.view(), status=status)
+        self._attached[call.id] = call
+        self._detached.clear()
+        try:
+            return await self._stream(request, call.events())
+        finally:
+            del self._attached[call.id]
+            if not self._attached:
+                self._detached.set()
+            if call.view().state != "ended":
+                self._do(call.hangup())
+
+    async def _decline_call(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        call = self._choose(request, "decline")
+        await call.decline()
+        return document(call.view())
+
+    async def _hangup_call(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        call = self._choose(request, "hangup")
+        await call.hangup()
+        return document(call.view())
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.SendChat)
+        call = self._choose(request, "chat")
+        await call.chat(wanted.text)
+        return document({"call": call.id})
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    async def _get_events(self, request: web.Request) -> web.StreamResponse:
+        self._check_listeners()
+        wanted = request.query.get("call")
+        if wanted is None:
+            return await self._stream(request, self._node.events())
+        call = self._node.get_call(choose_call(self._node.calls(), wanted, "show"))
+        return await self._stream(request, call.events())
+
+    def _check_listeners(self) -> None:
+        if len(self._listeners) >= models.LISTENERS_MAX:
+            raise TooManyListeners
+
+    async def _stream(self, request: web.Request, events: AsyncIterator[View]) -> web.StreamResponse:
+        """Answer with one JSON document per line for each event, until they end or the client goes away."""
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"}
+        )
+        listener = Listener(events)
+        self._listeners.add(listener)
+        filling = self._spawn(_logged(listener.fill()))
+        try:
+            await response.prepare(request)
+            async for event in listener.read():
+                await response.write(encode_document(event) + b"\n")
+            await response.write_eof()
+        except ConnectionError:
+            logger.debug("a listener went away")
+        finally:
+            self._listeners.discard(listener)
+            self._do(_finish(filling, events))
+        return response
+
+
+async def _limited(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    try:
+        async with asyncio.timeout(models.REQUEST_TIMEOUT):
+            return await work
+    except TimeoutError:
+        raise RequestTimedOut from None
+
+
+async def _logged(work: Awaitable[object]) -> None:
+    try:
+        await work
+    except MeshcallError as error:
+        logger.debug("%s: %s", error.code, error)
+    except Exception:
+        logger.exception("work for a client failed")
+
+
+async def _finish(filling: asyncio.Task[None], events: AsyncIterator[View]) -> None:
+    """Stop a listener's task, then unsubscribe it."""
+    filling.cancel()
+    await asyncio.wait({filling})
+    await close_events(events)
+
+
+async def _abandon(starting: Awaitable[CallApi]) -> None:
+    """End a call whose client went away while it was being started."""
+    call = await starting
+    await call.hangup()
+
+
+async def _hang_up_after(call: CallApi, duration: float) -> None:
+    """Hang up ``duration`` seconds after the call was connected, unless it has ended by then."""
+    events = call.events()
+    try:
+        async for event in events:
+            if isinstance(event, Connected):
+                break
+        async with asyncio.timeout(duration):
+            async for event in events:
+                logger.debug("call %s: %s", call.id, type(event).__name__)
+    except TimeoutError:
+        await call.hangup()
+    finally:
+        await close_events(events)

@@ -1,0 +1,72 @@
+"""The listening socket: where it is, who may open it, who has opened it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+
+from meshcall.control.socket_path import socket_address
+from meshcall.errors import HomeNotUsable, LoosePermissions
+from meshcall.paths import HomePaths
+
+BACKLOG = 16
+
+
+def listen(paths: HomePaths) -> socket.socket:
+    """A listening socket at ``paths.control_socket``, mode 0600 in a folder of mode 0700.
+
+    The caller holds the home's lock: a socket that lies there already is a dead daemon's and is replaced.
+    Raises :class:`HomeNotUsable` or :class:`LoosePermissions`.
+    """
+    try:
+        _prepare_folder(paths)
+        _remove_stale(paths)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_address(paths.control_socket) as address:
+                listening.bind(address)
+            paths.control_socket.chmod(0o600)
+            listening.listen(BACKLOG)
+            listening.setblocking(False)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise HomeNotUsable(f"the socket {paths.control_socket} can't be made: {reason}") from error
+    return listening
+
+
+def _prepare_folder(paths: HomePaths) -> None:
+    paths.run_dir.mkdir(mode=0o700, exist_ok=True)
+    info = paths.run_dir.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        raise HomeNotUsable(f"{paths.run_dir} is not a folder", hint="move it away")
+    if info.st_uid != os.geteuid():
+        raise HomeNotUsable(f"{paths.run_dir} belongs to another user", hint="move it away")
+    if info.st_mode & 0o077:
+        raise LoosePermissions(
+            f"other users of this machine can enter {paths.run_dir}", hint=f"chmod 700 {paths.run_dir}"
+        )
+
+
+def _remove_stale(paths: HomePaths) -> None:
+    try:
+        info = paths.control_socket.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode):
+        raise HomeNotUsable(f"{paths.control_socket} is not a socket", hint="move it away")
+    paths.control_socket.unlink()
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """The user id at the other end (SO_PEERCRED, unix(7)); None where the system does not tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid

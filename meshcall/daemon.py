@@ -1,0 +1,172 @@
+"""The daemon: one node and its local API, in the foreground, until a signal comes.
+
+Law 1: nothing that it makes is readable by others: umask 077 before the first file or socket.
+Law 2: it is ready only when both the node and the API are; then it says so, once.
+Law 3: however it stops, it ends its calls, removes its socket, and gives the home's lock back.
+Law 4: an error that the user can mend is one line and a hint; a bug is a traceback in the log, exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from meshcall import systemd
+from meshcall.config import Config
+from meshcall.control.node_api import NodeApi
+from meshcall.daemon_options import config_from, make_parser
+from meshcall.errors import MeshcallError
+from meshcall.paths import HomePaths
+from meshcall.redaction import RedactingFormatter
+from meshcall.reporting import print_error
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT = 15.0
+"""Seconds for a clean stop; then the process ends as it is (a wedged library must not keep it alive)."""
+
+NodeFactory = Callable[[Config, str | None], AbstractAsyncContextManager[NodeApi]]
+"""Makes a node from a configuration and the key's passphrase; entering it takes the home's lock."""
+
+
+def real_node(config: Config, passphrase: str | None) -> AbstractAsyncContextManager[NodeApi]:
+    """The node of :mod:`meshcall.node`, which is heavy to load."""
+    from meshcall.node import Node
+
+    return Node(config, passphrase=passphrase)
+
+
+def main(arguments: list[str] | None = None, *, make_node: NodeFactory = real_node) -> int:
+    """Run a daemon; returns its exit code."""
+    os.umask(0o077)
+    try:
+        options = make_parser().parse_args(arguments)
+        set_up_logging(options)
+        config = config_from(options, Path.cwd())
+        passphrase = _unlock(config)
+        return asyncio.run(run(config, passphrase, make_node))
+    except MeshcallError as error:
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130  # before the loop's own handler was there
+
+
+def set_up_logging(options: Namespace) -> None:
+    """Log to stderr; what other libraries have to say only from warnings up, whatever ``-v`` asks for."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    level = logging.WARNING if options.quiet else logging.DEBUG if options.verbose else logging.INFO
+    logging.getLogger("meshcall").setLevel(level)
+    logging.captureWarnings(True)
+
+
+def _unlock(config: Config) -> str | None:
+    """Check the home and its key, and get the passphrase if the key has one."""
+    from meshcall.aio.files.home import open_home
+    from meshcall.aio.files.keyfile import key_is_locked, load_peer_id
+    from meshcall.passphrase import existing_passphrase
+    from meshcall.setup_home import ensure_public_id
+
+    home = open_home(config.home)
+    peer_id = load_peer_id(home)
+    passphrase = existing_passphrase() if key_is_locked(home) else None
+    ensure_public_id(home, peer_id)
+    return passphrase
+
+
+async def run(config: Config, passphrase: str | None, make_node: NodeFactory = real_node) -> int:
+    """Serve until SIGTERM, SIGINT or SIGHUP; returns the exit code, raises what stopped the start."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_unhandled)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(serve(config, passphrase, make_node), name="serve")
+    waiting = asyncio.create_task(stopping.wait(), name="wait for a signal")
+    try:
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            return _verdict(serving)
+        logger.info("stopping")
+        systemd.notify("STOPPING=1")
+        serving.cancel()
+        _, late = await asyncio.wait({serving}, timeout=STOP_TIMEOUT)
+        if late:
+            logger.error("the stop took more than %.0f s; ending without it", STOP_TIMEOUT)
+            with contextlib.suppress(OSError):
+                HomePaths(config.home).control_socket.unlink()
+            logging.shutdown()
+            os._exit(1)
+        return 0 if serving.cancelled() else _verdict(serving)
+    finally:
+        waiting.cancel()
+
+
+def _verdict(serving: asyncio.Task[None]) -> int:
+    """The exit code of a service that ended by itself; raises a :class:`MeshcallError` for the user."""
+    error = serving.exception()
+    if isinstance(error, MeshcallError):
+        raise error
+    if isinstance(error, BaseExceptionGroup):
+        ours, rest = error.split(MeshcallError)
+        if ours is not None and rest is None:
+            raise _first(ours)
+    if error is not None:
+        logger.critical("the daemon met a bug and ends", exc_info=error)
+    else:
+        logger.critical("the daemon's service ended by itself")
+    return 1
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) -> None:
+    """Run the node and the API until cancelled."""
+    from meshcall.control.server import ControlServer
+
+    async with (
+        make_node(config, passphrase) as node,
+        ControlServer(node, HomePaths(config.home)),
+    ):
+        status = node.status()
+        _say_ready(f"ready: {node.id_text()} on UDP port {status.port}, home {config.home}")
+        systemd.notify("READY=1")
+        for warning in status.warnings:
+            logger.warning("%s", warning)
+        interval = systemd.watchdog_interval()
+        while True:
+            # with a watchdog: a loop that is wedged stops saying that it is well, and is restarted
+            await asyncio.sleep(3600 if interval is None else interval)
+            if interval is not None:
+                systemd.notify("WATCHDOG=1")
+
+
+def _say_ready(line: str) -> None:
+    """The one line on stdout; that nobody reads it is no reason to stop."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logger.error("unhandled: %s", context.get("message"), exc_info=context.get("exception"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

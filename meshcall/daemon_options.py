@@ -1,0 +1,93 @@
+"""The daemon's flags, and the :class:`Config` they make. Cheap to import, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from meshcall.address import parse_host_port
+from meshcall.config import Config
+from meshcall.errors import InvalidConfig, UsageError
+from meshcall.media_paths import absolute_source, check_record_dir, check_source
+from meshcall.paths import choose_home
+
+NAME_MAX = 64
+"""Octets of our own name, as in the records that carry it."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The daemon's flags."""
+    parser = _Parser(
+        prog="meshcall daemon",
+        description="Run the daemon in the foreground. Logs go to stderr; SIGTERM and Ctrl-C stop it.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--home", metavar="DIR", help="folder of keys, state and sockets (default: MESHCALL_HOME, or yours)")
+    add("--port", type=int, default=0, metavar="N", help="UDP port; 0: the last one, or any free one")
+    add("--name", default="", metavar="TEXT", help="what others are shown as your name, unverified")
+    add("--lan-only", action="store_true", help="find peers on this LAN alone")
+    add("--no-mdns", action="store_true", help="neither announce nor browse on the LAN")
+    add("--visible", action="store_true", help="let people on the LAN who don't know your ID see it")
+    add("--bootstrap", action="append", default=[], metavar="HOST:PORT", help="a DHT node to join through")
+    add("--interface", action="append", default=[], metavar="NAME", help="use this network interface only")
+    add("--auto-answer", choices=("off", "contacts", "anyone"), default="off", help="answer without asking")
+    add("--contacts-only", action="store_true", help="let nobody ring who is not a contact")
+    add(
+        "--source",
+        default="testsrc",
+        metavar="S",
+        help="what auto-answered calls send: FILE, testsrc, camera[:N], none",
+    )
+    add("--record", metavar="DIR", help="record auto-answered calls into this folder")
+    add("--quiet", "-q", action="store_true", help="log warnings and errors only")
+    add("--verbose", "-v", action="count", default=0, help="log more")
+    return parser
+
+
+def config_from(options: argparse.Namespace, directory: Path) -> Config:
+    """The configuration that parsed flags mean; relative paths are relative to ``directory``.
+
+    Raises :class:`InvalidConfig`, :class:`UsageError` or a file's error.
+    """
+    if not 0 <= options.port <= 65535:
+        raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
+    if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
+        raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
+    if options.lan_only and options.no_mdns:
+        raise InvalidConfig(
+            "--lan-only and --no-mdns together leave no way to find anybody", hint="drop one of the two"
+        )
+    if options.lan_only and options.bootstrap:
+        raise InvalidConfig(
+            "--lan-only uses no DHT, so --bootstrap has no meaning", hint="drop one of the two"
+        )
+    for text in options.bootstrap:
+        parse_host_port(text)
+    source = absolute_source(options.source, directory)
+    check_source(source)
+    record_dir = None if options.record is None else directory / options.record
+    if record_dir is not None:
+        check_record_dir(record_dir)
+    return Config(
+        home=choose_home(options.home),
+        port=options.port,
+        name=options.name,
+        lan_only=options.lan_only,
+        mdns=not options.no_mdns,
+        visible=options.visible,
+        bootstrap=tuple(options.bootstrap),
+        interfaces=tuple(options.interface),
+        auto_answer=options.auto_answer,
+        source=source,
+        record_dir=record_dir,
+        accept_strangers=not options.contacts_only,
+    )

@@ -1,0 +1,49 @@
+"""Small memories with a cap: the oldest entry goes first.
+
+Law: whatever strangers send, a cache never holds more than its cap.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class ExpiringCache(Generic[K, V]):
+    """At most ``cap`` entries, each for at most ``lifetime`` seconds."""
+
+    def __init__(self, cap: int, lifetime: float) -> None:
+        self._cap = cap
+        self._lifetime = lifetime
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: K, now: float) -> V | None:
+        """The value, if it is not too old."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry[0] <= now:
+            del self._entries[key]
+            return None
+        return entry[1]
+
+    def put(self, key: K, value: V, now: float) -> None:
+        """Remember ``value`` from now on; the oldest makes room."""
+        self._entries.pop(key, None)
+        self._entries[key] = (now + self._lifetime, value)
+        if len(self._entries) > self._cap:
+            self._entries.popitem(last=False)
+
+    def discard(self, key: K) -> None:
+        """Forget ``key``."""
+        self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()

@@ -1,0 +1,95 @@
+"""Transport addresses and nodes in as few octets as they take (BEP 5, BEP 32).
+
+Law: nothing here resolves a name; an address on the wire is 4 or 16 octets and a port.
+
+    address    +0  ip 4 | 16   +n  port u16                       6 or 18 octets
+    node       +0  node id 20  +20 address                        26 or 38 octets
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from meshcall.address import Address
+from meshcall.errors import Rejected
+from meshcall.limits import NODE_ID_SIZE
+
+ADDRESS4_SIZE: Final = 6
+ADDRESS6_SIZE: Final = 18
+NODE4_SIZE: Final = NODE_ID_SIZE + ADDRESS4_SIZE
+NODE6_SIZE: Final = NODE_ID_SIZE + ADDRESS6_SIZE
+
+NodeInfo = tuple[bytes, Address]
+"""(node id, address) as a reply names it: a claim, not a fact."""
+
+
+def family(address: Address) -> int:
+    """4 or 6."""
+    return 6 if ":" in address[0] else 4
+
+
+@lru_cache(maxsize=4096)
+def pack_address(address: Address) -> bytes:
+    """``address`` in 6 or 18 octets, without the scope of a link-local one (it means nothing elsewhere)."""
+    ip, port = address
+    return ip_address(ip.partition("%")[0]).packed + port.to_bytes(2, "big")
+
+
+def unpack_address_untrusted(data: bytes) -> Address:
+    """The address in 6 or 18 octets; any other length is Rejected."""
+    if len(data) == ADDRESS4_SIZE:
+        return str(IPv4Address(data[:4])), int.from_bytes(data[4:], "big")
+    if len(data) == ADDRESS6_SIZE:
+        return str(IPv6Address(data[:16])), int.from_bytes(data[16:], "big")
+    raise Rejected("address")
+
+
+def pack_nodes(nodes: list[NodeInfo]) -> tuple[bytes, bytes]:
+    """``nodes`` as (those with IPv4 addresses, those with IPv6 addresses)."""
+    four: list[bytes] = []
+    six: list[bytes] = []
+    for node_id, address in nodes:
+        packed = node_id + pack_address(address)
+        (four if len(packed) == NODE4_SIZE else six).append(packed)
+    return b"".join(four), b"".join(six)
+
+
+def unpack_nodes_untrusted(four: bytes, six: bytes) -> list[NodeInfo]:
+    """The nodes in both lists; lengths that are no multiple of a node are Rejected."""
+    if len(four) % NODE4_SIZE or len(six) % NODE6_SIZE:
+        raise Rejected("nodes")
+    nodes: list[NodeInfo] = []
+    for blob, size in ((four, NODE4_SIZE), (six, NODE6_SIZE)):
+        for start in range(0, len(blob), size):
+            node_id = blob[start : start + NODE_ID_SIZE]
+            nodes.append((node_id, unpack_address_untrusted(blob[start + NODE_ID_SIZE : start + size])))
+    return nodes
+
+
+def is_martian(address: Address, told_by: Address) -> bool:
+    """Whether nobody can be at ``address``, or ``told_by`` can't know that somebody is.
+
+    Multicast, broadcast, unspecified, reserved and mapped addresses and port 0 never name a node. Private
+    and loopback addresses mean something only within the network they come from: a node on the internet
+    that names one wants us to send packets into our own LAN.
+    """
+    ip, port = address
+    try:
+        there = ip_address(ip.partition("%")[0])
+        teller = ip_address(told_by[0].partition("%")[0])
+    except ValueError:
+        return True
+    if port == 0 or there.is_multicast or there.is_unspecified:
+        return True
+    if isinstance(there, IPv6Address):
+        if there.ipv4_mapped is not None or there.is_link_local:
+            return True  # link-local: the scope does not travel
+    elif there.packed[0] == 0 or there.packed[0] >= 240:  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
+        return True
+    if there.is_loopback:
+        return not teller.is_loopback
+    if there.is_private or there.is_link_local:
+        return not (teller.is_private or teller.is_loopback or teller.is_link_local)
+    return False

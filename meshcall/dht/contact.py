@@ -1,0 +1,67 @@
+"""A node of the table: kademlia's Node with an exact id, an order and what we know of its health.
+
+Law: a Contact is made only after the node proved that its id is its own (``verified_id``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from kademlia.node import Node
+
+from meshcall.address import Address
+from meshcall.dht.compact import pack_address
+from meshcall.limits import NODE_ID_SIZE
+
+NODE_DOMAIN = b"meshcall/1/node"
+"""Domain of a node key's signatures."""
+
+
+def node_id_of(node_key: bytes) -> bytes:
+    """The id that belongs to a node's public key: SHA-256("meshcall/1/node" 0x00 key), first 20 octets."""
+    return hashlib.sha256(NODE_DOMAIN + b"\0" + node_key).digest()[:NODE_ID_SIZE]
+
+
+def proof_message(challenge: bytes, responder_id: bytes, requester_id: bytes, observed: bytes) -> bytes:
+    """What a node signs to prove its id: the challenge, both ids, and where the challenge came from.
+
+    ``observed`` binds the proof to the asker's address as the responder saw it, so a node in the middle that
+    passes a challenge on gets a proof that names the middle.
+    """
+    return challenge + responder_id + requester_id + observed
+
+
+class Contact(Node):  # type: ignore[misc] # kademlia has no types
+    """A verified node."""
+
+    id: bytes
+    ip: str
+    port: int
+    long_id: int
+
+    def __init__(self, node_id: bytes, address: Address, *, last_seen: float = 0.0) -> None:
+        if not isinstance(node_id, bytes) or len(node_id) != NODE_ID_SIZE:
+            raise ValueError("a node id has exactly 20 octets")
+        super().__init__(node_id, address[0], address[1])
+        self.last_seen = last_seen
+        """When it last answered one of our requests."""
+        self.failures = 0
+        """Requests it left unanswered since."""
+
+    @property
+    def address(self) -> Address:
+        """Where it answers."""
+        return self.ip, self.port
+
+    def __lt__(self, other: Contact) -> bool:
+        """Equal distances never compare by luck: order is by id, then by address."""
+        return (self.id, pack_address(self.address)) < (other.id, pack_address(other.address))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Contact) and self.id == other.id and self.address == other.address
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.ip, self.port))
+
+    def __repr__(self) -> str:
+        return f"<Contact {self.id[:4].hex()} {self.ip}:{self.port} failures={self.failures}>"

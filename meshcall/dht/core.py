@@ -1,0 +1,229 @@
+"""What all parts of one engine share: identity, tables, tokens, timers, output.
+
+Law 1: a contact enters a table only through :meth:`Core.admit`, after its proof.
+Law 2: what is written to ``out`` and ``events`` is never read here; the shell drains both after every input.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Protocol
+
+from meshcall.address import Address
+from meshcall.dht.alarms import Alarms
+from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.compact import NodeInfo, family, unpack_address_untrusted
+from meshcall.dht.contact import Contact, node_id_of
+from meshcall.dht.events import Event, Notified
+from meshcall.dht.messages import (
+    DIGEST_SIZE,
+    EPHEMERAL,
+    Message,
+    Nodes,
+    Pong,
+    Refused,
+    Response,
+    Values,
+    encode_frame,
+)
+from meshcall.dht.table import Table
+from meshcall.dht.tokens import TokenMint
+from meshcall.dht.transactions import Call, Transactions
+from meshcall.dht.watches import WatchBook
+from meshcall.identity.keys import SigningKey
+from meshcall.limits import (
+    DHT_FAILURES_MAX,
+    DHT_K,
+    DHT_NOTIFIED_KEPT,
+    DHT_TOKEN_ROTATION,
+    DHT_TOKENS_KEPT,
+    DHT_UNREACHABLE_KEPT,
+    DHT_UNREACHABLE_TIME,
+    DHT_WATCH_LEASE,
+    DHT_WATCH_LOOKUP,
+)
+from meshcall.record.codec import Record
+from meshcall.record.store import RecordStore
+
+Random = Callable[[int], bytes]
+
+
+class CheckRecord(Protocol):
+    """``meshcall.record.validation.check_record_untrusted``, or what a test puts in its place."""
+
+    def __call__(self, data: bytes, at: bytes | None = None) -> Record:
+        """The record in ``data``; raises Rejected."""
+
+
+def digest(record: bytes) -> bytes:
+    """Names a record among the few under one key: SHA-256, first 8 octets."""
+    return sha256(record).digest()[:DIGEST_SIZE]
+
+
+class Core:
+    """Shared state of one engine."""
+
+    def __init__(
+        self,
+        node_key: SigningKey,
+        *,
+        random: Random,
+        routes: bool,
+        store: RecordStore,
+        check_record: CheckRecord,
+        now: float,
+    ) -> None:
+        self.node_key = node_key
+        self.node_id = node_id_of(node_key.public)
+        self.random = random
+        self.routes = routes
+        """Whether others may put us into their tables."""
+        self.store = store
+        self.check_record = check_record
+        self.out: deque[tuple[bytes, Address]] = deque()
+        self.events: deque[Event] = deque()
+        self.counters: Counter[str] = Counter()
+        self.alarms = Alarms()
+        self.transactions = Transactions(random, self.alarms, self.out, self.counters)
+        self.transactions.on_unanswered = self._unanswered
+        self.mint = TokenMint(random, now)
+        self.watches = WatchBook()
+        self.tables = {4: Table(self.node_id), 6: Table(self.node_id)}
+        self.tokens: ExpiringCache[Address, bytes] = ExpiringCache(DHT_TOKENS_KEPT, DHT_TOKEN_ROTATION)
+        """Tokens that others gave us."""
+        self.unreachable: ExpiringCache[Address, bool] = ExpiringCache(
+            DHT_UNREACHABLE_KEPT, DHT_UNREACHABLE_TIME
+        )
+        self.recent: ExpiringCache[bytes, tuple[NodeInfo, ...]] = ExpiringCache(256, DHT_WATCH_LOOKUP)
+        """The closest nodes of keys looked up lately."""
+        self.seeds: list[Address] = []
+        """Where to start when the tables are empty: addresses of the saved state and of bootstrap."""
+        self.own_keys: Counter[bytes] = Counter()
+        """Keys that we watch, with how many operations want them."""
+        self.holders: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 2 * DHT_WATCH_LEASE)
+        """(key, address) of the nodes that we asked to notify us."""
+        self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, 7200.0)
+        self._observed: OrderedDict[Address, Address] = OrderedDict()
+        self.consider: Callable[[bytes, Address, int, float], None] = lambda node_id, address, flags, now: (
+            None
+        )
+        """Told of every node that was heard: (node id, address, flags, now)."""
+
+    # --- who we are ---
+
+    @property
+    def flags(self) -> int:
+        """Flags of our frames."""
+        return 0 if self.routes else EPHEMERAL
+
+    def send(self, message: Message, address: Address) -> None:
+        """One frame out."""
+        self.out.append((encode_frame(message), address))
+
+    def observed(self, wanted: int = 4) -> Address | None:
+        """Our address of family 4 or 6 as most nodes see it."""
+        votes = Counter(seen for seen in self._observed.values() if family(seen) == wanted)
+        return votes.most_common(1)[0][0] if votes else None
+
+    # --- tables ---
+
+    def contacts(self) -> list[Contact]:
+        """All contacts."""
+        return [*self.tables[4], *self.tables[6]]
+
+    def closest(self, target: bytes, k: int = DHT_K) -> list[Contact]:
+        """The ``k`` closest healthy contacts of both families."""
+        found = self.tables[4].closest(target, k, healthy=True)
+        if len(self.tables[6]):
+            goal = int.from_bytes(target, "big")
+            found += self.tables[6].closest(target, k, healthy=True)
+            found.sort(key=lambda contact: (contact.long_id ^ goal, contact))
+        return found[:k]
+
+    def wants(self, node_id: bytes, address: Address) -> bool:
+        """Whether a proven node there would enter a table."""
+        if node_id == self.node_id or "%" in address[0]:
+            return False  # a link-local address means nothing to those we would tell of it
+        table = self.tables[family(address)]
+        known = table.get(node_id)
+        if known is not None:
+            return known.address != address and known.failures > 0
+        return table.wants(node_id)
+
+    def ready(self, address: Address, now: float) -> bool:
+        """Whether we may write to ``address`` at once: it gave us a token, and did not fail since."""
+        return bool(self.tokens.get(address, now)) and not self.unreachable.get(address, now)
+
+    def admit(self, node_id: bytes, address: Address, now: float) -> Contact | None:
+        """Put a node that proved its id into its table. A live contact keeps its place and its address."""
+        if not self.wants(node_id, address):
+            return None
+        table = self.tables[family(address)]
+        contact = Contact(node_id, address, last_seen=now)
+        table.add_contact(contact)
+        self.counters["admitted"] += 1
+        return contact
+
+    def answered(self, call: Call, message: Response, now: float) -> None:
+        """A request of ours was answered: what that says about the node, its token and our address."""
+        address = call.address
+        self.unreachable.discard(address)
+        if isinstance(message, Pong | Nodes | Values | Refused) and message.token:
+            self.tokens.put(address, message.token, now)
+        self._note_observed(address, message.observed)
+        table = self.tables[family(address)]
+        if call.node_id is not None and call.node_id != message.sender:
+            self.counters["id-changed"] += 1
+            gone = table.get(call.node_id)
+            if gone is not None and gone.address == address:
+                table.remove_contact(gone)
+        contact = table.get(message.sender)
+        if contact is not None and contact.address == address:
+            if message.flags & EPHEMERAL:
+                table.remove_contact(contact)
+            else:
+                table.seen(contact, now)
+        else:
+            self.consider(message.sender, address, message.flags, now)
+
+    def _unanswered(self, call: Call, now: float) -> None:
+        self.unreachable.put(call.address, True, now)
+        if call.node_id is None:
+            return
+        table = self.tables[family(call.address)]
+        contact = table.get(call.node_id)
+        if contact is not None and contact.address == call.address:
+            contact.failures += 1
+            if contact.failures >= DHT_FAILURES_MAX:
+                table.remove_contact(contact)
+                self.counters["evicted"] += 1
+
+    def _note_observed(self, responder: Address, packed: bytes) -> None:
+        seen = unpack_address_untrusted(packed)  # sizes were checked by the decoder
+        self._observed.pop(responder, None)
+        self._observed[responder] = seen
+        if len(self._observed) > 16:
+            self._observed.popitem(last=False)
+
+    # --- our own watches ---
+
+    def watch_key(self, key: bytes) -> None:
+        """Records under ``key`` are for us."""
+        self.own_keys[key] += 1
+
+    def unwatch_key(self, key: bytes) -> None:
+        """One of those who wanted ``key`` does no more."""
+        self.own_keys[key] -= 1
+        if self.own_keys[key] <= 0:
+            del self.own_keys[key]
+
+    def notify_us(self, record: bytes, key: bytes, via: Address, now: float) -> None:
+        """Hand a valid record to the application, once."""
+        name = key + digest(record)
+        if self._notified.get(name, now):
+            self.counters["notify-again"] += 1
+            return
+        self._notified.put(name, True, now)
+        self.events.append(Notified(record, key, via))

@@ -1,0 +1,328 @@
+"""The DHT of one node: a pure machine with three sources, its user, the network and one timer.
+
+Law 1: octets in, octets and events out; time is an argument; nothing here reads a clock or touches a socket.
+Law 2: drain all output (``transmits``, ``events``) before the next input.
+Law 3: ``receive`` never raises, whatever the octets; what is not understood is counted by reason.
+Law 4: every collection that the network feeds has its cap in ``meshcall.limits``.
+
+    engine.receive(data, address, now)  \\
+    engine.handle_timer(now)             >  then  transmits(), events(), deadline()
+    engine.start_...(..., now=now)      /
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from meshcall.address import Address
+from meshcall.dht.bootstrap import BootstrapOperation, random_id_in
+from meshcall.dht.compact import NodeInfo
+from meshcall.dht.core import CheckRecord, Core
+from meshcall.dht.deliver import DeliverOperation
+from meshcall.dht.events import Event
+from meshcall.dht.messages import Request, Response, decode_frame_untrusted
+from meshcall.dht.operations import (
+    FindOperation,
+    LookupOperation,
+    Operation,
+    PingOperation,
+    StoreOperation,
+)
+from meshcall.dht.responder import Responder
+from meshcall.dht.saved import decode_table_untrusted, encode_table
+from meshcall.dht.verifier import Verifier
+from meshcall.dht.watching import WatchOperation
+from meshcall.errors import Rejected
+from meshcall.identity.keys import SigningKey
+from meshcall.limits import (
+    DHT_CONTACT_IDLE,
+    DHT_MAINTENANCE_INTERVAL,
+    DHT_REFRESH_INTERVAL,
+)
+from meshcall.record.codec import Record
+from meshcall.record.store import RecordStore, StoreResult, StoreStatistics
+from meshcall.record.validation import check_record_untrusted
+
+_PINGS_PER_ROUND = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DhtStatistics:
+    """A snapshot of an engine."""
+
+    node_id: bytes
+    routes: bool
+    """Whether others may put this node into their tables."""
+    contacts: int
+    buckets: int
+    operations: int
+    """Lookups, stores, delivers and own watches under way."""
+    open_requests: int
+    own_watches: dict[bytes, int]
+    """Keys that we watch, with how many nodes hold the watch."""
+    watches_held: int
+    """Watches kept for others."""
+    records: StoreStatistics
+    observed4: Address | None
+    """Our IPv4 address as most nodes see it."""
+    observed6: Address | None
+    counters: dict[str, int]
+    """How often what happened, by reason."""
+
+
+class DhtEngine:
+    """One node of the DHT."""
+
+    def __init__(
+        self,
+        node_key: SigningKey,
+        *,
+        random: Callable[[int], bytes],
+        now: float,
+        lan: bool = False,
+        router: bool = False,
+        state: bytes | None = None,
+        store: RecordStore | None = None,
+        check_record: CheckRecord = check_record_untrusted,
+    ) -> None:
+        """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral.
+
+        ``state`` is what :meth:`save` returned; damaged state is counted and ignored. ``now`` in monotonic
+        seconds. ``random(n)`` returns n octets.
+        """
+        self._core = core = Core(
+            node_key,
+            random=random,
+            routes=lan or router,
+            store=RecordStore() if store is None else store,
+            check_record=check_record,
+            now=now,
+        )
+        self._verifier = Verifier(core)
+        core.consider = self._verifier.consider
+        self._responder = Responder(core)
+        self._operations: dict[int, Operation] = {}
+        self._count = 0
+        self._restored = self._read_state(state)
+        core.seeds = [address for _, address in self._restored]
+        core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
+
+    # --- who we are ---
+
+    @property
+    def node_id(self) -> bytes:
+        """Our place in the id space, 20 octets."""
+        return self._core.node_id
+
+    @property
+    def routes(self) -> bool:
+        """Whether others may put this node into their tables; may be changed at any time."""
+        return self._core.routes
+
+    @routes.setter
+    def routes(self, value: bool) -> None:
+        self._core.routes = value
+
+    # --- the network and the timer ---
+
+    def receive(self, data: bytes, address: Address, now: float) -> None:
+        """One datagram came from ``address``. Never raises."""
+        core = self._core
+        try:
+            message = decode_frame_untrusted(data)
+        except Rejected as rejected:
+            core.counters["rejected-" + rejected.reason] += 1
+            return
+        if isinstance(message, Request):
+            core.counters["received-" + type(message).__name__.lower()] += 1
+            self._responder.handle(message, len(data), address, now)
+        elif isinstance(message, Response):
+            call = core.transactions.accept(message, address, now)
+            if call is not None:
+                core.answered(call, message, now)
+                if call.listener is not None:
+                    call.listener.on_reply(call, message, now)
+        self._sweep()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        self._core.alarms.run(now)
+        self._sweep()
+
+    def deadline(self) -> float | None:
+        """When :meth:`handle_timer` is to be called next, in monotonic seconds."""
+        return self._core.alarms.deadline()
+
+    def transmits(self) -> list[tuple[bytes, Address]]:
+        """The datagrams to send now; they are taken out."""
+        out = list(self._core.out)
+        self._core.out.clear()
+        return out
+
+    def events(self) -> list[Event]:
+        """What has happened; the events are taken out."""
+        events = list(self._core.events)
+        self._core.events.clear()
+        return events
+
+    # --- the user ---
+
+    def start_bootstrap(self, addresses: Sequence[Address], now: float) -> int:
+        """Join through ``addresses`` and the saved table. Ends with BootstrapDone."""
+        core = self._core
+        core.seeds = list(dict.fromkeys([*addresses, *core.seeds]))[:64]
+        everybody = [*addresses, *(address for _, address in self._restored)]
+        return self._start(
+            lambda number: BootstrapOperation(core, number, self._verifier, everybody, self._joined), now
+        )
+
+    def start_lookup(self, target: bytes, now: float, *, at: Sequence[Address] = ()) -> int:
+        """Search the nodes closest to ``target``. Ends with LookupDone."""
+        return self._start(lambda number: LookupOperation(self._core, number, target, at), now)
+
+    def start_find(
+        self,
+        key: bytes,
+        now: float,
+        *,
+        at: Sequence[Address] = (),
+        only: bool = False,
+        types: Sequence[int] = (),
+    ) -> int:
+        """Search the records under ``key``: a ValueFound for each, then FindDone.
+
+        ``at`` is asked first; ``only``: nobody else is. ``types``: record types wanted, empty for all.
+        """
+        return self._start(
+            lambda number: FindOperation(self._core, number, key, at=at, only=only, types=types), now
+        )
+
+    def start_store(self, record: bytes, now: float, *, at: Sequence[Address] = ()) -> int:
+        """Put a record of ours onto the closest nodes. Ends with StoreDone; Rejected if it is not valid."""
+        key = self._core.check_record(record).storage_key
+        return self._start(lambda number: StoreOperation(self._core, number, record, key, at=at), now)
+
+    def start_deliver(
+        self,
+        record: bytes,
+        now: float,
+        *,
+        at: Sequence[Address] = (),
+        only: bool = False,
+        reply_watch: bytes | None = None,
+    ) -> int:
+        """Push a record to whoever watches its key: DeliverProgress for each node, then DeliverDone.
+
+        ``at`` gets it directly; ``only``: nobody else. With ``reply_watch`` (a key) the nodes that took it
+        push back what is delivered under that key, until :meth:`cancel`. Rejected if the record is not valid.
+        """
+        key = self._core.check_record(record).storage_key
+        return self._start(
+            lambda number: DeliverOperation(
+                self._core, number, record, key, at=at, only=only, reply_watch=reply_watch or b""
+            ),
+            now,
+        )
+
+    def start_watch(self, key: bytes, now: float) -> int:
+        """Be told of what is delivered under ``key`` (Notified), until :meth:`cancel`."""
+        return self._start(lambda number: WatchOperation(self._core, number, key), now)
+
+    def start_ping(self, address: Address, now: float) -> int:
+        """Ask whether somebody is there. Ends with PingDone."""
+        return self._start(lambda number: PingOperation(self._core, number, address), now)
+
+    def cancel(self, operation: int, now: float) -> None:
+        """End an operation; no event of it follows. Cannot fail, also when it has ended."""
+        found = self._operations.pop(operation, None)
+        if found is not None:
+            found.cancel(now)
+
+    def put_local(self, record: bytes, now: float) -> StoreResult:
+        """Answer finds with this record of ours, too; Rejected if it is not valid."""
+        return self._core.store.put(self._core.check_record(record), "", now, pinned=True)
+
+    def remove_local(self, record: Record) -> bool:
+        """Answer finds with it no more; tells whether we did."""
+        return self._core.store.remove_own(record.storage_key, record.type)
+
+    def save(self) -> bytes:
+        """The table, for the next start."""
+        return encode_table(self._core.contacts())
+
+    def contacts(self) -> list[NodeInfo]:
+        """All nodes in the tables."""
+        return [(contact.id, contact.address) for contact in self._core.contacts()]
+
+    def closest_contacts(self, target: bytes, k: int) -> list[NodeInfo]:
+        """The ``k`` healthy contacts closest to ``target``, closest first."""
+        return [(contact.id, contact.address) for contact in self._core.closest(target, k)]
+
+    def statistics(self) -> DhtStatistics:
+        """A frozen snapshot."""
+        core = self._core
+        watches = [op for op in self._operations.values() if isinstance(op, WatchOperation)]
+        return DhtStatistics(
+            node_id=core.node_id,
+            routes=core.routes,
+            contacts=len(core.contacts()),
+            buckets=sum(len(table.buckets) for table in core.tables.values()),
+            operations=len(self._operations),
+            open_requests=len(core.transactions),
+            own_watches={watch.key: watch.holders for watch in watches},
+            watches_held=len(core.watches),
+            records=core.store.statistics(),
+            observed4=core.observed(4),
+            observed6=core.observed(6),
+            counters=dict(core.counters),
+        )
+
+    # --- inside ---
+
+    def _start(self, make: Callable[[int], Operation], now: float) -> int:
+        self._count += 1
+        operation = make(self._count)
+        self._operations[self._count] = operation
+        operation.start(now)
+        return self._count
+
+    def _sweep(self) -> None:
+        """Forget the operations that have ended."""
+        for number in [n for n, operation in self._operations.items() if operation.finished]:
+            del self._operations[number]
+
+    def _joined(self, now: float) -> None:
+        for operation in self._operations.values():
+            if isinstance(operation, WatchOperation):
+                operation.search_soon(now)
+
+    def _read_state(self, state: bytes | None) -> list[NodeInfo]:
+        if not state:
+            return []
+        try:
+            return decode_table_untrusted(state)
+        except Rejected:
+            self._core.counters["state-damaged"] += 1
+            return []
+
+    def _maintain(self, now: float) -> None:
+        core = self._core
+        core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
+        core.store.expire(now)
+        core.watches.expire(now)
+        idle = [c for c in core.contacts() if c.failures or now - c.last_seen > DHT_CONTACT_IDLE]
+        idle.sort(key=lambda contact: (-contact.failures, contact.last_seen))
+        for contact in idle[:_PINGS_PER_ROUND]:
+            self._verifier.challenge(contact.address, None, now, node_id=contact.id)
+        self._refresh(now)
+
+    def _refresh(self, now: float) -> None:
+        """One lookup through the bucket that has had none for longest, if that is long ago."""
+        for table in self._core.tables.values():
+            stale = [b for b in table.buckets if now - b.refreshed > DHT_REFRESH_INTERVAL]
+            if stale and len(table):
+                bucket = min(stale, key=lambda b: (b.refreshed, b.range))
+                bucket.refreshed = now
+                target = random_id_in(bucket.range[0], bucket.range[1], self._core.random)
+                self.start_lookup(target, now)

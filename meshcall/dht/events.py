@@ -1,0 +1,118 @@
+"""What the engine tells its shell. All are frozen; ``op`` is the number that the start function returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshcall.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class ValueFound:
+    """A find has a record that it did not have before."""
+
+    op: int
+    record: bytes
+    """Valid in itself and stored under the key asked for."""
+    source: Address | None
+    """Who had it; None: this node itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindDone:
+    """The find has heard of everybody it needs to."""
+
+    op: int
+    values: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookupDone:
+    """The closest nodes that answered."""
+
+    op: int
+    closest: tuple[tuple[bytes, Address], ...]
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDone:
+    """The record has been offered to the closest nodes."""
+
+    op: int
+    stored: int
+    """Copies acknowledged so far."""
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverProgress:
+    """A node acknowledged a delivery."""
+
+    op: int
+    stored: int
+    watchers: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverDone:
+    """The record has been offered to all nodes that are to get it."""
+
+    op: int
+    stored: int
+    """Nodes that keep a copy."""
+    watchers: int
+    """Most watchers that any one node pushed it to."""
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchChanged:
+    """How many nodes hold our watch now."""
+
+    op: int
+    holders: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingDone:
+    """The node answered (``rtt`` in seconds) or did not (None)."""
+
+    op: int
+    address: Address
+    node_id: bytes | None
+    rtt: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapDone:
+    """The network was joined through ``answered`` of the given addresses, or not at all (0)."""
+
+    op: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A record under a key that we watch, for the first time."""
+
+    record: bytes
+    storage_key: bytes
+    via: Address
+    """The node that pushed it, or the sender itself: answers go there."""
+
+
+Event = (
+    ValueFound
+    | FindDone
+    | LookupDone
+    | StoreDone
+    | DeliverProgress
+    | DeliverDone
+    | WatchChanged
+    | PingDone
+    | BootstrapDone
+    | Notified
+)

@@ -1,0 +1,278 @@
+"""The frames of the DHT: typed, one datagram each, strict.
+
+Law 1: a frame is decoded whole or Rejected; nothing else is ever raised, whatever the octets.
+Law 2: every field has a fixed size or a bound; the only nesting is the list of records in ``Values``.
+Law 3: a changed layout is a new kind or a new first octet, never a longer frame of an old kind.
+
+    +0  u8   0x04   version 1; RFC 7983 and RFC 9443 leave 0x04-0x0F free, so the DHT shares its socket
+    +1  ..   one MessagePack array: [kind, tid, sender, flags, fields of the kind ...]
+
+``docs/protocol/dht.md`` has the table of kinds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from meshcall.dht.compact import ADDRESS4_SIZE, ADDRESS6_SIZE, NODE4_SIZE, NODE6_SIZE
+from meshcall.errors import Rejected
+from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE
+
+FIRST_OCTETS: Final = range(0x04, 0x10)
+"""The first octets that belong to the DHT."""
+
+VERSION_1: Final = 0x04
+
+TID_SIZE: Final = 8
+TOKEN_SIZE: Final = 8
+CHALLENGE_SIZE: Final = 16
+DIGEST_SIZE: Final = 8
+
+EPHEMERAL: Final = 0x01
+"""Flag: the sender uses the DHT but is not to be put into a table (it may not be reachable)."""
+
+TransactionId = Annotated[bytes, Meta(min_length=TID_SIZE, max_length=TID_SIZE)]
+NodeId = Annotated[bytes, Meta(min_length=NODE_ID_SIZE, max_length=NODE_ID_SIZE)]
+Key = NodeId
+OptionalKey = Annotated[bytes, Meta(max_length=NODE_ID_SIZE)]
+Octet = Annotated[int, Meta(ge=0, le=255)]
+Token = Annotated[bytes, Meta(max_length=16)]
+PackedAddress = Annotated[bytes, Meta(min_length=ADDRESS4_SIZE, max_length=ADDRESS6_SIZE)]
+Nodes4 = Annotated[bytes, Meta(max_length=DHT_K * NODE4_SIZE)]
+Nodes6 = Annotated[bytes, Meta(max_length=DHT_K * NODE6_SIZE)]
+Digests = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * DIGEST_SIZE)]
+RecordBytes = Annotated[bytes, Meta(min_length=1, max_length=1024)]
+Padding = Annotated[bytes, Meta(max_length=DATAGRAM_MAX)]
+Seconds = Annotated[int, Meta(ge=0, le=3600)]
+Count = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """What every frame starts with."""
+
+    tid: TransactionId
+    sender: NodeId
+    flags: Octet
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+class Request(Message, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Asks for one reply with the same ``tid``."""
+
+
+class Ping(Request, tag=1, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Are you there; with a challenge (16 octets): and is your node id yours."""
+
+    challenge: Annotated[bytes, Meta(max_length=CHALLENGE_SIZE)]
+    pad: Padding
+
+
+class FindNode(Request, tag=2, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Which nodes do you know that are closest to ``target``."""
+
+    target: Key
+    pad: Padding
+
+
+class FindValue(Request, tag=3, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """The same, and the records under ``target`` of these ``types`` (none: all) that are not in ``have``."""
+
+    target: Key
+    types: Annotated[bytes, Meta(max_length=8)]
+    have: Digests
+    pad: Padding
+
+
+class Store(Request, tag=4, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Keep this record until its ttl ends."""
+
+    token: Token
+    record: RecordBytes
+
+
+class Deliver(Request, tag=5, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Keep this record and push it to whoever watches its key.
+
+    ``reply_watch`` (empty or a key) is watched for the sender from now on; ``reply_token`` lets the receiver
+    write to the sender, if it is the sender that watches.
+    """
+
+    token: Token
+    record: RecordBytes
+    reply_watch: OptionalKey
+    reply_token: Token
+
+
+class Watch(Request, tag=6, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Push me what is delivered under ``key`` for ``lease`` seconds (0: no more).
+
+    ``fresh`` is 1 when the sender has nothing under this key yet and wants what is stored.
+    """
+
+    token: Token
+    key: Key
+    lease: Seconds
+    fresh: Annotated[int, Meta(ge=0, le=1)]
+
+
+class Notify(Request, tag=7, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A record under a key that you watch here; ``token`` lets you write to me."""
+
+    key: Key
+    record: RecordBytes
+    token: Token
+
+
+# --- responses ------------------------------------------------------------------------------------
+
+
+class Response(Message, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Answers a request; ``observed`` is the address that the request came from."""
+
+    observed: PackedAddress
+
+
+class Pong(Response, tag=17, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To ping. Without a challenge, ``node_key`` and ``signature`` are empty."""
+
+    token: Token
+    node_key: Annotated[bytes, Meta(max_length=32)]
+    signature: Annotated[bytes, Meta(max_length=64)]
+
+
+class Nodes(Response, tag=18, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To find_node: a write token and the closest nodes."""
+
+    token: Token
+    nodes4: Nodes4
+    nodes6: Nodes6
+
+
+class Values(Response, tag=19, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To find_value: ``held`` has the digests of all records here, ``values`` those that fit and are new."""
+
+    token: Token
+    nodes4: Nodes4
+    nodes6: Nodes6
+    held: Digests
+    values: Annotated[list[RecordBytes], Meta(max_length=DHT_VALUES_PER_KEY)]
+
+
+class Stored(Response, tag=20, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To store: 1 when the record is kept here now, 0 when it is not wanted."""
+
+    stored: Annotated[int, Meta(ge=0, le=1)]
+
+
+class Delivered(Response, tag=21, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To deliver: whether it is kept, and how many watchers it was pushed to."""
+
+    stored: Annotated[int, Meta(ge=0, le=1)]
+    watchers: Count
+
+
+class Watching(Response, tag=22, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To watch: the lease that was given; 0 when there is no room."""
+
+    lease: Seconds
+
+
+class Noted(Response, tag=23, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To notify: 1 when the sender watches that key, 0 to be left alone."""
+
+    watching: Annotated[int, Meta(ge=0, le=1)]
+
+
+class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
+
+    reason: Octet
+    token: Token
+
+
+REFUSED_TOKEN: Final = 1
+"""The token was missing, too old or of another address."""
+
+REFUSED_RECORD: Final = 2
+"""The record is not valid."""
+
+Frame = (
+    Ping
+    | FindNode
+    | FindValue
+    | Store
+    | Deliver
+    | Watch
+    | Notify
+    | Pong
+    | Nodes
+    | Values
+    | Stored
+    | Delivered
+    | Watching
+    | Noted
+    | Refused
+)
+
+REQUESTS: Final = (Ping, FindNode, FindValue, Store, Deliver, Watch, Notify)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+
+def encode_frame(message: Message) -> bytes:
+    """The datagram that carries ``message``."""
+    return b"\x04" + _encoder.encode(message)
+
+
+def decode_frame_untrusted(data: bytes) -> Frame:
+    """The message in a datagram; raises only :class:`Rejected`: size, version or frame."""
+    if not 2 <= len(data) <= DATAGRAM_MAX:
+        raise Rejected("size")
+    if data[0] != VERSION_1:
+        raise Rejected("version")
+    try:
+        message = _decoder.decode(memoryview(data)[1:])
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise Rejected("frame") from error
+    _check_exact(message)
+    return message
+
+
+def _check_exact(message: Frame) -> None:
+    """Sizes that are one of two and so can't stand in the schema."""
+    if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
+        raise Rejected("frame")
+    if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
+        raise Rejected("frame")
+    if isinstance(message, Pong) and (len(message.node_key), len(message.signature)) not in (
+        (0, 0),
+        (32, 64),
+    ):
+        raise Rejected("frame")
+    if isinstance(message, Deliver) and len(message.reply_watch) not in (0, NODE_ID_SIZE):
+        raise Rejected("frame")
+    if isinstance(message, FindValue) and len(message.have) % DIGEST_SIZE:
+        raise Rejected("frame")
+    if isinstance(message, Values) and len(message.held) % DIGEST_SIZE:
+        raise Rejected("frame")
+    if isinstance(message, Nodes | Values) and (
+        len(message.nodes4) % NODE4_SIZE or len(message.nodes6) % NODE6_SIZE
+    ):
+        raise Rejected("frame")
+
+
+def padding(message: Request, size: int) -> bytes:
+    """What goes into the empty ``pad`` of ``message`` so that its frame has ``size`` octets."""
+    missing = size - len(encode_frame(message))
+    return bytes(max(0, missing - 1 if missing > 255 else missing))
+
+
+def summary(message: Message) -> str:
+    """One phrase for logs: the kind and the sender's short id."""
+    return f"{type(message).__name__.lower()} from {message.sender[:4].hex()}"

@@ -1,0 +1,282 @@
+"""What this node does for others: answers requests, keeps records and watches, pushes.
+
+Law 1: one dispatch table; a request never names code.
+Law 2: a reply is at most three times its request until the sender has shown a token.
+Law 3: nothing is stored, pushed or watched without a token, and no record without its signature checked.
+Law 4: nobody is sent anything unasked, except the holder of a watch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshcall.address import Address
+from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.compact import family, pack_address, pack_nodes
+from meshcall.dht.contact import NODE_DOMAIN, proof_message
+from meshcall.dht.core import Core, digest
+from meshcall.dht.messages import (
+    DIGEST_SIZE,
+    REFUSED_RECORD,
+    REFUSED_TOKEN,
+    Deliver,
+    Delivered,
+    FindNode,
+    FindValue,
+    Nodes,
+    Noted,
+    Notify,
+    Ping,
+    Pong,
+    Refused,
+    Request,
+    Response,
+    Store,
+    Stored,
+    Values,
+    Watch,
+    Watching,
+    encode_frame,
+)
+from meshcall.dht.transactions import Call
+from meshcall.errors import Rejected
+from meshcall.limits import (
+    DATAGRAM_MAX,
+    DHT_AMPLIFICATION_MAX,
+    DHT_K,
+    DHT_NOTIFY_RETRY,
+    DHT_PUSH_STORED_MAX,
+    DHT_REPLIES_KEPT,
+    DHT_SIGNATURES_PER_SECOND,
+    DHT_VALUES_PER_KEY,
+    DHT_WATCH_LEASE,
+)
+from meshcall.record.codec import Record, RecordType
+from meshcall.record.store import StoreResult
+
+_PUSHED_TYPES = (RecordType.INBOX, RecordType.MAILBOX)
+_NODES_OVERHEAD = 96
+"""Octets of a Nodes or Values frame without nodes, digests and records."""
+
+
+class Responder:
+    """Carries out requests."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
+        self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
+        self._signing_since = float("-inf")
+        self._signed = 0
+        self._handlers: dict[type[Request], Callable[[Any, Address, int, float], Response | None]] = {
+            Ping: self._ping,
+            FindNode: self._find_node,
+            FindValue: self._find_value,
+            Store: self._store,
+            Deliver: self._deliver,
+            Watch: self._watch,
+            Notify: self._notify,
+        }
+
+    def handle(self, request: Request, size: int, address: Address, now: float) -> None:
+        """Answer one request whose frame had ``size`` octets."""
+        core = self._core
+        kept = self._replies.get((address, request.tid), now)
+        if kept is not None:
+            core.out.append((kept, address))
+            return
+        if request.sender == core.node_id:
+            core.counters["own-id"] += 1
+            return
+        core.consider(request.sender, address, request.flags, now)
+        response = self._handlers[type(request)](request, address, size, now)
+        if response is None:
+            return
+        frame = encode_frame(response)
+        if len(frame) > min(size * DHT_AMPLIFICATION_MAX, DATAGRAM_MAX):
+            core.counters["amplification"] += 1
+            return
+        if isinstance(request, Store | Deliver | Watch) and not isinstance(response, Refused):
+            self._replies.put((address, request.tid), frame, now)
+        core.out.append((frame, address))
+
+    def _head(self, request: Request, address: Address) -> tuple[bytes, bytes, int, bytes]:
+        core = self._core
+        return request.tid, core.node_id, core.flags, pack_address(address)
+
+    def _refuse(self, request: Request, address: Address, reason: int, now: float) -> Refused:
+        return Refused(*self._head(request, address), reason, self._core.mint.token(address, now))
+
+    # --- reading ---
+
+    def _ping(self, request: Ping, address: Address, size: int, now: float) -> Response | None:
+        core = self._core
+        head = self._head(request, address)
+        token = core.mint.token(address, now)
+        if not request.challenge:
+            return Pong(*head, token, b"", b"")
+        if now - self._signing_since >= 1.0:
+            self._signing_since, self._signed = now, 0
+        if self._signed >= DHT_SIGNATURES_PER_SECOND:
+            core.counters["signatures-full"] += 1
+            return None
+        self._signed += 1
+        proof = proof_message(request.challenge, core.node_id, request.sender, head[3])
+        return Pong(*head, token, core.node_key.public, core.node_key.sign(NODE_DOMAIN, proof))
+
+    def _nodes(self, target: bytes, asker: bytes, address: Address, room: int) -> tuple[bytes, bytes]:
+        """The closest healthy contacts of the asker's family that fit into ``room`` octets."""
+        size = 38 if family(address) == 6 else 26
+        count = min(DHT_K, max(0, room // size))
+        closest = self._core.tables[family(address)].closest(target, count + 1, healthy=True)
+        return pack_nodes([(c.id, c.address) for c in closest if c.id != asker][:count])
+
+    def _find_node(self, request: FindNode, address: Address, size: int, now: float) -> Response:
+        room = min(DATAGRAM_MAX, size * DHT_AMPLIFICATION_MAX) - _NODES_OVERHEAD
+        nodes4, nodes6 = self._nodes(request.target, request.sender, address, room)
+        token = self._core.mint.token(address, now)
+        return Nodes(*self._head(request, address), token, nodes4, nodes6)
+
+    def _find_value(self, request: FindValue, address: Address, size: int, now: float) -> Response:
+        core = self._core
+        room = min(DATAGRAM_MAX, size * DHT_AMPLIFICATION_MAX) - _NODES_OVERHEAD
+        types = [t for t in RecordType if t in request.types] if request.types else None
+        records = core.store.get(request.target, now, types)[:DHT_VALUES_PER_KEY]
+        names = [digest(record) for record in records]
+        room -= len(names) * DIGEST_SIZE
+        have = request.have
+        known = {have[i : i + DIGEST_SIZE] for i in range(0, len(have), DIGEST_SIZE)}
+        values: list[bytes] = []
+        for name, record in zip(names, records, strict=True):
+            if name not in known and len(record) + 3 <= room:
+                values.append(record)
+                room -= len(record) + 3
+        nodes4, nodes6 = self._nodes(request.target, request.sender, address, room)
+        token = core.mint.token(address, now)
+        held = b"".join(names) if room >= 0 else b""
+        return Values(*self._head(request, address), token, nodes4, nodes6, held, values)
+
+    # --- writing ---
+
+    def _admit_record(self, request: Store | Deliver, address: Address, now: float) -> Record | Refused:
+        core = self._core
+        if not core.mint.check(request.token, address, now):
+            core.counters["bad-token"] += 1
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        try:
+            return core.check_record(request.record)
+        except Rejected as rejected:
+            core.counters["record-" + rejected.reason] += 1
+            return self._refuse(request, address, REFUSED_RECORD, now)
+
+    def _store(self, request: Store, address: Address, size: int, now: float) -> Response:
+        record = self._admit_record(request, address, now)
+        if isinstance(record, Refused):
+            return record
+        result = self._keep(record, address, now)
+        return Stored(*self._head(request, address), int(result is not None and result.kept))
+
+    def _keep(self, record: Record, address: Address, now: float) -> StoreResult | None:
+        """What became of it; None when this node keeps nothing for others."""
+        if not self._core.routes:
+            return None
+        result = self._core.store.put(record, address[0], now)
+        self._core.counters["store-" + result] += 1
+        return result
+
+    def _deliver(self, request: Deliver, address: Address, size: int, now: float) -> Response:
+        core = self._core
+        record = self._admit_record(request, address, now)
+        if isinstance(record, Refused):
+            return record
+        key = record.storage_key
+        result = self._keep(record, address, now)
+        watchers = 0
+        if request.reply_token:
+            core.tokens.put(address, request.reply_token, now)
+        if key in core.own_keys:
+            watchers = 1
+            core.notify_us(request.record, key, address, now)
+        if result not in (StoreResult.STALE, StoreResult.CONFLICT):
+            for watcher in core.watches.watchers(key, now):
+                if watcher != address:
+                    watchers += 1
+                    self._push(watcher, key, request.record, now)
+        if request.reply_watch:
+            self._add_watch(request.reply_watch, address, DHT_WATCH_LEASE, now, push_stored=True)
+        kept = int(result is not None and result.kept)
+        return Delivered(*self._head(request, address), kept, watchers)
+
+    # --- watches ---
+
+    def _watch(self, request: Watch, address: Address, size: int, now: float) -> Response:
+        core = self._core
+        if not core.mint.check(request.token, address, now):
+            core.counters["bad-token"] += 1
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        if request.lease == 0:
+            core.watches.remove(request.key, address)
+            return Watching(*self._head(request, address), 0)
+        lease = min(request.lease, int(DHT_WATCH_LEASE))
+        given = self._add_watch(request.key, address, lease, now, push_stored=request.fresh == 1)
+        return Watching(*self._head(request, address), lease if given else 0)
+
+    def _add_watch(
+        self, key: bytes, address: Address, lease: float, now: float, *, push_stored: bool
+    ) -> bool:
+        core = self._core
+        new = core.watches.add(key, address, lease, now)
+        if new is None:
+            core.counters["watches-full"] += 1
+            return False
+        if new or push_stored:
+            for record in core.store.get(key, now, _PUSHED_TYPES)[:DHT_PUSH_STORED_MAX]:
+                self._push(address, key, record, now)
+        return True
+
+    def _push(self, watcher: Address, key: bytes, record: bytes, now: float) -> None:
+        core = self._core
+        name = (digest(record), watcher)
+        if self._pushed.get(name, now):
+            return
+        self._pushed.put(name, True, now)
+        token = core.mint.token(watcher, now)
+        core.transactions.request(
+            watcher,
+            lambda tid: Notify(tid, core.node_id, core.flags, key, record, token),
+            self,
+            now,
+            soft=DHT_NOTIFY_RETRY,
+        )
+
+    def on_reply(self, call: Call, message: Response, now: float) -> None:
+        """A watcher acknowledged, or is no watcher any more (Listener)."""
+        if isinstance(call.request, Notify) and not (isinstance(message, Noted) and message.watching):
+            self._core.watches.remove(call.request.key, call.address)
+
+    def on_slow(self, call: Call, now: float) -> None:
+        """It was sent again (Listener)."""
+
+    def on_failed(self, call: Call, now: float) -> None:
+        """The watcher has gone; should it live, its next renewal is a new watch (Listener)."""
+        if isinstance(call.request, Notify):
+            self._core.watches.remove(call.request.key, call.address)
+            self._pushed.discard((digest(call.request.record), call.address))
+
+    def _notify(self, request: Notify, address: Address, size: int, now: float) -> Response | None:
+        core = self._core
+        if not core.holders.get((request.key, address), now):
+            core.counters["notify-stranger"] += 1
+            return None
+        if request.key not in core.own_keys:
+            return Noted(*self._head(request, address), 0)
+        try:
+            core.check_record(request.record, request.key)
+        except Rejected as rejected:
+            core.counters["notify-" + rejected.reason] += 1
+            return None
+        if request.token:
+            core.tokens.put(address, request.token, now)
+        core.notify_us(request.record, request.key, address, now)
+        return Noted(*self._head(request, address), 1)

@@ -1,0 +1,156 @@
+"""The routing table: kademlia's buckets with exact selection and bounded splits.
+
+Law 1: only verified contacts enter.
+Law 2: there are never more buckets than an id has bits, whatever ids come.
+Law 3: ``closest`` returns the true k closest of all contacts.
+Law 4: a contact that answers is never pushed out by a newcomer; only failures make room.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from kademlia.routing import KBucket, RoutingTable
+
+from meshcall.dht.contact import Contact
+from meshcall.limits import DHT_BUCKETS_MAX, DHT_K
+
+ID_SPACE = 1 << 160
+
+
+class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
+    """One range of ids."""
+
+    def __init__(self, low: int, high: int, ksize: int = DHT_K) -> None:
+        super().__init__(low, high, ksize, replacementNodeFactor=1)
+        self.refreshed = 0.0
+        """When a lookup last went through this range."""
+
+    def touch_last_updated(self) -> None:
+        """kademlia reads a clock here; this table is told the time (``refreshed``)."""
+
+    def split(self) -> tuple[Bucket, Bucket]:
+        """Two halves. A contact that was waiting gets a place if its half has room."""
+        low, high = self.range
+        middle = (low + high) // 2
+        halves = Bucket(low, middle, self.ksize), Bucket(middle + 1, high, self.ksize)
+        for half in halves:
+            half.refreshed = self.refreshed
+        for contact in (*self.nodes.values(), *self.replacement_nodes.values()):
+            halves[contact.long_id > middle].add_node(contact)
+        return halves
+
+    def contacts(self) -> Iterator[Contact]:
+        """Longest silent first."""
+        return iter(self.nodes.values())
+
+
+class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
+    """The contacts of one address family, seen from one node id."""
+
+    buckets: list[Bucket]
+
+    def __init__(self, own_id: bytes, ksize: int = DHT_K) -> None:
+        own = Contact(own_id, ("0.0.0.0", 0))  # noqa: S104 - nothing listens; kademlia wants a node
+        super().__init__(None, ksize, own)
+
+    def flush(self) -> None:
+        """Forget all contacts."""
+        self.buckets = [Bucket(0, ID_SPACE - 1, self.ksize)]
+
+    def __len__(self) -> int:
+        return sum(len(bucket) for bucket in self.buckets)
+
+    def __iter__(self) -> Iterator[Contact]:
+        for bucket in self.buckets:
+            yield from bucket.contacts()
+
+    def get_bucket_for(self, node: Contact) -> int:
+        """Index of the bucket whose range has the node's id."""
+        return self._index(node.long_id)
+
+    def _index(self, long_id: int) -> int:
+        low, high = 0, len(self.buckets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if long_id <= self.buckets[middle].range[1]:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def bucket(self, node_id: bytes) -> Bucket:
+        """The bucket whose range has ``node_id``."""
+        return self.buckets[self._index(int.from_bytes(node_id, "big"))]
+
+    def get(self, node_id: bytes) -> Contact | None:
+        """The contact with that id."""
+        contact: Contact | None = self.bucket(node_id).nodes.get(node_id)
+        return contact
+
+    def wants(self, node_id: bytes) -> bool:
+        """Whether a contact with that id would get a place, or a place in the queue."""
+        if node_id == self.node.id:
+            return False
+        bucket = self.bucket(node_id)
+        if node_id in bucket.nodes or node_id in bucket.replacement_nodes:
+            return False
+        return (
+            len(bucket) < self.ksize
+            or self._splittable(bucket)
+            or len(bucket.replacement_nodes) < bucket.max_replacement_nodes
+        )
+
+    def _splittable(self, bucket: Bucket) -> bool:
+        return (
+            len(self.buckets) < DHT_BUCKETS_MAX
+            and bucket.has_in_range(self.node)
+            and bucket.range[0] < bucket.range[1]
+        )
+
+    def add_contact(self, node: Contact) -> bool:
+        """Whether the contact has a place now; otherwise it waits for one (Kademlia paper section 2.4)."""
+        if node.id == self.node.id:
+            return False
+        while True:
+            bucket = self.bucket(node.id)
+            if bucket.add_node(node):
+                return True
+            if not self._splittable(bucket):
+                return False
+            self.split_bucket(self._index(node.long_id))
+
+    def seen(self, contact: Contact, now: float) -> None:
+        """The contact answered: it moves to the end of its bucket."""
+        contact.last_seen, contact.failures = now, 0
+        bucket = self.bucket(contact.id)
+        if contact.id in bucket.nodes:
+            bucket.nodes.move_to_end(contact.id)
+
+    def closest(self, target: bytes, k: int, *, healthy: bool = False) -> list[Contact]:
+        """The ``k`` contacts closest to ``target``, closest first; ``healthy``: none that failed last.
+
+        Buckets are disjoint subtrees of ids, so the distances of two of them never overlap: the nearest
+        buckets are taken one by one until there are k contacts, and only these are sorted.
+        """
+        goal = int.from_bytes(target, "big")
+
+        def nearest(bucket: Bucket) -> int:
+            low, high = bucket.range
+            return int((low ^ goal) & ~(high - low))
+
+        found: list[Contact] = []
+        for bucket in sorted(self.buckets, key=nearest):
+            if len(found) >= k:
+                break
+            found += [c for c in bucket.contacts() if not (healthy and c.failures)]
+        return heapq.nsmallest(k, found, key=lambda contact: (contact.long_id ^ goal, contact))
+
+    def find_neighbors(
+        self, node: Contact, k: int | None = None, exclude: Contact | None = None
+    ) -> list[Contact]:
+        """kademlia's name for :meth:`closest`, without ``node`` itself and without ``exclude``'s address."""
+        k = k or self.ksize
+        found = self.closest(node.id, len(self))
+        return [c for c in found if c.id != node.id and not (exclude and c.same_home_as(exclude))][:k]

@@ -1,0 +1,106 @@
+"""Nobody enters the table on its word: each would-be contact signs one challenge.
+
+Law 1: whoever is heard is challenged at most once a minute, and only so many at a time.
+Law 2: a challenge is no longer than what provoked it, so a spoofed sender gets no amplified reflection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshcall.address import Address
+from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.contact import NODE_DOMAIN, node_id_of, proof_message
+from meshcall.dht.core import Core
+from meshcall.dht.messages import CHALLENGE_SIZE, EPHEMERAL, Ping, Pong, Response, padding
+from meshcall.dht.transactions import Call
+from meshcall.errors import Rejected
+from meshcall.identity.keys import verify_untrusted
+from meshcall.limits import (
+    DHT_PING_REQUEST_MIN,
+    DHT_UNREACHABLE_KEPT,
+    DHT_UNREACHABLE_TIME,
+    DHT_VERIFY_MAX,
+)
+
+OnProof = Callable[[bytes | None, float], None]
+"""Told the proven node id (None: no valid answer) and the time."""
+
+
+class Verifier:
+    """Sends challenges and checks the proofs."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._open: dict[bytes, OnProof | None] = {}
+        self._tried: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(
+            DHT_UNREACHABLE_KEPT, DHT_UNREACHABLE_TIME
+        )
+        empty = Ping(bytes(8), core.node_id, 0, bytes(CHALLENGE_SIZE), b"")
+        self._pad = padding(empty, DHT_PING_REQUEST_MIN)
+
+    def consider(self, node_id: bytes, address: Address, flags: int, now: float) -> None:
+        """Somebody was heard: challenge it if it would get a place in the table."""
+        core = self._core
+        if flags & EPHEMERAL or not core.wants(node_id, address):
+            return
+        if len(self._open) >= DHT_VERIFY_MAX:
+            core.counters["verify-full"] += 1
+            return
+        if self._tried.get((node_id, address), now):
+            return
+        self._tried.put((node_id, address), True, now)
+        self.challenge(address, None, now, node_id=node_id)
+
+    def challenge(
+        self, address: Address, on_proof: OnProof | None, now: float, *, node_id: bytes | None = None
+    ) -> Call | None:
+        """Ask whoever is at ``address`` to prove its id; a proven node is admitted."""
+        core = self._core
+        challenge = core.random(CHALLENGE_SIZE)
+        call = core.transactions.request(
+            address,
+            lambda tid: Ping(tid, core.node_id, core.flags, challenge, self._pad),
+            self,
+            now,
+            node_id=node_id,
+        )
+        if call is None:
+            if on_proof is not None:
+                on_proof(None, now)
+            return None
+        self._open[call.tid] = on_proof
+        return call
+
+    def on_reply(self, call: Call, message: Response, now: float) -> None:
+        """A proof, or not (Listener)."""
+        on_proof = self._open.pop(call.tid, None)
+        core = self._core
+        proven: bytes | None = None
+        if isinstance(call.request, Ping) and isinstance(message, Pong):
+            try:
+                self._check_untrusted(message, call.request.challenge)
+                proven = message.sender
+            except Rejected as rejected:
+                core.counters["proof-" + rejected.reason] += 1
+        if proven is not None and not message.flags & EPHEMERAL:
+            core.admit(proven, call.address, now)
+        if on_proof is not None:
+            on_proof(proven, now)
+
+    def _check_untrusted(self, message: Pong, challenge: bytes) -> None:
+        if not message.node_key:
+            raise Rejected("missing")
+        if node_id_of(message.node_key) != message.sender:
+            raise Rejected("id")
+        proof = proof_message(challenge, message.sender, self._core.node_id, message.observed)
+        verify_untrusted(message.node_key, message.signature, NODE_DOMAIN, proof)
+
+    def on_slow(self, call: Call, now: float) -> None:
+        """It may come yet (Listener)."""
+
+    def on_failed(self, call: Call, now: float) -> None:
+        """Nobody there (Listener)."""
+        on_proof = self._open.pop(call.tid, None)
+        if on_proof is not None:
+            on_proof(None, now)

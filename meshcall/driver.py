@@ -1,0 +1,522 @@
+"""Carries out what a call machine decides: one driver a call.
+
+Law 1: an event is handled, and every command of it carried out, before the next event is looked at.
+Law 2: no command waits here: what takes time is a task, and tells its result as an event.
+Law 3: whatever happens to a call, its endpoint is closed and ``Ended`` is told, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+from meshcall.aio.clock import Clock
+from meshcall.call import commands as c
+from meshcall.call import control
+from meshcall.call import events as e
+from meshcall.call.machine import CallMachine
+from meshcall.call.state import State
+from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGone, Rejected, SourceUnusable
+from meshcall.identity.confirm import sign_confirm, verify_confirm_untrusted
+from meshcall.identity.keys import SigningKey
+from meshcall.media import endpoint as m
+from meshcall.media.plan import MediaPlan
+from meshcall.post import Found, Letter, Post, PostReport, PresenceClock, SentOffer
+from meshcall.signaling import messages as s
+
+_log = logging.getLogger("meshcall.call")
+
+MakeEndpoint = Callable[[MediaPlan], Awaitable[m.MediaEndpoint]]
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+_HANGUP_WORDS: Final[dict[c.HangupWord, s.HangupReason]] = {
+    "hangup": s.HangupReason.HANGUP,
+    "cancelled": s.HangupReason.CANCELLED,
+    "failed": s.HangupReason.FAILED,
+    "timeout": s.HangupReason.TIMEOUT,
+    "answered-elsewhere": s.HangupReason.ANSWERED_ELSEWHERE,
+}
+_HANGUP_REASONS: Final = {reason: word for word, reason in _HANGUP_WORDS.items()}
+_REJECT_WORDS: Final[dict[c.RejectWord, s.RejectReason]] = {
+    "declined": s.RejectReason.DECLINED,
+    "busy": s.RejectReason.BUSY,
+    "unsupported": s.RejectReason.UNSUPPORTED,
+    "clock": s.RejectReason.CLOCK,
+    "failed": s.RejectReason.FAILED,
+}
+_REJECT_REASONS: Final = {reason: word for word, reason in _REJECT_WORDS.items()}
+_MEDIA_REASONS: Final = {
+    "no-path": e.EndReason.NO_PATH,
+    "dtls": e.EndReason.CONFIRM_FAILED,
+    "fingerprint": e.EndReason.CONFIRM_FAILED,
+    "no-control": e.EndReason.CONFIRM_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A call that is over, with what its endpoint counted."""
+
+    command: c.Ended
+    statistics: m.EndpointStats
+
+
+class Listener(Protocol):
+    """Who is told what happens in a call."""
+
+    def on_state(self, state: State, via: str) -> None:
+        """The call is in another state; ``via``: lan, dht or cache once the peer is found."""
+
+    def on_ring(self, ringing: bool) -> None:
+        """Start or stop ringing."""
+
+    def on_notify(self, kind: str, detail: str) -> None:
+        """Chat, first media, path, source-ended, record-failed, waiting."""
+
+    def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
+        """Both called at once, and the peer's offer won."""
+
+    def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+        """The peer began anew: a call of its own."""
+
+    def on_ended(self, outcome: Outcome) -> None:
+        """It is over. The last call of a listener."""
+
+
+class CallDriver:
+    """Runs one call machine on real parts."""
+
+    def __init__(
+        self,
+        machine: CallMachine,
+        plan: MediaPlan,
+        *,
+        identity: SigningKey,
+        name: str,
+        post: Post,
+        make_endpoint: MakeEndpoint,
+        clock: Clock,
+        spawn: Spawn,
+        listener: Listener,
+    ) -> None:
+        self.machine = machine
+        self.plan = plan
+        self._identity = identity
+        self._name = name
+        self._post = post
+        self._make_endpoint = make_endpoint
+        self._clock = clock
+        self._spawn = spawn
+        self._listener = listener
+        self._events: deque[e.Event] = deque()
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.counters: Counter[str] = Counter()
+        # the peer and our messages to it
+        self._found: Found | None = None
+        self._offers: dict[bytes, SentOffer] = {}  # by inner hash, oldest first
+        self._letters: dict[bytes, Letter] = {}  # the peer's offers, by call id
+        self._offer_task: asyncio.Task[None] | None = None
+        self._search_task: asyncio.Task[None] | None = None
+        self._reply: tuple[bytes, bytes] | None = None  # our answer: inner hash, record
+        # the transcript
+        self._offer_hash: bytes | None = None
+        self._answer_hash: bytes | None = None
+        self._fingerprints: tuple[bytes, bytes] | None = None
+        # media
+        self._endpoint: m.MediaEndpoint | None = None
+        self._endpoint_task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._statistics = m.EndpointStats()
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def feed(self, event: e.Event) -> None:
+        """Handle ``event`` now, or right after the one that is being handled.
+
+        Raises :class:`LocalProtocolError` for a user's event that makes no sense in this state.
+        """
+        self._events.append(event)
+        if not self._draining:
+            self._drain()
+
+    def letter(self, letter: Letter, *, auto_answer: bool = False, busy: bool = False) -> None:
+        """A sealed message of the peer that belongs to this call."""
+        opened = letter.opened
+        offer = self._letters.get(opened.call_id)
+        if offer is not None and letter.is_from_caller and opened.bind != offer.opened.inner_hash:
+            self.counters["bind"] += 1  # said of another offer than the one we have
+            return
+        match opened.message:
+            case s.Offer(description):
+                self._letters.setdefault(opened.call_id, letter)
+                life = (opened.created_ms - self._clock.now_ms()) / 1000 + opened.valid_s
+                self.feed(
+                    e.OfferReceived(opened.call_id, description, opened.created_ms, life, auto_answer, busy)
+                )
+            case s.Answer(description):
+                if opened.bind in self._offers and self._answer_hash is None:
+                    self._offer_hash, self._answer_hash = opened.bind, opened.inner_hash
+                self.feed(e.AnswerReceived(opened.call_id, description, opened.created_ms))
+            case s.Candidates(candidates):
+                self.feed(e.CandidatesReceived(opened.call_id, candidates))
+            case s.Reject(reason):
+                self.feed(e.RejectReceived(opened.call_id, _REJECT_REASONS[reason]))
+            case s.Hangup(reason):
+                self.feed(e.HangupReceived(opened.call_id, _HANGUP_REASONS[reason]))
+            case s.Ringing():
+                self.feed(e.RingingReceived(opened.call_id))
+            case s.ContactRequest():
+                self.counters["contact request in a call"] += 1
+
+    def statistics(self) -> m.EndpointStats:
+        """What the endpoint counted so far."""
+        return self._endpoint.statistics() if self._endpoint else self._statistics
+
+    def _drain(self) -> None:
+        self._draining = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                for command in self.machine.handle(event, self._clock.now()):
+                    self._carry_out(command)
+        finally:
+            self._draining = False
+            self._arm()
+            if self._events:  # a user's event was refused while others waited
+                asyncio.get_running_loop().call_soon(self._drain)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.machine.deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock.now())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._draining = True
+        try:
+            for command in self.machine.handle_timer(self._clock.now()):
+                self._carry_out(command)
+        finally:
+            self._draining = False
+        self._drain()
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _carry_out(self, command: c.Command) -> None:
+        match command:
+            case c.FindPresence():
+                self._search_task = self._spawn(self._find(self.machine.call_id))
+            case c.SendOffer(call_id, offer, life, fresh):
+                self._offer_task = self._spawn(self._send_offer(call_id, offer, life, fresh=fresh))
+            case c.SendRinging(call_id):
+                self._reply_to(call_id, s.Ringing())
+            case c.SendAnswer(call_id, answer, fresh):
+                self._spawn(self._send_answer(call_id, answer, fresh=fresh))
+            case c.SendReject(call_id, word):
+                self._reply_to(call_id, s.Reject(_REJECT_WORDS[word]))
+            case c.SendHangup(call_id, word):
+                self._send_hangup(call_id, s.Hangup(_HANGUP_WORDS[word]))
+            case c.AdoptCall(old_id, new_id):
+                self._listener.on_adopt(old_id, new_id)
+            case c.StartIncoming(event):
+                self._listener.on_start_incoming(event, self._letters[event.call_id])
+            case c.CreateOffer():
+                self._endpoint_task = self._spawn(self._create_offer())
+            case c.CreateAnswer(offer):
+                self._endpoint_task = self._spawn(self._create_answer(offer))
+            case c.AcceptAnswer(answer):
+                self._spawn(self._accept(answer))
+            case c.AddCandidates(candidates):
+                self._spawn(self._add_candidates(candidates))
+            case c.SendConfirm(role):
+                self._send_confirm(role)
+            case c.SendConfirmed():
+                self._send_control(control.Confirmed())
+            case c.SendChat(text):
+                self._send_control(control.Chat(text))
+            case c.SendBye(failure):
+                self._send_control(control.Bye(failure))
+            case c.OpenGate():
+                if self._endpoint is not None:
+                    self._spawn(self._endpoint.open_gate())
+            case c.CloseMedia():
+                self._close_media()
+            case c.Ring():
+                self._listener.on_ring(True)
+            case c.StopRing():
+                self._listener.on_ring(False)
+            case c.StateChanged(state):
+                self._listener.on_state(state, self._found.route if self._found else "")
+            case c.Notify(kind, detail):
+                self._listener.on_notify(kind, detail)
+            case c.Ended():
+                self._spawn(self._finish(command))
+            case _:
+                raise AssertionError(f"no way to carry out {command!r}")
+
+    # --- signaling --------------------------------------------------------------------------------
+
+    async def _find(self, call_id: bytes) -> None:
+        peer = self.machine.peer
+        try:
+            found = await self._post.find(peer)
+        except PresenceClock:
+            # Said by the peer's own signature: it reads our clock as wrong as we read its.
+            self.feed(e.MediaFailed(e.EndReason.CLOCK))
+            return
+        if found is None:
+            self.feed(e.PresenceMissing())
+        else:
+            self._found = found
+            self.feed(e.PresenceFound(found.route))
+
+    async def _send_offer(self, call_id: bytes, offer: bytes, life: float, *, fresh: bool) -> None:
+        assert self._found is not None, "an offer is sent to who was found"
+        last = next(reversed(self._offers.values()), None)
+        if fresh or last is None:
+            try:
+                last = await self._post.offer(
+                    self._found, call_id, offer, name=self._name, wants=self._wants(), life=life
+                )
+            except (ValueError, Rejected) as error:
+                self.feed(e.MediaFailed(e.EndReason.FAILED, f"the offer can't be sealed: {error}"))
+                return
+            self._offers[last.inner_hash] = last
+        await self._post.deliver_offer(last, self._delivered)
+
+    def _delivered(self, report: PostReport) -> None:
+        self.feed(e.Delivered(report.watchers, report.stored))
+
+    def _wants(self) -> s.Wants:
+        wants = s.Wants.DATA
+        if self.plan.audio:
+            wants |= s.Wants.AUDIO
+        if self.plan.video:
+            wants |= s.Wants.VIDEO
+        return wants
+
+    async def _send_answer(self, call_id: bytes, answer: bytes, *, fresh: bool) -> None:
+        letter = self._letters[call_id]
+        if not fresh and self._reply is not None:
+            await self._post.resend_reply(letter, self._reply[1])
+            return
+        try:
+            self._reply = await self._post.tell_caller(letter, s.Answer(answer))
+        except (ValueError, Rejected) as error:
+            self.feed(e.MediaFailed(e.EndReason.FAILED, f"the answer can't be sealed: {error}"))
+            return
+        self._offer_hash, self._answer_hash = letter.opened.inner_hash, self._reply[0]
+
+    def _reply_to(self, call_id: bytes, message: s.Message) -> None:
+        letter = self._letters.get(call_id)
+        if letter is not None:
+            self._spawn(self._tell_caller(letter, message))
+
+    async def _tell_caller(self, letter: Letter, message: s.Message) -> None:
+        await self._post.tell_caller(letter, message)
+
+    def _send_hangup(self, call_id: bytes, message: s.Hangup) -> None:
+        if call_id in self._letters:
+            self._reply_to(call_id, message)
+            return
+        if self._offer_task is not None:
+            self._offer_task.cancel()  # what has not left need not be taken back
+        for sent in self._offers.values():
+            if sent.call_id == call_id:
+                self._spawn(self._take_back(sent, message))
+
+    async def _take_back(self, sent: SentOffer, message: s.Hangup) -> None:
+        await self._post.tell_callee(sent, message)
+
+    # --- media ------------------------------------------------------------------------------------
+
+    async def _open_endpoint(self) -> m.MediaEndpoint:
+        endpoint = await self._make_endpoint(self.plan)
+        self._endpoint = endpoint
+        self._spawn(self._pump(endpoint))
+        return endpoint
+
+    async def _create_offer(self) -> None:
+        try:
+            endpoint = await self._open_endpoint()
+            offer = await endpoint.offer()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this call's media
+            self._media_failed(error)
+        else:
+            self.feed(e.EndpointReady(offer))
+
+    async def _create_answer(self, offer: bytes) -> None:
+        if self._closing is not None:
+            await asyncio.wait([self._closing])  # the endpoint of the attempt that was dropped
+        try:
+            endpoint = await self._open_endpoint()
+            answer = await endpoint.answer(offer)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._media_failed(error)
+        else:
+            self.feed(e.AnswerReady(answer))
+
+    async def _accept(self, answer: bytes) -> None:
+        if self._endpoint is None:
+            return
+        try:
+            await self._endpoint.accept(answer)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._media_failed(error)
+
+    async def _add_candidates(self, candidates: bytes) -> None:
+        if self._endpoint is None:
+            return
+        try:
+            await self._endpoint.add_candidates(candidates)
+        except Rejected as error:
+            self.counters[f"candidates-{error.reason}"] += 1
+
+    def _media_failed(self, error: Exception) -> None:
+        detail = str(error)
+        match error:
+            case SourceUnusable():
+                reason = e.EndReason.SOURCE
+            case FileError():
+                reason = e.EndReason.RECORD
+            case Rejected():
+                reason, detail = e.EndReason.UNSUPPORTED, f"the peer's description was refused ({error})"
+            case MeshcallError():
+                reason = e.EndReason.FAILED
+            case _:
+                _log.error("the media endpoint failed", exc_info=error)
+                reason, detail = e.EndReason.FAILED, "the media endpoint failed; the log says more"
+        self.feed(e.MediaFailed(reason, detail))
+
+    async def _pump(self, endpoint: m.MediaEndpoint) -> None:
+        async for event in endpoint.events():
+            if endpoint is not self._endpoint:
+                continue
+            match event:
+                case m.IceConnected(path=path):
+                    self.feed(e.IceConnected(path))
+                case m.Secured(local_fp, remote_fp):
+                    self._fingerprints = (local_fp, remote_fp)
+                    self.feed(e.Secured())
+                case m.ControlOpen():
+                    self.feed(e.ControlOpen())
+                case m.ControlMessage(data):
+                    self._control_received(data)
+                case m.FirstMedia(kind):
+                    self.feed(e.FirstMedia(kind))
+                case m.SourceEnded(kind):
+                    self.feed(e.SourceEnded(kind))
+                case m.RecordFailed(message):
+                    self.feed(e.RecordFailed(message))
+                case m.TransportLost(reason):
+                    self.feed(e.TransportLost(clean=reason == "closed"))
+                case m.Failed(reason):
+                    self.feed(e.MediaFailed(_MEDIA_REASONS.get(reason, e.EndReason.FAILED), reason))
+
+    def _control_received(self, data: bytes) -> None:
+        try:
+            message = control.decode_control_untrusted(data)
+        except Rejected:
+            self.counters["control"] += 1
+            self.feed(e.MediaFailed(e.EndReason.FAILED, "the peer sent a malformed control message"))
+            return
+        match message:
+            case control.Confirm(signature):
+                self.feed(e.ConfirmReceived(self._is_proof(signature)))
+            case control.Confirmed():
+                self.feed(e.ConfirmedReceived())
+            case control.Bye(failure):
+                self.feed(e.Bye(failure))
+            case control.Chat(text):
+                self.feed(e.ChatReceived(text))
+            case control.Unknown(type):
+                self.counters[f"control type {type}"] += 1
+
+    def _transcript(self) -> tuple[bytes, bytes, bytes, bytes] | None:
+        if self._offer_hash is None or self._answer_hash is None or self._fingerprints is None:
+            return None
+        return self._offer_hash, self._answer_hash, *self._fingerprints
+
+    def _send_confirm(self, role: Literal["caller", "callee"]) -> None:
+        transcript = self._transcript()
+        if transcript is None:
+            self.feed(e.MediaFailed(e.EndReason.CONFIRM_FAILED, "the transcript is not complete"))
+            return
+        offer_hash, answer_hash, own_fp, peer_fp = transcript
+        signature = sign_confirm(
+            self._identity,
+            role=role,
+            offer_hash=offer_hash,
+            answer_hash=answer_hash,
+            own_fp=own_fp,
+            peer_fp=peer_fp,
+        )
+        self._send_control(control.Confirm(signature))
+
+    def _is_proof(self, signature: bytes) -> bool:
+        transcript = self._transcript()
+        if transcript is None:
+            return False
+        offer_hash, answer_hash, own_fp, peer_fp = transcript
+        try:
+            verify_confirm_untrusted(
+                self.machine.peer,
+                signature,
+                role=self.machine.role,
+                offer_hash=offer_hash,
+                answer_hash=answer_hash,
+                own_fp=own_fp,
+                peer_fp=peer_fp,
+            )
+        except Rejected as error:
+            self.counters[error.reason] += 1
+            return False
+        return True
+
+    def _send_control(
+        self, message: control.Confirm | control.Confirmed | control.Bye | control.Chat
+    ) -> None:
+        if self._endpoint is None:
+            return
+        try:
+            self._endpoint.send_control(control.encode_control(message))
+        except PeerGone:
+            self.feed(e.TransportLost(detail="the peer stopped reading"))
+
+    def _close_media(self) -> None:
+        if self._endpoint_task is not None:
+            self._endpoint_task.cancel()
+            self._endpoint_task = None
+        endpoint, self._endpoint = self._endpoint, None
+        self._fingerprints = None
+        if endpoint is not None:
+            self._closing = self._spawn(self._close_endpoint(endpoint))
+
+    async def _close_endpoint(self, endpoint: m.MediaEndpoint) -> None:
+        self._statistics = await endpoint.close()
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _finish(self, command: c.Ended) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._search_task is not None:
+            self._search_task.cancel()
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+        for sent in self._offers.values():
+            self._post.close_box(sent)
+        if command.reason in (e.EndReason.OFFLINE, e.EndReason.NO_ANSWER):
+            self._post.forget(self.machine.peer)
+        self._listener.on_ended(Outcome(command, self._statistics))
+
+
+__all__ = ["CallDriver", "Listener", "LocalProtocolError", "MakeEndpoint", "Outcome", "Spawn"]

@@ -1,0 +1,340 @@
+"""The whole exception tree.
+
+Law 1: the first line of a class's docstring is the sentence a user reads; ``str(error)`` may say more.
+Law 2: ``code`` is stable and machine-readable, the text may change.
+Law 3: ``exit_code`` is what the command line returns (docs/operations.md lists them all).
+Law 4: bytes from a stranger raise :class:`Rejected` and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MeshcallError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        """``message`` replaces the class's sentence; ``hint`` tells the user what to do."""
+        super().__init__(message or self.sentence())
+        self.hint: str | None = hint or self.default_hint or None
+
+    @classmethod
+    def sentence(cls) -> str:
+        """The first line of the class's docstring."""
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+
+class Rejected(Exception):
+    """Bytes from a stranger that are not what they should be.
+
+    ``reason`` is a short stable word that counters are kept by; it is never sent to the peer.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# --- usage: exit code 2 ---------------------------------------------------------------------------
+
+
+class UsageError(MeshcallError):
+    """The command can't be carried out as it was given."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class InvalidPeerId(UsageError):
+    """That is not a meshcall ID."""
+
+    code = "invalid-peer-id"
+    default_hint = "an ID has 56 letters and digits; copy it whole from `meshcall id` on the other machine"
+
+
+class InvalidUri(UsageError):
+    """That is not a meshcall link."""
+
+    code = "invalid-uri"
+    default_hint = "a link looks like meshcall:ID?n=Name#secret"
+
+
+class InvalidInvite(UsageError):
+    """That invite can't be used."""
+
+    code = "invalid-invite"
+    default_hint = "ask for a new one: `meshcall invite`"
+
+
+class InvalidConfig(UsageError):
+    """The configuration has a value that can't be used."""
+
+    code = "invalid-config"
+
+
+class OwnId(UsageError):
+    """That is your own ID."""
+
+    code = "own-id"
+    default_hint = "give the other machine's ID; `meshcall id` there prints it"
+
+
+class UnknownContact(UsageError):
+    """No contact has that name."""
+
+    code = "unknown-contact"
+    exit_code = 4
+    default_hint = "`meshcall peers` lists the names; a full 56-character ID always works"
+
+
+class DuplicateContact(UsageError):
+    """A contact with that name exists already."""
+
+    code = "duplicate-contact"
+
+
+class NoSuchCall(UsageError):
+    """There is no such call."""
+
+    code = "no-such-call"
+    default_hint = "`meshcall calls` lists the calls"
+
+
+# --- daemon: exit code 3, and 1 for the daemon's own start ---------------------------------------
+
+
+class DaemonNotRunning(MeshcallError):
+    """The meshcall daemon is not running."""
+
+    code = "daemon-not-running"
+    exit_code = 3
+    default_hint = "start it with `meshcall daemon`"
+
+
+class AlreadyRunning(MeshcallError):
+    """Another meshcall daemon uses this home."""
+
+    code = "already-running"
+    default_hint = "give this one its own: `--home DIR`"
+
+
+class PortTaken(MeshcallError):
+    """The UDP port is taken by another program."""
+
+    code = "port-taken"
+    default_hint = "choose another with `--port N`, or `--port 0` for any free one"
+
+
+class HomeNotUsable(MeshcallError):
+    """The home directory can't be used."""
+
+    code = "home-not-usable"
+
+
+class LoosePermissions(HomeNotUsable):
+    """Other users of this machine can read meshcall's secrets."""
+
+    code = "loose-permissions"
+
+
+# --- the peer: exit codes 4 and 5 -----------------------------------------------------------------
+
+
+class PeerOffline(MeshcallError):
+    """The peer is offline."""
+
+    code = "offline"
+    exit_code = 4
+    default_hint = "`--wait SECONDS` keeps ringing until it comes online"
+
+
+class NoAnswer(MeshcallError):
+    """Nobody answered."""
+
+    code = "no-answer"
+    exit_code = 5
+
+
+class Declined(MeshcallError):
+    """The peer declined the call."""
+
+    code = "declined"
+    exit_code = 5
+
+
+class Busy(MeshcallError):
+    """The peer is in another call."""
+
+    code = "busy"
+    exit_code = 5
+
+
+class NoPath(MeshcallError):
+    """No network path to the peer could be made."""
+
+    code = "no-path"
+    exit_code = 6
+
+
+class PeerGone(MeshcallError):
+    """The peer disappeared during the call."""
+
+    code = "peer-gone"
+    exit_code = 6
+
+
+# --- identity: exit code 7 ------------------------------------------------------------------------
+
+
+class IdentityError(MeshcallError):
+    """The identity can't be used."""
+
+    code = "identity"
+    exit_code = 7
+
+
+class KeyFileError(IdentityError):
+    """The key file can't be used."""
+
+    code = "key-file"
+
+
+class NoIdentity(IdentityError):
+    """There is no identity here yet."""
+
+    code = "no-identity"
+    default_hint = "make one with `meshcall init`"
+
+
+class WrongPassphrase(IdentityError):
+    """The passphrase is wrong."""
+
+    code = "wrong-passphrase"
+
+
+class PassphraseNeeded(IdentityError):
+    """The key is locked with a passphrase."""
+
+    code = "passphrase-needed"
+    default_hint = "set MESHCALL_PASSPHRASE_FILE to a file that holds it, or run on a terminal"
+
+
+class ConfirmFailed(IdentityError):
+    """The other end could not prove that it is who you called."""
+
+    code = "confirm-failed"
+
+
+class ClockWrong(IdentityError):
+    """The clocks of the two machines differ too much."""
+
+    code = "clock"
+    default_hint = "set the clock of this machine (or of the other one): they may differ by 2 minutes at most"
+
+
+# --- files and media: exit code 8 -----------------------------------------------------------------
+
+
+class FileError(MeshcallError):
+    """A file can't be used."""
+
+    code = "file"
+    exit_code = 8
+
+
+class SourceUnusable(FileError):
+    """The media source can't be read."""
+
+    code = "source-unusable"
+    default_hint = "a source is a media file, `testsrc`, `camera[:N]` or `none`"
+
+
+class RecordTargetExists(FileError):
+    """The file to record to exists already."""
+
+    code = "record-exists"
+    default_hint = "choose another name; meshcall never overwrites a recording"
+
+
+class RecordFailed(FileError):
+    """The recording can't be written."""
+
+    code = "record-failed"
+
+
+class StateCorrupt(FileError):
+    """A state file is damaged."""
+
+    code = "state-corrupt"
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+class LocalProtocolError(MeshcallError):
+    """That can't be done in the call's present state."""
+
+    code = "wrong-state"
+
+
+class UnsupportedPeer(MeshcallError):
+    """The peer's meshcall speaks a version that this one does not."""
+
+    code = "unsupported"
+    default_hint = "bring both machines to the same release"
+
+
+# --- the local API --------------------------------------------------------------------------------
+
+
+class BadRequest(UsageError):
+    """The daemon does not understand that request."""
+
+    code = "bad-request"
+
+
+class Forbidden(MeshcallError):
+    """This daemon belongs to another user."""
+
+    code = "forbidden"
+
+
+class RequestTimedOut(MeshcallError):
+    """The daemon took too long to answer."""
+
+    code = "request-timeout"
+
+
+class TooManyListeners(MeshcallError):
+    """Too many programs listen to the daemon's events."""
+
+    code = "too-many-listeners"
+
+
+class InternalError(MeshcallError):
+    """The daemon met a bug."""
+
+    code = "internal"
+    default_hint = "its log has the details"
+
+
+class DaemonLost(MeshcallError):
+    """The daemon stopped before the command was done."""
+
+    code = "daemon-lost"
+    exit_code = 3
+    default_hint = "start it again with `meshcall daemon`, and look at its log"
+
+
+class StateUnwritable(FileError):
+    """meshcall's state can't be read or written."""
+
+    code = "state-unwritable"
+    default_hint = (
+        "free some disk space, and check the home's permissions: `meshcall config path` prints where it is"
+    )

@@ -1,0 +1,596 @@
+"""Every cap and timer default, each with its reason: an RFC section, or the attack it stops.
+
+Law: a collection that the network feeds has a cap here, and nowhere else.
+Times are in seconds unless a name says otherwise; sizes in octets.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- datagrams ------------------------------------------------------------------------------------
+
+DATAGRAM_MAX: Final = 1200
+"""No frame is larger: fits every path with MTU 1280 (RFC 8200 section 5) with room for a tunnel."""
+
+# --- time -----------------------------------------------------------------------------------------
+
+CLOCK_SKEW_MAX: Final = 120
+"""How far two clocks may differ before a record is refused (replay of old records)."""
+
+EPOCH: Final = 900
+"""How long one rendezvous key serves (who-calls-whom tracking by storage nodes)."""
+
+# --- call: control channel ------------------------------------------------------------------------
+
+CHAT_MAX: Final = 8192
+"""Octets in one chat text (memory held by an unread flood)."""
+
+# --- identity -------------------------------------------------------------------------------------
+
+PEER_ID_TEXT_MAX: Final = 256
+"""Characters that are looked at when somebody pastes an ID: the ID is 56, the rest dashes and spaces (memory)."""
+
+PEER_ID_CACHE: Final = 4096
+"""Keys whose curve check is remembered: a call checks the same key many times, a flood of keys must not grow."""
+
+URI_TEXT_MAX: Final = 1024
+"""Characters of a link or an invite that are looked at (memory held by a pasted document)."""
+
+NAME_MAX: Final = 64
+"""Octets of UTF-8 in a name that a peer gives itself: one line on a phone, and it shares a datagram."""
+
+SECRET_TEXT_MAX: Final = 64
+"""Characters of the secret in a link; 26 carry 128 bits, the rest is room for longer ones."""
+
+PREKEY_ROTATION: Final = 24 * 3600
+"""A prekey is published for this long (forward secrecy of recorded records)."""
+
+PREKEY_LIFETIME: Final = 48 * 3600
+"""Then its private half is deleted: records sealed to it can't be opened even with the whole disk."""
+
+PREKEYS_MAX: Final = 8
+"""Private prekeys held; two are normal, a clock that jumps about makes more (disk and memory)."""
+
+ARGON2_MEMORY: Final = 64 * 1024
+"""KiB for Argon2id: RFC 9106 section 4, second recommended option (guessing a stolen key's passphrase)."""
+
+ARGON2_ITERATIONS: Final = 3
+"""Passes for Argon2id: RFC 9106 section 4, second recommended option; about 0.2 s."""
+
+ARGON2_LANES: Final = 1
+"""Lanes for Argon2id: one, since threads do not help a small machine."""
+
+ARGON2_MEMORY_MAX: Final = 1024 * 1024
+"""KiB that a key file may ask for (a tampered file that asks for all memory)."""
+
+ARGON2_ITERATIONS_MAX: Final = 64
+"""Passes that a key file may ask for (a tampered file that never finishes)."""
+
+SAS_NONCE: Final = 16
+"""Octets of a verification nonce: nobody finds a second nonce for a commitment."""
+
+# --- signaling: invites ---------------------------------------------------------------------------
+
+INVITE_SECRET: Final = 16
+"""Octets of an invite's secret: 128 bits can't be guessed."""
+
+INVITE_NODES_MAX: Final = 3
+"""Bootstrap nodes in an invite: its QR code stays readable (a link that makes us contact many hosts)."""
+
+# --- aio: files -----------------------------------------------------------------------------------
+
+STATE_FILE_MAX: Final = 4 * 1024 * 1024
+"""Octets of a state file that are read (a file that grew without end)."""
+
+KEY_FILE_MAX: Final = 4096
+"""Octets of a key file that are read; a real one has less than 200."""
+
+STATE_CONTACTS_MAX: Final = 10_000
+"""Contacts kept (somebody who imports without end)."""
+
+STATE_SEQUENCES_MAX: Final = 1024
+"""Sequence counters kept, the most recently used; each epoch makes new ones (disk)."""
+
+STATE_REPLAY_MAX: Final = 16_384
+"""Replay entries kept; when full, unknown messages are refused until one expires (flood of fresh identities)."""
+
+STATE_INVITES_MAX: Final = 1000
+"""Open invites kept (disk)."""
+
+STATE_HISTORY_MAX: Final = 10_000
+"""Calls kept in the history, the newest (disk)."""
+
+STATE_PEERS_MAX: Final = 4096
+"""Peers whose last addresses are kept, the most recently seen (flood of announcements)."""
+
+STATE_ADDRESSES_PER_PEER_MAX: Final = 8
+"""Last addresses kept of one peer."""
+
+STATE_BLOB_MAX: Final = 1024 * 1024
+"""Octets of one opaque state value, such as a saved routing table."""
+
+# --- dht ------------------------------------------------------------------------------------------
+
+NODE_ID_SIZE: Final = 20
+"""Octets of a node id and of a storage key, exactly (padded or longer ids crash or split tables for ever)."""
+
+DHT_K: Final = 20
+"""Contacts in a bucket and nodes in a reply (the Kademlia paper's k)."""
+
+DHT_REPLICAS: Final = 8
+"""How many of the closest nodes hold a record or a watch: survives 40 % dead with 99.9 %."""
+
+DHT_ALPHA: Final = 6
+"""Requests of one lookup in flight and not yet late; with 40 % dead a store takes 350 ms, with 4 it takes 445."""
+
+DHT_BUCKETS_MAX: Final = 160
+"""Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
+
+DHT_LOOKUP_RPCS_MAX: Final = 64
+"""Requests of one lookup ("ever closer nodes" replies must not keep it going)."""
+
+DHT_LOOKUP_TIME_MAX: Final = 10.0
+"""Seconds after which a lookup ends with what it has."""
+
+DHT_LOOKUP_CANDIDATES_MAX: Final = 128
+"""Nodes a lookup remembers; the farthest are forgotten (replies full of invented nodes)."""
+
+DHT_LOOKUPS_MAX: Final = 256
+"""Operations of our own that run at a time."""
+
+DHT_FIND_VALUES_MAX: Final = 64
+"""Distinct records one find hands out (a flooded key must not flood the reader)."""
+
+DHT_VALUES_PER_KEY: Final = 16
+"""Records under one key that a reply tells of."""
+
+DHT_DELIVER_SENDS_MAX: Final = 16
+"""Copies of a record that one deliver sends: about 16 KB for a call attempt."""
+
+DHT_SOFT_TIMEOUT_MIN: Final = 0.1
+DHT_SOFT_TIMEOUT_MAX: Final = 1.0
+"""Bounds of the time after which a request is sent again and the next node is tried (RFC 6298 estimate + 20 ms)."""
+
+DHT_SOFT_TIMEOUT_UNKNOWN: Final = 0.2
+"""The same for a node whose round trip is not known yet."""
+
+DHT_HARD_TIMEOUT: Final = 1.5
+"""After this a request has failed; until then a late reply is welcome."""
+
+DHT_NOTIFY_RETRY: Final = 0.2
+"""A notify that was not acknowledged is sent once more after this."""
+
+DHT_FAILURES_MAX: Final = 2
+"""Failed requests in a row after which a contact leaves the table."""
+
+DHT_FIND_REQUEST_MIN: Final = 400
+"""Find requests are padded to this, so that a reply of 1,200 octets is no amplification."""
+
+DHT_PING_REQUEST_MIN: Final = 72
+"""A ping with a challenge is padded to this: its signed reply is below three times as long."""
+
+DHT_AMPLIFICATION_MAX: Final = 3
+"""Reply octets per request octet to an address that has not shown a token (RFC 9000 section 8 has the same)."""
+
+DHT_TOKEN_ROTATION: Final = 300.0
+"""Seconds a token secret is used; the one before it is still accepted (BEP 5)."""
+
+DHT_TOKENS_KEPT: Final = 1024
+"""Tokens of others that we remember, for at most one rotation."""
+
+DHT_WATCH_LEASE: Final = 30.0
+"""Longest lease of a watch: a dead watcher is forgotten, and the renewals keep its NAT mapping (RFC 4787 REQ-5)."""
+
+DHT_WATCH_RENEW: Final = 10.0
+"""Seconds between renewals, up to 2 s more by chance: a dead holder is noticed in 15 s."""
+
+DHT_WATCH_LOOKUP: Final = 60.0
+"""Seconds between looks for nodes closer to a watched key than its holders."""
+
+DHT_WATCHERS_PER_KEY: Final = 16
+"""Watchers that a node keeps for one key: what one deliver may fan out to."""
+
+DHT_WATCHES_PER_IP: Final = 256
+"""Watches that a node keeps for one IP address (several peers may share a NAT)."""
+
+DHT_WATCHES_MAX: Final = 8192
+"""Watches that a node keeps in all."""
+
+DHT_PUSH_STORED_MAX: Final = 16
+"""Stored records that are pushed to a new watcher."""
+
+DHT_VERIFY_MAX: Final = 32
+"""Challenges to would-be contacts that may be open at a time (junk from many addresses)."""
+
+DHT_SIGNATURES_PER_SECOND: Final = 500
+"""Challenges a node signs: 70 us each, so 4 % of a core (ping floods)."""
+
+DHT_UNREACHABLE_KEPT: Final = 1024
+DHT_UNREACHABLE_TIME: Final = 60.0
+"""Addresses that did not answer are left out of lookups for this long; how many are remembered."""
+
+DHT_RTT_KEPT: Final = 1024
+"""Round-trip estimates that are remembered."""
+
+DHT_NOTIFIED_KEPT: Final = 1024
+"""Digests of records already handed to the application (each of 8 holders pushes the same one)."""
+
+DHT_REPLIES_KEPT: Final = 512
+"""Replies to deliver requests kept so that a repeated request is answered and not carried out again."""
+
+DHT_OPEN_REQUESTS_MAX: Final = 4096
+"""Requests of our own that wait for a reply."""
+
+DHT_CONTACT_IDLE: Final = 300.0
+"""A contact not heard of for this long is pinged."""
+
+DHT_MAINTENANCE_INTERVAL: Final = 5.0
+"""Seconds between looks at idle contacts, expired records and leases."""
+
+DHT_REFRESH_INTERVAL: Final = 900.0
+"""Seconds after which a bucket without a lookup gets one (Kademlia refresh)."""
+
+DHT_SAVED_CONTACTS_MAX: Final = 200
+"""Contacts in the saved table."""
+
+DHT_STATE_MAX: Final = 65536
+"""Largest saved table that is read."""
+
+UDP_BATCH: Final = 64
+"""Datagrams read per wake-up, so that a flood can't keep timers and calls waiting."""
+
+UDP_BUFFER: Final = 1 << 20
+"""Socket buffers asked for: a key frame of video is a burst of hundreds of datagrams."""
+
+# --- record ---------------------------------------------------------------------------------------
+
+PRESENCE_TTL_MAX: Final = 7200
+"""Seconds a storage node keeps a presence (BEP 44 expires mutable items after 2 hours too)."""
+
+MESSAGE_TTL_MAX: Final = 600
+"""Seconds a storage node keeps a sealed message: an offer nobody took is worthless after that."""
+
+RECORD_STORE_VALUES: Final = 4096
+"""Values kept for others (storage exhaustion)."""
+
+RECORD_STORE_OCTETS: Final = 4 * 1024 * 1024
+"""Octets of values kept for others (storage exhaustion)."""
+
+RECORDS_PER_SOURCE: Final = 64
+"""Values kept from one IPv4 address or IPv6 /64 (one host fills the store)."""
+
+RECORDS_PER_NETWORK: Final = 512
+"""Values kept from one IPv4 /24 or IPv6 /48 that is not a LAN (one network fills the store)."""
+
+RECORDS_PER_KEY_AND_TYPE: Final = 8
+"""Values of one type under one storage key, so 16 per key, as two types at most share one (a flood of an
+inbox by somebody who knows the ID; messages can't crowd out the presence that shares their key)."""
+
+REPUBLISH_INTERVAL: Final = 600
+"""Seconds between two stores of an own record, at most: nodes that held the last copy leave."""
+
+REPUBLISH_RETRY: Final = 10
+"""Seconds until the first retry when no node took an own record; doubles up to the interval."""
+
+# --- signaling: envelopes -------------------------------------------------------------------------
+
+BODY_MAX: Final = 610
+"""Octets of a message body: what the larger padding class leaves (one record, one datagram)."""
+
+SECRET_MAX: Final = 32
+"""Octets of a secret in a contact request."""
+
+VALID_MAX: Final = 300
+"""Seconds a sealed message may claim to be valid (a recorded offer that rings much later)."""
+
+VALID_DEFAULT: Final = 90
+"""Seconds a sealed message is valid unless its sender says otherwise: how long people let it ring, and a bit."""
+
+EPOCH_OVERLAP: Final = 120
+"""Seconds around an epoch's boundary in which both rendezvous serve: clocks differ by CLOCK_SKEW_MAX at most."""
+
+REPLAY_PER_SENDER: Final = 64
+"""Messages of one sender remembered until they expire; more are refused (one peer fills the cache)."""
+
+REPLAY_TOTAL: Final = 16_384
+"""Messages remembered in all; more are refused, none is forgotten early (a flood that flushes out a replay)."""
+
+# --- ice and signaling/description ----------------------------------------------------------------
+
+CANDIDATES_MAX: Final = 12
+"""Candidates kept of one peer: each one is an address of its choice that gets our checks (reflection;
+RFC 8445 section 5.1.3 asks for a limit too)."""
+
+CANDIDATES_PER_ADDRESS_MAX: Final = 4
+"""Candidates kept with one IP address: more would be a port scan in a third party's name."""
+
+CANDIDATE_PORT_MIN: Final = 1024
+"""Peers' candidates with lower ports are dropped: those are servers, not sockets of a call."""
+
+CANDIDATE_PRIORITY_MAX: Final = 2**31 - 1
+"""RFC 8445 section 5.1.2."""
+
+SECTIONS_MAX: Final = 16
+"""m-sections of a description: camera, microphone, data and some screens (memory and file descriptors)."""
+
+CODECS_MAX: Final = 15
+"""Codecs of one m-section: the count is four bits."""
+
+EXTENSIONS_MAX: Final = 15
+"""Header extensions of one m-section: the count is four bits, the ids of RFC 8285 section 4.2 are 14."""
+
+UFRAG_MIN: Final = 4
+"""ICE username fragment, characters (RFC 8839 section 5.4)."""
+
+UFRAG_MAX: Final = 32
+"""The RFC allows 256; no implementation makes more than 32, and a datagram is small."""
+
+PWD_MIN: Final = 22
+"""ICE password, characters: 128 bits (RFC 8839 section 5.4)."""
+
+PWD_MAX: Final = 64
+"""The RFC allows 256; no implementation makes more than 32, and a datagram is small."""
+
+MID_MAX: Final = 16
+"""Media identification, characters: what a one-byte header extension can hold (RFC 8285 section 4.2)."""
+
+MESSAGE_SIZE_MIN: Final = 1024
+"""Smallest `max-message-size` we accept: control messages must fit."""
+
+DESCRIPTION_MAX: Final = 610
+"""An encoded description, octets: the room in the larger class of sealed records."""
+
+# --- call -----------------------------------------------------------------------------------------
+
+CALL_RING: Final = 60.0
+"""How long a caller lets the peer ring unless told otherwise."""
+
+CALL_RING_MAX: Final = 3600.0
+"""The longest ringing a caller may ask for (an offer that keeps sockets open for days)."""
+
+CALL_LOOKUP: Final = 12.0
+"""How long the machine waits for a look-up's result: a look-up itself ends within 10 s."""
+
+CALL_LOOKUP_EVERY: Final = 2.0
+"""Pause between look-ups while waiting for a peer that is offline."""
+
+CALL_OFFLINE_AFTER: Final = 3.0
+"""After this time without ringing a callee that nobody delivers to is taken as offline: many round trips."""
+
+CALL_OFFER_LIFE: Final = 90.0
+"""How long an offer is valid at least: the callee may come back or hesitate."""
+
+CALL_OFFER_LIFE_MAX: Final = 300.0
+"""How long an offer is valid at most (replay: the callee keeps what it has seen for this long)."""
+
+CALL_OFFER_REFRESH: Final = 15.0
+"""An offer still waiting is sealed anew this long before its life ends."""
+
+CALL_RESEND: Final = 1.0
+"""First pause before an unanswered message is sent again (RFC 8489 section 6.2.1: doubled each time)."""
+
+CALL_RESEND_MAX: Final = 8.0
+"""Longest pause between two copies of an offer."""
+
+CALL_RESENDS_REPLY: Final = 3
+"""Further copies of a ringing or an answer: what the caller has not got by then, it will not get."""
+
+CALL_ENDPOINT: Final = 10.0
+"""How long our own media endpoint may take to make a description (an endpoint that hangs)."""
+
+CALL_PATH: Final = 10.0
+"""From the answer to a working ICE pair; after it the user is told that there is no path."""
+
+CALL_CONFIRM: Final = 5.0
+"""For the DTLS handshake after ICE, and again for both confirms after it (a peer that stalls unproven)."""
+
+CALL_EARLY_CANDIDATES_MAX: Final = 8
+"""Candidates messages kept until the description they belong to is there (memory)."""
+
+CALL_OTHER_IDS_MAX: Final = 16
+"""Ids of the same peer's other attempts that one call remembers (memory)."""
+
+# --- media ----------------------------------------------------------------------------------------
+
+MEDIA_GATHER_TIMEOUT: Final = 5.0
+"""For making a local description; host candidates alone take milliseconds (a dead STUN server takes 5 s)."""
+
+MEDIA_CONNECT_TIMEOUT: Final = 10.0
+"""From both descriptions set to ICE, DTLS and the control channel done: then there is no path."""
+
+MEDIA_ANSWER_TRAVEL: Final = 5.0
+"""What the answering side waits on top, since its answer still has to reach the caller."""
+
+MEDIA_OFFER_LIFE: Final = 150.0
+"""An offer that nobody answers is closed after this, whatever its owner forgets (leaked sockets)."""
+
+MEDIA_CLOSE_TIMEOUT: Final = 3.0
+"""For an orderly close of a peer connection; then its sockets are closed the hard way."""
+
+CONSENT_INTERVAL: Final = 1.0
+"""Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
+
+CONSENT_RETRY: Final = 0.5
+"""Seconds to the next consent check while one is unanswered: many small proofs rather than few."""
+
+CONSENT_FAILURES: Final = 6
+"""Unanswered consent checks in a row after which a path is dead: 3 to 5 s (RFC 7675 section 5.1 allows 30);
+at 10 % of loss each way a living path is taken for dead once in 20,000 tries."""
+
+CONSENT_WAIT: Final = 3.0
+"""How long an answer to one consent check counts: longer than the slowest usable round trip."""
+
+ICE_RTO: Final = 0.1
+"""First retransmission of a connectivity check: one lost packet on a LAN costs 0.1 s and not 0.5 s."""
+
+ICE_TICK: Final = 0.02
+"""Pace of connectivity checks: RFC 8445 section 14.2 asks for at least 5 ms, and suggests 50 ms."""
+
+ICE_LOCAL_ADDRESSES_MAX: Final = 6
+"""Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
+
+ICE_REMOTE_CANDIDATES_MAX: Final = 32
+"""Remote candidates of one call, peer-reflexive ones included (a peer that aims our checks at others)."""
+
+ICE_QUEUE_MAX: Final = 1024
+"""Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
+
+CONTROL_MESSAGE_MAX: Final = 16 * 1024
+"""Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
+
+CONTROL_QUEUE_MAX: Final = 256
+"""Control messages that wait for their reader (a peer that floods)."""
+
+CONTROL_BUFFER_MAX: Final = 256 * 1024
+"""Octets sent on the control channel and not acknowledged (a peer that stops reading)."""
+
+SCTP_RTO_FIRST: Final = 0.5
+"""First retransmission timeout of SCTP: RFC 9260 section 16 says 1 s, aiortc takes 3 s for a lost INIT."""
+
+CONTROL_GAPS_MAX: Final = 4096
+"""SCTP packets received out of order that are remembered (a peer that leaves gaps for ever)."""
+
+CONTROL_REASSEMBLY_MAX: Final = 256 * 1024
+"""Octets of SCTP fragments held (a peer that never sends the last fragment)."""
+
+DECODE_QUEUE_MAX: Final = 128
+"""Encoded frames that wait for a decoder (a peer that sends faster than we decode): 2.5 s of audio."""
+
+AUDIO_REORDER_MAX: Final = 4
+"""Audio packets held behind a hole, a power of two: 80 ms, then the hole is given up."""
+
+VIDEO_REORDER_MAX: Final = 512
+"""Video packets held behind a hole, a power of two: room for a retransmission in a large keyframe."""
+
+SOURCE_AUDIO_QUEUE: Final = 50
+"""Decoded audio frames read ahead: 1 s."""
+
+SOURCE_VIDEO_QUEUE: Final = 6
+"""Decoded pictures read ahead: 0.2 s at 30 frames a second, 8 MB at 720p."""
+
+SOURCE_WIDTH_MAX: Final = 1280
+"""Pictures are scaled down to fit: VP8 at our bit rates looks worse above, and costs a core."""
+
+SOURCE_HEIGHT_MAX: Final = 720
+"""See SOURCE_WIDTH_MAX."""
+
+SOURCE_RATE_MAX: Final = 30
+"""Pictures sent per second at most; more are skipped."""
+
+SOURCE_OPEN_TIMEOUT: Final = 5.0
+"""For opening a source (a camera that hangs, a file on a dead network share)."""
+
+RECORD_QUEUE_MAX: Final = 64 * 1024 * 1024
+"""Octets of decoded media that wait for the disk (a slow disk): then pictures are dropped."""
+
+RECORD_WIDTH_MAX: Final = 1920
+"""Pictures are scaled down to fit before they are recorded (a peer that sends huge pictures)."""
+
+RECORD_HEIGHT_MAX: Final = 1080
+"""See RECORD_WIDTH_MAX."""
+
+RECORD_VIDEO_WAIT: Final = 2.0
+"""How long a recording's header waits for the first picture, whose size it holds."""
+
+RECORD_DRIFT_MAX: Final = 1.0
+"""Seconds that RTP time may differ from the time of arrival in a recording (forged timestamps)."""
+
+RECORD_CLOSE_TIMEOUT: Final = 10.0
+"""For writing what is queued and the index of a recording."""
+
+# --- post -----------------------------------------------------------------------------------------
+
+POST_REFRESH: Final = 60.0
+"""The longest pause between two looks at what is to be renewed (a clock that was set, a suspended machine)."""
+
+PRESENCE_CACHE: Final = 600.0
+"""How long a presence is used without asking again: below half its life, so its prekey is still held."""
+
+PRESENCE_CACHE_MAX: Final = 256
+"""Presences kept for later calls (memory)."""
+
+REPLY_BOXES_MAX: Final = 64
+"""Offers of ours whose replies are awaited (our own use; each costs leases at other nodes)."""
+
+CLOCK_TOLD_MAX: Final = 1024
+"""Calls that were told about a clock difference (a replayed old offer must not make us send for ever)."""
+
+MESSAGE_TTL: Final = 120
+"""How long a storage node keeps a reply: longer than any caller waits for it."""
+
+# --- node -----------------------------------------------------------------------------------------
+
+EVENTS_UNREAD_MAX: Final = 1000
+"""Events that a listener may leave unread before it is dropped (memory)."""
+
+CALL_EVENTS_MAX: Final = 500
+"""Events kept of one call for who comes late (a peer that floods chat)."""
+
+CALLS_LIVE_MAX: Final = 8
+"""Calls at a time, ringing ones included (a flood of valid offers must not exhaust sockets)."""
+
+CALLS_PER_PEER_MAX: Final = 2
+"""Live calls with one peer: one, and the one that takes its place."""
+
+CALLS_ENDED_MAX: Final = 100
+"""Ended calls kept in memory; they catch late messages about them."""
+
+INVITE_RETRY: Final = 30.0
+"""Pause between two tries to reach an inviter who is offline."""
+
+CONTACT_ACK: Final = 5.0
+"""How long accepting an invite waits for the inviter's word."""
+
+BOOTSTRAP_RETRY: Final = 2.0
+"""First pause after nobody answered; doubled up to BOOTSTRAP_RETRY_MAX."""
+
+BOOTSTRAP_RETRY_MAX: Final = 60.0
+"""Longest pause between two tries to join."""
+
+SHUTDOWN_PATIENCE: Final = 3.0
+"""How long a node that stops lets its last messages leave."""
+
+WARNINGS_MAX: Final = 20
+"""Warnings kept for the status."""
+
+# --- discovery ------------------------------------------------------------------------------------
+
+LAN_SERVICES_MAX: Final = 256
+"""mDNS services remembered (a host on the LAN that announces thousands)."""
+
+LAN_CLAIMS_MAX: Final = 4
+"""Services taken seriously that show the hint of one peer: hints are seen by all and can be copied."""
+
+LAN_TXT_MAX: Final = 400
+"""Octets of a TXT record that are looked at; ours have less than 180 (RFC 6763 section 6.2 advises < 400)."""
+
+LAN_ADDRESSES_MAX: Final = 8
+"""Addresses taken from one service, and announced for ours (datagrams sent to whoever a spoofer names)."""
+
+LAN_RESOLVING_MAX: Final = 16
+"""Services whose records are being asked for at once (a flood of names without addresses)."""
+
+LAN_RESOLVE_MS: Final = 3000
+"""Milliseconds that the records of a service may take."""
+
+LAN_POLL: Final = 2.0
+"""Pause between looks at the network interfaces, and at the calendar."""
+
+LAN_HOST_TTL: Final = 120
+"""Seconds that our addresses live in others' caches (RFC 6762 section 10)."""
+
+LAN_OTHER_TTL: Final = 1200
+"""Seconds that our other records do: RFC 6762 section 10 advises 4500, but a killed peer would linger."""
+
+LAN_SWEEP: Final = 6.0
+"""After a change of networks, how long a service may take to be seen again: three queries of a browser."""
+
+LAN_NAME_MAX: Final = 64
+"""Octets of a name that somebody on the LAN gives itself."""
+
+DIRECTORY_PEERS_MAX: Final = 1024
+"""Peers remembered per source; beyond it the one that was seen longest ago goes (memory)."""
+
+DIRECTORY_ADDRESSES_MAX: Final = 8
+"""Addresses remembered per peer and source (a peer that moves about, or lies)."""

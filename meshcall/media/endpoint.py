@@ -1,0 +1,186 @@
+"""What carries a call's media: the interface that every media endpoint keeps, and what it reports.
+
+Law 1: only octets, numbers and these events cross the interface, so that an endpoint can live in a process of
+its own.
+Law 2: octets from the peer enter through ``answer``, ``accept`` and ``add_candidates``, which raise
+:class:`Rejected` and nothing else for them.
+Law 3: no media leaves or is decoded before ``open_gate``.
+Law 4: ``close`` may be called at any moment, any number of times, and frees everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from meshcall.media.plan import MediaKind
+
+PathKind = Literal["lan", "direct", "relay"]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedCandidate:
+    """One end of the selected candidate pair (RFC 8445 section 4)."""
+
+    kind: str
+    """``host``, ``srflx``, ``prflx`` or ``relay``."""
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class IceConnected:
+    """A candidate pair was selected."""
+
+    local: SelectedCandidate
+    remote: SelectedCandidate
+    path: PathKind
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """DTLS is done. The fingerprints are of the certificates that were used, whatever was signalled."""
+
+    local_fp: bytes
+    """SHA-256 of our certificate, 32 octets."""
+    remote_fp: bytes
+    """SHA-256 of the peer's certificate, 32 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOpen:
+    """The control channel carries messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMessage:
+    """A message from the peer on the control channel. Untrusted until the peer's confirm is verified."""
+
+    data: bytes
+    """At most CONTROL_MESSAGE_MAX octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMedia:
+    """The first decoded audio or picture after the gate opened."""
+
+    kind: MediaKind
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    """The source has no more of this kind; silence or the last picture is sent from here on."""
+
+    kind: MediaKind
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    """The recording can't be written any more; the call goes on, what was written is kept."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransportLost:
+    """A connected call lost its peer; nothing more arrives."""
+
+    reason: Literal["no-response", "closed"]
+    """``no-response``: consent expired; ``closed``: the peer closed its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The endpoint did not get connected and is closed."""
+
+    reason: str
+    """``no-path``, ``dtls``, ``fingerprint``, ``no-control``, ``abandoned`` or ``internal``."""
+
+
+EndpointEvent = (
+    IceConnected
+    | Secured
+    | ControlOpen
+    | ControlMessage
+    | FirstMedia
+    | SourceEnded
+    | RecordFailed
+    | TransportLost
+    | Failed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KindStats:
+    """Counters of one kind of media."""
+
+    frames_sent: int = 0
+    """Frames given to the encoder since the gate opened."""
+    frames_received: int = 0
+    """Frames decoded since the gate opened."""
+    frames_recorded: int = 0
+    """Frames written to the recording."""
+    packets_lost: int = 0
+    """RTP packets that the peer sent and that did not arrive (RFC 3550 section 6.4.1)."""
+    codec: str = ""
+    """Name of the codec in use, such as ``opus`` or ``VP8``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStats:
+    """A snapshot of an endpoint."""
+
+    audio: KindStats = field(default_factory=KindStats)
+    video: KindStats = field(default_factory=KindStats)
+    audio_seconds_received: float = 0.0
+    """Length of the sound that was decoded."""
+    path: PathKind | Literal[""] = ""
+    """Empty: no pair was selected yet."""
+    rtt_ms: float | None = None
+    """Round trip of the last consent check."""
+    timeline: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds from the endpoint's making to each of its steps."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """What was dropped or refused, by reason."""
+    recorded: str | None = None
+    """The recording, if anything was written."""
+
+
+class MediaEndpoint(Protocol):
+    """One end of one call's media."""
+
+    async def offer(self) -> bytes:
+        """Our offer, encoded, host candidates included.
+
+        Raises :class:`SourceUnusable`, :class:`RecordTargetExists`, :class:`RecordFailed` or
+        :class:`MeshcallError`; the endpoint is closed then.
+        """
+
+    async def answer(self, offer: bytes) -> bytes:
+        """Our answer to an offer; raises :class:`Rejected` for what the peer sent, else as ``offer``."""
+
+    async def accept(self, answer: bytes) -> None:
+        """Take the peer's answer; raises :class:`Rejected`."""
+
+    async def add_candidates(self, candidates: bytes) -> None:
+        """Take more of the peer's candidates; raises :class:`Rejected`."""
+
+    async def open_gate(self) -> None:
+        """Send media, and decode and record what arrives, from now on: the peer's confirm was verified."""
+
+    def send_control(self, data: bytes) -> None:
+        """Send on the control channel, or as soon as it opens. Dropped when the call is over.
+
+        Raises ValueError for more than CONTROL_MESSAGE_MAX octets, and :class:`PeerGone` if the peer
+        stopped reading.
+        """
+
+    def events(self) -> AsyncIterator[EndpointEvent]:
+        """What happens, in order, for one reader; ends when the endpoint is closed."""
+
+    def statistics(self) -> EndpointStats:
+        """A snapshot; after ``close`` the last one."""
+
+    async def close(self) -> EndpointStats:
+        """End everything and finish the recording; may be called again."""

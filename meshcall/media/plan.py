@@ -1,0 +1,96 @@
+"""What to send and where to record: the plan that a media endpoint is made from.
+
+Law 1: whatever a user writes for a source either parses here or raises :class:`SourceUnusable`.
+Law 2: parsing opens nothing; whether a file is media is found out by who opens it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from meshcall import limits
+from meshcall.errors import SourceUnusable
+
+SourceKind = Literal["testsrc", "none", "camera", "file"]
+MediaKind = Literal["audio", "video"]
+
+TONE_DEFAULT: Final = 440
+"""Hz of the test source's tone."""
+TONE_MIN: Final = 20
+TONE_MAX: Final = 20_000
+CAMERA_MAX: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A parsed source."""
+
+    kind: SourceKind
+    path: Path | None = None
+    """The media file, for ``file``."""
+    tone: int = TONE_DEFAULT
+    """Frequency in Hz of the sine, for ``testsrc``: two ends with different tones can be told apart."""
+    camera: int = 0
+    """Number of the camera, for ``camera``."""
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server, always named explicitly."""
+
+    uri: str
+    """``stun:HOST[:PORT]``, ``turn:HOST[:PORT][?transport=udp|tcp]`` or ``turns:``."""
+    username: str = ""
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlan:
+    """What one media endpoint does. It holds no secret but TURN credentials."""
+
+    source: str = "none"
+    """What is sent: a media file, ``testsrc[:HZ]``, ``camera[:N]`` or ``none``."""
+    record: Path | None = None
+    """Matroska file that what arrives is recorded to; it must not exist yet."""
+    audio: bool = True
+    """Send and receive sound."""
+    video: bool = True
+    """Send and receive pictures."""
+    interfaces: tuple[str, ...] = ()
+    """Names of the network interfaces to offer addresses of; empty: all that are useful."""
+    allow_loopback: bool = False
+    """Offer loopback addresses too, and accept them from the peer (two nodes on one machine)."""
+    allow_lan: bool = True
+    """Send packets to private addresses that the peer names: not for strangers on the internet."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """STUN and TURN servers; empty: none at all, never a default one."""
+    gather_timeout: float = limits.MEDIA_GATHER_TIMEOUT
+    """Seconds for making a local description."""
+    connect_timeout: float = limits.MEDIA_CONNECT_TIMEOUT
+    """Seconds from both descriptions known to the control channel open."""
+    offer_timeout: float = limits.MEDIA_OFFER_LIFE
+    """Seconds that an offer may stay without an answer before it is closed."""
+
+
+def parse_source(text: str) -> SourceSpec:
+    """The source that ``text`` names; raises :class:`SourceUnusable`."""
+    name, colon, argument = text.partition(":")
+    if name == "none" and not colon:
+        return SourceSpec("none")
+    if name == "testsrc":
+        return SourceSpec(
+            "testsrc", tone=_number(text, argument, TONE_MIN, TONE_MAX) if colon else TONE_DEFAULT
+        )
+    if name == "camera":
+        return SourceSpec("camera", camera=_number(text, argument, 0, CAMERA_MAX) if colon else 0)
+    if not text or "\0" in text:
+        raise SourceUnusable("The name of the media source is empty or holds a null character.")
+    return SourceSpec("file", path=Path(text))
+
+
+def _number(text: str, digits: str, low: int, high: int) -> int:
+    if not digits.isascii() or not digits.isdecimal() or not low <= int(digits[:6]) <= high:
+        raise SourceUnusable(f"{digits!r} in the source {text!r} is not a number from {low} to {high}.")
+    return int(digits)

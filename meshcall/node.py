@@ -1,0 +1,712 @@
+"""A node: the public face of meshcall.
+
+    async with Node(Config.lan(home)) as node:
+        call = await node.call("alice")
+        await call.wait_connected()
+
+Law 1: one TaskGroup owns every task; when the node is left, nothing of it runs any more.
+Law 2: nothing that a peer does ends the node; a bug in one call ends that call, and is logged.
+Law 3: what a user asks for raises :class:`meshcall.errors.MeshcallError` or is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from meshcall import __version__, limits
+from meshcall.address import Address, format_address, parse_host_port
+from meshcall.aio.clock import Clock, SystemClock, system_random
+from meshcall.aio.dht import DhtNode
+from meshcall.aio.files import (
+    CallRow,
+    HomeLock,
+    InviteRow,
+    StateDb,
+    create_key,
+    load_key,
+    load_or_set_aside,
+    open_home,
+    write_atomic,
+)
+from meshcall.aio.lan import Lan
+from meshcall.aio.udp import UdpPort
+from meshcall.broadcast import Broadcast
+from meshcall.call import events as e
+from meshcall.call.glare import machine_for
+from meshcall.call.machine import CallMachine
+from meshcall.config import Config
+from meshcall.contacts import ContactBook
+from meshcall.driver import CallDriver
+from meshcall.errors import (
+    InvalidInvite,
+    MeshcallError,
+    NoIdentity,
+    NoSuchCall,
+    OwnId,
+    PortTaken,
+    StateUnwritable,
+    UsageError,
+)
+from meshcall.identity.keys import Random, SigningKey
+from meshcall.identity.peer_id import PeerId
+from meshcall.identity.uri import PeerUri
+from meshcall.media.endpoint import MediaEndpoint
+from meshcall.media.plan import MediaPlan
+from meshcall.media_paths import check_record, check_source
+from meshcall.post import Found, Letter, Post, PresenceClock
+from meshcall.session import Call
+from meshcall.signaling.invite import Invite
+from meshcall.signaling.messages import ContactRequest, Hangup, MessageKind, Offer
+from meshcall.views import (
+    CallDirection,
+    CallEvent,
+    CallView,
+    ContactRequested,
+    ContactsChanged,
+    ContactView,
+    DhtStatusView,
+    Lagged,
+    LanStatus,
+    NodeEvent,
+    NodeStatus,
+    PeerView,
+    Presence,
+    PresenceChanged,
+    Warned,
+)
+
+_log = logging.getLogger("meshcall.node")
+
+_NODE_KEY = "node-key"
+_PORT = "port"
+
+
+class Node:
+    """One identity on one machine: reachable, calling and called. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        passphrase: str | None = None,
+    ) -> None:
+        """Nothing is opened yet. ``passphrase`` unlocks the key, if it is locked."""
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._random = random or system_random
+        self._passphrase = passphrase
+        self._events: Broadcast[NodeEvent] = Broadcast(limits.EVENTS_UNREAD_MAX, self._lagged)
+        self._calls: list[Call] = []
+        self._work: set[asyncio.Task[None]] = set()
+        self._counters: Counter[str] = Counter()
+        self._warnings: list[str] = []
+        self._pending_invites: dict[PeerId, asyncio.Event] = {}
+        self._started = 0.0
+        self._stack = contextlib.AsyncExitStack()
+        self._group: asyncio.TaskGroup
+        self._identity: SigningKey
+        self._state: StateDb
+        self._udp: UdpPort
+        self._dht: DhtNode
+        self._post: Post
+        self._lan: Lan
+        self._contacts: ContactBook
+        self._me: PeerId
+        self._open = False
+
+    # --- start and stop ---------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Start. Raises :class:`MeshcallError` for a home, key, port or state that can't be used."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._open = True
+        return self
+
+    async def _start(self) -> None:
+        stack, clock, config = self._stack, self._clock, self.config
+        self._started = clock.now()
+        home = open_home(config.home)
+        lock = HomeLock(home)
+        lock.acquire()
+        stack.callback(lock.release)
+        self._identity = _identity(home, self._passphrase, self._random)
+        self._me = PeerId.from_key(self._identity.public)
+        self._state = StateDb.open(home.state, now_ms=clock.now_ms())
+        stack.callback(self._state.close)
+        for warning in self._state.warnings:
+            self._warn(warning)
+        self._state.end_open_calls(clock.now_ms(), "shutdown")
+        self._contacts = ContactBook(self._me, self._state, clock.now_ms, self._contacts_changed)
+        self._udp = await self._open_port()
+        stack.push_async_callback(self._udp.close)
+        saved, warning_or_none = load_or_set_aside(home.dht, bytes, None, now_ms=clock.now_ms())
+        if warning_or_none:
+            self._warn(warning_or_none)
+        self._dht = DhtNode(
+            self._udp,
+            node_key=self._node_key(),
+            clock=clock,
+            random=self._random,
+            lan=config.lan_only,
+            state=saved,
+            on_notify=lambda notify: self._post.on_notify(notify),
+        )
+        await self._dht.start()
+        stack.push_async_callback(self._dht.close)
+        stack.callback(self._save_table, home.dht)
+        self._lan = Lan(
+            config,
+            self._me,
+            port=self._udp.port,
+            clock=clock,
+            random=self._random,
+            known=self._contacts.peer_ids,
+            on_change=self._lan_changed,
+        )
+        self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        self._post = Post(
+            self._identity,
+            self._dht,
+            self._state,
+            clock=clock,
+            random=self._random,
+            lan_addresses=self._lan.addresses,
+            use_dht=not config.lan_only,
+            admit=self._admits,
+            on_letter=self._letter,
+            on_warning=self._warn,
+            spawn=self._spawn,
+            presence_name=config.name if config.visible else "",
+        )
+        stack.callback(self._post.close)
+        await self._post.refresh()
+        tasks = [self._group.create_task(self._post.run(), name="post")]
+        if config.mdns:
+            await self._lan.start()
+            stack.push_async_callback(self._lan.close)
+        if not config.lan_only:
+            tasks.append(self._group.create_task(self._join(), name="bootstrap"))
+        stack.push_async_callback(self._wind_up, tasks)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every call, tell the peers, give everything back."""
+        self._open = False
+        # Not told of ``error``: the TaskGroup would wrap the user's own exception
+        await self._stack.aclose()
+
+    async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
+        live = [call for call in self._calls if not call.ended]
+        for call in live:
+            await call.hangup(e.EndReason.SHUTDOWN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
+                for call in live:
+                    await call.wait_ended()
+                while self._work:
+                    await asyncio.wait(self._work)
+        for task in [*self._work, *tasks]:
+            task.cancel()
+        self._events.close()
+
+    async def _open_port(self) -> UdpPort:
+        """The port that is asked for; else the one used last, if it is free: a router's mapping stays good."""
+        if self.config.port:
+            return await UdpPort.open(self.config.port)
+        last = int(self._state.get_blob(_PORT) or b"0")
+        if last:
+            with contextlib.suppress(PortTaken):
+                return await UdpPort.open(last)
+        udp = await UdpPort.open(0)
+        self._state.set_blob(_PORT, str(udp.port).encode())
+        return udp
+
+    def _node_key(self) -> SigningKey:
+        """The key of our DHT node: never the identity."""
+        seed = self._state.get_blob(_NODE_KEY)
+        if seed is None or len(seed) != 32:
+            seed = self._random(32)
+            self._state.set_blob(_NODE_KEY, seed)
+        return SigningKey.from_seed(seed)
+
+    def _save_table(self, path: Path) -> None:
+        try:
+            write_atomic(path, self._dht.save())
+        except OSError as error:
+            _log.warning("the DHT's table can't be saved: %s", error.strerror)
+
+    async def _join(self) -> None:
+        """Join the DHT, and go on trying while nobody answers."""
+        pause = limits.BOOTSTRAP_RETRY
+        while True:
+            addresses = await self._resolve_bootstrap()
+            answered = await self._dht.bootstrap(addresses)
+            if answered:
+                self._post.hasten()
+                return
+            if addresses and pause == limits.BOOTSTRAP_RETRY:
+                self._warn("none of the bootstrap addresses answers; still trying")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, limits.BOOTSTRAP_RETRY_MAX)
+
+    async def _resolve_bootstrap(self) -> list[Address]:
+        """Addresses of the configured hosts; names are resolved off the loop."""
+        addresses: list[Address] = []
+        for text in self.config.bootstrap:
+            host, port = parse_host_port(text)
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, port)
+            except OSError:
+                self._warn(f"the bootstrap host {host} can't be resolved")
+                continue
+            addresses += dict.fromkeys((str(info[4][0]), port) for info in found)
+        return addresses
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._group.create_task(self._guard(work))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """A bug in one piece of work is logged and counted; it does not end the node."""
+        try:
+            await work
+        except StateUnwritable as error:
+            self._warn(str(error))
+        except Exception:  # noqa: BLE001 - that is the point
+            self._counters["bugs"] += 1
+            _log.exception("a task failed")
+
+    # --- who we are -------------------------------------------------------------------------------
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Our ID."""
+        return self._me
+
+    @property
+    def contacts(self) -> ContactBook:
+        """The contact book."""
+        return self._contacts
+
+    @property
+    def port(self) -> int:
+        """Our UDP port."""
+        return self._udp.port
+
+    def id_text(self) -> str:
+        """Our ID: 56 characters."""
+        return self._me.text
+
+    def uri(self) -> PeerUri:
+        """Our ID as a link, with our name if we have one."""
+        return PeerUri(self._me, self.config.name)
+
+    def uri_text(self) -> str:
+        """The link as text."""
+        return self.uri().format()
+
+    def status(self) -> NodeStatus:
+        """What the node is and does now."""
+        dht = self._dht.status()
+        observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
+        counters = self._counters + self._post.counters + Counter(self._udp.statistics().counters)
+        counters += Counter(dht.counters) + self._lan.counters
+        warnings = list(self._warnings)
+        if self._lan.fault:
+            warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
+        return NodeStatus(
+            peer_id=self._me.text,
+            name=self.config.name,
+            port=self._udp.port,
+            addresses=observed,
+            lan=LanStatus(enabled=self.config.mdns, peers=self._lan.count()),
+            dht=DhtStatusView(
+                enabled=not self.config.lan_only,
+                nodes=dht.contacts,
+                stored=dht.records.values,
+                watches=sum(dht.own_watches.values()),
+            ),
+            calls=sum(not call.ended for call in self._calls),
+            uptime_s=round(self._clock.now() - self._started, 1),
+            version=__version__,
+            counters=dict(sorted(counters.items())),
+            warnings=warnings,
+        )
+
+    def peers(self) -> list[PeerView]:
+        """Contacts, by name, then who else is on the LAN and lets itself be seen."""
+        views = [self._peer_view(PeerId.parse(contact.peer_id)) for contact in self._contacts.list()]
+        known = {view.peer_id for view in views}
+        strangers = [peer for peer in self._lan.peers() if peer.text not in known and peer != self._me]
+        return views + [self._peer_view(peer) for peer in strangers]
+
+    def _peer_view(self, peer: PeerId) -> PeerView:
+        row = self._contacts.get(peer)
+        addresses = self._lan.addresses(peer)
+        presence: Presence = "lan" if addresses else self._post.presence(peer)
+        return PeerView(
+            peer_id=peer.text,
+            short=peer.short,
+            name=row.name if row else "",
+            self_name=self._lan.self_name(peer),
+            contact=row is not None,
+            blocked=row.blocked if row else False,
+            presence=presence,
+            addresses=[format_address(address) for address in addresses],
+            last_seen_ms=self._lan.last_seen_ms(peer),
+        )
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """Events of all calls and of the node, from now on."""
+        return self._events.subscribe()
+
+    def _lagged(self, dropped: int) -> NodeEvent:
+        return Lagged(at_ms=self._clock.now_ms(), dropped=dropped)
+
+    def _warn(self, message: str) -> None:
+        if message in self._warnings:
+            return
+        _log.warning("%s", message)
+        self._warnings.append(message)
+        del self._warnings[: -limits.WARNINGS_MAX]
+        self._events.publish(Warned(at_ms=self._clock.now_ms(), message=message))
+
+    def _contacts_changed(self) -> None:
+        self._lan.contacts_changed()
+        self._events.publish(ContactsChanged(at_ms=self._clock.now_ms()))
+
+    def _lan_changed(self, peer: PeerId) -> None:
+        view = self._peer_view(peer)
+        self._events.publish(PresenceChanged(at_ms=self._clock.now_ms(), peer=view))
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        peer: str | PeerId,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        timeout: float = limits.CALL_RING,
+        wait: float = 0,
+    ) -> Call:
+        """Start a call and return at once; what comes of it is told by ``call.events()``.
+
+        ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
+        Calling somebody who is calling us answers. Raises for what is known at once: bad ID, own ID, unknown
+        contact, unusable source or record target, too many calls.
+        """
+        peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
+        if peer_id == self._me:
+            raise OwnId()
+        source = self.config.source if source is None else source
+        check_source(source)
+        if record is not None:
+            check_record(record)
+        live = self._live(peer_id)
+        if live is not None and live.state == "incoming":
+            live.set_media(source, record)
+            live.driver.feed(e.Dial(timeout, wait))
+            return live
+        if live is not None:
+            raise UsageError(f"there is a call with {self._who(peer_id)} already")
+        if self._live_count() >= limits.CALLS_LIVE_MAX:
+            raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
+        call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
+        call.driver.feed(e.Dial(timeout, wait))
+        return call
+
+    def calls(self) -> list[CallView]:
+        """Live calls, and the last ended ones, newest first."""
+        return [call.view() for call in reversed(self._calls)]
+
+    def get_call(self, call_id: str | None) -> Call:
+        """The call with that ID, or the only live one; raises :class:`NoSuchCall`."""
+        if call_id is not None:
+            for call in reversed(self._calls):
+                if call.id == call_id.lower():
+                    return call
+            raise NoSuchCall(f"there is no call {call_id}")
+        live = [call for call in self._calls if not call.ended]
+        if len(live) != 1:
+            raise NoSuchCall("there is no call" if not live else "there are several calls: say which")
+        return live[0]
+
+    def _make_call(self, peer: PeerId, call_id: bytes, direction: CallDirection, plan: MediaPlan) -> Call:
+        machine = CallMachine(self._me, peer, call_id)
+        call = Call(machine, direction, self)
+        call.driver = CallDriver(
+            machine,
+            plan,
+            identity=self._identity,
+            name=self.config.name,
+            post=self._post,
+            make_endpoint=make_endpoint,
+            clock=self._clock,
+            spawn=self._spawn,
+            listener=call,
+        )
+        self._calls.append(call)
+        ended = [old for old in self._calls if old.ended]
+        for old in ended[: max(0, len(ended) - limits.CALLS_ENDED_MAX)]:
+            self._calls.remove(old)
+        return call
+
+    def _plan(self, source: str, record: Path | None) -> MediaPlan:
+        interfaces = self.config.interfaces
+        return MediaPlan(
+            source=source, record=record, interfaces=interfaces, allow_loopback="lo" in interfaces
+        )
+
+    def _live(self, peer: PeerId) -> Call | None:
+        return next((call for call in self._calls if call.peer_id == peer and not call.ended), None)
+
+    def _live_count(self) -> int:
+        return sum(not call.ended for call in self._calls)
+
+    def _who(self, peer: PeerId) -> str:
+        return self._contacts.name(peer) or peer.short
+
+    # --- letters ----------------------------------------------------------------------------------
+
+    def _admits(self, sender: PeerId, kind: MessageKind) -> bool:
+        """The contact policy: what is not admitted is not even answered."""
+        if self._contacts.is_blocked(sender):
+            return False
+        if kind is MessageKind.OFFER:
+            return self.config.accept_strangers or self._contacts.is_contact(sender)
+        return True
+
+    def _letter(self, letter: Letter) -> None:
+        """A message passed all gates."""
+        if not self._open:
+            return
+        opened = letter.opened
+        if isinstance(opened.message, ContactRequest):
+            self._contact_requested(opened.sender, opened.message)
+            return
+        call = machine_for(self._calls, opened.sender, opened.call_id)
+        if call is None:
+            if not isinstance(opened.message, Offer | Hangup):
+                self._counters["letter-without-call"] += 1
+                return
+            if self._live_count() >= limits.CALLS_LIVE_MAX:
+                self._counters["offer-too-many-calls"] += 1
+                return
+            call = self._incoming(letter)
+        self._hand_over(call, letter)
+
+    def _incoming(self, letter: Letter) -> Call:
+        opened = letter.opened
+        call = self._make_call(opened.sender, opened.call_id, "in", self._plan(self.config.source, None))
+        if isinstance(opened.message, Offer):
+            call.self_name = opened.message.caller_name
+            prepare_media()
+        return call
+
+    def _hand_over(self, call: Call, letter: Letter) -> None:
+        auto = self._auto_answers(letter.opened.sender)
+        busy = not auto and any(other is not call and not other.ended for other in self._calls)
+        if auto and isinstance(letter.opened.message, Offer) and not call.ended and call.direction == "in":
+            call.driver.plan = replace(call.driver.plan, record=self._record_path(call))
+        call.driver.letter(letter, auto_answer=auto, busy=busy)
+
+    def start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+        """The peer began anew: its offer gets a call of its own."""
+        self._hand_over(self._incoming(letter), letter)
+
+    def _auto_answers(self, peer: PeerId) -> bool:
+        match self.config.auto_answer:
+            case "anyone":
+                return True
+            case "contacts":
+                return self._contacts.is_contact(peer)
+            case "off":
+                return False
+
+    def _record_path(self, call: Call) -> Path | None:
+        if self.config.record_dir is None:
+            return None
+        return self.config.record_dir / f"{call.since_ms}-{call.peer_id.short}-{call.id[:8]}.mkv"
+
+    # --- what calls tell (session.Surroundings) ---------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return self._clock.now_ms()
+
+    def contact_name(self, peer_id: PeerId) -> str:
+        """Our name for a peer; empty: none."""
+        return self._contacts.name(peer_id)
+
+    def is_contact(self, peer_id: PeerId) -> bool:
+        """Whether a peer is in the contact book and not blocked."""
+        return self._contacts.is_contact(peer_id)
+
+    def tell(self, event: CallEvent) -> None:
+        """Tell an event of a call to all listeners."""
+        self._events.publish(event)
+
+    def connected(self, call: Call) -> None:
+        """Note it in the history."""
+        self._note(call)
+
+    def adopted(self, call: Call) -> None:
+        """The history is written under the new id when the call gets further."""
+
+    def ended(self, call: Call) -> None:
+        """Note it in the history."""
+        self._note(call)
+
+    def _note(self, call: Call) -> None:
+        row = CallRow(
+            call_id=call.id,
+            peer_id=call.peer_id,
+            direction=call.direction,
+            started_ms=call.since_ms,
+            connected_ms=call.connected_ms,
+            ended_ms=call.ended_ms,
+            reason=str(call.machine.reason or ""),
+            path=call.machine.path,
+        )
+        self._spawn(self._write(self._state.put_call, row))
+
+    async def _write(self, method: Callable[[CallRow], None], row: CallRow) -> None:
+        await self._state.run(method, row)
+
+    # --- invites ----------------------------------------------------------------------------------
+
+    def create_invite(self, *, once: bool, expires: float) -> str:
+        """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
+        now_ms = self._clock.now_ms()
+        dht = self._dht.status()
+        nodes = [a for a in (dht.observed4, dht.observed6) if a is not None]
+        nodes += self._dht.neighbours()
+        invite = Invite.create(
+            self._me,
+            expires_ms=now_ms + int(expires * 1000),
+            random=self._random,
+            name=self.config.name,
+            once=once,
+            nodes=nodes,
+        )
+        row = InviteRow(secret=invite.secret, expires_ms=invite.expires_ms, once=once, created_ms=now_ms)
+        self._state.add_invite(row, now_ms)
+        return invite.format()
+
+    async def accept_invite(self, text: str) -> ContactView:
+        """Make the inviter a contact, and tell it about us.
+
+        When the inviter is offline it is told later, while the invite is valid and this node runs.
+        """
+        invite = Invite.parse(text)
+        invite.check(self._clock.now_ms())
+        if invite.peer_id == self._me:
+            raise OwnId("that is your own invite", hint="give it to the person whom you want to call")
+        contact = self._contacts.put(invite.peer_id, self._contacts.free_name(invite.name, invite.peer_id))
+        acknowledged = asyncio.Event()
+        self._pending_invites[invite.peer_id] = acknowledged
+        self._spawn(self._introduce(invite, acknowledged))
+        try:
+            async with asyncio.timeout(limits.CONTACT_ACK):
+                await acknowledged.wait()
+        except TimeoutError:
+            self._warn(f"{contact.name} has not confirmed the invite yet; it is told when it comes online")
+        return contact
+
+    async def _introduce(self, invite: Invite, acknowledged: asyncio.Event) -> None:
+        """Send the contact request until the inviter answers or the invite has expired."""
+        if invite.nodes and not self.config.lan_only:
+            await self._dht.bootstrap(invite.nodes)
+        while not acknowledged.is_set():
+            try:
+                invite.check(self._clock.now_ms())
+            except InvalidInvite:
+                break
+            found = await self._find(invite.peer_id)
+            if found is not None:
+                await self._post.request_contact(found, self.config.name, invite.secret)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.INVITE_RETRY):
+                    await acknowledged.wait()
+        self._pending_invites.pop(invite.peer_id, None)
+
+    async def _find(self, peer: PeerId) -> Found | None:
+        try:
+            return await self._post.find(peer)
+        except PresenceClock:
+            self._warn(f"the clocks of this machine and of {self._who(peer)} differ too much")
+            return None
+
+    def _contact_requested(self, sender: PeerId, request: ContactRequest) -> None:
+        """Somebody uses an invite of ours, or confirms that it took note of us."""
+        pending = self._pending_invites.get(sender)
+        if pending is not None:
+            pending.set()
+        if not request.secret:
+            return
+        invite = self._state.use_invite(request.secret, self._clock.now_ms())
+        if invite is None and not self._contacts.is_contact(sender):
+            self._counters["contact-request-without-invite"] += 1
+            return
+        if not self._contacts.is_contact(sender):
+            wish = (invite.name if invite else "") or request.name
+            contact = self._contacts.put(sender, self._contacts.free_name(wish, sender))
+            self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))
+        self._spawn(self._acknowledge(sender))
+
+    async def _acknowledge(self, sender: PeerId) -> None:
+        found = await self._find(sender)
+        if found is not None:
+            await self._post.request_contact(found, self.config.name, b"")
+
+
+def _identity(home: Any, passphrase: str | None, random: Random) -> SigningKey:
+    """The identity of the home; a home that has none gets one."""
+    try:
+        return load_key(home, passphrase)
+    except NoIdentity:
+        return create_key(home, passphrase, random=random)
+
+
+def prepare_media() -> None:
+    """Load the media engine before it is needed, off the loop."""
+    asyncio.get_running_loop().run_in_executor(None, _load_media)
+
+
+def _load_media() -> Callable[[MediaPlan], MediaEndpoint]:
+    # Late and off the loop: aiortc and av cost 50 MB and a quarter of a second
+    from meshcall.aio.rtc.endpoint import make_endpoint as make
+
+    return make
+
+
+async def make_endpoint(plan: MediaPlan) -> MediaEndpoint:
+    """An endpoint for one call; the first one loads the media engine."""
+    make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
+    return make(plan)
+
+
+__all__ = ["Call", "Config", "MeshcallError", "Node"]

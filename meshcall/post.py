@@ -1,0 +1,613 @@
+"""Our post: the presence that we publish, the keys that we watch, and every sealed message out and in.
+
+Law 1: a message is acted on only after every gate of the envelope, and after the disk knows that it was
+taken: nothing rings twice, not even after ``kill -9``.
+Law 2: a sequence number is on the disk before the record that carries it leaves.
+Law 3: a peer on the LAN is asked and told with the same frames as a storage node; the DHT is for the rest.
+Law 4: what is refused is counted by reason, never logged one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Protocol
+
+from meshcall import limits
+from meshcall.address import Address
+from meshcall.aio.clock import Clock
+from meshcall.aio.dht import Delivery, DhtNode, Notify, Watch
+from meshcall.aio.files import ReplayRow, StateDb
+from meshcall.errors import MeshcallError, Rejected, StateCorrupt
+from meshcall.identity.keys import AgreementKey, Random, SigningKey
+from meshcall.identity.peer_id import PeerId
+from meshcall.identity.prekeys import PrekeyRing
+from meshcall.record.codec import Record, RecordType, decode_record_untrusted
+from meshcall.record.publisher import Publisher
+from meshcall.signaling.envelope import (
+    REPLY_PREKEY_ID,
+    ClockRejected,
+    Opened,
+    open_message_untrusted,
+    seal_message,
+)
+from meshcall.signaling.messages import (
+    ContactRequest,
+    Message,
+    MessageKind,
+    Offer,
+    Reject,
+    RejectReason,
+    Wants,
+)
+from meshcall.signaling.presence import (
+    Presence,
+    presence_hash,
+    publications,
+    read_presence_untrusted,
+    renew_presence,
+)
+from meshcall.signaling.rendezvous import Rendezvous, epochs_near, inbox, next_change_ms, reply_box
+from meshcall.signaling.replay import ReplayCache
+
+_log = logging.getLogger("meshcall.post")
+
+_SEQUENCE: Final = b"post"
+_PRESENCES: Final = "presences"
+_FORGOTTEN: Final = "replay-forgotten"
+
+Route = Literal["lan", "dht", "cache"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A peer that can be written to."""
+
+    presence: Presence
+    epoch: int
+    """Whose inbox key leads to it."""
+    route: Route
+    addresses: tuple[Address, ...] = ()
+    """Of the peer itself, on the LAN; empty: it is reached through the DHT."""
+    at: float = 0.0
+    """Monotonic seconds."""
+
+    @property
+    def rendezvous(self) -> Rendezvous:
+        """The peer's inbox."""
+        return inbox(self.presence.peer_id, self.epoch)
+
+
+class PresenceClock(Exception):
+    """The peer's presence is authentic but dated far in the future: one of the clocks is wrong."""
+
+
+@dataclass(slots=True)
+class SentOffer:
+    """An offer of ours, and where its replies come to."""
+
+    call_id: bytes
+    found: Found
+    record: bytes = field(repr=False)
+    inner_hash: bytes
+    reply_key: AgreementKey = field(repr=False)
+    box: Rendezvous = field(repr=False)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    @property
+    def box_key(self) -> bytes:
+        """The storage key that replies are delivered to, 20 octets."""
+        return self.box.storage_key(RecordType.MAILBOX)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that passed all gates, and how it came."""
+
+    opened: Opened
+    via: Address
+    """The node that pushed it, or the peer itself: answers go there."""
+
+    @property
+    def is_from_caller(self) -> bool:
+        """Whether it follows an offer, to the callee's inbox."""
+        return self.opened.kind in (MessageKind.CANDIDATES, MessageKind.HANGUP)
+
+
+class Policy(Protocol):
+    """Who may write to us."""
+
+    def __call__(self, sender: PeerId, kind: MessageKind) -> bool:
+        """Whether a message of ``kind`` from ``sender`` is looked at."""
+
+
+@dataclass(slots=True)
+class PostReport:
+    """How far a delivery got."""
+
+    watchers: int
+    stored: int
+
+
+class Post:
+    """Publishes, watches, seals and opens for one identity."""
+
+    def __init__(
+        self,
+        identity: SigningKey,
+        dht: DhtNode,
+        state: StateDb,
+        *,
+        clock: Clock,
+        random: Random,
+        lan_addresses: Callable[[PeerId], Sequence[Address]],
+        use_dht: bool,
+        admit: Policy,
+        on_letter: Callable[[Letter], None],
+        on_warning: Callable[[str], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        presence_name: str = "",
+    ) -> None:
+        self._identity = identity
+        self.me = PeerId.from_key(identity.public)
+        self._dht = dht
+        self._state = state
+        self._clock = clock
+        self._random = random
+        self._lan_addresses = lan_addresses
+        self._use_dht = use_dht
+        self._admit = admit
+        self._on_letter = on_letter
+        self._on_warning = on_warning
+        self._spawn = spawn
+        self._presence_name = presence_name
+        self.counters: Counter[str] = Counter()
+        self._prekeys = PrekeyRing.from_state(state.prekeys())
+        self._prekeys_saved = self._prekeys.revision
+        self._replay = _load_replay(state, clock.now_ms())
+        self._publisher = Publisher(state.last_sequence(_SEQUENCE))
+        self._last_seq = self._publisher.last_seq
+        self._presences = _load_presences(state, self.me)
+        self._inboxes: dict[bytes, Rendezvous] = {}
+        self._watches: dict[bytes, Watch] = {}
+        self._boxes: dict[bytes, SentOffer] = {}
+        self._cache: OrderedDict[PeerId, Found] = OrderedDict()
+        self._clock_told: set[tuple[PeerId, bytes]] = set()
+        self._wake = asyncio.Event()
+        self._taken = asyncio.Lock()
+        self._not_before_ms = clock.now_ms() if state.was_reset else 0
+
+    # --- our presence and our inbox ---------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Publish and watch until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.refresh()
+            now, now_ms = self._clock.now(), self._clock.now_ms()
+            pause = min((next_change_ms(self.me, now_ms) - now_ms) / 1000, limits.POST_REFRESH)
+            deadline = self._publisher.deadline()
+            if deadline is not None:
+                pause = min(pause, deadline - now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(pause, 0.05)):
+                    await self._wake.wait()
+
+    def hasten(self) -> None:
+        """The network changed: publish again now."""
+        self._publisher.hasten(self._clock.now())
+        self._wake.set()
+
+    async def refresh(self) -> None:
+        """Renew what is due: prekey, presence, inbox watches, and the records that tell of them."""
+        now_ms = self._clock.now_ms()
+        prekey = self._prekeys.current(now_ms, self._random)
+        if self._prekeys.revision != self._prekeys_saved:
+            await self._state.run(self._state.save_prekeys, self._prekeys.to_state())
+            self._prekeys_saved = self._prekeys.revision
+        previous = self._presences[-1] if self._presences else None
+        presence = renew_presence(previous, self.me, prekey, now_ms, name=self._presence_name)
+        if presence is not previous:
+            self._presences.append(presence)
+            await self._state.run(self._state.set_blob, _PRESENCES, _dump_presences(self._presences))
+        self._watch_inboxes(now_ms)
+        self._publisher.want(publications(self._identity, presence, now_ms), self._clock.now())
+        for name in self._publisher.due(self._clock.now()):
+            await self._publish(name)
+        if self._replay.expire(now_ms):
+            forgotten = str(self._replay.to_state()["forgotten_ms"]).encode()
+            await self._state.run(self._state.set_blob, _FORGOTTEN, forgotten)
+
+    def _watch_inboxes(self, now_ms: int) -> None:
+        wanted = {}
+        for epoch in epochs_near(self.me, now_ms):
+            rendezvous = inbox(self.me, epoch)
+            wanted[rendezvous.storage_key(RecordType.INBOX)] = rendezvous
+        for key in [key for key in self._watches if key not in wanted]:
+            self._watches.pop(key).close()
+        for key in wanted:
+            if key not in self._watches:
+                self._watches[key] = self._dht.watch(key)
+        self._inboxes = wanted
+
+    async def _publish(self, name: str) -> None:
+        record = self._publisher.next_record(name, self._clock.now(), self._clock.now_ms())
+        await self._state.run(self._state.raise_sequence, _SEQUENCE, self._publisher.last_seq)
+        data = record.encode()
+        self._dht.local_put(data)
+        if self._use_dht:
+            self._spawn(self._store(name, data))
+
+    async def _store(self, name: str, data: bytes) -> None:
+        copies = await self._dht.store(data)
+        self._publisher.report(name, copies, self._clock.now())
+        self._wake.set()
+
+    # --- finding a peer ---------------------------------------------------------------------------
+
+    def presence(self, peer: PeerId) -> Literal["dht", "unknown"]:
+        """What we know of ``peer`` without asking anybody."""
+        found = self._cache.get(peer)
+        fresh = found is not None and self._clock.now() - found.at < limits.PRESENCE_CACHE
+        return "dht" if fresh else "unknown"
+
+    def forget(self, peer: PeerId) -> None:
+        """Drop what is cached about ``peer``: it did not help."""
+        self._cache.pop(peer, None)
+
+    async def find(self, peer: PeerId) -> Found | None:
+        """The peer's presence: from the LAN, the cache or the DHT, whichever answers first.
+
+        Raises :class:`PresenceClock` when it has one from the future, by our clock.
+        """
+        cached = self._cache.get(peer)
+        lan = tuple(self._lan_addresses(peer))
+        if cached is not None and self._clock.now() - cached.at < limits.PRESENCE_CACHE:
+            if lan and cached.addresses and set(cached.addresses) & set(lan):
+                return _again(cached, lan)
+            if not lan and not cached.addresses and self._use_dht:
+                return _again(cached, ())
+        found = await self._race(peer, lan, epochs_near(peer, self._clock.now_ms()))
+        if found is None:
+            # Nobody there. If one of the two clocks is wrong, the peer is in a neighbouring epoch.
+            near = epochs_near(peer, self._clock.now_ms())
+            wide = epochs_near(peer, self._clock.now_ms(), limits.EPOCH)
+            found = await self._race(peer, lan, [epoch for epoch in wide if epoch not in near])
+        if found is not None:
+            self._cache[peer] = found
+            self._cache.move_to_end(peer)
+            while len(self._cache) > limits.PRESENCE_CACHE_MAX:
+                self._cache.popitem(last=False)
+        return found
+
+    async def _race(self, peer: PeerId, lan: tuple[Address, ...], epochs: Sequence[int]) -> Found | None:
+        """The first presence that any of the ways brings; the other ways are cancelled."""
+        searches = [self._search(peer, epoch, lan) for epoch in epochs if lan]
+        if self._use_dht:
+            searches += [self._search(peer, epoch, ()) for epoch in epochs]
+        tasks = [asyncio.ensure_future(search) for search in searches]
+        clock: PresenceClock | None = None
+        try:
+            for finished in asyncio.as_completed(tasks):
+                try:
+                    found = await finished
+                except PresenceClock as error:
+                    clock = error
+                    continue
+                if found is not None:
+                    return found
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if clock is not None:
+            raise clock
+        return None
+
+    async def _search(self, peer: PeerId, epoch: int, lan: tuple[Address, ...]) -> Found | None:
+        key = inbox(peer, epoch).storage_key(RecordType.PRESENCE)
+        clock_wrong = False
+        async with self._dht.find(key, at=lan, only=bool(lan), types=(RecordType.PRESENCE,)) as records:
+            async for data in records:
+                try:
+                    record = decode_record_untrusted(data)
+                    presence = read_presence_untrusted(record, peer, epoch, self._clock.now_ms())
+                except Rejected as error:
+                    self.counters[f"presence-{error.reason}"] += 1
+                    clock_wrong = clock_wrong or error.reason == "clock"
+                    continue
+                return Found(presence, epoch, "lan" if lan else "dht", lan, self._clock.now())
+        if clock_wrong:
+            raise PresenceClock()
+        return None
+
+    # --- sending ----------------------------------------------------------------------------------
+
+    async def offer(
+        self, found: Found, call_id: bytes, description: bytes, *, name: str, wants: Wants, life: float
+    ) -> SentOffer:
+        """Seal an offer to ``found``; raises ValueError when it does not fit a record."""
+        reply_key = AgreementKey.generate(self._random)
+        message = Offer(description, reply_key.public, name, wants)
+        bind = presence_hash(found.presence)
+        record, inner_hash = await self._seal_inbox(found, call_id, message, bind, life)
+        sent = SentOffer(call_id, found, record.encode(), inner_hash, reply_key, reply_box(inner_hash))
+        self._boxes[sent.box_key] = sent
+        while len(self._boxes) > limits.REPLY_BOXES_MAX:
+            self.close_box(self._boxes[next(iter(self._boxes))])
+        return sent
+
+    async def deliver_offer(self, sent: SentOffer, report: Callable[[PostReport], None]) -> None:
+        """Deliver ``sent`` (again), telling of each step; over the DHT too if the LAN does not take it."""
+        if sent.found.addresses:
+            delivery = await self._dht.deliver(
+                sent.record, at=sent.found.addresses, only=True, reply_watch=sent.box_key
+            )
+            sent.deliveries.append(delivery)
+            if delivery.watchers or not self._use_dht:
+                report(PostReport(delivery.watchers, delivery.stored))
+                return
+        delivery = await self._dht.deliver(sent.record, reply_watch=sent.box_key)
+        sent.deliveries.append(delivery)
+        report(PostReport(delivery.watchers, delivery.stored))
+
+    def close_box(self, sent: SentOffer) -> None:
+        """Take no more replies to ``sent``."""
+        self._boxes.pop(sent.box_key, None)
+        for delivery in sent.deliveries:
+            delivery.close()
+        sent.deliveries.clear()
+
+    async def tell_callee(self, sent: SentOffer, message: Message, *, life: float = 90.0) -> None:
+        """A later message of the caller (hangup, candidates) by the way that the offer went."""
+        record, _ = await self._seal_inbox(sent.found, sent.call_id, message, sent.inner_hash, life)
+        await self._deliver(record.encode(), sent.found.addresses)
+
+    async def tell_caller(self, letter: Letter, message: Message) -> tuple[bytes, bytes]:
+        """A reply to the offer in ``letter``; returns (its inner hash, the record) when it is on its way."""
+        opened = letter.opened
+        assert isinstance(opened.message, Offer), "only offers are replied to"
+        box = reply_box(opened.inner_hash)
+        record, inner_hash = seal_message(
+            identity=self._identity,
+            to=opened.sender,
+            prekey_id=REPLY_PREKEY_ID,
+            prekey=opened.message.reply_key,
+            rendezvous=box,
+            type=RecordType.MAILBOX,
+            call_id=opened.call_id,
+            message=message,
+            bind=opened.inner_hash,
+            now_ms=self._clock.now_ms(),
+            seq=await self._next_seq(),
+            ttl=limits.MESSAGE_TTL,
+        )
+        data = record.encode()
+        self._spawn(self._push(data, letter.via))
+        return inner_hash, data
+
+    async def resend_reply(self, letter: Letter, data: bytes) -> None:
+        """The same octets once more, through every node that the offer may have come through."""
+        await self._deliver(data, (letter.via, *self._holders()))
+
+    async def _push(self, data: bytes, via: Address) -> None:
+        report = await self._deliver(data, (via,))
+        if not report.watchers:
+            await self._deliver(data, self._holders())
+
+    async def request_contact(self, found: Found, name: str, secret: bytes) -> PostReport:
+        """Ask ``found`` to become a contact, with the secret of its invite; how far the request got."""
+        message = ContactRequest(name, secret)
+        bind = presence_hash(found.presence)
+        record, _ = await self._seal_inbox(found, self._random(16), message, bind, limits.VALID_MAX)
+        outcome = await self._deliver(record.encode(), found.addresses)
+        return outcome
+
+    async def _seal_inbox(
+        self, found: Found, call_id: bytes, message: Message, bind: bytes, life: float
+    ) -> tuple[Record, bytes]:
+        valid_s = max(1, min(int(life), limits.VALID_MAX))
+        return seal_message(
+            identity=self._identity,
+            to=found.presence.peer_id,
+            prekey_id=found.presence.prekey_id,
+            prekey=found.presence.prekey,
+            rendezvous=found.rendezvous,
+            type=RecordType.INBOX,
+            call_id=call_id,
+            message=message,
+            bind=bind,
+            now_ms=self._clock.now_ms(),
+            valid_s=valid_s,
+            seq=await self._next_seq(),
+            ttl=min(valid_s, limits.MESSAGE_TTL_MAX),
+        )
+
+    async def _next_seq(self) -> int:
+        """A number above all that were used with keys that we share with others (law 2)."""
+        return await self._state.run(self._state.next_sequence, _SEQUENCE, self._clock.now_ms())
+
+    async def _deliver(self, data: bytes, at: Sequence[Address]) -> PostReport:
+        delivery = await self._dht.deliver(data, at=tuple(dict.fromkeys(at)), only=bool(at))
+        return PostReport(delivery.watchers, delivery.stored)
+
+    def _holders(self) -> list[Address]:
+        """Nodes that hold our inbox watches: a caller's offer went to them, so its reply watch is there."""
+        return [address for watch in self._watches.values() for address in watch.addresses()]
+
+    # --- receiving --------------------------------------------------------------------------------
+
+    def on_notify(self, notify: Notify) -> bool:
+        """A record under a key that we watch; whether the key is ours."""
+        rendezvous = self._inboxes.get(notify.storage_key)
+        sent = self._boxes.get(notify.storage_key)
+        if rendezvous is None and sent is None:
+            self.counters["notify-unknown-key"] += 1
+            return False
+        try:
+            record = decode_record_untrusted(notify.record)
+            if sent is not None:
+                opened = self._open_reply(record, sent)
+            else:
+                assert rendezvous is not None, "one of the two was found above"
+                opened = self._open_inbox(record, rendezvous)
+        except ClockRejected as error:
+            letter = Letter(error.opened, notify.via)
+            self._clock_differs(error)
+            if sent is None:
+                self._answer_clock(letter)
+            else:  # whatever the callee said: its clock and ours can't make a call
+                reject = replace(error.opened, message=Reject(RejectReason.CLOCK))
+                self._on_letter(Letter(reject, notify.via))
+        except Rejected as error:
+            self.counters[f"letter-{error.reason}"] += 1
+        else:
+            self._spawn(self._take(Letter(opened, notify.via)))
+        return True
+
+    def _open_reply(self, record: Record, sent: SentOffer) -> Opened:
+        callee = sent.found.presence.peer_id
+        return open_message_untrusted(
+            record,
+            me=self.me,
+            find_prekey=lambda prekey_id: sent.reply_key if prekey_id == REPLY_PREKEY_ID else None,
+            rendezvous=sent.box,
+            now_ms=self._clock.now_ms(),
+            replay=self._replay,
+            admit=lambda sender, kind: sender == callee,
+        )
+
+    def _open_inbox(self, record: Record, rendezvous: Rendezvous) -> Opened:
+        opened = open_message_untrusted(
+            record,
+            me=self.me,
+            find_prekey=self._find_prekey,
+            rendezvous=rendezvous,
+            now_ms=self._clock.now_ms(),
+            replay=self._replay,
+            admit=self._admit,
+            known_presences=[presence_hash(presence) for presence in self._presences],
+        )
+        if opened.created_ms < self._not_before_ms:
+            raise Rejected("before-reset")  # the replay cache of that time is lost
+        return opened
+
+    def _find_prekey(self, prekey_id: int) -> AgreementKey | None:
+        prekey = self._prekeys.find(prekey_id)
+        return prekey.key if prekey else None
+
+    async def _take(self, letter: Letter) -> None:
+        """Remember the message on the disk, then hand it on (law 1), in the order of arrival."""
+        opened = letter.opened
+        # As long as the gates would let it pass: its window, plus the clocks' difference
+        expires_ms = opened.created_ms + (opened.valid_s + limits.CLOCK_SKEW_MAX) * 1000
+        row = ReplayRow(
+            sender=opened.sender.key,
+            call_id=opened.call_id,
+            kind=int(opened.kind),
+            expires_ms=expires_ms,
+            digest=opened.inner_hash,
+        )
+        async with self._taken:
+            try:
+                fresh = await self._state.run(self._state.add_replay, row, self._clock.now_ms())
+            except MeshcallError as error:
+                self.counters["letter-not-saved"] += 1
+                self._on_warning(f"a message was refused because it could not be remembered: {error}")
+                return
+            if not fresh:
+                self.counters["letter-replay"] += 1
+                return
+            self.counters[f"taken-{opened.kind.name.lower()}"] += 1
+            self._on_letter(letter)
+
+    def _clock_differs(self, error: ClockRejected) -> None:
+        """Tell the user."""
+        self.counters["letter-clock"] += 1
+        self._on_warning(
+            f"the clock of {error.sender.short} differs from ours by about"
+            f" {max(1, round(abs(error.skew_s) / 60))} minutes: its message was refused"
+        )
+
+    def _answer_clock(self, letter: Letter) -> None:
+        """Tell the caller, once per call."""
+        what = (letter.opened.sender, letter.opened.call_id)
+        if letter.opened.kind is not MessageKind.OFFER or what in self._clock_told:
+            return
+        if len(self._clock_told) >= limits.CLOCK_TOLD_MAX:
+            self._clock_told.clear()
+        self._clock_told.add(what)
+        self._spawn(self._reject_clock(letter))
+
+    async def _reject_clock(self, letter: Letter) -> None:
+        await self.tell_caller(letter, Reject(RejectReason.CLOCK))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give every watch back."""
+        for watch in self._watches.values():
+            watch.close()
+        self._watches.clear()
+        for sent in list(self._boxes.values()):
+            self.close_box(sent)
+
+
+def _again(found: Found, lan: tuple[Address, ...]) -> Found:
+    return Found(found.presence, found.epoch, "lan" if lan else "cache", lan, found.at)
+
+
+def _load_replay(state: StateDb, now_ms: int) -> ReplayCache:
+    forgotten = state.get_blob(_FORGOTTEN) or b"0"
+    entries = [
+        [row.sender.hex(), row.call_id.hex(), row.kind, row.digest.hex(), row.expires_ms]
+        for row in state.replay_entries(now_ms)
+    ]
+    try:
+        forgotten_ms = int(forgotten)
+        return ReplayCache.from_state({"version": 1, "forgotten_ms": forgotten_ms, "entries": entries})
+    except (ValueError, StateCorrupt):
+        _log.warning("the note of expired replay entries is damaged; starting from the entries alone")
+        return ReplayCache.from_state({"version": 1, "forgotten_ms": 0, "entries": entries})
+
+
+def _dump_presences(presences: Sequence[Presence] | deque[Presence]) -> bytes:
+    return json.dumps(
+        [
+            {
+                "prekey_id": p.prekey_id,
+                "prekey": p.prekey.hex(),
+                "created_ms": p.created_ms,
+                "ttl_s": p.ttl_s,
+                "versions": list(p.versions),
+                "name": p.name,
+            }
+            for p in presences
+        ]
+    ).encode()
+
+
+def _load_presences(state: StateDb, me: PeerId) -> deque[Presence]:
+    presences: deque[Presence] = deque(maxlen=2)
+    try:
+        for entry in json.loads(state.get_blob(_PRESENCES) or b"[]"):
+            presence = Presence(
+                me,
+                entry["prekey_id"],
+                bytes.fromhex(entry["prekey"]),
+                entry["created_ms"],
+                entry["ttl_s"],
+                tuple(entry["versions"]),
+                entry["name"],
+            )
+            presence_hash(presence)
+            presences.append(presence)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        _log.warning("the note of our last presences is damaged; new ones are made")
+        presences.clear()
+    return presences

@@ -1,0 +1,376 @@
+"""One call, as the user of a node sees it.
+
+Law 1: what happened is told as events; the events of a call are kept, so who comes late misses none.
+Law 2: ``Ended`` is the last event and comes once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from meshcall import limits
+from meshcall.broadcast import Broadcast
+from meshcall.call import events as e
+from meshcall.call.machine import CallMachine
+from meshcall.call.state import State
+from meshcall.call.summary import reason_error
+from meshcall.driver import CallDriver, Outcome
+from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
+from meshcall.identity.peer_id import PeerId
+from meshcall.media.plan import MediaPlan
+from meshcall.media_paths import check_record, check_source
+from meshcall.post import Letter
+from meshcall.views import (
+    CallDirection,
+    CallEvent,
+    Calling,
+    CallState,
+    CallSummary,
+    CallView,
+    Chat,
+    Connected,
+    Connecting,
+    Ended,
+    ErrorView,
+    Incoming,
+    LookingUp,
+    Media,
+    MediaTotals,
+    PathChanged,
+    RecordFailed,
+    Ringing,
+    SourceEnded,
+)
+
+_STATES: Final[dict[State, CallState]] = {
+    State.IDLE: "calling",
+    State.LOOKING_UP: "calling",
+    State.CALLING: "calling",
+    State.RINGING: "ringing",
+    State.INCOMING: "incoming",
+    State.CONNECTING: "connecting",
+    State.CONFIRMING: "connecting",
+    State.CONNECTED: "connected",
+    State.ENDED: "ended",
+}
+_AUDIO_FRAME: Final = 0.02
+"""Seconds in one audio frame (RFC 7587: 20 ms)."""
+
+
+class Surroundings(Protocol):
+    """What a call needs of its node."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+
+    def contact_name(self, peer_id: PeerId) -> str:
+        """Our name for a peer; empty: none."""
+
+    def is_contact(self, peer_id: PeerId) -> bool:
+        """Whether a peer is in the contact book."""
+
+    def tell(self, event: CallEvent) -> None:
+        """Tell an event of a call to the node's listeners."""
+
+    def ended(self, call: Call) -> None:
+        """The call is over."""
+
+    def connected(self, call: Call) -> None:
+        """Both sides are confirmed."""
+
+    def adopted(self, call: Call) -> None:
+        """The call has another id now."""
+
+    def start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+        """The peer began anew."""
+
+
+class Call:
+    """A call, from its first moment to long after its end."""
+
+    def __init__(self, machine: CallMachine, direction: CallDirection, node: Surroundings) -> None:
+        self.machine = machine
+        self.direction: CallDirection = direction
+        self.since_ms = node.now_ms()
+        self.connected_ms: int | None = None
+        self.ended_ms: int | None = None
+        self.self_name = ""
+        self.driver: CallDriver
+        """Set right after the making: driver and call know each other."""
+        self._node = node
+        self._history: list[CallEvent] = []
+        self._events: Broadcast[CallEvent] = Broadcast(limits.EVENTS_UNREAD_MAX)
+        self._summary: CallSummary | None = None
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits."""
+        return self.machine.call_id.hex()
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The other end."""
+        return self.machine.peer
+
+    @property
+    def state(self) -> CallState:
+        """Where it stands."""
+        return _STATES[self.machine.state]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.machine.ended
+
+    @property
+    def peer(self) -> PeerId:
+        """The other end, as routing asks for it."""
+        return self.machine.peer
+
+    def owns(self, call_id: bytes) -> bool:
+        """Whether a message about ``call_id`` belongs here."""
+        return self.machine.owns(call_id)
+
+    @property
+    def summary(self) -> CallSummary | None:
+        """Its last event, once it is over."""
+        return self._summary
+
+    def view(self) -> CallView:
+        """The call as it is now."""
+        return CallView(
+            id=self.id,
+            peer_id=self.peer_id.text,
+            name=self._node.contact_name(self.peer_id),
+            direction=self.direction,
+            state=self.state,
+            since_ms=self.since_ms,
+            path=self.machine.path,
+            timeline=self.machine.timeline.marks(),
+            reason=str(self.machine.reason or ""),
+            stranger=not self._node.is_contact(self.peer_id),
+        )
+
+    # --- what a user does -------------------------------------------------------------------------
+
+    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+        """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer."""
+        self.set_media(source, record)
+        self._user(e.Answer())
+
+    async def decline(self) -> None:
+        """Decline an incoming call."""
+        self._user(e.Decline())
+
+    async def hangup(self, reason: e.EndReason | None = None) -> None:
+        """End the call in any state; one that is over stays as it is."""
+        if not self.ended:
+            self._user(e.Hangup(reason))
+
+    async def chat(self, text: str) -> None:
+        """Send a line of chat; the call must be connected."""
+        size = len(text.encode("utf-8", "replace"))
+        if not 0 < size <= limits.CHAT_MAX:
+            raise UsageError(f"a chat line has 1 to {limits.CHAT_MAX} octets, this one has {size}")
+        self._user(e.Chat(text))
+        self._tell(Chat(call=self.id, at_ms=self._node.now_ms(), text=text, sender="me"))
+
+    def set_media(self, source: str | None, record: Path | None) -> None:
+        """Change what is sent and where to record, before the endpoint is made; raises for what can't be."""
+        if source is not None:
+            check_source(source)
+        if record is not None:
+            check_record(record)
+        self.driver.plan = _replanned(self.driver, source, record)
+
+    def _user(self, event: e.UserEvent) -> None:
+        try:
+            self.driver.feed(event)
+        except LocalProtocolError:
+            verb = type(event).__name__.lower()
+            raise UsageError(f"can't {verb}: the call is {self.state}") from None
+
+    # --- what happened ----------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[CallEvent]:
+        """Every event since the call's start, then each as it comes; ends after ``Ended``."""
+        return self._events.subscribe(self._history)
+
+    async def wait_connected(self) -> None:
+        """Return when both sides are confirmed; raises the end's exception if it ends before."""
+        async for event in self.events():
+            if isinstance(event, Connected):
+                return
+            if isinstance(event, Ended):
+                raise self._error() or MeshcallError(f"the call ended before it began: {event.reason}")
+
+    async def wait_ended(self) -> CallSummary:
+        """The call's summary, when it is over."""
+        async for event in self.events():
+            if isinstance(event, Ended):
+                return event
+        assert self._summary is not None, "the events of a call end with its summary"
+        return self._summary
+
+    def raise_for_end(self) -> None:
+        """Raise the exception of the reason why the call ended, unless somebody wanted it to end."""
+        error = self._error()
+        if error is not None:
+            raise error
+
+    def _error(self) -> MeshcallError | None:
+        if self._summary is None or self._summary.error is None:
+            return None
+        reason = self.machine.reason
+        kind = reason_error(reason) if reason is not None else None
+        return (kind or MeshcallError)(self._summary.error.message, hint=self._summary.error.hint)
+
+    def _tell(self, event: CallEvent) -> None:
+        if len(self._history) < limits.CALL_EVENTS_MAX or isinstance(event, Ended):
+            self._history.append(event)
+        self._events.publish(event)
+        self._node.tell(event)
+
+    # --- what the driver tells (driver.Listener) --------------------------------------------------
+
+    def on_state(self, state: State, via: str) -> None:
+        """Tell the new state."""
+        call, at_ms = self.id, self._node.now_ms()
+        match state:
+            case State.LOOKING_UP:
+                name = self._node.contact_name(self.peer_id)
+                self._tell(LookingUp(call=call, at_ms=at_ms, peer_id=self.peer_id.text, name=name))
+            case State.CALLING:
+                self._tell(Calling(call=call, at_ms=at_ms, via=via))
+            case State.RINGING:
+                self._tell(Ringing(call=call, at_ms=at_ms))
+            case State.INCOMING:
+                self._tell(
+                    Incoming(
+                        call=call,
+                        at_ms=at_ms,
+                        peer_id=self.peer_id.text,
+                        name=self._node.contact_name(self.peer_id),
+                        self_name=self.self_name,
+                        stranger=not self._node.is_contact(self.peer_id),
+                    )
+                )
+            case State.CONNECTING:
+                self._tell(Connecting(call=call, at_ms=at_ms))
+            case State.CONNECTED:
+                self.connected_ms = at_ms
+                timeline = self.machine.timeline
+                self._tell(
+                    Connected(
+                        call=call,
+                        at_ms=at_ms,
+                        path=self.machine.path,
+                        setup_ms=timeline.setup_ms(),
+                        timeline=timeline.marks(),
+                    )
+                )
+                self._node.connected(self)
+            case State.IDLE | State.CONFIRMING | State.ENDED:
+                pass  # no news: it has not begun, it is still connecting, or on_ended says more
+
+    def on_ring(self, ringing: bool) -> None:
+        """Ringing is told by ``Incoming``, and stops with whatever event comes next."""
+
+    def on_notify(self, kind: str, detail: str) -> None:
+        """Tell what the call's end does not depend on."""
+        call, at_ms = self.id, self._node.now_ms()
+        match kind:
+            case "chat":
+                self._tell(Chat(call=call, at_ms=at_ms, text=detail))
+            case "media":
+                self._tell(Media(call=call, at_ms=at_ms, kind="audio" if detail == "audio" else "video"))
+            case "path":
+                self._tell(PathChanged(call=call, at_ms=at_ms, path=self.machine.path))
+            case "source-ended":
+                self._tell(SourceEnded(call=call, at_ms=at_ms, kind=detail))
+            case "record-failed":
+                self._tell(RecordFailed(call=call, at_ms=at_ms, message=detail))
+            case "waiting":
+                self._tell(Calling(call=call, at_ms=at_ms, via="waiting"))
+
+    def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
+        """Both called at once: the call goes on under the peer's id."""
+        self._node.adopted(self)
+
+    def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+        """The peer began anew."""
+        self._node.start_incoming(event, letter)
+
+    def on_ended(self, outcome: Outcome) -> None:
+        """Tell the end."""
+        command, statistics = outcome.command, outcome.statistics
+        summary = command.summary
+        self.ended_ms = self._node.now_ms()
+        self._summary = Ended(
+            call=self.id,
+            at_ms=self.ended_ms,
+            peer_id=self.peer_id.text,
+            name=self._node.contact_name(self.peer_id),
+            direction=self.direction,
+            reason=str(command.reason),
+            path=summary.path,
+            setup_ms=summary.setup_ms,
+            timeline=summary.timeline,
+            received=MediaTotals(
+                video_frames=statistics.video.frames_received,
+                audio_seconds=statistics.audio_seconds_received,
+            ),
+            sent=MediaTotals(
+                video_frames=statistics.video.frames_sent,
+                audio_seconds=round(statistics.audio.frames_sent * _AUDIO_FRAME, 3),
+            ),
+            codecs={
+                kind: stats.codec
+                for kind, stats in (("audio", statistics.audio), ("video", statistics.video))
+                if stats.codec
+            },
+            record=statistics.recorded,
+            error=_error_view(command.reason, command.detail, self._who()),
+        )
+        self._tell(self._summary)
+        self._events.close()
+        self._node.ended(self)
+
+    def _who(self) -> str:
+        return self._node.contact_name(self.peer_id) or self.peer_id.short
+
+
+def _replanned(driver: CallDriver, source: str | None, record: Path | None) -> MediaPlan:
+    plan = driver.plan
+    return replace(plan, source=source if source is not None else plan.source, record=record or plan.record)
+
+
+_SENTENCES: Final[dict[e.EndReason, Callable[[str], str]]] = {
+    e.EndReason.DECLINED: lambda who: f"{who} declined the call",
+    e.EndReason.BUSY: lambda who: f"{who} is in another call",
+    e.EndReason.NO_ANSWER: lambda who: f"{who} did not answer",
+    e.EndReason.OFFLINE: lambda who: f"{who} is offline, or takes no calls from you",
+    e.EndReason.NO_PATH: lambda who: f"no network path to {who} could be made",
+    e.EndReason.PEER_GONE: lambda who: f"{who} disappeared during the call",
+    e.EndReason.CONFIRM_FAILED: lambda who: f"the other end could not prove that it is {who}",
+    e.EndReason.CLOCK: lambda who: f"the clocks of this machine and of {who} differ too much",
+    e.EndReason.UNSUPPORTED: lambda who: f"this version and that of {who} have no call in common",
+    e.EndReason.FAILED: lambda who: f"the call with {who} failed",
+}
+
+
+def _error_view(reason: e.EndReason, detail: str, who: str) -> ErrorView | None:
+    kind = reason_error(reason)
+    if kind is None:
+        return None
+    sentence = _SENTENCES.get(reason)
+    message = sentence(who) if sentence else detail or kind.sentence()
+    if sentence and detail:
+        message = f"{message} ({detail})"
+    error = kind(message)
+    return ErrorView(code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code)

@@ -1,0 +1,275 @@
+"""The bodies of sealed messages: tag, length, value.
+
+::
+
+    body    = *field                     field = tag(u8) length(u16) value(length octets)
+
+    kind              fields (tag: value)
+    1 offer           1 description   2 reply key (32)   [3 name]   4 wants (u8: 1 audio 2 video 4 data)
+    2 answer          1 description
+    3 candidates      5 candidates    6 end (u8: 0 or 1)
+    4 reject          7 reason (u8)
+    5 hangup          7 reason (u8)
+    6 contact request [3 name]        8 secret (<= 32)
+    7 ringing         -
+
+Law 1: tags ascend strictly, so each occurs at most once and a body has one encoding.
+Law 2: an unknown tag >= 128 is skipped, an unknown tag below refuses the message.
+Law 3: names are for people: UTF-8, at most 64 octets, cleaned by who sends and by who reads of every
+character that reorders or hides the text around it.
+Law 4: parsing here says nothing of who wrote it; :mod:`envelope` parses only after the signature held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Final
+
+from meshcall.errors import Rejected
+from meshcall.identity.keys import check_agreement_key_untrusted
+from meshcall.identity.uri import clean_name
+from meshcall.limits import BODY_MAX, NAME_MAX, SECRET_MAX
+
+
+class MessageKind(IntEnum):
+    """The octet that tells messages apart; it is signed."""
+
+    OFFER = 1
+    ANSWER = 2
+    CANDIDATES = 3
+    REJECT = 4
+    HANGUP = 5
+    CONTACT_REQUEST = 6
+    RINGING = 7
+
+
+class Wants(IntFlag):
+    """What the caller would like to send and receive; shown while it rings."""
+
+    NONE = 0
+    AUDIO = 1
+    VIDEO = 2
+    DATA = 4
+
+
+class RejectReason(IntEnum):
+    """Why a call was not taken. Codes that are not known yet read as FAILED."""
+
+    DECLINED = 1
+    BUSY = 2
+    UNSUPPORTED = 3
+    CLOCK = 4
+    FAILED = 5
+
+
+class HangupReason(IntEnum):
+    """Why a call ended. Codes that are not known yet read as HANGUP."""
+
+    HANGUP = 1
+    CANCELLED = 2
+    FAILED = 3
+    TIMEOUT = 4
+    ANSWERED_ELSEWHERE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The caller asks for a call."""
+
+    description: bytes
+    """Compact description, opaque here."""
+    reply_key: bytes
+    """X25519 public key, 32 octets, made for this call: replies are sealed to it."""
+    caller_name: str = ""
+    """What the caller calls itself; unverified."""
+    wants: Wants = Wants.AUDIO | Wants.VIDEO | Wants.DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The callee took the call."""
+
+    description: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """More candidates of the sender, after its description."""
+
+    candidates: bytes
+    """Encoded candidates, opaque here."""
+    end: bool = False
+    """No more will come (RFC 8838 end-of-candidates)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The callee does not take the call."""
+
+    reason: RejectReason
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """The sender leaves the call, or takes its offer back."""
+
+    reason: HangupReason
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRequest:
+    """The sender asks to become a contact."""
+
+    name: str = ""
+    secret: bytes = field(default=b"", repr=False)
+    """From the invite, up to 32 octets; empty without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """The callee's people are being asked."""
+
+
+Message = Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing
+
+_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET = range(1, 9)
+
+_WANTS_KNOWN: Final = 7
+_REJECT_REASONS: Final = {int(reason): reason for reason in RejectReason}
+_HANGUP_REASONS: Final = {int(reason): reason for reason in HangupReason}
+
+_KIND: Final = {
+    Offer: MessageKind.OFFER,
+    Answer: MessageKind.ANSWER,
+    Candidates: MessageKind.CANDIDATES,
+    Reject: MessageKind.REJECT,
+    Hangup: MessageKind.HANGUP,
+    ContactRequest: MessageKind.CONTACT_REQUEST,
+    Ringing: MessageKind.RINGING,
+}
+
+_FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
+    MessageKind.OFFER: (frozenset({_DESCRIPTION, _REPLY_KEY, _WANTS}), frozenset({_NAME})),
+    MessageKind.ANSWER: (frozenset({_DESCRIPTION}), frozenset()),
+    MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset()),
+    MessageKind.REJECT: (frozenset({_REASON}), frozenset()),
+    MessageKind.HANGUP: (frozenset({_REASON}), frozenset()),
+    MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME})),
+    MessageKind.RINGING: (frozenset(), frozenset()),
+}
+"""Per kind: the tags that must be there, and those that may."""
+
+
+def kind_of(message: Message) -> MessageKind:
+    """The kind octet of ``message``."""
+    return _KIND[type(message)]
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def decode_name_untrusted(data: bytes) -> str:
+    """The name in ``data``, cleaned; raises :class:`Rejected` (``body``) when it is too long or not UTF-8."""
+    if len(data) > NAME_MAX:
+        raise Rejected("body")
+    try:
+        return clean_name(data.decode())
+    except UnicodeDecodeError:
+        raise Rejected("body") from None
+
+
+# --- bodies ---------------------------------------------------------------------------------------
+
+
+def _write(fields: dict[int, bytes]) -> bytes:
+    return b"".join(bytes([tag]) + len(v).to_bytes(2, "big") + v for tag, v in sorted(fields.items()))
+
+
+def _read_untrusted(body: bytes, required: Collection[int], optional: Collection[int]) -> dict[int, bytes]:
+    fields: dict[int, bytes] = {}
+    last, at = -1, 0
+    while at < len(body):
+        if len(body) - at < 3:
+            raise Rejected("body")
+        tag, length = body[at], int.from_bytes(body[at + 1 : at + 3], "big")
+        value = body[at + 3 : at + 3 + length]
+        if tag <= last or len(value) != length:
+            raise Rejected("body")
+        last, at = tag, at + 3 + length
+        if tag in required or tag in optional:
+            fields[tag] = value
+        elif tag < 0x80:
+            raise Rejected("body")
+    if any(tag not in fields for tag in required):
+        raise Rejected("body")
+    return fields
+
+
+def _octet_untrusted(value: bytes) -> int:
+    if len(value) != 1:
+        raise Rejected("body")
+    return value[0]
+
+
+def encode_body(message: Message) -> bytes:
+    """The body of ``message``; raises ValueError when it has more than 610 octets or a field is wrong."""
+    fields: dict[int, bytes]
+    match message:
+        case Offer(description, reply_key, caller_name, wants):
+            fields = {_DESCRIPTION: description, _REPLY_KEY: reply_key, _WANTS: bytes([wants & _WANTS_KNOWN])}
+            if name := clean_name(caller_name):
+                fields[_NAME] = name.encode()
+        case Answer(description):
+            fields = {_DESCRIPTION: description}
+        case Candidates(candidates, end):
+            fields = {_CANDIDATES: candidates, _END: bytes([end])}
+        case Reject(reason) | Hangup(reason):
+            fields = {_REASON: bytes([reason])}
+        case ContactRequest(name, secret):
+            fields = {_SECRET: secret}
+            if name := clean_name(name):
+                fields[_NAME] = name.encode()
+        case Ringing():
+            fields = {}
+    if len(fields.get(_REPLY_KEY, bytes(32))) != 32 or len(fields.get(_SECRET, b"")) > SECRET_MAX:
+        raise ValueError("a reply key has 32 octets, a secret at most 32")
+    body = _write(fields)
+    if len(body) > BODY_MAX:
+        raise ValueError(f"a message body has at most {BODY_MAX} octets, this one has {len(body)}")
+    return body
+
+
+def decode_body_untrusted(kind: int, body: bytes) -> Message:
+    """The message in ``body``; raises :class:`Rejected` (``kind``, ``body``, ``agreement``)."""
+    try:
+        message_kind = MessageKind(kind)
+    except ValueError:
+        raise Rejected("kind") from None
+    if len(body) > BODY_MAX:
+        raise Rejected("body")
+    fields = _read_untrusted(body, *_FIELDS[message_kind])
+    match message_kind:
+        case MessageKind.OFFER:
+            check_agreement_key_untrusted(fields[_REPLY_KEY])
+            wants = Wants(_octet_untrusted(fields[_WANTS]) & _WANTS_KNOWN)
+            name = decode_name_untrusted(fields.get(_NAME, b""))
+            return Offer(fields[_DESCRIPTION], fields[_REPLY_KEY], name, wants)
+        case MessageKind.ANSWER:
+            return Answer(fields[_DESCRIPTION])
+        case MessageKind.CANDIDATES:
+            end = _octet_untrusted(fields[_END])
+            if end > 1:
+                raise Rejected("body")
+            return Candidates(fields[_CANDIDATES], bool(end))
+        case MessageKind.REJECT:
+            return Reject(_REJECT_REASONS.get(_octet_untrusted(fields[_REASON]), RejectReason.FAILED))
+        case MessageKind.HANGUP:
+            return Hangup(_HANGUP_REASONS.get(_octet_untrusted(fields[_REASON]), HangupReason.HANGUP))
+        case MessageKind.CONTACT_REQUEST:
+            if len(fields[_SECRET]) > SECRET_MAX:
+                raise Rejected("body")
+            return ContactRequest(decode_name_untrusted(fields.get(_NAME, b"")), fields[_SECRET])
+        case MessageKind.RINGING:
+            return Ringing()

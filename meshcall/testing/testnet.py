@@ -1,0 +1,144 @@
+"""A private DHT on this machine: real nodes, real sockets, one process.
+
+In a test::
+
+    async with Testnet(20) as testnet:
+        config = Config.internet(home, bootstrap=testnet.bootstrap)
+
+By hand, for a demo or a lab (runs until SIGTERM or Ctrl-C, prints one bootstrap address per line)::
+
+    python -m meshcall.testing.testnet --nodes 20 --port 4600
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from types import TracebackType
+
+from meshcall.address import Address, format_address
+from meshcall.aio.clock import Clock, SystemClock, system_random
+from meshcall.aio.dht import DhtNode
+from meshcall.aio.udp import UdpPort
+from meshcall.errors import MeshcallError
+from meshcall.identity.keys import SigningKey
+
+_JOINING = 8
+"""Nodes that join at a time: each brings a few dozen signatures to check."""
+
+
+class Testnet:
+    """``n`` DHT nodes that know each other."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        port: int = 0,
+        bind: str = "127.0.0.1",
+        clock: Clock | None = None,
+        random: Callable[[int], bytes] = system_random,
+    ) -> None:
+        """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address."""
+        if n < 1:
+            raise ValueError("a network has at least one node")
+        self._n = n
+        self._port = port
+        self._bind = bind
+        self._clock = clock or SystemClock()
+        self._random = random
+        self._ports: list[UdpPort] = []
+        self.nodes: list[DhtNode] = []
+        """The nodes, in the order of :attr:`addresses`."""
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the nodes are; any of them will do to bootstrap."""
+        return [(self._bind, port.port) for port in self._ports]
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """The first three addresses as HOST:PORT, for a Config."""
+        return tuple(format_address(address) for address in self.addresses[:3])
+
+    async def __aenter__(self) -> Testnet:
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _open(self) -> None:
+        for index in range(self._n):
+            port = await UdpPort.open(self._port + index if self._port else 0, hosts=(self._bind,))
+            self._ports.append(port)
+            node = DhtNode(
+                port,
+                node_key=SigningKey.generate(self._random),
+                clock=self._clock,
+                random=self._random,
+                router=True,
+            )
+            self.nodes.append(node)
+            await node.start()
+        first = self.addresses[0]
+        for start in range(1, self._n, _JOINING):
+            joining = self.nodes[start : start + _JOINING]
+            await asyncio.gather(*(node.bootstrap([first]) for node in joining))
+
+    async def close(self) -> None:
+        """Stop all nodes and close their ports. Idempotent."""
+        for node in self.nodes:
+            await node.close()
+        for port in self._ports:
+            await port.close()
+
+
+async def _serve(nodes: int, port: int, bind: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Testnet(nodes, port=port, bind=bind) as testnet:
+        for address in testnet.addresses:
+            print(format_address(address), flush=True)  # noqa: T201 - the addresses are the output
+        await stop.wait()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m meshcall.testing.testnet",
+        description="Run a private DHT until SIGTERM; prints one bootstrap address per line when it is up.",
+    )
+    parser.add_argument("--nodes", type=int, default=20, help="how many nodes (default 20)")
+    parser.add_argument("--port", type=int, default=0, help="first port; 0 takes free ones (default)")
+    parser.add_argument("--bind", default="127.0.0.1", help="IP address of all nodes (default 127.0.0.1)")
+    options = parser.parse_args(arguments)
+    if options.nodes < 1 or not 0 <= options.port <= 65536 - max(1, options.nodes):
+        parser.error("--nodes must be at least 1, and all ports at most 65535")
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(options.nodes, options.port, options.bind))
+    except MeshcallError as error:
+        print(f"testnet: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""What a node tells others about itself: frozen values that hold no secret.
+
+Law 1: a view is a snapshot; nothing in it changes and nothing in it is a live object.
+Law 2: the Python API, the local API and ``--json`` show the same fields under the same names.
+Law 3: a field may be added; one that was there keeps its name and meaning (``"schema": 1`` in the API).
+Times that end in ``_ms`` are unix milliseconds; ``timeline`` holds milliseconds since the call's start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+SCHEMA: Final = 1
+"""The version of every JSON document made from these views."""
+
+PathKind = Literal["", "lan", "direct", "relay"]
+"""How the media travels; empty until a candidate pair is selected."""
+
+CallDirection = Literal["out", "in"]
+
+CallState = Literal["calling", "ringing", "incoming", "connecting", "connected", "reconnecting", "ended"]
+
+Presence = Literal["lan", "dht", "offline", "unknown"]
+
+EndReason = Literal[
+    "hangup", "cancelled", "declined", "busy", "no-answer", "offline", "no-path", "peer-gone",
+    "confirm-failed", "clock", "unsupported", "failed", "answered-elsewhere", "shutdown",
+]  # fmt: skip
+"""Why a call ended. A client must accept words it does not know."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all views."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The view as plain JSON values."""
+        value: dict[str, Any] = msgspec.to_builtins(self)
+        return value
+
+
+class ErrorView(View, frozen=True, kw_only=True):
+    """A :class:`meshcall.errors.MeshcallError` as data."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    exit_code: int = 1
+
+
+# --- the node -------------------------------------------------------------------------------------
+
+
+class LanStatus(View, frozen=True, kw_only=True):
+    """Discovery on the LAN."""
+
+    enabled: bool
+    peers: int = 0
+    """meshcall daemons seen now, known or not."""
+
+
+class DhtStatusView(View, frozen=True, kw_only=True):
+    """Our DHT node."""
+
+    enabled: bool
+    nodes: int = 0
+    """Contacts in the routing tables."""
+    stored: int = 0
+    """Records kept for others."""
+    watches: int = 0
+    """Leases that we hold at other nodes."""
+
+
+class NodeStatus(View, frozen=True, kw_only=True):
+    """What `meshcall status` shows."""
+
+    peer_id: str
+    name: str
+    port: int
+    addresses: list[str]
+    lan: LanStatus
+    dht: DhtStatusView
+    calls: int
+    """Calls that have not ended."""
+    uptime_s: float
+    version: str
+    counters: dict[str, int]
+    """What was refused, dropped and answered, by reason."""
+    warnings: list[str] = []
+    """What does not work and what to do about it, one sentence each."""
+
+
+class PeerView(View, frozen=True, kw_only=True):
+    """A contact or a peer on the LAN."""
+
+    peer_id: str
+    short: str
+    """First 7 characters of the ID: for display, never an address."""
+    name: str = ""
+    """The name that we gave (contacts only)."""
+    self_name: str = ""
+    """The name that the peer gives itself, unverified."""
+    contact: bool = False
+    blocked: bool = False
+    presence: Presence = "unknown"
+    addresses: list[str] = []
+    last_seen_ms: int | None = None
+
+
+class ContactView(View, frozen=True, kw_only=True):
+    """An entry of the contact book."""
+
+    peer_id: str
+    short: str
+    name: str
+    blocked: bool = False
+    added_ms: int = 0
+
+
+class InviteView(View, frozen=True, kw_only=True):
+    """An invite that was just made."""
+
+    uri: str
+    expires_ms: int
+    once: bool
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+class MediaTotals(View, frozen=True, kw_only=True):
+    """Media that went one way: decoded, or given to the encoder."""
+
+    video_frames: int = 0
+    audio_seconds: float = 0.0
+
+
+class CallView(View, frozen=True, kw_only=True):
+    """A call as `meshcall calls` lists it."""
+
+    id: str
+    """32 hexadecimal digits; any unambiguous prefix of 4 or more names the call on the command line."""
+    peer_id: str
+    name: str = ""
+    direction: CallDirection
+    state: CallState
+    since_ms: int
+    path: PathKind = ""
+    timeline: dict[str, float] = {}
+    reason: str = ""
+    """Why it ended; empty while it lives."""
+    stranger: bool = False
+    """The caller is no contact of ours."""
+
+
+class CallEventBase(View, frozen=True, kw_only=True, tag_field="event"):
+    """Something that happened in a call. ``isinstance`` tells which; in JSON the field ``event`` does."""
+
+    call: str
+    """The call's ID."""
+    at_ms: int
+    """When, unix milliseconds."""
+
+
+class LookingUp(CallEventBase, frozen=True, kw_only=True, tag="looking-up"):
+    """The peer's presence is being looked for."""
+
+    peer_id: str = ""
+    name: str = ""
+
+
+class Calling(CallEventBase, frozen=True, kw_only=True, tag="calling"):
+    """The offer is on its way."""
+
+    via: str = ""
+    """`lan` or `dht`."""
+
+
+class Ringing(CallEventBase, frozen=True, kw_only=True, tag="ringing"):
+    """The peer's machine said that it rings."""
+
+
+class Incoming(CallEventBase, frozen=True, kw_only=True, tag="incoming"):
+    """Somebody calls us."""
+
+    peer_id: str
+    name: str = ""
+    """Our name for a contact."""
+    self_name: str = ""
+    """What the caller calls itself, unverified."""
+    stranger: bool = False
+
+
+class Connecting(CallEventBase, frozen=True, kw_only=True, tag="connecting"):
+    """Answered; a path is being made."""
+
+
+class Connected(CallEventBase, frozen=True, kw_only=True, tag="connected"):
+    """Both sides have proved who they are; media may flow."""
+
+    path: PathKind = ""
+    setup_ms: float | None = None
+    timeline: dict[str, float] = {}
+
+
+class Chat(CallEventBase, frozen=True, kw_only=True, tag="chat"):
+    """A line of chat."""
+
+    text: str
+    sender: Literal["peer", "me"] = "peer"
+
+
+class Media(CallEventBase, frozen=True, kw_only=True, tag="media"):
+    """The first media of a kind arrived."""
+
+    kind: Literal["audio", "video"]
+
+
+class SourceEnded(CallEventBase, frozen=True, kw_only=True, tag="source-ended"):
+    """What we send has come to its end; the call goes on."""
+
+    kind: str = ""
+
+
+class RecordFailed(CallEventBase, frozen=True, kw_only=True, tag="record-failed"):
+    """The recording can't be written any more; the call goes on."""
+
+    message: str = ""
+
+
+class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
+    """The media takes another path."""
+
+    path: PathKind
+
+
+class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
+    """The call is over. Always the last event of a call, and its summary."""
+
+    peer_id: str = ""
+    name: str = ""
+    direction: CallDirection = "out"
+    reason: str
+    path: PathKind = ""
+    setup_ms: float | None = None
+    """From `call` (or from the answer, on the callee's side) to connected; None: it never was."""
+    timeline: dict[str, float] = {}
+    received: MediaTotals = MediaTotals()
+    sent: MediaTotals = MediaTotals()
+    codecs: dict[str, str] = {}
+    """Kind of media to the codec that was received, such as ``{"audio": "opus", "video": "VP8"}``."""
+    record: str | None = None
+    """The file that was recorded to."""
+    error: ErrorView | None = None
+    """Set when the call did not end as somebody wanted it to."""
+
+
+CallEvent = (
+    LookingUp
+    | Calling
+    | Ringing
+    | Incoming
+    | Connecting
+    | Connected
+    | Chat
+    | Media
+    | SourceEnded
+    | RecordFailed
+    | PathChanged
+    | Ended
+)
+"""What ``Call.events()`` yields."""
+
+CallSummary = Ended
+"""What ``Call.wait_ended()`` returns."""
+
+
+class PresenceChanged(View, frozen=True, kw_only=True, tag_field="event", tag="presence"):
+    """A peer appeared on the LAN or left it."""
+
+    at_ms: int
+    peer: PeerView
+
+
+class ContactsChanged(View, frozen=True, kw_only=True, tag_field="event", tag="contacts"):
+    """The contact book was changed."""
+
+    at_ms: int
+
+
+class ContactRequested(View, frozen=True, kw_only=True, tag_field="event", tag="contact-request"):
+    """Somebody who was invited became a contact."""
+
+    at_ms: int
+    contact: ContactView
+
+
+class Warned(View, frozen=True, kw_only=True, tag_field="event", tag="warning"):
+    """Something works less well than it should."""
+
+    at_ms: int
+    message: str
+
+
+class Lagged(View, frozen=True, kw_only=True, tag_field="event", tag="lagged"):
+    """This listener read too slowly and was dropped; ask for the state and listen again."""
+
+    at_ms: int
+    dropped: int
+
+
+NodeEvent = CallEvent | PresenceChanged | ContactsChanged | ContactRequested | Warned | Lagged
+"""What ``Node.events()`` yields: events of all calls, and of the node itself."""

@@ -1,0 +1,76 @@
+"""Finds the benches, runs one, prints what it found."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from netsim.bench.figure import Report
+from netsim.errors import LabError
+
+MIN_REPEAT = 15
+"""Fewer measurements make no 95th percentile."""
+QUICK_REPEAT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks of a bench."""
+
+    repeat: int
+    quick: bool
+
+    def log(self, text: str) -> None:
+        """Say how far it is, beside the result."""
+        print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A bench that can be run by name."""
+
+    name: str
+    summary: str
+    module: str
+
+    def measure(self) -> Callable[[Options], Awaitable[Report]]:
+        """Its function; its module is loaded now."""
+        function: Callable[[Options], Awaitable[Report]] = importlib.import_module(self.module).measure
+        return function
+
+
+BENCHES = {
+    bench.name: bench
+    for bench in (
+        Bench(
+            "call-setup",
+            "time from `call` to first media, on LAN and DHT paths, at 0 and 50 ms round trip, by phase",
+            "netsim.bench.call_setup",
+        ),
+    )
+}
+
+
+def run(names: list[str], *, repeat: int | None, quick: bool, as_json: bool) -> int:
+    """Run benches and print their reports; the exit status is 1 when a goal is missed."""
+    options = Options(repeat or (QUICK_REPEAT if quick else MIN_REPEAT), quick)
+    reports: dict[str, Report] = {}
+    for name in names:
+        try:
+            reports[name] = asyncio.run(_measure(BENCHES[name], options))
+        except LabError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            return 1
+    if as_json:
+        print(json.dumps({name: report.to_json() for name, report in reports.items()}, indent=2))
+    else:
+        print("\n\n".join(report.to_markdown() for report in reports.values()))
+    return 0 if all(report.met for report in reports.values()) else 1
+
+
+async def _measure(bench: Bench, options: Options) -> Report:
+    return await bench.measure()(options)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Install the system packages that some tests need: as root on Debian and Ubuntu. Elsewhere it says what to run
+# and goes on; the tests that need them are skipped and say so again.
+set -uo pipefail
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Users' PATH often lacks the folders that hold ip and nft.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+missing=()
+need() { # PACKAGE COMMAND...: any of the commands will do
+    local package=$1 command
+    shift
+    for command in "$@"; do
+        command -v "$command" >/dev/null && return
+    done
+    missing+=("$package")
+}
+
+need iproute2 ip
+need nftables nft
+need procps ps
+need util-linux unshare
+need chromium chromium chromium-browser google-chrome
+
+[ ${#missing[@]} = 0 ] && exit 0
+
+install="apt-get install -y --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    say "note: some tests need these programs and are skipped without: ${missing[*]}"
+elif [ "$(id -u)" != 0 ]; then
+    say "note: some tests are skipped until you run: sudo $install"
+else
+    say "installing: ${missing[*]}"
+    apt-get update -qq >&2 || true
+    # One by one, so that a package that this release lacks costs only the tests that need it.
+    for package in "${missing[@]}"; do
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >&2 ||
+            say "note: $package could not be installed; tests that need it are skipped"
+    done
+fi
+exit 0

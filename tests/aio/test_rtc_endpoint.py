@@ -1,0 +1,528 @@
+"""Two media endpoints on one machine: calls that work, calls that do not, and what stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from meshcall import limits
+from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.endpoint import RtcEndpoint, make_endpoint
+from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
+from meshcall.ice.candidate import Candidate, encode_candidates
+from meshcall.media.endpoint import (
+    ControlMessage,
+    ControlOpen,
+    EndpointEvent,
+    Failed,
+    FirstMedia,
+    IceConnected,
+    RecordFailed,
+    Secured,
+    SourceEnded,
+    TransportLost,
+)
+from meshcall.media.plan import MediaPlan
+from meshcall.signaling.description import decode_description_untrusted
+
+LOCAL = MediaPlan(allow_loopback=True, interfaces=("lo",))
+
+
+class End:
+    """An endpoint and what it told."""
+
+    def __init__(self, plan: MediaPlan) -> None:
+        endpoint = make_endpoint(plan)
+        assert isinstance(endpoint, RtcEndpoint)
+        self.endpoint = endpoint
+        self.seen: list[EndpointEvent] = []
+        self._changed = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for event in self.endpoint.events():
+            self.seen.append(event)
+            self._changed.set()
+
+    async def wait_for(self, kind: type[EndpointEvent], count: int = 1, timeout: float = 8) -> None:
+        async with asyncio.timeout(timeout):
+            while len(self.of(kind)) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def of(self, kind: type[EndpointEvent]) -> list[EndpointEvent]:
+        return [event for event in self.seen if isinstance(event, kind)]
+
+    async def finish(self) -> None:
+        await self.endpoint.close()
+        await asyncio.wait_for(self._reader, 2)
+
+
+@contextlib.asynccontextmanager
+async def ends(left: MediaPlan = LOCAL, right: MediaPlan = LOCAL) -> AsyncIterator[tuple[End, End]]:
+    pair = End(left), End(right)
+    try:
+        yield pair
+    finally:
+        for end in pair:
+            await end.finish()
+
+
+async def connect(left: End, right: End, *, gate: bool = True) -> None:
+    offer = await left.endpoint.offer()
+    answer = await right.endpoint.answer(offer)
+    await left.endpoint.accept(answer)
+    await asyncio.gather(left.wait_for(ControlOpen), right.wait_for(ControlOpen))
+    if gate:
+        await left.endpoint.open_gate()
+        await right.endpoint.open_gate()
+
+
+def dominant(path: Path) -> float:
+    """The loudest frequency in a recording, in Hz."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+        pieces = [piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+    samples = np.concatenate([piece.to_ndarray().reshape(-1) for piece in pieces])
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum) * 48_000 / len(samples))
+
+
+def movement(path: Path) -> tuple[int, float]:
+    """How many pictures, and the mean difference between the first and the last."""
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+    return len(pictures), float(np.abs(pictures[0] - pictures[-1]).mean())
+
+
+# --- a call ---------------------------------------------------------------------------------------
+
+
+async def test_a_call_with_everything(tmp_path: Path) -> None:
+    """Sound, moving pictures and messages arrive both ways, and both recordings hold what the other sent."""
+    paths = tmp_path / "left.mkv", tmp_path / "right.mkv"
+    left_plan = replace(LOCAL, source="testsrc:440", record=paths[0])
+    right_plan = replace(LOCAL, source="testsrc:880", record=paths[1])
+    async with ends(left_plan, right_plan) as (left, right):
+        offer = await left.endpoint.offer()
+        left.endpoint.send_control(b"early")
+        answer = await right.endpoint.answer(offer)
+        await left.endpoint.accept(answer)
+        await asyncio.gather(left.wait_for(ControlOpen), right.wait_for(ControlOpen))
+        await asyncio.gather(left.endpoint.open_gate(), right.endpoint.open_gate())
+        left.endpoint.send_control(b"hello")
+        right.endpoint.send_control(b"\x00" * limits.CONTROL_MESSAGE_MAX)
+        for end in (left, right):
+            await end.wait_for(FirstMedia, 2)
+        await right.wait_for(ControlMessage, 2)
+        await left.wait_for(ControlMessage)
+        await asyncio.sleep(2.5)
+        stats = [end.endpoint.statistics() for end in (left, right)]
+        assert stats[0].rtt_ms is not None
+        finals = await left.endpoint.close(), await right.endpoint.close()
+
+    assert [event.data for event in right.of(ControlMessage) if isinstance(event, ControlMessage)] == [
+        b"early",
+        b"hello",
+    ]
+    assert len(offer) <= 354
+    assert len(answer) <= 354
+    for mine, theirs in (finals, finals[::-1]):
+        assert mine.video.frames_received >= 0.95 * theirs.video.frames_sent - 3
+        assert mine.audio.frames_received >= 0.95 * theirs.audio.frames_sent - 3
+        assert mine.video.frames_sent >= 60
+        assert mine.audio_seconds_received >= 2.3
+        assert mine.video.frames_recorded >= mine.video.frames_received - 1
+        assert (mine.audio.codec, mine.video.codec) == ("opus", "VP8")
+        assert mine.path == "lan"
+        assert mine.audio.packets_lost == 0
+        assert list(mine.timeline)[-2:] in (["first-audio", "first-video"], ["first-video", "first-audio"])
+    for path, tone, final in ((paths[0], 880, finals[0]), (paths[1], 440, finals[1])):
+        count, difference = movement(path)
+        assert dominant(path) == pytest.approx(tone, abs=3)
+        assert count == final.video.frames_recorded
+        assert difference > 2
+        assert final.recorded == str(path)
+
+
+async def test_events_come_in_order_with_the_certificates_in_use() -> None:
+    """ICE, DTLS, control; each side's fingerprint is the other's remote one and that of its description."""
+    async with ends() as (left, right):
+        offer = await left.endpoint.offer()
+        answer = await right.endpoint.answer(offer)
+        await left.endpoint.accept(answer)
+        await asyncio.gather(left.wait_for(ControlOpen), right.wait_for(ControlOpen))
+        for end in (left, right):
+            assert [type(event) for event in end.seen] == [IceConnected, Secured, ControlOpen]
+        (ours,), (theirs,) = left.of(Secured), right.of(Secured)
+        assert isinstance(ours, Secured)
+        assert isinstance(theirs, Secured)
+        assert (ours.local_fp, ours.remote_fp) == (theirs.remote_fp, theirs.local_fp)
+        assert decode_description_untrusted(offer).fingerprint == ours.local_fp
+        assert decode_description_untrusted(answer).fingerprint == theirs.local_fp
+        (pair,) = left.of(IceConnected)
+        assert isinstance(pair, IceConnected)
+        assert (pair.path, pair.local.kind) == ("lan", "host")
+
+
+async def test_nothing_passes_a_closed_gate() -> None:
+    """Before the gate nothing is sent; what a hasty peer sends is dropped undecoded and counted."""
+    plan = replace(LOCAL, source="testsrc")
+    async with ends(plan, plan) as (left, right):
+        await connect(left, right, gate=False)
+        await asyncio.sleep(0.3)
+        assert left.endpoint.statistics().audio.frames_sent == 0
+        await left.endpoint.open_gate()
+        await asyncio.sleep(0.7)
+        held = right.endpoint.statistics()
+        assert (held.audio.frames_received, held.video.frames_received) == (0, 0)
+        assert held.counters["audio-before-gate"] > 10
+        assert held.counters["video-before-gate"] > 5
+        assert right.of(FirstMedia) == []
+        await right.endpoint.open_gate()
+        await right.wait_for(FirstMedia, 2, timeout=2)
+        await left.wait_for(FirstMedia, 2, timeout=2)
+
+
+async def test_source_none_sends_nothing_and_receives() -> None:
+    """One side sends, the other has nothing to send: no media of its own, but it receives."""
+    async with ends(replace(LOCAL, source="testsrc"), LOCAL) as (left, right):
+        await connect(left, right)
+        await right.wait_for(FirstMedia, 2)
+        await asyncio.sleep(0.2)
+        assert left.of(FirstMedia) == []
+        stats = right.endpoint.statistics()
+        assert (stats.audio.frames_sent, stats.video.frames_sent) == (0, 0)
+
+
+async def test_caller_without_source_receives_too() -> None:
+    """The offer asks for media although it has none to send."""
+    async with ends(LOCAL, replace(LOCAL, source="testsrc")) as (left, right):
+        await connect(left, right)
+        await left.wait_for(FirstMedia, 2)
+
+
+async def test_sound_only() -> None:
+    """A plan without pictures gets none, though the peer has some."""
+    audio_only = replace(LOCAL, source="testsrc", video=False)
+    both = replace(LOCAL, source="testsrc")
+    for plans in ((audio_only, both), (both, audio_only)):
+        async with ends(*plans) as (left, right):
+            await connect(left, right)
+            await asyncio.gather(left.wait_for(FirstMedia), right.wait_for(FirstMedia))
+            await asyncio.sleep(0.2)
+            for end in (left, right):
+                assert end.endpoint.statistics().video.frames_received == 0
+
+
+async def test_call_outlives_its_source(tmp_path: Path) -> None:
+    """A short film ends, the call goes on with silence."""
+    film = tmp_path / "short.mkv"
+    with av.open(str(film), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for frame in av.open("testsrc2=size=160x120:rate=30:duration=0.3", format="lavfi").decode(video=0):
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    async with ends(replace(LOCAL, source=str(film)), LOCAL) as (left, right):
+        await connect(left, right)
+        await left.wait_for(SourceEnded)
+        before = right.endpoint.statistics().video.frames_received
+        await asyncio.sleep(0.6)
+        assert right.endpoint.statistics().video.frames_received > before
+        assert left.of(SourceEnded) == [SourceEnded("video")]
+        assert left.of(TransportLost) == right.of(TransportLost) == []
+
+
+async def test_late_candidates_connect() -> None:
+    """Candidates that come after the answer are used, and those before it are kept for it."""
+    async with ends() as (left, right):
+        offer = decode_description_untrusted(await left.endpoint.offer())
+        bare = offer.with_candidates([], end=True).encode()
+        answer = decode_description_untrusted(await right.endpoint.answer(bare))
+        await left.endpoint.add_candidates(encode_candidates(answer.candidates))
+        await left.endpoint.accept(answer.with_candidates([], end=True).encode())
+        await right.endpoint.add_candidates(encode_candidates(offer.candidates))
+        await asyncio.gather(left.wait_for(ControlOpen), right.wait_for(ControlOpen))
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+async def test_last_message_arrives_before_the_close() -> None:
+    """A bye that is sent just before close() is not cut off; the peer then learns of the close."""
+    async with ends() as (left, right):
+        await connect(left, right)
+        left.endpoint.send_control(b"bye")
+        await left.endpoint.close()
+        await right.wait_for(TransportLost, timeout=2)
+        assert right.seen[-2:] == [ControlMessage(b"bye"), TransportLost("closed")]
+        assert left.of(TransportLost) == []
+        left.endpoint.send_control(b"too late")
+        assert (await left.endpoint.close()).counters.get("control-unsent", 0) == 0
+        await left.endpoint.open_gate()
+
+
+async def test_silent_peer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that vanishes without a word is told as no-response."""
+    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "CONSENT_RETRY", 0.05)
+    async with ends() as (left, right):
+        await connect(left, right)
+        assert right.endpoint._pc is not None
+        for protocol in hooks.ice_connection(right.endpoint._pc)._protocols:
+            protocol.transport.abort()
+        await left.wait_for(TransportLost, timeout=3)
+        assert left.of(TransportLost) == [TransportLost("no-response")]
+
+
+async def test_twenty_calls_leave_nothing_behind() -> None:
+    """Tasks, descriptors and threads after twenty calls are those from before."""
+    plan = replace(LOCAL, source="testsrc")
+
+    async def one_call() -> None:
+        async with ends(plan, plan) as (left, right):
+            await connect(left, right)
+            await asyncio.gather(left.wait_for(FirstMedia), right.wait_for(FirstMedia))
+
+    def state() -> tuple[int, int, int]:
+        gc.collect()
+        return len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")), threading.active_count()  # noqa: PTH208
+
+    await one_call()
+    before = state()
+    for _ in range(20):
+        await one_call()
+    assert state() == before
+
+
+@pytest.mark.parametrize("moment", ["made", "offered", "answered", "accepted", "connected"])
+async def test_close_at_any_moment_leaves_nothing(moment: str) -> None:
+    """Whatever an endpoint was doing, close() ends it."""
+    tasks, threads = asyncio.all_tasks(), threading.active_count()
+    plan = replace(LOCAL, source="testsrc")
+    async with ends(plan, plan) as (left, right):
+        if moment != "made":
+            offer = await left.endpoint.offer()
+        if moment in ("answered", "accepted", "connected"):
+            answer = await right.endpoint.answer(offer)
+        if moment in ("accepted", "connected"):
+            await left.endpoint.accept(answer)
+        if moment == "connected":
+            await left.wait_for(ControlOpen)
+    for _ in range(100):
+        if asyncio.all_tasks() == tasks:
+            break
+        await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == tasks
+    assert threading.active_count() == threads
+
+
+async def test_cancelled_offer_is_closed() -> None:
+    """Who gives up while an offer is being made leaves no socket."""
+    left = End(replace(LOCAL, source="testsrc"))
+    task = asyncio.create_task(left.endpoint.offer())
+    await asyncio.sleep(0.002)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await left.finish()
+    with pytest.raises(RuntimeError):
+        await left.endpoint.offer()
+
+
+# --- calls that do not work -----------------------------------------------------------------------
+
+
+async def test_peer_that_never_answers_checks() -> None:
+    """No path is a verdict within the deadline, and the endpoint closes itself."""
+    plan = replace(LOCAL, connect_timeout=0.5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        candidate = Candidate("host", "udp", "127.0.0.1", silent.getsockname()[1], 1)
+        async with ends(plan, LOCAL) as (left, right):
+            answer = decode_description_untrusted(await right.endpoint.answer(await left.endpoint.offer()))
+            await right.endpoint.close()
+            await left.endpoint.accept(answer.with_candidates([candidate]).encode())
+            await left.wait_for(Failed, timeout=3)
+            assert left.of(Failed) == [Failed("no-path")]
+            await asyncio.wait_for(left._reader, 2)
+
+
+async def test_abandoned_offer_closes_itself() -> None:
+    """An offer that nobody answers frees its sockets."""
+    async with ends(replace(LOCAL, offer_timeout=0.1)) as (left, _):
+        offer = await left.endpoint.offer()
+        await left.wait_for(Failed, timeout=2)
+        assert left.of(Failed) == [Failed("abandoned")]
+        await asyncio.wait_for(left._reader, 2)
+        port = decode_description_untrusted(offer).candidates[0].port
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", port))
+
+
+async def test_forged_fingerprint_is_told() -> None:
+    """Somebody in the middle with a certificate of his own gets no call."""
+    async with ends() as (left, right):
+        answer = decode_description_untrusted(await right.endpoint.answer(await left.endpoint.offer()))
+        await left.endpoint.accept(replace(answer, fingerprint=bytes(range(32))).encode())
+        await left.wait_for(Failed, timeout=5)
+        assert left.of(Failed) == [Failed("fingerprint")]
+        assert left.of(ControlOpen) == []
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x01", b"garbage" * 20, bytes(354), b"\xff" * 2000])
+async def test_garbage_is_rejected(octets: bytes) -> None:
+    """Octets that are no description are rejected; a better answer is still taken."""
+    async with ends() as (left, right):
+        with pytest.raises(Rejected):
+            await right.endpoint.answer(octets)
+        offer = await left.endpoint.offer()
+        with pytest.raises(Rejected):
+            await left.endpoint.accept(octets)
+        with pytest.raises(Rejected):
+            await left.endpoint.add_candidates(octets or b"\x01")
+        other = End(LOCAL)
+        await left.endpoint.accept(await other.endpoint.answer(offer))
+        await left.wait_for(ControlOpen)
+        await other.finish()
+
+
+async def test_answer_that_does_not_fit_the_offer_is_rejected() -> None:
+    """Other sections, a second answer and an answer before the offer are rejected."""
+    async with ends(LOCAL, replace(LOCAL, video=False)) as (left, right):
+        with pytest.raises(Rejected):
+            await left.endpoint.accept(b"")
+        offer = await left.endpoint.offer()
+        strange = await right.endpoint.offer()
+        with pytest.raises(Rejected):
+            await left.endpoint.accept(strange)
+        other = End(LOCAL)
+        answer = await other.endpoint.answer(offer)
+        await left.endpoint.accept(answer)
+        with pytest.raises(Rejected):
+            await left.endpoint.accept(answer)
+        await other.finish()
+
+
+async def test_too_many_sections_are_rejected() -> None:
+    """Each section costs a decoder and a thread, so an offer has one of each kind at most."""
+    async with ends() as (left, right):
+        offer = decode_description_untrusted(await left.endpoint.offer())
+        audio, *rest = offer.sections
+        twice = replace(offer, sections=(audio, *rest, replace(audio, mid="x", ssrcs=())))
+        with pytest.raises(Rejected, match="sections"):
+            await right.endpoint.answer(twice.encode())
+
+
+async def test_flood_of_candidates_is_bounded() -> None:
+    """However many candidates a peer names, few get packets."""
+    async with ends() as (left, right):
+        answer = await right.endpoint.answer(await left.endpoint.offer())
+        await left.endpoint.accept(answer)
+        for block in range(20):
+            flood = [Candidate("host", "udp", f"10.9.{block}.{n}", 40_000, 1) for n in range(10)]
+            await left.endpoint.add_candidates(encode_candidates(flood))
+        assert left.endpoint._pc is not None
+        known = hooks.ice_connection(left.endpoint._pc).remote_candidates
+        assert len(known) <= limits.ICE_REMOTE_CANDIDATES_MAX
+        assert left.endpoint.statistics().counters["candidate-too-many"] > 100
+
+
+async def test_no_network_is_said() -> None:
+    """Interfaces without addresses are an error of ours, not a hanging call."""
+    async with ends(replace(LOCAL, interfaces=("absent0",))) as (left, _):
+        with pytest.raises(NoPath):
+            await left.endpoint.offer()
+
+
+async def test_unusable_source_or_target_stops_the_call_before_it_rings(tmp_path: Path) -> None:
+    """A missing film and an existing recording are said by offer() and answer()."""
+    taken = tmp_path / "taken.mkv"
+    taken.write_bytes(b"precious")
+    async with ends(replace(LOCAL, source=str(tmp_path / "missing.mkv")), LOCAL) as (left, right):
+        with pytest.raises(SourceUnusable):
+            await left.endpoint.offer()
+        offer = await right.endpoint.offer()
+        for plan, error in (
+            (replace(LOCAL, record=taken), RecordTargetExists),
+            (replace(LOCAL, source=str(taken)), SourceUnusable),
+        ):
+            other = End(plan)
+            with pytest.raises(error):
+                await other.endpoint.answer(offer)
+            await other.finish()
+    assert taken.read_bytes() == b"precious"
+
+
+async def test_recording_that_fails_does_not_end_the_call(tmp_path: Path) -> None:
+    """The folder vanishes after the check: one event, and media goes on."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    plan = replace(LOCAL, record=folder / "a.mkv")
+    async with ends(replace(LOCAL, source="testsrc"), plan) as (left, right):
+        await connect(left, right, gate=False)
+        folder.rmdir()
+        await left.endpoint.open_gate()
+        await right.endpoint.open_gate()
+        await right.wait_for(RecordFailed)
+        before = right.endpoint.statistics().audio.frames_received
+        await asyncio.sleep(0.3)
+        assert right.endpoint.statistics().audio.frames_received > before
+        assert right.of(RecordFailed) == right.of(RecordFailed)[:1]
+        assert right.endpoint.statistics().recorded is None
+
+
+async def test_control_messages_are_bounded_both_ways() -> None:
+    """A message that is too large is our bug; a flood of unread ones is dropped and counted."""
+    left, right = make_endpoint(LOCAL), make_endpoint(LOCAL)
+    try:
+        with pytest.raises(ValueError, match="octets"):
+            left.send_control(bytes(limits.CONTROL_MESSAGE_MAX + 1))
+        await left.accept(await right.answer(await left.offer()))
+        events = left.events()
+        async for event in events:
+            if isinstance(event, ControlOpen):
+                break
+        with pytest.raises(ValueError, match="octets"):
+            left.send_control(bytes(limits.CONTROL_MESSAGE_MAX + 1))
+        for _ in range(limits.CONTROL_QUEUE_MAX + 20):
+            left.send_control(b"x")
+        for _ in range(200):
+            if right.statistics().counters.get("control-flood"):
+                break
+            await asyncio.sleep(0.01)
+        assert 0 < right.statistics().counters["control-flood"] <= 20
+    finally:
+        await left.close()
+        await right.close()
+
+
+async def test_errors_are_ours() -> None:
+    """What an endpoint raises for this machine's faults is a MeshcallError with a sentence."""
+    async with ends(replace(LOCAL, source="")) as (left, _):
+        with pytest.raises(MeshcallError) as caught:
+            await left.endpoint.offer()
+        assert str(caught.value)
+
+
+def test_the_interface_imports_no_codec() -> None:
+    """The daemon imports aiortc and av only when a call starts."""
+    code = (
+        "import sys; import meshcall.media.endpoint, meshcall.media.plan; "
+        "sys.exit(any(name in sys.modules for name in ('aiortc', 'av', 'aioice', 'asyncio')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

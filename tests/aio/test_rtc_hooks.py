@@ -1,0 +1,651 @@
+"""Contracts with aiortc and aioice: each fails when the library changes under a hook."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import queue
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import aioice
+import aioice.ice
+import aioice.stun
+import aiortc
+import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
+import aiortc.rtcsctptransport as sctp_module
+import av
+import pytest
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection
+from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from google_crc32c import value as crc32c
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshcall import limits
+from meshcall.aio.media import readers
+from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.addresses import HostPolicy, only_loopback, select_addresses
+from meshcall.aio.rtc.reorder import FrameBatch, ReorderBuffer
+
+LOOPBACK = HostPolicy(("lo",), allow_loopback=True)
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    hooks.install()
+
+
+def peer_connection() -> RTCPeerConnection:
+    configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    return RTCPeerConnection(configuration)
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
+    """Two connected peer connections with sound, pictures and a control channel; only addresses hooked."""
+    left, right = peer_connection(), peer_connection()
+    try:
+        left.addTrack(AudioStreamTrack())
+        left.addTrack(VideoStreamTrack())
+        channel = left.createDataChannel("control", negotiated=True, id=0)
+        opened = asyncio.Event()
+        channel.on("open", opened.set)
+        with hooks.gathering(LOOPBACK):
+            await left.setLocalDescription()
+            await right.setRemoteDescription(left.localDescription)
+            right.createDataChannel("control", negotiated=True, id=0)
+            await right.setLocalDescription()
+        await left.setRemoteDescription(right.localDescription)
+        await asyncio.wait_for(opened.wait(), 5)
+        yield left, right
+    finally:
+        await left.close()
+        await right.close()
+
+
+# --- versions and globals -------------------------------------------------------------------------
+
+
+def test_versions_are_the_tested_ones() -> None:
+    """A new version must be looked at before it is allowed."""
+    assert aiortc.__version__.startswith(hooks.AIORTC)
+    assert aioice.__version__.startswith(hooks.AIOICE)
+
+
+def test_unknown_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hooks do not go into a library that nobody tested."""
+    monkeypatch.setattr(aiortc, "__version__", "1.17.0")
+    with pytest.raises(ImportError, match=r"1\.17"):
+        hooks.install()
+
+
+def sctp_packet(chunk_type: int, body: bytes, tag: int = 0) -> bytes:
+    chunk = struct.pack("!BBH", chunk_type, 0, len(body) + 4) + body
+    head = struct.pack("!HHL", 5000, 5000, tag)
+    checksum = crc32c(head + b"\0\0\0\0" + chunk)
+    return head + struct.pack("<L", checksum) + chunk
+
+
+@pytest.mark.parametrize("chunk_type", [4, 5, 6, 9, 130])
+def test_sctp_parameter_of_length_zero_is_refused_at_once(chunk_type: int) -> None:
+    """One such packet froze the process for ever: HEARTBEAT, HEARTBEAT-ACK, ABORT, ERROR, RECONFIG."""
+    with pytest.raises(ValueError, match="parameter"):
+        sctp_module.parse_packet(sctp_packet(chunk_type, b"\0\1\0\0"))
+
+
+def test_upstream_still_has_the_endless_loop() -> None:
+    """When this fails, upstream has repaired decode_params and ours can go."""
+    source = inspect.getsource(sctp_module)
+    assert "pos += param_length + padl(param_length)" in source
+    assert "param_length < 4" not in source
+
+
+@given(st.binary(max_size=80))
+def test_sctp_parameters_end(body: bytes) -> None:
+    """Any body gives parameters or ValueError."""
+    with contextlib.suppress(ValueError):
+        assert all(0 <= kind <= 0xFFFF for kind, _ in hooks.decode_params(body))
+
+
+@given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=20)), max_size=5))
+def test_sctp_parameters_round_trip(params: list[tuple[int, bytes]]) -> None:
+    """Ours reads what aiortc writes."""
+    assert hooks.decode_params(sctp_module.encode_params(params)) == params
+
+
+def test_stun_attribute_of_wrong_size_is_a_value_error() -> None:
+    """PRIORITY of 2 octets raises struct.error in aioice, which its socket handler lets out."""
+    attribute = struct.pack("!HH", 0x0024, 2) + b"\0\0\0\0"
+    data = struct.pack("!HHI", 1, len(attribute), aioice.stun.COOKIE) + bytes(12) + attribute
+    with pytest.raises(struct.error):
+        hooks._original_parse_message(data)
+    with pytest.raises(ValueError, match="wrong size"):
+        aioice.stun.parse_message(data)
+
+
+@given(st.binary(max_size=200))
+def test_stun_parser_raises_value_error_only(body: bytes) -> None:
+    """Any datagram gives a message or ValueError."""
+    data = struct.pack("!HHI", 1, len(body), aioice.stun.COOKIE) + bytes(12) + body
+    with contextlib.suppress(ValueError):
+        aioice.stun.parse_message(data)
+
+
+def test_first_retransmission_is_quick() -> None:
+    """aioice reads RETRY_RTO when a transaction begins."""
+    assert aioice.stun.RETRY_RTO == limits.ICE_RTO
+    assert "self.__timeout_delay = RETRY_RTO" in inspect.getsource(aioice.stun.Transaction)
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+FOUND = [
+    ("lo", "127.0.0.1"),
+    ("lo", "::1"),
+    ("eth0", "192.0.2.2"),
+    ("eth0", "fd00::2"),
+    ("eth0", "fe80::1"),
+    ("docker0", "172.17.0.1"),
+    ("br-12ab", "172.18.0.1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "found", "expected"),
+    [
+        (HostPolicy(), FOUND, ["192.0.2.2", "fd00::2"]),
+        (HostPolicy(allow_loopback=True), FOUND, ["192.0.2.2", "fd00::2", "127.0.0.1", "::1"]),
+        (HostPolicy(("lo",)), FOUND, ["127.0.0.1", "::1"]),
+        (HostPolicy(("docker0",)), FOUND, ["172.17.0.1"]),
+        (HostPolicy(("absent",)), FOUND, []),
+        (HostPolicy(), FOUND[:2], ["127.0.0.1", "::1"]),
+        (HostPolicy(), [("veth-a", "10.0.0.1"), ("lo", "127.0.0.1")], ["10.0.0.1"]),
+        (HostPolicy(), [], []),
+        (
+            HostPolicy(),
+            [("eth0", f"192.0.2.{n}") for n in range(1, 99)],
+            [f"192.0.2.{n}" for n in range(1, 7)],
+        ),
+    ],
+)
+def test_which_addresses_are_offered(
+    policy: HostPolicy, found: list[tuple[str, str]], expected: list[str]
+) -> None:
+    """Loopback and virtual bridges only when asked for or alone."""
+    assert select_addresses(found, policy) == expected
+
+
+def test_only_loopback() -> None:
+    """A machine without a network is told from one with."""
+    assert only_loopback(["127.0.0.1", "::1"])
+    assert not only_loopback(["127.0.0.1", "192.0.2.1"])
+    assert not only_loopback([])
+
+
+async def test_gathering_uses_the_policy_of_its_endpoint() -> None:
+    """aioice asks the global function, in the task that gathers; others see their own policy."""
+    found: dict[str, list[str]] = {}
+
+    async def gather(name: str, policy: HostPolicy | None) -> None:
+        connection = aioice.ice.Connection(ice_controlling=True)
+        context = hooks.gathering(policy) if policy is not None else contextlib.nullcontext()
+        with context:
+            await connection.gather_candidates()
+        found[name] = hooks.local_addresses(connection)
+        await connection.close()
+
+    await asyncio.gather(gather("loopback", LOOPBACK), gather("none", HostPolicy(("absent",))))
+    assert "127.0.0.1" in found["loopback"]
+    assert found["none"] == []
+
+
+# --- ICE ------------------------------------------------------------------------------------------
+
+
+async def test_empty_and_too_many_datagrams_are_dropped() -> None:
+    """An empty datagram would raise IndexError in DTLS; a flood would fill memory."""
+    connection = aioice.ice.Connection(ice_controlling=True)
+    counters: Counter[str] = Counter()
+    hooks.guard_ice(connection, counters)
+    with hooks.gathering(LOOPBACK):
+        await connection.gather_candidates()
+    protocol = connection._protocols[0]
+    protocol.datagram_received(b"", ("127.0.0.1", 9))
+    assert connection._queue.empty()
+    for _ in range(limits.ICE_QUEUE_MAX + 7):
+        protocol.datagram_received(b"\x16data", ("127.0.0.1", 9))
+    assert connection._queue.qsize() == limits.ICE_QUEUE_MAX
+    assert counters == {"ice-empty": 1, "ice-flood": 7}
+    await connection.close()
+
+
+async def test_checks_without_priority_and_from_too_many_addresses_are_dropped() -> None:
+    """The first raises KeyError in aioice; the others would each get checks from us."""
+    connection = aioice.ice.Connection(ice_controlling=False)
+    connection.remote_username, connection.remote_password = "peer", "p" * 22
+    counters: Counter[str] = Counter()
+    hooks.guard_ice(connection, counters)
+    with hooks.gathering(LOOPBACK):
+        await connection.gather_candidates()
+    connection._early_checks_done = True
+    protocol = connection._protocols[0]
+
+    def request(port: int, *, priority: bool = True) -> None:
+        message = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
+        message.attributes["USERNAME"] = f"{connection.local_username}:peer"
+        if priority:
+            message.attributes["PRIORITY"] = 1
+        message.add_message_integrity(connection.local_password.encode())
+        protocol.datagram_received(bytes(message), ("127.0.0.1", port))
+
+    request(1000, priority=False)
+    for port in range(2000, 2000 + limits.ICE_REMOTE_CANDIDATES_MAX + 3):
+        request(port)
+    assert len(connection.remote_candidates) == limits.ICE_REMOTE_CANDIDATES_MAX
+    assert counters == {"ice-malformed": 1, "ice-candidates": 3}
+    await connection.close()
+
+
+async def ice_pair() -> tuple[aioice.ice.Connection, aioice.ice.Connection]:
+    left, right = aioice.ice.Connection(ice_controlling=True), aioice.ice.Connection(ice_controlling=False)
+    with hooks.gathering(LOOPBACK):
+        await asyncio.gather(left.gather_candidates(), right.gather_candidates())
+    for one, other in ((left, right), (right, left)):
+        one.remote_username, one.remote_password = other.local_username, other.local_password
+        for candidate in other.local_candidates:
+            await one.add_remote_candidate(candidate)
+        hooks.pace_ice(one)
+    return left, right
+
+
+async def test_connect_returns_as_soon_as_a_pair_is_nominated() -> None:
+    """Our connect() works with aioice's parts, also with candidates that come later."""
+    left, right = await ice_pair()
+    begin = time.monotonic()
+    await asyncio.wait_for(asyncio.gather(left.connect(), right.connect()), 5)
+    assert time.monotonic() - begin < 0.5
+    assert hooks.selected_pair(left) is not None
+    await left.send(b"hello")
+    assert await right.recv() == b"hello"
+    await left.close()
+    await right.close()
+
+
+async def test_connect_fails_when_closed_meanwhile() -> None:
+    """close() ends a connect() that has no peer."""
+    left, right = await ice_pair()
+    task = asyncio.create_task(left.connect())
+    await asyncio.sleep(0.02)
+    await right.close()
+    await left.close()
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(task, 1)
+    assert task.done()
+
+
+def test_connect_body_is_still_the_one_we_copied() -> None:
+    """Our connect() is aioice's but for the wait: look again when theirs changes."""
+    source = inspect.getsource(aioice.ice.Connection.connect)
+    for part in (
+        "_local_candidates_end",
+        "self._pair_remote_candidate(remote_candidate)",
+        "self.sort_check_list()",
+        "self._unfreeze_initial()",
+        "self.check_incoming(*early_check)",
+        "self._early_checks.clear()",
+        "self._early_checks_done = True",
+        "self._check_periodic()",
+        "await self._check_list_state.get()",
+        "asyncio.create_task(self.query_consent())",
+    ):
+        assert part in source, part
+    assert source.count("self.") == 17
+
+
+async def test_consent_measures_and_notices_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answered checks give the round trip; silence is noticed, then the connection closes."""
+    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.02)
+    monkeypatch.setattr(limits, "CONSENT_RETRY", 0.02)
+    left, right = await ice_pair()
+    measured: list[float] = []
+    lost = asyncio.Event()
+    hooks.watch_consent(left, measured.append, lost.set)
+    await asyncio.gather(left.connect(), right.connect())
+    for _ in range(200):
+        if len(measured) >= 3:
+            break
+        await asyncio.sleep(0.01)
+    assert len(measured) >= 3
+    assert not lost.is_set()
+    for protocol in right._protocols:
+        protocol.transport.abort()
+    await asyncio.wait_for(lost.wait(), 2)
+    await asyncio.wait_for(left.close(), 1)
+    await right.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_dead_path_is_known_in_five_seconds() -> None:
+    """The worst case by our limits: one interval, then the retries, each a fifth longer."""
+    worst = 1.2 * (limits.CONSENT_INTERVAL + limits.CONSENT_FAILURES * limits.CONSENT_RETRY)
+    assert 3.0 <= worst <= 5.0
+
+
+# --- a connected pair -----------------------------------------------------------------------------
+
+
+async def test_fingerprints_pair_and_transports_of_a_connected_pair() -> None:
+    """What was used can be read: certificates, addresses, codecs, threads, idleness."""
+    async with connected() as (left, right):
+        mine = hooks.fingerprints(hooks.dtls_transport(left))
+        theirs = hooks.fingerprints(hooks.dtls_transport(right))
+        assert mine == (theirs[1], theirs[0])
+        assert mine[0].hex(":").upper() in left.localDescription.sdp
+        pair = hooks.selected_pair(hooks.ice_connection(left))
+        assert pair is not None
+        assert {end.address for end in pair} <= {"127.0.0.1", "::1"}
+        assert [hooks.codec_name(t) for t in left.getTransceivers()] == ["opus", "VP8"]
+        assert [hooks.packets_lost(t.receiver) for t in right.getTransceivers()] == [0, 0]
+        assert hooks.control_idle(left)
+        threads = [hooks.stop_decoder(t.receiver) for t in right.getTransceivers()]
+        for thread in threads:
+            assert thread is not None
+            await asyncio.to_thread(thread.join, 2)
+            assert not thread.is_alive()
+
+
+async def test_unacknowledged_data_is_seen() -> None:
+    """A message on its way makes the control channel busy."""
+    async with connected() as (left, right):
+        for protocol in hooks.ice_connection(right)._protocols:
+            protocol.transport.abort()
+        assert left.sctp is not None
+        channel = left.sctp._data_channels[0]
+        channel.send(b"x")
+        await asyncio.sleep(0.01)
+        assert not hooks.control_idle(left)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        sctp_packet(4, b"\0\1\0\0"),
+        sctp_packet(0, b"\0"),
+        sctp_packet(1, b""),
+        sctp_packet(3, b"\0\0"),
+        b"",
+        b"\0" * 11,
+    ],
+    ids=["zero-parameter", "short-data", "short-init", "short-sack", "empty", "short"],
+)
+async def test_hostile_sctp_packet_ends_nothing(packet: bytes) -> None:
+    """A packet that aiortc's parser chokes on is counted; the association goes on."""
+    async with connected() as (left, right):
+        counters: Counter[str] = Counter()
+        hooks.guard_sctp(right, counters)
+        assert left.sctp is not None
+        assert right.sctp is not None
+        tagged = packet[:4] + right.sctp._local_verification_tag.to_bytes(4, "big") + packet[8:]
+        if len(tagged) > 12:
+            tagged = tagged[:8] + bytes(4) + tagged[12:]
+            tagged = tagged[:8] + struct.pack("<L", crc32c(tagged)) + tagged[12:]
+        await hooks.dtls_transport(left)._send_data(tagged if packet else b"\0")
+        received: asyncio.Queue[bytes] = asyncio.Queue()
+        right.sctp._data_channels[0].on("message", received.put_nowait)
+        left.sctp._data_channels[0].send(b"still here")
+        assert await asyncio.wait_for(received.get(), 2) == b"still here"
+
+
+async def test_text_and_other_streams_are_dropped() -> None:
+    """Text that is not UTF-8 ends the call in aiortc; channels that nobody wants would pile up."""
+    async with connected() as (left, right):
+        counters: Counter[str] = Counter()
+        hooks.guard_sctp(right, counters)
+        received: list[object] = []
+        assert left.sctp is not None
+        assert right.sctp is not None
+        right.sctp._data_channels[0].on("message", received.append)
+        await left.sctp._send(0, sctp_module.WEBRTC_STRING, b"\xff\xfe")
+        left.createDataChannel("unwanted")
+        left.sctp._data_channels[0].send(b"binary")
+        for _ in range(100):
+            if received:
+                break
+            await asyncio.sleep(0.01)
+        assert received == [b"binary"]
+        assert counters["control-channel"] == 2
+        assert list(right.sctp._data_channels) == [0]
+
+
+async def test_fragments_without_end_close_the_call() -> None:
+    """A peer that never sends the last fragment is cut off, and memory stays bounded."""
+    async with connected() as (_left, right):
+        counters: Counter[str] = Counter()
+        hooks.guard_sctp(right, counters)
+        assert right.sctp is not None
+        right.sctp._advertised_rwnd -= limits.CONTROL_REASSEMBLY_MAX + 1
+        with pytest.raises(ConnectionError):
+            await right.sctp._handle_data(b"x")
+        assert counters["sctp-flood"] == 1
+
+
+async def test_hostile_rtcp_is_counted() -> None:
+    """A short REMB raises struct.error in aiortc and ended the call."""
+    async with connected() as (_left, right):
+        counters: Counter[str] = Counter()
+        dtls = hooks.dtls_transport(right)
+        hooks.guard_dtls(dtls, counters)
+        remb = struct.pack("!BBHLL", 0x8F, 206, 4, 1, 0) + b"REMB" + b"\x05\0\0\0"
+        await dtls._handle_rtcp_data(remb)
+        await dtls._handle_rtp_data(b"\x80", arrival_time_ms=0)
+        assert counters["rtcp-malformed"] == 1
+        assert dtls.state == "connected"
+
+
+async def test_sending_after_dtls_shutdown_is_a_connection_error() -> None:
+    """aiortc lets SSL.Error out of a late SACK; its callers expect ConnectionError."""
+    async with connected() as (left, _right):
+        dtls = hooks.dtls_transport(left)
+        hooks.guard_dtls(dtls, Counter())
+        assert dtls._ssl is not None
+        dtls._ssl.shutdown()
+        with pytest.raises(ConnectionError):
+            await dtls._send_data(b"late")
+
+
+# --- media ----------------------------------------------------------------------------------------
+
+
+def test_receiver_has_the_parts_we_replace() -> None:
+    """The receiver feeds its jitter buffer and its decoder queue, and starts the thread with that queue."""
+    source = inspect.getsource(aiortc.rtcrtpreceiver.RTCRtpReceiver)
+    assert "pli_flag, encoded_frame = self.__jitter_buffer.add(packet)" in source
+    assert "self.__decoder_queue.put((codec, encoded_frame))" in source
+    assert "self.__decoder_queue," in source
+    assert "encoded_frame.timestamp = self.__timestamp_mapper.map(" in source
+    worker = inspect.getsource(aiortc.rtcrtpreceiver.decoder_worker)
+    assert worker.count("input_q.") == worker.count("input_q.get()") == 1
+
+
+async def test_prepared_receiver_drops_before_the_gate_and_decodes_after() -> None:
+    """Nothing reaches the decoder before the gate; stop ends the thread though frames are waiting."""
+    receiver = aiortc.RTCRtpReceiver("video", _transport())
+    counters: Counter[str] = Counter()
+    decoder_queue = hooks.prepare_receiver(receiver, "video", counters)
+    frame = FrameBatch(b"x", 1000)
+    frame.following = [FrameBatch(b"y", 4000), FrameBatch(b"z", 7000)]
+    frame.timestamp = 0
+    decoder_queue.put(("codec", frame))
+    assert decoder_queue.dropped == 3
+    assert counters == {"video-before-gate": 3}
+    decoder_queue.open = True
+    decoder_queue.put(("codec", frame))
+    taken = [decoder_queue.get() for _ in range(3)]
+    assert [item[1].timestamp for item in taken if item is not None] == [0, 3000, 6000]
+    for _ in range(limits.DECODE_QUEUE_MAX + 5):
+        decoder_queue.put(("codec", FrameBatch(b"x", 1)))
+    assert counters["video-decoder-behind"] == 5
+    decoder_queue.put(None)
+    assert decoder_queue.get() is None
+    decoder_queue.put(("codec", FrameBatch(b"x", 1)))
+    with pytest.raises(queue.Empty):
+        decoder_queue._queue.get_nowait()
+    hooks.request_keyframe(receiver)
+    assert receiver._RTCRtpReceiver__decoder_error.is_set()  # type: ignore[attr-defined]
+
+
+def _transport() -> Any:
+    return hooks.dtls_transport(_with_channel(peer_connection()))
+
+
+def _with_channel(pc: RTCPeerConnection) -> RTCPeerConnection:
+    pc.createDataChannel("control", negotiated=True, id=0)
+    return pc
+
+
+async def test_sender_encodes_in_our_pool_with_our_encoder() -> None:
+    """The sender uses the encoder that was opened in advance, in the pool that it was given."""
+    pc = peer_connection()
+    transceiver = pc.addTransceiver(VideoStreamTrack(), "sendrecv")
+    await pc.createOffer()
+    sender = transceiver.sender
+    names: list[str] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="ours") as pool:
+        hooks.set_encoder_pool(sender, pool)
+        encoder = hooks.make_encoder(transceiver, readers.black())
+        hooks.set_encoder(sender, encoder)
+        hooks.set_encoder(sender, object())
+        original = encoder.encode
+
+        def encode(frame: av.VideoFrame, force_keyframe: bool) -> Any:
+            names.append(threading.current_thread().name)
+            assert force_keyframe
+            return original(frame, force_keyframe)
+
+        encoder.encode = encode
+        encoded = await sender._next_encoded_frame(transceiver._codecs[0])
+        assert encoded is not None
+        assert encoded.payloads
+        assert names[0].startswith("ours")
+        assert len(hooks.pool_threads(pool)) == 1
+    hooks.drop_encoder(sender)
+    assert sender._RTCRtpSender__encoder is None  # type: ignore[attr-defined]
+    await pc.close()
+
+
+def test_sender_calls_only_run_in_executor() -> None:
+    """Our stand-in for the sender's loop has one method."""
+    source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)
+    assert source.count("self.__loop") == source.count("self.__loop = ") + source.count(
+        "__loop.run_in_executor("
+    )
+
+
+async def test_close_sockets_frees_them_at_once() -> None:
+    """The hard way leaves no socket."""
+    pc = _with_channel(peer_connection())
+    with hooks.gathering(LOOPBACK):
+        await pc.setLocalDescription()
+    transports = [protocol.transport for protocol in hooks.ice_connection(pc)._protocols]
+    hooks.close_sockets(pc)
+    assert transports
+    assert all(transport.is_closing() for transport in transports)
+    await pc.close()
+
+
+# --- reordering -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Packet:
+    sequence_number: int
+    timestamp: int
+    marker: int
+    data: bytes = b"."
+
+
+def audio_buffer() -> ReorderBuffer:
+    return ReorderBuffer(4, video=False, payload=lambda packet: packet.data)  # type: ignore[attr-defined]
+
+
+def video_buffer() -> ReorderBuffer:
+    return ReorderBuffer(16, video=True, payload=lambda packet: packet.data)  # type: ignore[attr-defined]
+
+
+def times(frame: FrameBatch | None) -> list[int]:
+    return [] if frame is None else [frame.timestamp, *(f.timestamp for f in frame.following)]
+
+
+def test_sound_leaves_with_its_packet() -> None:
+    """In order, nothing waits; across the wrap of the sequence numbers, too."""
+    buffer = audio_buffer()
+    for index in range(8):
+        sequence = (65_533 + index) & 0xFFFF
+        assert times(buffer.add(Packet(sequence, index, 0))[1]) == [index]
+
+
+def test_sound_behind_a_hole_leaves_together_when_it_is_filled() -> None:
+    """Reordering costs no frame and leaves no delay behind."""
+    buffer = audio_buffer()
+    assert [times(buffer.add(Packet(n, n, 0))[1]) for n in (1, 3, 4, 2, 5)] == [[1], [], [], [2, 3, 4], [5]]
+
+
+def test_lost_sound_is_given_up_after_the_capacity() -> None:
+    """A hole holds up four packets at most; then all leave, and later ones at once."""
+    buffer = audio_buffer()
+    got = [times(buffer.add(Packet(n, n, 0))[1]) for n in (1, 3, 4, 5, 6, 7)]
+    assert got == [[1], [], [], [], [3, 4, 5, 6], [7]]
+    assert times(buffer.add(Packet(2, 2, 0))[1]) == []
+
+
+def test_picture_leaves_with_its_marker() -> None:
+    """A whole frame does not wait for the next one's first packet; without marker the next time ends it."""
+    buffer = video_buffer()
+    pli, frame = buffer.add(Packet(1, 10, 0, b"a"))
+    assert (pli, frame) == (False, None)
+    _, frame = buffer.add(Packet(2, 10, 1, b"b"))
+    assert frame is not None
+    assert (frame.data, frame.timestamp) == (b"ab", 10)
+    assert buffer.add(Packet(3, 20, 0, b"c")) == (False, None)
+    assert times(buffer.add(Packet(4, 30, 1, b"d"))[1]) == [20, 30]
+
+
+def test_lost_picture_asks_for_a_keyframe_and_drops_its_rest() -> None:
+    """When the hole is given up, the damaged frame does not reach the decoder."""
+    buffer = video_buffer()
+    assert times(buffer.add(Packet(1, 10, 1))[1]) == [10]
+    results = [buffer.add(Packet(n, 20 + n // 10, n % 10 == 9)) for n in range(3, 19)]
+    assert any(pli for pli, _ in results)
+    assert not any(pli for pli, _ in results[:-3])
+    assert len(buffer._packets) < 16
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, 1)), max_size=80)
+)
+def test_any_packets_leave_bounded_memory(packets: list[tuple[int, int, int]]) -> None:
+    """Whatever the peer sends, at most ``capacity`` packets are held."""
+    for buffer in (audio_buffer(), video_buffer()):
+        for sequence, timestamp, marker in packets:
+            buffer.add(Packet(sequence, timestamp, marker))
+            assert len(buffer._packets) <= buffer.capacity
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 0xFFFF))
+def test_shuffled_sound_within_the_capacity_arrives_in_order(random: Any, start: int) -> None:
+    """Packets displaced by fewer than the capacity all arrive, in order."""
+    order = sorted(range(1, 60), key=lambda n: n + random.uniform(0, 2.9))
+    buffer = audio_buffer()
+    got = times(buffer.add(Packet(start, 0, 0))[1])
+    for index in order:
+        got += times(buffer.add(Packet((start + index) & 0xFFFF, index, 0))[1])
+    assert got == list(range(60))

@@ -1,0 +1,267 @@
+"""Sources: what is sent, when, and what happens at their end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from meshcall.aio.media import readers
+from meshcall.aio.media.sources import Source, check_source, open_source
+from meshcall.aio.media.threads import Feed, call_in_thread
+from meshcall.errors import SourceUnusable
+from meshcall.media.plan import MediaKind, MediaPlan
+
+
+def write_film(
+    path: Path, *, seconds: float = 1.0, rate: int = 30, size: str = "320x240", sound: bool = True
+) -> None:
+    """A film with a 660 Hz tone."""
+    with av.open(str(path), "w", format="matroska") as out:
+        video = out.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
+        video.width, video.height = map(int, size.split("x"))
+        video.pix_fmt = "yuv420p"
+        audio = out.add_stream("aac", rate=44_100) if sound else None
+        picture = av.open(f"testsrc2=size={size}:rate={rate}:duration={seconds}", format="lavfi")
+        for frame in picture.decode(video=0):
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if audio is not None:
+            tone = av.open(f"sine=frequency=660:sample_rate=44100:duration={seconds}", format="lavfi")
+            resampler = av.AudioResampler(format="fltp", layout="stereo", rate=44_100)
+            for sample in tone.decode(audio=0):
+                for piece in resampler.resample(sample):
+                    out.mux(audio.encode(piece))
+            out.mux(audio.encode(None))
+
+
+def loudest(frames: list[av.AudioFrame]) -> float:
+    """The loudest frequency in Hz."""
+    samples = np.concatenate(
+        [frame.to_ndarray().reshape(-1)[:: len(frame.layout.channels)] for frame in frames]
+    )
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum) * frames[0].sample_rate / len(samples))
+
+
+@contextlib.asynccontextmanager
+async def opened(plan: MediaPlan) -> AsyncIterator[tuple[Source, list[MediaKind]]]:
+    ended: list[MediaKind] = []
+    source = await open_source(plan, ended.append)
+    try:
+        yield source, ended
+    finally:
+        await source.close()
+
+
+async def pull_sound(source: Source, count: int) -> list[av.AudioFrame]:
+    assert source.sound is not None
+    return [await source.sound.recv() for _ in range(count)]
+
+
+async def pull_pictures(source: Source, count: int) -> list[av.VideoFrame]:
+    assert source.pictures is not None
+    return [await source.pictures.recv() for _ in range(count)]
+
+
+@pytest.mark.parametrize(("text", "tone"), [("testsrc", 440), ("testsrc:880", 880)])
+async def test_test_source_has_its_tone_and_a_moving_picture(text: str, tone: int) -> None:
+    """The sine is the one that was asked for, and two pictures differ."""
+    async with opened(MediaPlan(source=text)) as (source, ended):
+        source.open_gate()
+        sound, pictures = await asyncio.gather(pull_sound(source, 25), pull_pictures(source, 5))
+        assert loudest(sound) == pytest.approx(tone, abs=4)
+        assert bytes(pictures[0].planes[0]) != bytes(pictures[4].planes[0])
+        assert ended == []
+
+
+async def test_nothing_leaves_before_the_gate_and_the_first_frames_leave_at_once() -> None:
+    """The gate holds both tracks; decoding has begun by then, so no frame is waited for afterwards."""
+    async with opened(MediaPlan(source="testsrc")) as (source, _):
+        sound = asyncio.create_task(pull_sound(source, 1))
+        pictures = asyncio.create_task(pull_pictures(source, 1))
+        done, _pending = await asyncio.wait({sound, pictures}, timeout=0.2)
+        assert not done
+        begin = time.monotonic()
+        source.open_gate()
+        await asyncio.wait_for(asyncio.gather(sound, pictures), 1)
+        assert time.monotonic() - begin < 0.02
+
+
+async def test_file_is_sent_in_real_time_and_its_end_is_no_end(tmp_path: Path) -> None:
+    """A film of half a second: its frames in its time, then silence and its last picture, reported once."""
+    film = tmp_path / "film.mkv"
+    write_film(film, seconds=0.5)
+    async with opened(MediaPlan(source=str(film))) as (source, ended):
+        source.open_gate()
+        begin = time.monotonic()
+        sound, pictures = await asyncio.gather(pull_sound(source, 40), pull_pictures(source, 19))
+        elapsed = time.monotonic() - begin
+        assert 0.7 < elapsed < 1.2, "40 sounds take 0.8 s, of which the last 0.3 s are silence"
+        assert sorted(ended) == ["audio", "video"]
+        assert loudest(sound[2:22]) == pytest.approx(660, abs=4)
+        assert not np.any(sound[39].to_ndarray())
+        assert bytes(pictures[18].planes[0]) == bytes(pictures[14].planes[0])
+        times = [frame.time or 0.0 for frame in pictures[:14]]
+        assert times == pytest.approx([index / 30 for index in range(14)], abs=0.002)
+        assert source.sound is not None
+        assert source.sound.readyState == "live"
+
+
+async def test_file_without_sound_sends_none(tmp_path: Path) -> None:
+    """Only what is in a file gets a track."""
+    film = tmp_path / "silent.mkv"
+    write_film(film, seconds=0.2, sound=False)
+    async with opened(MediaPlan(source=str(film))) as (source, _):
+        assert source.sound is None
+        assert source.pictures is not None
+
+
+async def test_large_and_fast_film_is_made_to_fit(tmp_path: Path) -> None:
+    """Pictures fit 1280x720 with even sides, and 60 a second become 30."""
+    film = tmp_path / "large.mkv"
+    write_film(film, seconds=0.5, rate=60, size="1920x1082", sound=False)
+    async with opened(MediaPlan(source=str(film))) as (source, _):
+        feed: Feed[readers.Picture] = Feed(100)
+        container = readers.open_file(film)
+        await call_in_thread(partial(readers.read_pictures, container, feed), name="reader", timeout=10)
+        items = []
+        while feed.peek() is not None:
+            items.append(feed.pop())
+        assert len(items) == 15
+        assert {(frame.width, frame.height) for _, frame in items} == {(1276, 720)}
+        assert source.pictures is not None
+        assert await source.pictures.size() == (1276, 720)
+
+
+async def test_none_sends_nothing() -> None:
+    """The source ``none`` has no track."""
+    async with opened(MediaPlan(source="none")) as (source, _):
+        assert source.sound is None
+        assert source.pictures is None
+
+
+async def test_plan_can_leave_a_kind_out() -> None:
+    """What the plan does not want is not opened."""
+    async with opened(MediaPlan(source="testsrc", video=False)) as (source, _):
+        assert source.sound is not None
+        assert source.pictures is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.mkv", None, "no media file"),
+        ("text.txt", b"hello, this is not a film\n" * 50, "not a media file"),
+        ("noise.mkv", bytes(range(256)) * 64, "not a media file"),
+        ("empty.mkv", b"", "not a media file"),
+        ("list.m3u8", b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n", "not a media file"),
+    ],
+)
+async def test_unusable_files_are_said_before_the_call(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    """A file that is missing or no media is one clear error, at the check and at opening."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    plan = MediaPlan(source=str(path))
+    with pytest.raises(SourceUnusable, match=message):
+        await check_source(plan)
+    with pytest.raises(SourceUnusable, match=message):
+        await open_source(plan, lambda _: None)
+
+
+async def test_folder_is_no_source(tmp_path: Path) -> None:
+    """A folder is refused."""
+    with pytest.raises(SourceUnusable, match="not a file"):
+        await check_source(MediaPlan(source=str(tmp_path)))
+
+
+async def test_missing_camera_says_what_to_do() -> None:
+    """A camera that is not there is an error with a hint."""
+    with pytest.raises(SourceUnusable, match="no camera 250") as caught:
+        await check_source(MediaPlan(source="camera:250"))
+    assert "/dev/video" in (caught.value.hint or "")
+
+
+async def test_name_that_looks_like_a_url_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg's protocols can't be reached through a file's name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceUnusable, match="no media file"):
+        await check_source(MediaPlan(source="http://127.0.0.1:9/film.mkv"))
+
+
+async def test_live_source_sends_the_newest_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera's pictures from before the gate are not sent late; its loss repeats the last one."""
+
+    def open_camera(_: int) -> av.container.InputContainer:
+        return av.open("testsrc2=size=160x120:rate=30:duration=3,realtime", format="lavfi")
+
+    monkeypatch.setattr(readers, "open_camera", open_camera)
+    async with opened(MediaPlan(source="camera")) as (source, ended):
+        await asyncio.sleep(0.5)
+        source.open_gate()
+        begin = time.monotonic()
+        first = (await pull_pictures(source, 3))[0]
+        assert time.monotonic() - begin < 0.3
+        assert (first.time or 0) < 0.2
+        source._feeds[0].close()
+        await asyncio.wait_for(pull_pictures(source, 2), 1)
+        assert ended == ["video"]
+
+
+async def test_slow_encoder_gets_fewer_pictures_not_later_ones() -> None:
+    """Pictures that are late are skipped, so that sound and picture stay together."""
+    async with opened(MediaPlan(source="testsrc")) as (source, _):
+        source.open_gate()
+        assert source.pictures is not None
+        last = None
+        for _ in range(6):
+            last = await source.pictures.recv()
+            await asyncio.sleep(0.1)
+        assert last is not None
+        assert last.time == pytest.approx(0.45, abs=0.1)
+        assert source.pictures.frames_skipped >= 6
+
+
+async def test_close_ends_the_threads(tmp_path: Path) -> None:
+    """After close no reader is left, whatever state it was in."""
+    film = tmp_path / "film.mkv"
+    write_film(film, seconds=1)
+    before = threading.active_count()
+    for text in ("testsrc", str(film)):
+        source = await open_source(MediaPlan(source=text), lambda _: None)
+        await source.close()
+        await source.close()
+    assert threading.active_count() == before
+
+
+async def test_device_that_hangs_is_given_up() -> None:
+    """Opening has a deadline, and nothing waits for the thread."""
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        await call_in_thread(lambda: release.wait(5), name="hangs", timeout=0.05)
+    release.set()
+
+
+def test_padding_keeps_what_is_there() -> None:
+    """A last short piece of sound is filled with silence."""
+    short = av.AudioFrame(format="s16", layout="stereo", samples=10)
+    short.planes[0].update(b"\x01\x02" * (short.planes[0].buffer_size // 2))
+    short.sample_rate = 48_000
+    short.time_base = Fraction(1, 48_000)
+    whole = readers.padded(short)
+    octets = bytes(whole.planes[0])
+    assert whole.samples == 960
+    assert octets[:40] == b"\x01\x02" * 20
+    assert not any(octets[40:3840])

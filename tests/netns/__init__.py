@@ -1,0 +1,1 @@
+"""Tests in network namespaces: the lab itself, and meshcall in it."""

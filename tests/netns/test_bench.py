@@ -1,0 +1,76 @@
+"""Benches: goals are judged by the median, tables are Markdown, the exit status tells of a missed goal."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from netsim import __main__ as command_line
+from netsim.bench import runner
+from netsim.bench.figure import Figure, Report, Table
+from netsim.bench.runner import Bench, Options
+
+FAST = Figure("fast thing", "ms", tuple(float(value) for value in range(1, 21)), goal=10.5)
+SLOW = Figure("slow thing", "ms", (300.0, 100.0, 200.0), goal=150)
+
+
+async def measure(options: Options) -> Report:
+    """Stands in for a bench: misses its goal when quick."""
+    return Report("Probe", (FAST, SLOW) if options.quick else (FAST,))
+
+
+@pytest.fixture(autouse=True)
+def only_this_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner knows one bench, which is in this file."""
+    monkeypatch.setattr(runner, "BENCHES", {"probe": Bench("probe", "a probe", __name__)})
+
+
+def test_figures_are_judged_by_their_median() -> None:
+    """95th percentile by nearest rank; no values meet no goal."""
+    assert (FAST.median, FAST.p95, FAST.met) == (10.5, 19.0, True)
+    assert (SLOW.median, SLOW.p95, SLOW.met) == (200.0, 300.0, False)
+    nothing = Figure("nothing", "ms", (), goal=1)
+    assert math.isnan(nothing.median)
+    assert not nothing.met
+    assert Figure("for information", "ms", ()).met
+
+
+def test_a_report_is_a_markdown_table() -> None:
+    """Figure, goal, median, p95 and n in aligned columns."""
+    table = Table("Phases", ("phase", "ms"), (("lookup", "12"),))
+    text = Report("Probe", (FAST, SLOW), (table,), failures=("call 3: no answer",)).to_markdown()
+    assert "| fast thing | <= 10.5       | 10.5   | 19  | 20 | ms   | met        |" in text
+    assert "| slow thing | <= 150        | 200    | 300 | 3  | ms   | **missed** |" in text
+    assert "### Phases\n\n| phase  | ms |\n|--------|----|\n| lookup | 12 |" in text
+    assert "- call 3: no answer" in text
+
+
+def test_a_failure_is_a_missed_goal() -> None:
+    """A call that did not work is not hidden by those that did."""
+    assert not Report("Probe", (FAST,), failures=("call 3: no answer",)).met
+
+
+@pytest.mark.parametrize(("flags", "status"), [([], 0), (["--quick"], 1), (["--repeat", "3"], 0)])
+def test_the_exit_status_tells_of_a_missed_goal(
+    flags: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 when every goal is met, 1 when one is missed."""
+    assert command_line.main(["bench", "probe", "--json", *flags]) == status
+    assert json.loads(capsys.readouterr().out)["probe"]["met"] is (status == 0)
+
+
+def test_benches_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each: name, what it measures."""
+    assert command_line.main(["list"]) == 0
+    assert capsys.readouterr().out == "probe\ta probe\n"
+
+
+@pytest.mark.parametrize("argv", [["bench"], ["bench", "no-such"], ["bench", "probe", "--repeat", "0"], []])
+def test_wrong_usage_is_explained(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2 and a line on stderr."""
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(argv)
+    assert caught.value.code == 2
+    assert "error:" in capsys.readouterr().err

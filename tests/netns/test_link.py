@@ -1,0 +1,114 @@
+"""Links: their conditions are kept, in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+from typing import Any
+
+import pytest
+
+from netsim.errors import LabError
+from netsim.lab import Host, Lab
+from netsim.link import Link, LinkConditions
+from netsim.probe import SCRIPT
+
+PROBE = [sys.executable, "-I", "-S", str(SCRIPT)]
+
+
+async def measure(
+    sender: Host, receiver: Host, *, count: int, rate: float, size: int = 200, ipv6: bool = False
+) -> dict[str, Any]:
+    """Send paced datagrams and return what the receiver saw."""
+    address = receiver.ipv6 if ipv6 else receiver.ipv4
+    sink = await receiver.popen([*PROBE, "receive", address, "7000", str(count)])
+    await sink.wait_for_line("ready")
+    (await sender.run([*PROBE, "send", address, "7000", str(count), str(rate), str(size)])).check()
+    result: dict[str, Any] = (await sink.wait(30)).check().json()
+    return result
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that ``share`` of all are at or below."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+@pytest.mark.parametrize("delay_ms", [0.0, 25.0])
+async def test_delay_is_within_two_milliseconds_at_2000_packets_per_second(lab: Lab, delay_ms: float) -> None:
+    """19 of 20 frames take the link's delay, give or take 2 ms, and none is lost or overtaken."""
+    lan = await lab.lan(["alice", "bob"], delay_ms=delay_ms, emulated=True, neighbours="static")
+    seen = await measure(lan["alice"], lan["bob"], count=6000, rate=2000)
+    delays = seen["delays_ms"]
+    print(
+        f"delay {delay_ms} ms: median {statistics.median(delays):.2f}, p5 {percentile(delays, 0.05):.2f}, "
+        f"p95 {percentile(delays, 0.95):.2f}, p99 {percentile(delays, 0.99):.2f}, max {max(delays):.2f}"
+    )
+    assert seen["received"] == 6000
+    assert seen["in_order"]
+    assert abs(statistics.median(delays) - delay_ms) <= 1
+    assert percentile(delays, 0.05) >= delay_ms
+    assert percentile(delays, 0.95) <= delay_ms + 2
+
+
+async def test_a_link_carries_twenty_megabits_per_second(lab: Lab) -> None:
+    """1,700 full-size datagrams per second pass a delaying link without loss."""
+    lan = await lab.lan(["alice", "bob"], delay_ms=10, neighbours="static")
+    seen = await measure(lan["alice"], lan["bob"], count=5100, rate=1700, size=1472)
+    megabits = seen["received"] * 1500 * 8 / seen["seconds"] / 1e6
+    print(f"{megabits:.1f} Mbit/s")
+    assert seen["received"] == 5100
+    assert megabits >= 19.5
+
+
+async def test_loss_and_jitter_are_as_asked_and_can_be_changed(lab: Lab) -> None:
+    """Loss and jitter appear when set on one host's link, in its direction only."""
+    lan = await lab.lan(["alice", "bob"], emulated=True, neighbours="static")
+    await lan.set_conditions(LinkConditions(delay_ms=20, jitter_ms=10, loss=0.2), host="alice")
+    there = await measure(lan["alice"], lan["bob"], count=2000, rate=1000)
+    back = await measure(lan["bob"], lan["alice"], count=500, rate=1000, ipv6=True)
+    assert 0.16 <= 1 - there["received"] / 2000 <= 0.24
+    assert there["in_order"]
+    assert 20 <= statistics.median(there["delays_ms"]) <= 31  # order is kept, which adds to the mean
+    assert back["received"] == 500
+    assert statistics.median(back["delays_ms"]) <= 2
+
+
+async def test_a_kernel_bridge_refuses_conditions(lab: Lab) -> None:
+    """A LAN without emulation says so instead of ignoring what is asked."""
+    lan = await lab.lan(["alice", "bob"])
+    with pytest.raises(LabError, match="kernel bridge"):
+        await lan.set_conditions(LinkConditions(delay_ms=1))
+
+
+def test_a_link_is_repeatable_and_keeps_order() -> None:
+    """The same seed gives the same fate to each frame; frames never overtake each other."""
+    conditions = LinkConditions(delay_ms=30, jitter_ms=30, loss=0.3)
+    runs = []
+    for seed in (7, 7, 8):
+        link = Link(conditions, seed)
+        runs.append([link.due(number * 0.001) for number in range(500)])
+    assert runs[0] == runs[1] != runs[2]
+    kept = [due for due in runs[0] if due is not None]
+    assert kept == sorted(kept)
+    assert 0.22 <= 1 - len(kept) / 500 <= 0.38
+
+
+@pytest.mark.parametrize("bad", [{"delay_ms": -1.0}, {"jitter_ms": -0.1}, {"loss": 1.1}, {"loss": -0.1}])
+def test_impossible_conditions_are_refused(bad: dict[str, float]) -> None:
+    """A negative delay or more loss than everything is a mistake of the caller."""
+    with pytest.raises(ValueError, match="not possible"):
+        LinkConditions(**bad)
+
+
+async def test_switches_run_side_by_side(lab: Lab) -> None:
+    """Two emulated LANs in one lab do not meet."""
+    first = await lab.lan(["alice", "bob"], delay_ms=5)
+    second = await lab.lan(["carol", "dave"], delay_ms=5)
+    results = await asyncio.gather(
+        measure(first["alice"], first["bob"], count=100, rate=500),
+        measure(second["carol"], second["dave"], count=100, rate=500),
+    )
+    assert [result["received"] for result in results] == [100, 100]
+    failed = await first["alice"].run([*PROBE, "send", second["carol"].ipv4, "7000", "1", "1", "64"])
+    assert "Network is unreachable" in failed.stderr

@@ -1,0 +1,119 @@
+"""What can be said of sources, recordings and passphrase files before a call."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from meshcall.aio.files.home import Home
+from meshcall.errors import (
+    IdentityError,
+    LoosePermissions,
+    PassphraseNeeded,
+    RecordFailed,
+    RecordTargetExists,
+    SourceUnusable,
+)
+from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source
+from meshcall.passphrase import VARIABLE, existing_passphrase, new_passphrase, read_passphrase_file
+from meshcall.paths import HomePaths, choose_home
+
+
+@pytest.mark.parametrize("source", ["testsrc", "none", "camera", "camera:1"])
+def test_built_in_sources(source: str) -> None:
+    """They are no files."""
+    check_source(absolute_source(source, Path("/x")))
+    assert absolute_source(source, Path("/x")) == source
+
+
+@pytest.mark.parametrize("source", ["", "./none", "camera:", "camera:1234", "\0", "a" * 5000])
+def test_sources_that_are_not_there(source: str, tmp_path: Path) -> None:
+    """Everything else is a file, and has to be one."""
+    with pytest.raises(SourceUnusable):
+        check_source(absolute_source(source, tmp_path))
+
+
+def test_a_file_may_be_called_none(tmp_path: Path) -> None:
+    """With its folder in front it means the file."""
+    (tmp_path / "none").write_bytes(b"x")
+    source = absolute_source("./none", tmp_path)
+    check_source(source)
+    assert source == str(tmp_path / "none")
+
+
+def test_record_targets(tmp_path: Path) -> None:
+    """New files only, in folders that are there; a dangling link counts as taken."""
+    check_record(absolute_record("new.mkv", tmp_path))
+    (tmp_path / "old.mkv").write_bytes(b"x")
+    (tmp_path / "link.mkv").symlink_to(tmp_path / "nothing")
+    for name in ("old.mkv", "link.mkv"):
+        with pytest.raises(RecordTargetExists):
+            check_record(absolute_record(name, tmp_path))
+    for name in ("no/folder/x.mkv", "old.mkv/x.mkv", "a" * 300, "\0"):
+        with pytest.raises(RecordFailed):
+            check_record(absolute_record(name, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(b"correct horse\n", "correct horse"), (b"x\r\ny\n", "x"), ("ü".encode(), "ü")]
+)
+def test_passphrase_file(tmp_path: Path, content: bytes, text: str) -> None:
+    """Its first line, without the line's end."""
+    path = tmp_path / "p"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    assert read_passphrase_file(path) == text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 2000])
+def test_passphrase_file_that_holds_none(tmp_path: Path, content: bytes) -> None:
+    """An empty passphrase or a wrong file is an error, not an open door."""
+    path = tmp_path / "p"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(IdentityError):
+        read_passphrase_file(path)
+
+
+def test_passphrase_file_that_others_can_read(tmp_path: Path) -> None:
+    """Refused, with the command that mends it."""
+    path = tmp_path / "p"
+    path.write_text("x")
+    path.chmod(0o644)
+    with pytest.raises(LoosePermissions) as caught:
+        read_passphrase_file(path)
+    assert caught.value.hint == f"chmod 600 {path}"
+    with pytest.raises(IdentityError):
+        read_passphrase_file(tmp_path / "nothing")
+
+
+def test_nothing_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service never hangs at a prompt."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    for ask in (existing_passphrase, new_passphrase):
+        with pytest.raises(PassphraseNeeded):
+            ask()
+
+
+def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option wins over the variable; both are made absolute."""
+    monkeypatch.setenv("MESHCALL_HOME", "/from/variable")
+    assert choose_home(None) == Path("/from/variable")
+    assert choose_home("/from/option") == Path("/from/option")
+    assert choose_home("relative").is_absolute()
+    monkeypatch.setenv("MESHCALL_HOME", "")
+    assert choose_home(None).name == "meshcall"
+
+
+def test_the_two_lists_of_files_agree() -> None:
+    """The command line names the files that the daemon uses."""
+    paths, home = HomePaths(Path("/h")), Home(Path("/h"))
+    assert (paths.key, paths.state, paths.run_dir, paths.control_socket) == (
+        home.key,
+        home.state,
+        home.run,
+        home.socket,
+    )

@@ -1,0 +1,362 @@
+"""A node without a network: what happens to a call is told by the name of the contact that is called."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from meshcall.aio.files.home import HomeLock, open_home
+from meshcall.config import Config
+from meshcall.errors import (
+    DuplicateContact,
+    LocalProtocolError,
+    MeshcallError,
+    NoSuchCall,
+    OwnId,
+    PeerOffline,
+    UnknownContact,
+)
+from meshcall.identity.keys import SigningKey
+from meshcall.identity.peer_id import PeerId
+from meshcall.identity.uri import PeerUri, is_uri, parse_peer
+from meshcall.views import (
+    CallEvent,
+    Calling,
+    CallState,
+    CallView,
+    Chat,
+    Connected,
+    Connecting,
+    ContactView,
+    DhtStatusView,
+    Ended,
+    ErrorView,
+    Incoming,
+    LanStatus,
+    LookingUp,
+    Media,
+    MediaTotals,
+    NodeEvent,
+    NodeStatus,
+    PeerView,
+    Ringing,
+)
+
+E = TypeVar("E")
+
+EVENTS_OF_CHATTY = 3000
+"""More than a listener's queue holds."""
+
+
+def peer_id_of(number: int) -> PeerId:
+    """A valid ID, the same for each number."""
+    return PeerId.from_key(SigningKey.from_seed(number.to_bytes(32, "big")).public)
+
+
+OWN_ID = peer_id_of(1)
+ALICE_ID = peer_id_of(2)
+
+
+def now_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def error_view(error: MeshcallError) -> ErrorView:
+    """An error as an ended call tells it."""
+    return ErrorView(code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code)
+
+
+class Subscription(Generic[E]):
+    """Events for one listener, from when it is made until it is closed."""
+
+    def __init__(
+        self, queues: list[asyncio.Queue[E]], history: Iterable[E] = (), last: type | None = None
+    ) -> None:
+        self.queues = queues
+        self.last = last
+        self.queue: asyncio.Queue[E] = asyncio.Queue()
+        for event in history:
+            self.queue.put_nowait(event)
+        queues.append(self.queue)
+        self.over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> E:
+        if self.over:
+            raise StopAsyncIteration
+        event = await self.queue.get()
+        self.over = self.last is not None and isinstance(event, self.last)
+        return event
+
+    async def aclose(self) -> None:
+        self.over = True
+        if self.queue in self.queues:
+            self.queues.remove(self.queue)
+
+
+class FakeContacts:
+    """A contact book in memory."""
+
+    def __init__(self) -> None:
+        self.views: dict[str, ContactView] = {}
+        for number, name in enumerate(
+            ("alice", "offline", "decliner", "ringer", "bug", "chatty", "callme"), start=2
+        ):
+            self.add(peer_id_of(number).text, name)
+
+    def add(self, text: str, name: str) -> ContactView:
+        uri = parse_peer(text)
+        name = name or uri.name
+        if uri.peer_id == OWN_ID:
+            raise OwnId
+        if name in self.views:
+            raise DuplicateContact
+        view = ContactView(peer_id=uri.peer_id.text, short=uri.peer_id.short, name=name, added_ms=now_ms())
+        self.views[name] = view
+        return view
+
+    def list(self) -> list[ContactView]:
+        return list(self.views.values())
+
+    def find(self, name: str) -> ContactView:
+        if name not in self.views:
+            raise UnknownContact(f"no contact is called {name!r}")
+        return self.views[name]
+
+    def rename(self, name: str, new: str) -> ContactView:
+        old = self.find(name)
+        del self.views[name]
+        return self.add(old.peer_id, new)
+
+    def remove(self, name: str) -> None:
+        del self.views[self.find(name).name]
+
+    def block(self, name: str) -> ContactView:
+        return self._set_blocked(name, True)
+
+    def unblock(self, name: str) -> ContactView:
+        return self._set_blocked(name, False)
+
+    def _set_blocked(self, name: str, blocked: bool) -> ContactView:
+        old = self.find(name)
+        view = ContactView(peer_id=old.peer_id, short=old.short, name=old.name, blocked=blocked)
+        self.views[name] = view
+        return view
+
+
+class FakeCall:
+    """A call that follows its script."""
+
+    def __init__(self, node: FakeNode, name: str, peer_id: str, direction: str) -> None:
+        self.node = node
+        self.id = secrets.token_hex(16)
+        self.name = name
+        self.peer_id = peer_id
+        self.incoming = direction == "in"
+        self.state: CallState = "incoming" if self.incoming else "calling"
+        self.reason = ""
+        self.since_ms = now_ms()
+        self.history: list[CallEvent] = []
+        self.queues: list[asyncio.Queue[CallEvent]] = []
+        self.record: Path | None = None
+
+    def tell(self, event: CallEvent) -> None:
+        self.history.append(event)
+        for queue in self.queues:
+            queue.put_nowait(event)
+        for listener in self.node.queues:
+            listener.put_nowait(event)
+
+    def view(self) -> CallView:
+        return CallView(
+            id=self.id,
+            peer_id=self.peer_id,
+            name=self.name,
+            direction="in" if self.incoming else "out",
+            state=self.state,
+            since_ms=self.since_ms,
+            path="lan" if self.state == "connected" else "",
+            reason=self.reason,
+        )
+
+    def begin(self) -> None:
+        """Follow the script as far as it goes without the other side."""
+        call, at = self.id, now_ms()
+        if self.incoming:
+            self.tell(Incoming(call=call, at_ms=at, peer_id=self.peer_id, name=self.name))
+            return
+        self.tell(LookingUp(call=call, at_ms=at, peer_id=self.peer_id, name=self.name))
+        if self.name == "offline":
+            self.end("offline", error_view(PeerOffline(f"{self.name} is offline")))
+            return
+        self.tell(Calling(call=call, at_ms=at, via="lan"))
+        if self.name == "decliner":
+            view = ErrorView(code="declined", message="decliner declined the call.", exit_code=5)
+            self.end("declined", view)
+            return
+        self.state = "ringing"
+        self.tell(Ringing(call=call, at_ms=at))
+        if self.name != "ringer":
+            self.connect()
+        if self.name == "chatty":
+            for number in range(EVENTS_OF_CHATTY):
+                self.tell(Chat(call=call, at_ms=at, text=f"line {number}"))
+
+    def connect(self) -> None:
+        call, at = self.id, now_ms()
+        self.state = "connecting"
+        self.tell(Connecting(call=call, at_ms=at))
+        self.state = "connected"
+        self.tell(Connected(call=call, at_ms=at, path="lan", setup_ms=12.5, timeline={"lookup": 3.0}))
+        self.tell(Media(call=call, at_ms=at, kind="audio"))
+
+    def end(self, reason: str, error: ErrorView | None = None) -> None:
+        if self.state == "ended":
+            return
+        connected = self.state == "connected"
+        self.state = "ended"
+        self.reason = reason
+        self.tell(
+            Ended(
+                call=self.id,
+                at_ms=now_ms(),
+                peer_id=self.peer_id,
+                name=self.name,
+                reason=reason,
+                path="lan" if connected else "",
+                setup_ms=12.5 if connected else None,
+                timeline={"lookup": 3.0, "connected": 12.5},
+                received=MediaTotals(video_frames=30, audio_seconds=1.5),
+                record=None if self.record is None else str(self.record),
+                error=error,
+            )
+        )
+
+    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+        if self.state != "incoming":
+            raise LocalProtocolError
+        self.record = record
+        self.connect()
+
+    async def decline(self) -> None:
+        self.end("declined")
+
+    async def hangup(self) -> None:
+        await asyncio.sleep(0)
+        self.end("hangup" if self.state == "connected" else "cancelled")
+
+    async def chat(self, text: str) -> None:
+        if self.state != "connected":
+            raise LocalProtocolError
+        self.tell(Chat(call=self.id, at_ms=now_ms(), text=text, sender="me"))
+        self.tell(Chat(call=self.id, at_ms=now_ms(), text=text.upper()))
+
+    def events(self) -> Subscription[CallEvent]:
+        return Subscription(self.queues, self.history, last=Ended)
+
+
+class FakeNode:
+    """What the local API needs of a node, and nothing else."""
+
+    def __init__(self, config: Config, passphrase: str | None = None) -> None:
+        self.config = config
+        self.passphrase = passphrase
+        self.contacts = FakeContacts()
+        self.made: dict[str, FakeCall] = {}
+        self.queues: list[asyncio.Queue[NodeEvent]] = []
+        self.lock = HomeLock(open_home(config.home))
+        self.started = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        self.lock.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for call in self.made.values():
+            call.end("shutdown")
+        self.lock.release()
+
+    def id_text(self) -> str:
+        return OWN_ID.text
+
+    def uri_text(self) -> str:
+        return PeerUri(OWN_ID, self.config.name).format()
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(
+            peer_id=OWN_ID.text,
+            name=self.config.name,
+            port=self.config.port or 4242,
+            addresses=["127.0.0.1:4242"],
+            lan=LanStatus(enabled=self.config.mdns, peers=2),
+            dht=DhtStatusView(enabled=not self.config.lan_only, nodes=20, stored=3, watches=8),
+            calls=sum(1 for call in self.made.values() if call.state != "ended"),
+            uptime_s=time.monotonic() - self.started,
+            version="0.0.0-fake",
+            counters={"rejected signature": 3},
+            warnings=["the clock is wrong by 3 s"],
+        )
+
+    def peers(self) -> list[PeerView]:
+        stranger = peer_id_of(99)
+        views = [
+            PeerView(peer_id=view.peer_id, short=view.short, name=view.name, contact=True, presence="lan")
+            for view in self.contacts.list()
+        ]
+        hostile = "Eve\x1b[31m\nroot"
+        views.append(
+            PeerView(peer_id=stranger.text, short=stranger.short, self_name=hostile, last_seen_ms=now_ms())
+        )
+        return views
+
+    async def call(
+        self,
+        peer: str,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        timeout: float = 60,
+        wait: float = 0,
+    ) -> FakeCall:
+        if is_uri(peer) or len(peer) > 40:
+            peer_id = parse_peer(peer).peer_id
+            if peer_id == OWN_ID:
+                raise OwnId
+            name = next((view.name for view in self.contacts.list() if view.peer_id == peer_id.text), "")
+        else:
+            peer_id, name = PeerId.parse(self.contacts.find(peer).peer_id), peer
+        if name == "bug":
+            raise RuntimeError("a planted bug")
+        await asyncio.sleep(0)
+        call = FakeCall(self, name, peer_id.text, "in" if name == "callme" else "out")
+        call.record = record
+        self.made[call.id] = call
+        call.begin()
+        return call
+
+    def calls(self) -> list[CallView]:
+        return [call.view() for call in self.made.values()]
+
+    def get_call(self, call_id: str | None) -> FakeCall:
+        if call_id not in self.made:
+            raise NoSuchCall
+        return self.made[call_id]
+
+    def create_invite(self, *, once: bool, expires: float) -> str:
+        return f"meshcall:{OWN_ID.text}#{'a' * 26}"
+
+    async def accept_invite(self, text: str) -> ContactView:
+        return self.contacts.add(text, "inviter")
+
+    def events(self) -> Subscription[NodeEvent]:
+        return Subscription(self.queues)

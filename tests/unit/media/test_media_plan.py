@@ -1,0 +1,67 @@
+"""Source strings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshcall.errors import SourceUnusable
+from meshcall.media.plan import MediaPlan, SourceSpec, parse_source
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("none", SourceSpec("none")),
+        ("testsrc", SourceSpec("testsrc", tone=440)),
+        ("testsrc:880", SourceSpec("testsrc", tone=880)),
+        ("camera", SourceSpec("camera", camera=0)),
+        ("camera:2", SourceSpec("camera", camera=2)),
+        ("a film.mkv", SourceSpec("file", path=Path("a film.mkv"))),
+        ("/x/camera:9", SourceSpec("file", path=Path("/x/camera:9"))),
+        ("./none", SourceSpec("file", path=Path("none"))),
+        ("none:1", SourceSpec("file", path=Path("none:1"))),
+    ],
+)
+def test_source_strings(text: str, spec: SourceSpec) -> None:
+    """Each form means what the documentation says."""
+    assert parse_source(text) == spec
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\0",
+        "testsrc:",
+        "testsrc:x",
+        "testsrc:0",
+        "testsrc:99999999",
+        "testsrc:-1",
+        "camera:256",
+        "camera:٣",
+    ],
+)
+def test_bad_source_strings(text: str) -> None:
+    """What can't be meant is refused, with a hint that lists the forms."""
+    with pytest.raises(SourceUnusable) as caught:
+        parse_source(text)
+    assert "testsrc" in (caught.value.hint or "")
+
+
+@given(st.text())
+def test_any_text_parses_or_is_unusable(text: str) -> None:
+    """No text raises anything else."""
+    try:
+        spec = parse_source(text)
+    except SourceUnusable:
+        return
+    assert spec.kind in ("testsrc", "none", "camera", "file")
+
+
+def test_plan_names_no_server() -> None:
+    """A plan that says nothing uses no STUN or TURN server."""
+    assert MediaPlan().ice_servers == ()

@@ -1,0 +1,187 @@
+"""Message bodies: round trips, golden octets, strictness."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshcall.errors import Rejected
+from meshcall.identity.keys import AgreementKey
+from meshcall.limits import BODY_MAX
+from meshcall.signaling import messages as m
+
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "vectors" / "records.json").read_text(encoding="ascii")
+)
+SEALED = [vector for vector in VECTORS["records"] if "body" in vector]
+REPLY_KEY = AgreementKey.from_private(b"r" * 32).public
+
+MESSAGES: list[m.Message] = [
+    m.Offer(b"d" * 300, REPLY_KEY, "Alice", m.Wants.AUDIO),
+    m.Offer(b"", REPLY_KEY, "", m.Wants.NONE),
+    m.Answer(b"d"),
+    m.Candidates(b"c", end=False),
+    m.Candidates(b"", end=True),
+    *(m.Reject(reason) for reason in m.RejectReason),
+    *(m.Hangup(reason) for reason in m.HangupReason),
+    m.ContactRequest("Ålice", bytes(32)),
+    m.ContactRequest(),
+    m.Ringing(),
+]
+
+
+def field(tag: int, value: bytes) -> bytes:
+    """One field by the drawing."""
+    return bytes([tag]) + len(value).to_bytes(2, "big") + value
+
+
+def reason_of(kind: int, body: bytes) -> str:
+    """Why a body is refused."""
+    with pytest.raises(Rejected) as caught:
+        m.decode_body_untrusted(kind, body)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=repr)
+def test_every_message_comes_back(message: m.Message) -> None:
+    """Encoding and decoding are inverse."""
+    body = m.encode_body(message)
+    assert m.decode_body_untrusted(m.kind_of(message), body) == message
+    assert m.encode_body(m.decode_body_untrusted(m.kind_of(message), body)) == body
+
+
+@pytest.mark.parametrize("vector", SEALED, ids=lambda vector: vector["name"])
+def test_golden_bodies(vector: dict[str, Any]) -> None:
+    """The bodies in the vectors decode and encode to the same octets."""
+    body = bytes.fromhex(vector["body"])
+    message = m.decode_body_untrusted(vector["kind"], body)
+    assert m.kind_of(message) == vector["kind"]
+    assert m.encode_body(message) == body
+
+
+def test_the_kinds_are_those_on_the_wire() -> None:
+    """Numbers never change their meaning."""
+    assert {kind.name: kind.value for kind in m.MessageKind} == {
+        "OFFER": 1,
+        "ANSWER": 2,
+        "CANDIDATES": 3,
+        "REJECT": 4,
+        "HANGUP": 5,
+        "CONTACT_REQUEST": 6,
+        "RINGING": 7,
+    }
+    assert {kind.value for kind in m.MessageKind} == {vector["kind"] for vector in SEALED}
+
+
+@pytest.mark.parametrize("kind", [0, 8, 255, -1])
+def test_unknown_kinds_are_refused(kind: int) -> None:
+    """A kind that does not exist is not parsed."""
+    assert reason_of(kind, b"") == "kind"
+
+
+def test_unknown_tags_with_the_high_bit_are_skipped_others_refuse() -> None:
+    """A later version can add what may be ignored, and what may not."""
+    body = m.encode_body(m.Answer(b"d"))
+    assert m.decode_body_untrusted(2, body + field(0x80, b"later") + field(0xFF, b"")) == m.Answer(b"d")
+    assert reason_of(2, body + field(0x7F, b"later")) == "body"
+    assert reason_of(2, body + field(5, b"known, but not in an answer")) == "body"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        field(1, b"d") + field(1, b"d"),
+        field(0x81, b"") + field(1, b"d"),
+        field(1, b"d") + b"\x80",
+        field(1, b"d") + b"\x80\x00",
+        field(1, b"d")[:-1],
+        b"\x01\xff\xff",
+        field(1, b"d") + field(0x80, b"") + field(0x80, b""),
+        field(1, b"d" * BODY_MAX),
+    ],
+)
+def test_malformed_answers_are_refused(body: bytes) -> None:
+    """Missing, repeated, unordered, cut and oversized fields."""
+    assert reason_of(2, body) == "body"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (1, field(1, b"d") + field(2, REPLY_KEY)),
+        (1, field(1, b"d") + field(2, REPLY_KEY) + field(4, b"")),
+        (1, field(1, b"d") + field(2, REPLY_KEY) + field(3, b"x" * 65) + field(4, b"\x07")),
+        (1, field(1, b"d") + field(2, REPLY_KEY) + field(3, b"\xff") + field(4, b"\x07")),
+        (1, field(1, b"d") + field(2, REPLY_KEY) + field(3, b"\xed\xa0\x80") + field(4, b"\x07")),
+        (3, field(5, b"c") + field(6, b"\x02")),
+        (3, field(5, b"c") + field(6, b"\x01\x01")),
+        (4, field(7, b"")),
+        (5, field(7, b"\x01\x01")),
+        (6, field(8, bytes(33))),
+        (7, field(1, b"")),
+    ],
+)
+def test_bad_fields_are_refused(kind: int, body: bytes) -> None:
+    """Fields of a wrong length or content refuse the message."""
+    assert reason_of(kind, body) == "body"
+
+
+@pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31), REPLY_KEY[:31], REPLY_KEY + b"x", b""])
+def test_a_reply_key_that_nobody_can_seal_to_is_refused(key: bytes) -> None:
+    """Else answering would raise in the callee."""
+    body = field(1, b"d") + field(2, key) + field(4, b"\x07")
+    assert reason_of(1, body) == "agreement"
+
+
+def test_reasons_and_wishes_of_later_versions_read_as_the_nearest_known() -> None:
+    """A newer peer's reason still ends the call, and its unknown wishes are left out."""
+    assert m.decode_body_untrusted(4, field(7, b"\xc8")) == m.Reject(m.RejectReason.FAILED)
+    assert m.decode_body_untrusted(5, field(7, b"\x00")) == m.Hangup(m.HangupReason.HANGUP)
+    offer = m.decode_body_untrusted(1, field(1, b"d") + field(2, REPLY_KEY) + field(4, b"\xf9"))
+    assert isinstance(offer, m.Offer)
+    assert offer.wants is m.Wants.AUDIO
+
+
+def test_names_are_cleaned_by_who_sends_and_by_who_reads() -> None:
+    """No direction mark, control character or line break reaches a screen."""
+    sent = m.decode_body_untrusted(1, m.encode_body(m.Offer(b"d", REPLY_KEY, "A\u202eli\x1b[31mce\n" * 9)))
+    assert isinstance(sent, m.Offer)
+    raw = "Mal\u202el\u0007ory".encode()
+    read = m.decode_body_untrusted(
+        1, field(1, b"d") + field(2, REPLY_KEY) + field(3, raw) + field(4, b"\x07")
+    )
+    assert isinstance(read, m.Offer)
+    assert read.caller_name == "Mallory"
+    for name in (sent.caller_name, read.caller_name):
+        assert len(name.encode()) <= 64
+        assert not set(name) & {"\u202e", "\x1b", "\n", "\x07"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.Answer(b"d" * (BODY_MAX - 2)),
+        m.Offer(b"d", bytes(31)),
+        m.ContactRequest("", bytes(33)),
+    ],
+)
+def test_messages_that_can_not_be_sent_are_a_bug(message: m.Message) -> None:
+    """Too much for one record, or a field of a wrong length, raises ValueError before sealing."""
+    with pytest.raises(ValueError, match="octets"):
+        m.encode_body(message)
+
+
+def test_the_largest_body_fits() -> None:
+    """610 octets pass, and one more does not."""
+    body = m.encode_body(m.Answer(b"d" * (BODY_MAX - 3)))
+    assert len(body) == BODY_MAX
+    assert m.decode_body_untrusted(2, body) == m.Answer(b"d" * (BODY_MAX - 3))
+
+
+def test_secrets_are_not_shown() -> None:
+    """A contact request in a log does not hold its secret."""
+    assert "s3cret" not in repr(m.ContactRequest("Alice", b"s3cret"))
