@@ -68,6 +68,8 @@ def set_up_logging(options: Namespace) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     level = logging.WARNING if options.quiet else logging.DEBUG if options.verbose else logging.INFO
     logging.getLogger("meshcall").setLevel(level)
+    # it warns with a traceback of each interface that can't send now; `meshcall status` says so in words
+    logging.getLogger("zeroconf").setLevel(logging.ERROR)
     logging.captureWarnings(True)
 
 

@@ -122,7 +122,7 @@ DHT_REPLICAS: Final = 8
 """How many of the closest nodes hold a record or a watch: survives 40 % dead with 99.9 %."""
 
 DHT_ALPHA: Final = 6
-"""Requests of one lookup in flight and not yet late; with 40 % dead a store takes 350 ms, with 4 it takes 445."""
+"""Requests of one lookup in flight and not yet late: 40 % dead, a store takes 350 ms; with 4 it takes 445."""
 
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
@@ -150,7 +150,7 @@ DHT_DELIVER_SENDS_MAX: Final = 16
 
 DHT_SOFT_TIMEOUT_MIN: Final = 0.1
 DHT_SOFT_TIMEOUT_MAX: Final = 1.0
-"""Bounds of the time after which a request is sent again and the next node is tried (RFC 6298 estimate + 20 ms)."""
+"""Bounds of the time after which a request is repeated and the next node tried (RFC 6298 estimate + 20 ms)."""
 
 DHT_SOFT_TIMEOUT_UNKNOWN: Final = 0.2
 """The same for a node whose round trip is not known yet."""
@@ -164,14 +164,14 @@ DHT_NOTIFY_RETRY: Final = 0.2
 DHT_FAILURES_MAX: Final = 2
 """Failed requests in a row after which a contact leaves the table."""
 
-DHT_FIND_REQUEST_MIN: Final = 400
-"""Find requests are padded to this, so that a reply of 1,200 octets is no amplification."""
+DHT_FIND_REQUEST_MIN: Final = 432
+"""Find requests are padded to this: a reply of 1,200 octets and a challenge together are no amplification."""
 
-DHT_PING_REQUEST_MIN: Final = 72
-"""A ping with a challenge is padded to this: its signed reply is below three times as long."""
+DHT_PING_REQUEST_MIN: Final = 96
+"""A ping with a challenge is padded to this: signed reply and challenge back are below three times as long."""
 
 DHT_AMPLIFICATION_MAX: Final = 3
-"""Reply octets per request octet to an address that has not shown a token (RFC 9000 section 8 has the same)."""
+"""Octets sent per octet received to an address that has shown no token (as in RFC 9000 section 8)."""
 
 DHT_TOKEN_ROTATION: Final = 300.0
 """Seconds a token secret is used; the one before it is still accepted (BEP 5)."""
@@ -180,7 +180,7 @@ DHT_TOKENS_KEPT: Final = 1024
 """Tokens of others that we remember, for at most one rotation."""
 
 DHT_WATCH_LEASE: Final = 30.0
-"""Longest lease of a watch: a dead watcher is forgotten, and the renewals keep its NAT mapping (RFC 4787 REQ-5)."""
+"""Longest lease of a watch: dead watchers are forgotten, renewals keep the NAT mapping (RFC 4787 REQ-5)."""
 
 DHT_WATCH_RENEW: Final = 10.0
 """Seconds between renewals, up to 2 s more by chance: a dead holder is noticed in 15 s."""
@@ -203,6 +203,9 @@ DHT_PUSH_STORED_MAX: Final = 16
 DHT_VERIFY_MAX: Final = 32
 """Challenges to would-be contacts that may be open at a time (junk from many addresses)."""
 
+DHT_WITNESSES_MIN: Final = 4
+"""Nodes that must have told our public address before a proof that names another one is refused (relays)."""
+
 DHT_SIGNATURES_PER_SECOND: Final = 500
 """Challenges a node signs: 70 us each, so 4 % of a core (ping floods)."""
 
@@ -221,6 +224,9 @@ DHT_REPLIES_KEPT: Final = 512
 
 DHT_OPEN_REQUESTS_MAX: Final = 4096
 """Requests of our own that wait for a reply."""
+
+DHT_SEEDS_MAX: Final = 64
+"""Addresses to start from when the tables are empty."""
 
 DHT_CONTACT_IDLE: Final = 300.0
 """A contact not heard of for this long is pinged."""
@@ -588,6 +594,12 @@ LAN_SWEEP: Final = 6.0
 
 LAN_NAME_MAX: Final = 64
 """Octets of a name that somebody on the LAN gives itself."""
+
+LAN_USELESS_MAX: Final = 2048
+"""Services refused before mDNS is begun afresh: zeroconf remembers every name for its TTL (memory)."""
+
+LAN_RENEW: Final = 1.0
+"""Pause before that: RFC 6762 section 8.3 wants a second between announcements."""
 
 DIRECTORY_PEERS_MAX: Final = 1024
 """Peers remembered per source; beyond it the one that was seen longest ago goes (memory)."""

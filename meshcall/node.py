@@ -16,15 +16,14 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits
 from meshcall.address import Address, format_address, parse_host_port
 from meshcall.aio.clock import Clock, SystemClock, system_random
-from meshcall.aio.dht import DhtNode
+from meshcall.aio.dht import DhtNode, checked_table
 from meshcall.aio.files import (
     CallRow,
     HomeLock,
@@ -39,12 +38,9 @@ from meshcall.aio.files import (
 from meshcall.aio.lan import Lan
 from meshcall.aio.udp import UdpPort
 from meshcall.broadcast import Broadcast
-from meshcall.call import events as e
 from meshcall.call.glare import machine_for
-from meshcall.call.machine import CallMachine
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
-from meshcall.driver import CallDriver
 from meshcall.errors import (
     InvalidInvite,
     MeshcallError,
@@ -59,10 +55,9 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.media.endpoint import MediaEndpoint
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_record, check_source
 from meshcall.post import Found, Letter, Post, PresenceClock
-from meshcall.session import Call
 from meshcall.signaling.invite import Invite
 from meshcall.signaling.messages import ContactRequest, Hangup, MessageKind, Offer
 from meshcall.views import (
@@ -82,6 +77,10 @@ from meshcall.views import (
     PresenceChanged,
     Warned,
 )
+
+if TYPE_CHECKING:
+    from meshcall.call.events import OfferReceived
+    from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
 
@@ -131,9 +130,9 @@ class Node:
         try:
             await self._start()
         except BaseException:
+            self._open = False
             await self._stack.aclose()
             raise
-        self._open = True
         return self
 
     async def _start(self) -> None:
@@ -153,7 +152,7 @@ class Node:
         self._contacts = ContactBook(self._me, self._state, clock.now_ms, self._contacts_changed)
         self._udp = await self._open_port()
         stack.push_async_callback(self._udp.close)
-        saved, warning_or_none = load_or_set_aside(home.dht, bytes, None, now_ms=clock.now_ms())
+        saved, warning_or_none = load_or_set_aside(home.dht, checked_table, None, now_ms=clock.now_ms())
         if warning_or_none:
             self._warn(warning_or_none)
         self._dht = DhtNode(
@@ -193,6 +192,7 @@ class Node:
             presence_name=config.name if config.visible else "",
         )
         stack.callback(self._post.close)
+        self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks = [self._group.create_task(self._post.run(), name="post")]
         if config.mdns:
@@ -214,7 +214,7 @@ class Node:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
         live = [call for call in self._calls if not call.ended]
         for call in live:
-            await call.hangup(e.EndReason.SHUTDOWN)
+            await call.shut_down()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                 for call in live:
@@ -284,6 +284,7 @@ class Node:
         task = self._group.create_task(self._guard(work))
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
         return task
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
@@ -422,20 +423,20 @@ class Node:
         if peer_id == self._me:
             raise OwnId()
         source = self.config.source if source is None else source
-        check_source(source)
+        await probe_source(source)
         if record is not None:
             check_record(record)
         live = self._live(peer_id)
         if live is not None and live.state == "incoming":
             live.set_media(source, record)
-            live.driver.feed(e.Dial(timeout, wait))
+            live.dial(timeout, wait)
             return live
         if live is not None:
             raise UsageError(f"there is a call with {self._who(peer_id)} already")
         if self._live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
         call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
-        call.driver.feed(e.Dial(timeout, wait))
+        call.dial(timeout, wait)
         return call
 
     def calls(self) -> list[CallView]:
@@ -455,18 +456,21 @@ class Node:
         return live[0]
 
     def _make_call(self, peer: PeerId, call_id: bytes, direction: CallDirection, plan: MediaPlan) -> Call:
-        machine = CallMachine(self._me, peer, call_id)
-        call = Call(machine, direction, self)
-        call.driver = CallDriver(
-            machine,
-            plan,
+        # Late: what makes calls is 3 MB that a node which only listens can do without
+        from meshcall.session import open_call
+
+        call = open_call(
+            self,
+            peer=peer,
+            call_id=call_id,
+            direction=direction,
+            plan=plan,
             identity=self._identity,
             name=self.config.name,
             post=self._post,
             make_endpoint=make_endpoint,
             clock=self._clock,
             spawn=self._spawn,
-            listener=call,
         )
         self._calls.append(call)
         ended = [old for old in self._calls if old.ended]
@@ -530,10 +534,10 @@ class Node:
         auto = self._auto_answers(letter.opened.sender)
         busy = not auto and any(other is not call and not other.ended for other in self._calls)
         if auto and isinstance(letter.opened.message, Offer) and not call.ended and call.direction == "in":
-            call.driver.plan = replace(call.driver.plan, record=self._record_path(call))
+            call.record_to(self._record_path(call))
         call.driver.letter(letter, auto_answer=auto, busy=busy)
 
-    def start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+    def start_incoming(self, event: OfferReceived, letter: Letter) -> None:
         """The peer began anew: its offer gets a call of its own."""
         self._hand_over(self._incoming(letter), letter)
 
@@ -703,10 +707,20 @@ def _load_media() -> Callable[[MediaPlan], MediaEndpoint]:
     return make
 
 
+async def probe_source(source: str) -> None:
+    """Raise :class:`SourceUnusable` unless ``source`` can be sent; before anybody's phone rings."""
+    check_source(source)
+    if parse_source(source).kind == "file":
+        await asyncio.get_running_loop().run_in_executor(None, _load_media)
+        from meshcall.aio.media.sources import check_source as open_source
+
+        await open_source(MediaPlan(source=source))
+
+
 async def make_endpoint(plan: MediaPlan) -> MediaEndpoint:
     """An endpoint for one call; the first one loads the media engine."""
     make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
     return make(plan)
 
 
-__all__ = ["Call", "Config", "MeshcallError", "Node"]
+__all__ = ["Config", "MeshcallError", "Node"]

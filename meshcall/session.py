@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from meshcall import limits
+from meshcall.aio.clock import Clock
 from meshcall.broadcast import Broadcast
 from meshcall.call import events as e
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.call.summary import reason_error
-from meshcall.driver import CallDriver, Outcome
+from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Spawn
 from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
+from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.plan import MediaPlan
 from meshcall.media_paths import check_record, check_source
-from meshcall.post import Letter
+from meshcall.post import Letter, Post
 from meshcall.views import (
     CallDirection,
     CallEvent,
@@ -158,6 +160,10 @@ class Call:
 
     # --- what a user does -------------------------------------------------------------------------
 
+    def dial(self, timeout: float, wait: float) -> None:
+        """Begin; in a call that rings here: answer."""
+        self._user(e.Dial(timeout, wait))
+
     async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
         """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer."""
         self.set_media(source, record)
@@ -167,10 +173,15 @@ class Call:
         """Decline an incoming call."""
         self._user(e.Decline())
 
-    async def hangup(self, reason: e.EndReason | None = None) -> None:
+    async def hangup(self) -> None:
         """End the call in any state; one that is over stays as it is."""
         if not self.ended:
-            self._user(e.Hangup(reason))
+            self._user(e.Hangup())
+
+    async def shut_down(self) -> None:
+        """End the call because the node stops."""
+        if not self.ended:
+            self._user(e.Hangup(e.EndReason.SHUTDOWN))
 
     async def chat(self, text: str) -> None:
         """Send a line of chat; the call must be connected."""
@@ -186,7 +197,14 @@ class Call:
             check_source(source)
         if record is not None:
             check_record(record)
-        self.driver.plan = _replanned(self.driver, source, record)
+        plan = self.driver.plan
+        self.driver.plan = replace(
+            plan, source=plan.source if source is None else source, record=record or plan.record
+        )
+
+    def record_to(self, record: Path | None) -> None:
+        """Record to ``record`` (None: not at all), before the endpoint is made."""
+        self.driver.plan = replace(self.driver.plan, record=record)
 
     def _user(self, event: e.UserEvent) -> None:
         try:
@@ -345,9 +363,35 @@ class Call:
         return self._node.contact_name(self.peer_id) or self.peer_id.short
 
 
-def _replanned(driver: CallDriver, source: str | None, record: Path | None) -> MediaPlan:
-    plan = driver.plan
-    return replace(plan, source=source if source is not None else plan.source, record=record or plan.record)
+def open_call(
+    node: Surroundings,
+    *,
+    peer: PeerId,
+    call_id: bytes,
+    direction: CallDirection,
+    plan: MediaPlan,
+    identity: SigningKey,
+    name: str,
+    post: Post,
+    make_endpoint: MakeEndpoint,
+    clock: Clock,
+    spawn: Spawn,
+) -> Call:
+    """A call with its driver; nothing has happened in it yet."""
+    machine = CallMachine(post.me, peer, call_id)
+    call = Call(machine, direction, node)
+    call.driver = CallDriver(
+        machine,
+        plan,
+        identity=identity,
+        name=name,
+        post=post,
+        make_endpoint=make_endpoint,
+        clock=clock,
+        spawn=spawn,
+        listener=call,
+    )
+    return call
 
 
 _SENTENCES: Final[dict[e.EndReason, Callable[[str], str]]] = {

@@ -118,14 +118,6 @@ class ContactView(View, frozen=True, kw_only=True):
     added_ms: int = 0
 
 
-class InviteView(View, frozen=True, kw_only=True):
-    """An invite that was just made."""
-
-    uri: str
-    expires_ms: int
-    once: bool
-
-
 # --- calls ----------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ One request or reply is one message of a SOCK_SEQPACKET socket, in JSON::
 
     request   {"id": 7, "op": "spawn", "argv": [...], "env": {...}, "cwd": "/tmp", "namespace": "alice"}
               with three file descriptors: stdin, stdout, stderr
-    request   {"id": 8, "op": "signal", "pid": 12, "signal": 15}     (to the whole process group)
+    request   {"id": 8, "op": "signal", "pid": 12, "signal": 15, "group": true}
     reply     {"id": 7, "pid": 12}     or     {"id": 7, "error": "No such file or directory: 'x'"}
     event     {"exit": 12, "status": 0}     (negative: ended by that signal)
 """
@@ -106,7 +106,8 @@ class Agent:
     def _signal(self, request: dict[str, Any]) -> dict[str, Any]:
         # A child leads its own session, so its process group holds what it started too.
         if request["pid"] in self._children:
-            os.killpg(request["pid"], request["signal"])
+            send = os.killpg if request["group"] else os.kill
+            send(request["pid"], request["signal"])
         return {}
 
     def _reap(self) -> None:

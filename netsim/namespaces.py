@@ -264,9 +264,9 @@ class Sandbox:
             self._processes[pid] = process
         return process
 
-    async def _signal(self, pid: int, number: int) -> None:
+    async def _signal(self, pid: int, number: int, group: bool) -> None:
         with contextlib.suppress(LabError):  # it ended in the meantime
-            await self._request({"op": "signal", "pid": pid, "signal": number})
+            await self._request({"op": "signal", "pid": pid, "signal": number, "group": group})
 
     async def run(
         self,

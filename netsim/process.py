@@ -61,7 +61,7 @@ class LabProcess:
         pid: int,
         stdout_path: Path,
         stderr_path: Path,
-        send_signal: Callable[[int, int], Awaitable[None]],
+        send_signal: Callable[[int, int, bool], Awaitable[None]],
     ) -> None:
         self.argv = argv
         self.host = host
@@ -102,10 +102,10 @@ class LabProcess:
         """The JSON lines it has written so far."""
         return parse_json_lines(self.stdout())
 
-    async def signal(self, number: int) -> None:
-        """Send a signal to it and to what it started in its process group."""
+    async def signal(self, number: int, *, group: bool = True) -> None:
+        """Send a signal to it and, with ``group``, to what it started in its process group."""
         if self.running:
-            await self._send_signal(self.pid, number)
+            await self._send_signal(self.pid, number, group)
 
     async def kill(self) -> Completed:
         """SIGKILL, and wait."""

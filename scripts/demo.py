@@ -153,7 +153,7 @@ def report(who: str, mine: Event, other: Event) -> None:
     recording = OUT / f"{who}.mkv"
     try:
         with av.open(str(recording)) as container:
-            codecs = " + ".join(stream.codec_context.name for stream in container.streams)
+            stored = " + ".join(stream.codec_context.name for stream in container.streams)
             frames = sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
     except (OSError, av.FFmpegError) as error:
         fail(f"{who}'s recording can't be read: {error}")
@@ -162,9 +162,10 @@ def report(who: str, mine: Event, other: Event) -> None:
     say(f"\n{who}")
     say(f"  path       {mine['path']}, connected in {mine['setup_ms']:.0f} ms")
     say(f"  timeline   {', '.join(f'{name} {at:.0f}' for name, at in marks)} (ms)")
+    say(f"  codecs     {', '.join(f'{kind} {name}' for kind, name in mine['codecs'].items())}")
     say(f"  received   {received['video_frames']} frames, {received['audio_seconds']:.2f} s of sound")
     say(f"  of         {sent['video_frames']} frames, {sent['audio_seconds']:.2f} s that were sent")
-    say(f"  recorded   {frames} frames ({codecs}) in {recording}")
+    say(f"  recorded   {frames} frames, as {stored}, in {recording}")
     if not sent["video_frames"] and not sent["audio_seconds"]:
         fail(f"nothing was sent to {who}")
     if frames < ENOUGH * sent["video_frames"] or received["audio_seconds"] < ENOUGH * sent["audio_seconds"]:

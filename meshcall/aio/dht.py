@@ -16,7 +16,7 @@ from meshcall.address import Address
 from meshcall.aio.clock import Clock
 from meshcall.aio.udp import UdpPort
 from meshcall.dht.compact import NodeInfo
-from meshcall.dht.engine import DhtEngine, DhtStatistics
+from meshcall.dht.engine import DhtEngine
 from meshcall.dht.events import (
     BootstrapDone,
     DeliverDone,
@@ -30,6 +30,8 @@ from meshcall.dht.events import (
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
+from meshcall.dht.saved import decode_table_untrusted
+from meshcall.dht.statistics import DhtStatistics
 from meshcall.identity.keys import SigningKey
 from meshcall.record.codec import Record
 
@@ -38,6 +40,13 @@ Notify = Notified
 """What ``on_notify`` is given: record, storage_key, via."""
 DhtStatus = DhtStatistics
 """What ``status`` returns."""
+
+
+def checked_table(data: bytes) -> bytes:
+    """``data`` if it is a saved table; raises :class:`Rejected`."""
+    decode_table_untrusted(data)
+    return data
+
 
 _DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
 
@@ -92,6 +101,10 @@ class Watch:
         self.holders = 0
         """Nodes that push to us now."""
         self._changed = asyncio.Event()
+
+    def addresses(self) -> list[Address]:
+        """The nodes that hold the watch now."""
+        return self._node.engine.watch_holders(self._operation)
 
     async def wait_held(self, holders: int = 1) -> None:
         """Return when at least so many nodes hold the watch."""
@@ -300,6 +313,10 @@ class DhtNode:
         """The nodes closest to ``target`` that answered, closest first."""
         done = await self._run(self.engine.start_lookup(target, self._clock.now()))
         return list(done.closest) if isinstance(done, LookupDone) else []
+
+    def neighbours(self, count: int = 3) -> list[Address]:
+        """Routers that answered us last: for an invite, or for a peer that has no table yet."""
+        return self.engine.liveliest_contacts(count)
 
     def status(self) -> DhtStatus:
         """A frozen snapshot."""

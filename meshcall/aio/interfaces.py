@@ -1,13 +1,18 @@
 """The network interfaces of this machine.
 
-Law: what the kernel says now. Nothing is cached, for interfaces come and go.
+Law 1: what the kernel says now. Nothing is cached, for interfaces come and go.
+Law 2: an interface without a link (cable out, radio off) has no addresses, so that plugging in is a change.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import socket
+import struct
+import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import ifaddr
 
@@ -57,13 +62,15 @@ def interface_addresses(names: Collection[str] = ()) -> tuple[InterfaceAddress, 
     """The addresses of the interfaces called ``names`` (empty: of all), sorted.
 
     Those of the loopback interface are left out unless there is nothing else or it was named. A name that
-    does not exist is no error: the interface may be plugged in later.
+    does not exist is no error: the interface may be plugged in later. Raises OSError.
     """
+    adapters = [a for a in ifaddr.get_adapters() if not names or a.name in names]
+    running = _running({adapter.name for adapter in adapters})
     found = sorted(
         InterfaceAddress(adapter.name, adapter.index, _text(ip.ip), ip.network_prefix)
-        for adapter in ifaddr.get_adapters()
+        for adapter in adapters
         for ip in adapter.ips
-        if adapter.index is not None and (not names or adapter.name in names)
+        if adapter.index is not None and adapter.name in running
     )
     if not names and any(not one.loopback for one in found):
         found = [one for one in found if not one.loopback]
@@ -79,6 +86,29 @@ def best_addresses(addresses: Iterable[InterfaceAddress]) -> list[str]:
         count[one.name, one.version] = place + 1
         ranked.append((place, one.version, one))
     return [one.ip for _, _, one in sorted(ranked)][: limits.LAN_ADDRESSES_MAX]
+
+
+_SIOCGIFFLAGS: Final = 0x8913  # netdevice(7)
+_IFF_RUNNING: Final = 0x40
+
+
+def _running(names: set[str]) -> set[str]:
+    """Those that have a link; all of them where the system is not Linux."""
+    if sys.platform != "linux":
+        return names
+    import fcntl  # not on every system
+
+    result = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for name in names:
+            request = struct.pack("16sH22x", name.encode(), 0)
+            try:
+                (flags,) = struct.unpack_from("16xH", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
+            except OSError:
+                continue  # gone since it was listed
+            if flags & _IFF_RUNNING:
+                result.add(name)
+    return result
 
 
 def _text(ip: str | tuple[str, int, int]) -> str:

@@ -132,10 +132,12 @@ class Lan:
             self._me, self._clock.now_ms(), visible=self._config.visible, name=self._config.name
         )
 
-    def _seen(self, seen: LanSeen) -> None:
+    def _seen(self, seen: LanSeen) -> bool:
+        """Note it; True for a contact, whom a flood of strangers must not drive out."""
         peer = self._directory.sight_lan(seen, now=self._clock.now(), now_ms=self._clock.now_ms())
         if peer is not None and peer != self._me:
             self._on_change(peer)
+        return peer in self._recognised
 
     def _gone(self, instance: str) -> None:
         peer = self._directory.gone_lan(instance, now_ms=self._clock.now_ms())

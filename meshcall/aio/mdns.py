@@ -40,8 +40,8 @@ from meshcall.errors import Rejected
 
 _log: Final = logging.getLogger("meshcall.lan")
 
-OnSeen = Callable[[LanSeen], None]
-"""A service is there, or says something new."""
+OnSeen = Callable[[LanSeen], bool | None]
+"""A service is there, or says something new. True: it is one that matters, forget others first."""
 OnGone = Callable[[str], None]
 """The service with this instance name is gone."""
 
@@ -64,6 +64,8 @@ class LanStatistics:
 class _Remembered:
     seen: LanSeen
     generation: int
+    host: str
+    matters: bool
 
 
 class LanService:
@@ -98,6 +100,8 @@ class LanService:
         self._announced: LanAnnouncement | None = None
         self._services: OrderedDict[str, _Remembered] = OrderedDict()
         self._generation = 0
+        self._wanted_sockets = 0
+        self._useless = 0
         self._resolving: set[str] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -143,17 +147,19 @@ class LanService:
             await asyncio.sleep(self._poll)
             await self._look()
 
-    async def _look(self) -> None:
-        """Bring zeroconf in line with the interfaces and the announcement."""
+    async def _look(self, *, renew: bool = False) -> None:
+        """Bring zeroconf in line with the interfaces and the announcement; ``renew``: begin afresh."""
         async with self._change:
             if self._closed:
                 return
             try:
                 addresses = interface_addresses(self._names)
-                if addresses != self._addresses or self._zeroconf is None:
+                if renew or addresses != self._addresses or self._zeroconf is None:
                     await self._shut(goodbye=False)
                     await self._open(addresses)
-                elif self._announcement() != self._announced:
+                    return
+                await self._complete(self._zeroconf)
+                if self._announcement() != self._announced:
                     await self._announce(self._zeroconf, first=False)
             except (OSError, RuntimeError, ZeroconfError) as error:
                 # An interface that vanished between the look and the bind, or port 5353 held exclusively.
@@ -163,24 +169,44 @@ class LanService:
                 _log.debug("mdns: %s", error)
                 await self._shut(goodbye=False)
 
+    async def _renew(self) -> None:
+        """Free what a flood of names left in zeroconf: its list of names to ask about has no cap."""
+        await asyncio.sleep(limits.LAN_RENEW)
+        self._counters["flood"] += 1
+        await self._look(renew=True)
+
     async def _open(self, addresses: tuple[InterfaceAddress, ...]) -> None:
         """Raises OSError, RuntimeError or zeroconf's Error."""
         self._addresses = addresses
         self._generation += 1
+        self._useless = 0
         if not addresses:
             self._fault = "no network"
             self._forget_unseen()
             return
-        # IPv6 sockets are bound once per interface (RFC 6762 section 14), IPv4 ones to each address.
-        choice: list[str | int] = [one.ip for one in addresses if one.version == 4]
-        choice += sorted({one.index for one in addresses if one.version == 6})
+        choice = _sockets(addresses)
         versions = IPVersion.All if any(one.version == 6 for one in addresses) else IPVersion.V4Only
+        self._wanted_sockets = len(choice)
         self._zeroconf = AsyncZeroconf(interfaces=choice, ip_version=versions)
         await self._announce(self._zeroconf, first=True)
-        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._on_change])
+        self._browse(self._zeroconf)
         self._fault = None
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(limits.LAN_SWEEP, self._forget_unseen)
+
+    def _browse(self, zeroconf: AsyncZeroconf) -> None:
+        """A new browser asks at once, on every interface; what it finds again is not reported again."""
+        self._browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._on_change])
+
+    async def _complete(self, zeroconf: AsyncZeroconf) -> None:
+        """Take up interfaces whose address could not be bound yet (IPv6 duplicate address detection)."""
+        if len(zeroconf.zeroconf.engine.senders) >= self._wanted_sockets:
+            return
+        before = len(zeroconf.zeroconf.engine.senders)
+        await zeroconf.async_update_interfaces()
+        if len(zeroconf.zeroconf.engine.senders) > before and self._browser is not None:
+            await self._browser.async_cancel()
+            self._browse(zeroconf)
 
     async def _shut(self, *, goodbye: bool) -> None:
         """Close zeroconf. Without goodbye nobody notices, for the same names come back at once."""
@@ -229,14 +255,14 @@ class LanService:
         try:
             info = AsyncServiceInfo(SERVICE_TYPE, name)
         except ZeroconfError:
-            self._counters["instance name"] += 1
+            self._refuse("instance name")
             return
         if info.load_from_cache(zeroconf):
             self._judge(info)
         elif name in self._resolving:
             return
         elif len(self._resolving) >= limits.LAN_RESOLVING_MAX:
-            self._counters["full: resolving"] += 1
+            self._refuse("full: resolving")
         else:
             self._resolving.add(name)
             self._spawn(self._resolve(info, zeroconf))
@@ -247,7 +273,7 @@ class LanService:
             if await info.async_request(zeroconf, limits.LAN_RESOLVE_MS):
                 self._judge(info)
             else:
-                self._counters["unresolved"] += 1
+                self._refuse("unresolved")
         except ZeroconfError:
             self._counters["unresolved"] += 1
         finally:
@@ -258,7 +284,7 @@ class LanService:
         try:
             announcement = decode_txt_untrusted(info.text or b"")
         except Rejected as verdict:
-            self._counters[f"txt: {verdict.reason}"] += 1
+            self._refuse(f"txt: {verdict.reason}", info)
             return
         addresses = addresses_untrusted(
             [named for ip in info.parsed_scoped_addresses() if (named := _named_scope(ip)) is not None],
@@ -267,16 +293,47 @@ class LanService:
             loopback=all(one.loopback for one in self._addresses),
         )
         if not addresses:
-            self._counters["no address"] += 1
+            self._refuse("no address", info)
             return
         seen = LanSeen(info.name, announcement, addresses)
         known = self._services.get(info.name)
         if known is None and len(self._services) >= limits.LAN_SERVICES_MAX:
-            self._services.popitem(last=False)
-            self._counters["full: services"] += 1
-        self._services[info.name] = _Remembered(seen, self._generation)
-        if known is None or known.seen != seen:
-            self._on_seen(seen)
+            self._make_room()
+        matters = known.matters if known is not None and known.seen == seen else self._on_seen(seen) is True
+        self._services[info.name] = _Remembered(seen, self._generation, (info.server or "").lower(), matters)
+
+    def _make_room(self) -> None:
+        """Forget the service that was seen first among those that matter least."""
+        name = next((name for name, one in self._services.items() if not one.matters), None)
+        name = name if name is not None else next(iter(self._services))
+        host = self._services[name].host
+        self._forget(name)
+        self._refuse("full: services")
+        self._purge_later(name, host)
+
+    def _refuse(self, reason: str, info: AsyncServiceInfo | None = None) -> None:
+        """Count a service that is not kept; when they are too many, begin afresh."""
+        self._counters[reason] += 1
+        self._useless += 1
+        if info is not None:
+            self._purge_later(info.name, (info.server or "").lower())
+        if self._useless == limits.LAN_USELESS_MAX:
+            self._spawn(self._renew())
+
+    def _purge_later(self, name: str, host: str) -> None:
+        """zeroconf is in the middle of handing us its news now."""
+        asyncio.get_running_loop().call_soon(self._purge, name, host)
+
+    def _purge(self, name: str, host: str) -> None:
+        """Take what we do not keep out of zeroconf's cache; it comes back if it is announced again."""
+        if self._zeroconf is None or name in self._services:
+            return
+        cache = self._zeroconf.zeroconf.cache
+        records = cache.entries_with_name(name)
+        if not any(one.host == host for one in self._services.values()):
+            records += cache.entries_with_name(host)
+        pointer = cache.current_entry_with_name_and_alias(SERVICE_TYPE, name)
+        cache.async_remove_records([*records, pointer] if pointer is not None else records)
 
     def _forget(self, name: str) -> None:
         self._services.pop(name, None)
@@ -302,6 +359,20 @@ class LanService:
             # A socket may die under a broadcast when its interface goes; the next look puts it right.
             self._counters[f"task: {type(error).__name__}"] += 1
             _log.debug("mdns task failed", exc_info=error)
+
+
+def _sockets(addresses: Sequence[InterfaceAddress]) -> list[str | int]:
+    """What zeroconf shall bind: each IPv4 address, and one IPv6 address of each interface.
+
+    The IPv6 one is the link-local one, for only packets from it tell the receiver the scope. zeroconf finds
+    the interface by the address; where two have the same (bridges often do), by index, without a choice.
+    """
+    choice: list[str | int] = [one.ip for one in addresses if one.version == 4]
+    local = Counter(one.ip for one in addresses if one.version == 6 and one.link_local)
+    for index in sorted({one.index for one in addresses if one.version == 6}):
+        mine = [one.ip for one in addresses if one.index == index and local[one.ip] == 1]
+        choice.append(mine[0] if mine else index)
+    return choice
 
 
 def _named_scope(ip: str) -> str | None:

@@ -118,11 +118,15 @@ def follow(session: Session, stream: EventStream, who: str, *, as_json: bool) ->
     shown = JsonEvents() if as_json else HumanEvents(who, quiet=session.quiet, verbose=session.verbose > 0)
     ended: dict[str, Any] | None = None
     with HangUpOnInterrupt(session, stream) as interrupt:
-        for event in stream:
-            interrupt.call_id = event.get("call") or interrupt.call_id
-            shown.show(event)
-            if event.get("event") == "ended":
-                ended = event
+        try:
+            for event in stream:
+                interrupt.call_id = event.get("call") or interrupt.call_id
+                shown.show(event)
+                if event.get("event") == "ended":
+                    ended = event
+        except DaemonLost:
+            if not interrupt.happened:
+                raise
     if isinstance(shown, HumanEvents):
         shown.close_line()
     if interrupt.happened:
@@ -170,7 +174,7 @@ class HangUpOnInterrupt:
         with contextlib.suppress(MeshcallError):  # it ended by itself in this moment, or the daemon did
             self._session.client.send("POST", "calls", call_id, "hangup")
         if not self._over.wait(HANGUP_GRACE):
-            self._stream.close()
+            self._stream.abandon()
 
 
 def _wait_for_call(session: Session, seconds: float) -> str:

@@ -83,18 +83,22 @@ class EventStream:
                 line = self._response.readline(LINE_MAX)
             except TimeoutError:
                 raise
-            except (http.client.HTTPException, OSError) as error:
-                raise DaemonLost from error
+            except (http.client.HTTPException, OSError, ValueError) as error:
+                raise DaemonLost from error  # ValueError: closed by another thread
             if not line:
                 return
             if line.strip():
                 yield _decode(line)
 
-    def close(self) -> None:
-        """Drop the connection, also under a thread that waits for its next event. Idempotent."""
+    def abandon(self) -> None:
+        """Drop the connection from another thread; whoever waits for an event gets :class:`DaemonLost`."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes the reader; a mere close would wait for it
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Drop the connection. Idempotent."""
+        self.abandon()  # wakes a thread that still reads; a mere close would wait for it
         self._response.close()
         self._connection.close()
 

@@ -20,7 +20,8 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from meshcall.control import models
-from meshcall.control.listener import Listener, close_events
+from meshcall.control.background import abandon, finish, hang_up_after, limited, logged
+from meshcall.control.listener import Listener
 from meshcall.control.messages import (
     absolute_path,
     check_headers,
@@ -33,10 +34,10 @@ from meshcall.control.messages import (
 from meshcall.control.node_api import CallApi, NodeApi
 from meshcall.control.selection import Purpose, choose_call
 from meshcall.control.unix_socket import listen, peer_uid
-from meshcall.errors import Forbidden, InternalError, MeshcallError, RequestTimedOut, TooManyListeners
+from meshcall.errors import Forbidden, InternalError, MeshcallError, TooManyListeners
 from meshcall.identity.peer_id import PeerId
 from meshcall.paths import HomePaths
-from meshcall.views import Connected, View
+from meshcall.views import View
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class ControlServer:
 
     def _do(self, work: Coroutine[Any, Any, object]) -> None:
         """Run ``work``, whose result nobody waits for."""
-        self._spawn(_logged(work))
+        self._spawn(logged(work))
 
     # --- routes -----------------------------------------------------------------------------------
 
@@ -179,7 +180,7 @@ class ControlServer:
             if request.match_info.handler in (self._start_call, self._answer_call, self._get_events):
                 return await handler(request)
             # shielded: a change that was begun is finished even if the client does not wait for the answer
-            return await asyncio.shield(self._spawn(_limited(handler(request))))
+            return await asyncio.shield(self._spawn(limited(handler(request))))
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -277,7 +278,7 @@ class ControlServer:
         try:
             call = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            self._do(_abandon(starting))
+            self._do(abandon(starting))
             raise
         return await self._run_call(request, call, wanted.duration, attach=wanted.attach, status=201)
 
@@ -295,7 +296,7 @@ class ControlServer:
         self, request: web.Request, call: CallApi, duration: float | None, *, attach: bool, status: int
     ) -> web.StreamResponse:
         if duration is not None:
-            self._do(_hang_up_after(call, duration))
+            self._do(hang_up_after(call, duration))
         if not attach:
             return document(call.view(), status=status)
         self._attached[call.id] = call
@@ -348,7 +349,7 @@ class ControlServer:
         )
         listener = Listener(events)
         self._listeners.add(listener)
-        filling = self._spawn(_logged(listener.fill()))
+        filling = self._spawn(logged(listener.fill()))
         try:
             await response.prepare(request)
             async for event in listener.read():
@@ -358,51 +359,5 @@ class ControlServer:
             logger.debug("a listener went away")
         finally:
             self._listeners.discard(listener)
-            self._do(_finish(filling, events))
+            self._do(finish(filling, events))
         return response
-
-
-async def _limited(work: Awaitable[web.StreamResponse]) -> web.StreamResponse:
-    try:
-        async with asyncio.timeout(models.REQUEST_TIMEOUT):
-            return await work
-    except TimeoutError:
-        raise RequestTimedOut from None
-
-
-async def _logged(work: Awaitable[object]) -> None:
-    try:
-        await work
-    except MeshcallError as error:
-        logger.debug("%s: %s", error.code, error)
-    except Exception:
-        logger.exception("work for a client failed")
-
-
-async def _finish(filling: asyncio.Task[None], events: AsyncIterator[View]) -> None:
-    """Stop a listener's task, then unsubscribe it."""
-    filling.cancel()
-    await asyncio.wait({filling})
-    await close_events(events)
-
-
-async def _abandon(starting: Awaitable[CallApi]) -> None:
-    """End a call whose client went away while it was being started."""
-    call = await starting
-    await call.hangup()
-
-
-async def _hang_up_after(call: CallApi, duration: float) -> None:
-    """Hang up ``duration`` seconds after the call was connected, unless it has ended by then."""
-    events = call.events()
-    try:
-        async for event in events:
-            if isinstance(event, Connected):
-                break
-        async with asyncio.timeout(duration):
-            async for event in events:
-                logger.debug("call %s: %s", call.id, type(event).__name__)
-    except TimeoutError:
-        await call.hangup()
-    finally:
-        await close_events(events)

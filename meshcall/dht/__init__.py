@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from meshcall.dht.engine import DhtEngine, DhtStatistics
+from meshcall.dht.engine import DhtEngine
 from meshcall.dht.events import (
     BootstrapDone,
     DeliverDone,
@@ -19,6 +19,7 @@ from meshcall.dht.events import (
     ValueFound,
     WatchChanged,
 )
+from meshcall.dht.statistics import DhtStatistics
 
 __all__ = [
     "BootstrapDone",

@@ -25,8 +25,8 @@ def node_id_of(node_key: bytes) -> bytes:
 def proof_message(challenge: bytes, responder_id: bytes, requester_id: bytes, observed: bytes) -> bytes:
     """What a node signs to prove its id: the challenge, both ids, and where the challenge came from.
 
-    ``observed`` binds the proof to the asker's address as the responder saw it, so a node in the middle that
-    passes a challenge on gets a proof that names the middle.
+    ``observed`` is the asker's address as the responder saw it: a proof that a node in the middle had made
+    by passing the challenge on names the middle, and the asker refuses it where it can tell.
     """
     return challenge + responder_id + requester_id + observed
 

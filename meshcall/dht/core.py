@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Protocol
 
-from meshcall.address import Address
+from meshcall.address import Address, is_lan
 from meshcall.dht.alarms import Alarms
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import NodeInfo, family, unpack_address_untrusted
@@ -43,11 +43,23 @@ from meshcall.limits import (
     DHT_UNREACHABLE_TIME,
     DHT_WATCH_LEASE,
     DHT_WATCH_LOOKUP,
+    DHT_WITNESSES_MIN,
 )
 from meshcall.record.codec import Record
 from meshcall.record.store import RecordStore
 
 Random = Callable[[int], bytes]
+
+
+class Consider(Protocol):
+    """What is told of every node that is heard (``Verifier.consider``)."""
+
+    def __call__(self, node_id: bytes, address: Address, flags: int, now: float, *, proven: bool) -> None:
+        """``proven``: it answered a request of ours, so it is at ``address``."""
+
+
+def _ignore(node_id: bytes, address: Address, flags: int, now: float, *, proven: bool) -> None:
+    """Until there is a verifier."""
 
 
 class CheckRecord(Protocol):
@@ -99,17 +111,16 @@ class Core:
         self.recent: ExpiringCache[bytes, tuple[NodeInfo, ...]] = ExpiringCache(256, DHT_WATCH_LOOKUP)
         """The closest nodes of keys looked up lately."""
         self.seeds: list[Address] = []
-        """Where to start when the tables are empty: addresses of the saved state and of bootstrap."""
+        """Where to start when the tables are empty: addresses of bootstrap and of the saved state."""
+        self.lost: deque[Address] = deque(maxlen=DHT_K)
+        """Contacts that left the tables last: after a long outage they may be back."""
         self.own_keys: Counter[bytes] = Counter()
         """Keys that we watch, with how many operations want them."""
         self.holders: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 2 * DHT_WATCH_LEASE)
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, 7200.0)
         self._observed: OrderedDict[Address, Address] = OrderedDict()
-        self.consider: Callable[[bytes, Address, int, float], None] = lambda node_id, address, flags, now: (
-            None
-        )
-        """Told of every node that was heard: (node id, address, flags, now)."""
+        self.consider: Consider = _ignore
 
     # --- who we are ---
 
@@ -126,6 +137,24 @@ class Core:
         """Our address of family 4 or 6 as most nodes see it."""
         votes = Counter(seen for seen in self._observed.values() if family(seen) == wanted)
         return votes.most_common(1)[0][0] if votes else None
+
+    def is_foreign(self, seen: Address, responder: Address) -> bool:
+        """Whether ``seen`` is certainly not where our request to ``responder`` came from.
+
+        It is not the responder's own address; and if it is public, others must see us at that IP too, once
+        enough of them have said where they see us. A machine with several uplinks is seen at each by several.
+        """
+        if seen == responder:
+            return True
+        if is_lan(seen[0]):
+            return False  # several interfaces are usual there, and each is seen by its own LAN alone
+        votes = {
+            witness[0]: ours[0]
+            for witness, ours in self._observed.items()
+            if witness[0] != responder[0] and family(ours) == family(seen) and not is_lan(ours[0])
+        }
+        agreeing = sum(ip == seen[0] for ip in votes.values())
+        return len(votes) >= DHT_WITNESSES_MIN and agreeing < DHT_WITNESSES_MIN // 2
 
     # --- tables ---
 
@@ -161,6 +190,8 @@ class Core:
         if not self.wants(node_id, address):
             return None
         table = self.tables[family(address)]
+        for other in [c for c in table if c.address == address]:
+            table.remove_contact(other)  # it has a new key now
         contact = Contact(node_id, address, last_seen=now)
         table.add_contact(contact)
         self.counters["admitted"] += 1
@@ -175,10 +206,7 @@ class Core:
         self._note_observed(address, message.observed)
         table = self.tables[family(address)]
         if call.node_id is not None and call.node_id != message.sender:
-            self.counters["id-changed"] += 1
-            gone = table.get(call.node_id)
-            if gone is not None and gone.address == address:
-                table.remove_contact(gone)
+            self.counters["id-changed"] += 1  # believed, and the old contact dropped, when it has proved it
         contact = table.get(message.sender)
         if contact is not None and contact.address == address:
             if message.flags & EPHEMERAL:
@@ -186,7 +214,7 @@ class Core:
             else:
                 table.seen(contact, now)
         else:
-            self.consider(message.sender, address, message.flags, now)
+            self.consider(message.sender, address, message.flags, now, proven=True)
 
     def _unanswered(self, call: Call, now: float) -> None:
         self.unreachable.put(call.address, True, now)
@@ -199,6 +227,7 @@ class Core:
             if contact.failures >= DHT_FAILURES_MAX:
                 table.remove_contact(contact)
                 self.counters["evicted"] += 1
+                self.lost.append(contact.address)
 
     def _note_observed(self, responder: Address, packed: bytes) -> None:
         seen = unpack_address_untrusted(packed)  # sizes were checked by the decoder

@@ -13,7 +13,6 @@ Law 4: every collection that the network feeds has its cap in ``meshcall.limits`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from meshcall.address import Address
 from meshcall.dht.bootstrap import BootstrapOperation, random_id_in
@@ -21,16 +20,13 @@ from meshcall.dht.compact import NodeInfo
 from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
+from meshcall.dht.finding import FindOperation
 from meshcall.dht.messages import Request, Response, decode_frame_untrusted
-from meshcall.dht.operations import (
-    FindOperation,
-    LookupOperation,
-    Operation,
-    PingOperation,
-    StoreOperation,
-)
+from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
 from meshcall.dht.saved import decode_table_untrusted, encode_table
+from meshcall.dht.statistics import DhtStatistics
+from meshcall.dht.storing import StoreOperation
 from meshcall.dht.verifier import Verifier
 from meshcall.dht.watching import WatchOperation
 from meshcall.errors import Rejected
@@ -39,36 +35,13 @@ from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
+    DHT_SEEDS_MAX,
 )
 from meshcall.record.codec import Record
-from meshcall.record.store import RecordStore, StoreResult, StoreStatistics
+from meshcall.record.store import RecordStore, StoreResult
 from meshcall.record.validation import check_record_untrusted
 
 _PINGS_PER_ROUND = 3
-
-
-@dataclass(frozen=True, slots=True)
-class DhtStatistics:
-    """A snapshot of an engine."""
-
-    node_id: bytes
-    routes: bool
-    """Whether others may put this node into their tables."""
-    contacts: int
-    buckets: int
-    operations: int
-    """Lookups, stores, delivers and own watches under way."""
-    open_requests: int
-    own_watches: dict[bytes, int]
-    """Keys that we watch, with how many nodes hold the watch."""
-    watches_held: int
-    """Watches kept for others."""
-    records: StoreStatistics
-    observed4: Address | None
-    """Our IPv4 address as most nodes see it."""
-    observed6: Address | None
-    counters: dict[str, int]
-    """How often what happened, by reason."""
 
 
 class DhtEngine:
@@ -105,7 +78,7 @@ class DhtEngine:
         self._operations: dict[int, Operation] = {}
         self._count = 0
         self._restored = self._read_state(state)
-        core.seeds = [address for _, address in self._restored]
+        core.seeds = [address for _, address in self._restored][:DHT_SEEDS_MAX]
         core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
 
     # --- who we are ---
@@ -171,7 +144,7 @@ class DhtEngine:
     def start_bootstrap(self, addresses: Sequence[Address], now: float) -> int:
         """Join through ``addresses`` and the saved table. Ends with BootstrapDone."""
         core = self._core
-        core.seeds = list(dict.fromkeys([*addresses, *core.seeds]))[:64]
+        core.seeds = list(dict.fromkeys([*addresses, *core.seeds]))[:DHT_SEEDS_MAX]
         everybody = [*addresses, *(address for _, address in self._restored)]
         return self._start(
             lambda number: BootstrapOperation(core, number, self._verifier, everybody, self._joined), now
@@ -258,6 +231,17 @@ class DhtEngine:
     def closest_contacts(self, target: bytes, k: int) -> list[NodeInfo]:
         """The ``k`` healthy contacts closest to ``target``, closest first."""
         return [(contact.id, contact.address) for contact in self._core.closest(target, k)]
+
+    def liveliest_contacts(self, count: int) -> list[Address]:
+        """Where the ``count`` contacts are that answered last, latest first."""
+        healthy = [contact for contact in self._core.contacts() if not contact.failures]
+        healthy.sort(key=lambda contact: (-contact.last_seen, contact))
+        return [contact.address for contact in healthy[:count]]
+
+    def watch_holders(self, operation: int) -> list[Address]:
+        """The nodes that hold the watch of this operation; none when it has ended."""
+        watch = self._operations.get(operation)
+        return watch.confirmed() if isinstance(watch, WatchOperation) else []
 
     def statistics(self) -> DhtStatistics:
         """A frozen snapshot."""

@@ -107,7 +107,7 @@ class Lookup:
             for node_id, address in self._core.recent.get(self.target, now) or ():
                 self._add(node_id, address, now)
             if not self._candidates:
-                for address in self._core.seeds[:DHT_K]:
+                for address in (*self._core.seeds[:DHT_K], *self._core.lost):
                     self._add(None, address, now, given=True)
         self._limit = self._core.alarms.set(now + DHT_LOOKUP_TIME_MAX, self._time_is_up)
         self._pump(now)

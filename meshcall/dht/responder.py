@@ -46,6 +46,7 @@ from meshcall.limits import (
     DHT_AMPLIFICATION_MAX,
     DHT_K,
     DHT_NOTIFY_RETRY,
+    DHT_PING_REQUEST_MIN,
     DHT_PUSH_STORED_MAX,
     DHT_REPLIES_KEPT,
     DHT_SIGNATURES_PER_SECOND,
@@ -89,7 +90,6 @@ class Responder:
         if request.sender == core.node_id:
             core.counters["own-id"] += 1
             return
-        core.consider(request.sender, address, request.flags, now)
         response = self._handlers[type(request)](request, address, size, now)
         if response is None:
             return
@@ -100,6 +100,12 @@ class Responder:
         if isinstance(request, Store | Deliver | Watch) and not isinstance(response, Refused):
             self._replies.put((address, request.tid), frame, now)
         core.out.append((frame, address))
+        if len(frame) + DHT_PING_REQUEST_MIN <= size * DHT_AMPLIFICATION_MAX:
+            core.consider(request.sender, address, request.flags, now, proven=False)
+
+    def _room(self, size: int) -> int:
+        """Octets for nodes and records in the reply to ``size`` octets; a challenge has to fit besides."""
+        return min(DATAGRAM_MAX, size * DHT_AMPLIFICATION_MAX - DHT_PING_REQUEST_MIN) - _NODES_OVERHEAD
 
     def _head(self, request: Request, address: Address) -> tuple[bytes, bytes, int, bytes]:
         core = self._core
@@ -133,14 +139,14 @@ class Responder:
         return pack_nodes([(c.id, c.address) for c in closest if c.id != asker][:count])
 
     def _find_node(self, request: FindNode, address: Address, size: int, now: float) -> Response:
-        room = min(DATAGRAM_MAX, size * DHT_AMPLIFICATION_MAX) - _NODES_OVERHEAD
+        room = self._room(size)
         nodes4, nodes6 = self._nodes(request.target, request.sender, address, room)
         token = self._core.mint.token(address, now)
         return Nodes(*self._head(request, address), token, nodes4, nodes6)
 
     def _find_value(self, request: FindValue, address: Address, size: int, now: float) -> Response:
         core = self._core
-        room = min(DATAGRAM_MAX, size * DHT_AMPLIFICATION_MAX) - _NODES_OVERHEAD
+        room = self._room(size)
         types = [t for t in RecordType if t in request.types] if request.types else None
         records = core.store.get(request.target, now, types)[:DHT_VALUES_PER_KEY]
         names = [digest(record) for record in records]

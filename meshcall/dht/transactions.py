@@ -76,6 +76,7 @@ class Call:
     listener: Listener | None
     node_id: bytes | None = None
     """Who should be there; None when we only have an address."""
+    repeat: bool = True
     slow: bool = False
     alarm: Alarm | None = None
 
@@ -116,15 +117,19 @@ class Transactions:
         *,
         node_id: bytes | None = None,
         soft: float | None = None,
+        repeat: bool = True,
     ) -> Call | None:
-        """Send ``make(transaction id)`` to ``address``; None when too many requests are open."""
+        """Send ``make(transaction id)`` to ``address``; None when too many requests are open.
+
+        ``repeat``: send it again at the soft timeout; not to an address that only a stranger named.
+        """
         if len(self._open) >= DHT_OPEN_REQUESTS_MAX:
             self._counters["requests-full"] += 1
             return None
         tid = self._random(TID_SIZE)
         request = make(tid)
         frame = encode_frame(request)
-        call = Call(tid, address, request, frame, now, listener, node_id)
+        call = Call(tid, address, request, frame, now, listener, node_id, repeat)
         self._open[tid] = call
         self._out.append((frame, address))
         self._counters["sent-" + type(request).__name__.lower()] += 1
@@ -134,8 +139,9 @@ class Transactions:
 
     def _soft(self, call: Call, now: float) -> None:
         call.slow = True
-        self._out.append((call.frame, call.address))
-        self._counters["repeated"] += 1
+        if call.repeat:
+            self._out.append((call.frame, call.address))
+            self._counters["repeated"] += 1
         hard = max(call.started + DHT_HARD_TIMEOUT, now)
         call.alarm = self._alarms.set(hard, lambda now: self._hard(call, now))
         if call.listener is not None:

@@ -1,7 +1,9 @@
 """Nobody enters the table on its word: each would-be contact signs one challenge.
 
-Law 1: whoever is heard is challenged at most once a minute, and only so many at a time.
-Law 2: a challenge is no longer than what provoked it, so a spoofed sender gets no amplified reflection.
+Law 1: a proof counts only if it names the address that we asked from: one passed on by a node in the middle
+names the middle (``Core.is_foreign`` says how far we can tell).
+Law 2: whoever is heard is challenged at most once a minute, and only so many at a time.
+Law 3: who has only sent a request, and may have lied about its address, gets one datagram and no repetition.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable
 
 from meshcall.address import Address
 from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.compact import unpack_address_untrusted
 from meshcall.dht.contact import NODE_DOMAIN, node_id_of, proof_message
 from meshcall.dht.core import Core
 from meshcall.dht.messages import CHALLENGE_SIZE, EPHEMERAL, Ping, Pong, Response, padding
@@ -39,8 +42,11 @@ class Verifier:
         empty = Ping(bytes(8), core.node_id, 0, bytes(CHALLENGE_SIZE), b"")
         self._pad = padding(empty, DHT_PING_REQUEST_MIN)
 
-    def consider(self, node_id: bytes, address: Address, flags: int, now: float) -> None:
-        """Somebody was heard: challenge it if it would get a place in the table."""
+    def consider(self, node_id: bytes, address: Address, flags: int, now: float, *, proven: bool) -> None:
+        """Somebody was heard: challenge it if it would get a place in the table.
+
+        ``proven``: it answered a request of ours, so it is where it says it is.
+        """
         core = self._core
         if flags & EPHEMERAL or not core.wants(node_id, address):
             return
@@ -50,10 +56,16 @@ class Verifier:
         if self._tried.get((node_id, address), now):
             return
         self._tried.put((node_id, address), True, now)
-        self.challenge(address, None, now, node_id=node_id)
+        self.challenge(address, None, now, node_id=node_id, repeat=proven)
 
     def challenge(
-        self, address: Address, on_proof: OnProof | None, now: float, *, node_id: bytes | None = None
+        self,
+        address: Address,
+        on_proof: OnProof | None,
+        now: float,
+        *,
+        node_id: bytes | None = None,
+        repeat: bool = True,
     ) -> Call | None:
         """Ask whoever is at ``address`` to prove its id; a proven node is admitted."""
         core = self._core
@@ -64,6 +76,7 @@ class Verifier:
             self,
             now,
             node_id=node_id,
+            repeat=repeat,
         )
         if call is None:
             if on_proof is not None:
@@ -79,7 +92,7 @@ class Verifier:
         proven: bytes | None = None
         if isinstance(call.request, Ping) and isinstance(message, Pong):
             try:
-                self._check_untrusted(message, call.request.challenge)
+                self._check_untrusted(message, call.request.challenge, call.address)
                 proven = message.sender
             except Rejected as rejected:
                 core.counters["proof-" + rejected.reason] += 1
@@ -88,11 +101,13 @@ class Verifier:
         if on_proof is not None:
             on_proof(proven, now)
 
-    def _check_untrusted(self, message: Pong, challenge: bytes) -> None:
+    def _check_untrusted(self, message: Pong, challenge: bytes, address: Address) -> None:
         if not message.node_key:
             raise Rejected("missing")
         if node_id_of(message.node_key) != message.sender:
             raise Rejected("id")
+        if self._core.is_foreign(unpack_address_untrusted(message.observed), address):
+            raise Rejected("relayed")
         proof = proof_message(challenge, message.sender, self._core.node_id, message.observed)
         verify_untrusted(message.node_key, message.signature, NODE_DOMAIN, proof)
 

@@ -82,7 +82,11 @@ class WatchOperation(Operation):
     @property
     def holders(self) -> int:
         """How many nodes have confirmed the watch."""
-        return sum(holder.confirmed for holder in self._holders.values())
+        return len(self.confirmed())
+
+    def confirmed(self) -> list[Address]:
+        """The nodes that have confirmed the watch."""
+        return [address for address, holder in self._holders.items() if holder.confirmed]
 
     # --- the search for the closest nodes ---
 

@@ -1,7 +1,8 @@
 """For the tests of programs that use meshcall: a clock, a lossy link in virtual time, a DHT on this machine.
 
 ``FakeClock`` and ``Link`` need no event loop; ``Testnet`` runs real nodes on 127.0.0.1. It is loaded when it
-is first asked for: tests of pure parts need no sockets, and ``python -m meshcall.testing.testnet`` loads it once.
+is first asked for: tests of pure parts need no sockets, and ``python -m meshcall.testing.testnet`` loads it
+once.
 """
 
 from __future__ import annotations

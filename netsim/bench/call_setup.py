@@ -1,17 +1,22 @@
 """How long it takes from ``meshcall call`` to the first media at both ends, and where the time goes.
 
-Two daemons on two hosts call each other by ID, on one segment with mDNS (``lan``) or with a DHT of 50 nodes
-on a third host and no mDNS (``dht``), with links of no delay and of 50 ms round trip. A phase that needs
-N round trips takes about N x 50 ms longer on the slow link, so the difference of the two medians, divided
-by 50 ms, is the number of round trips that it really costs.
+Daemons on two hosts call each other by ID, on one segment with mDNS (``lan``) or with a DHT of 50 nodes on
+another host and no mDNS (``dht``), with links of no delay and of 50 ms round trip. A phase that needs N
+round trips takes about N x 50 ms longer on the slow link, so the difference of the two medians, divided by
+50 ms, is the number of round trips that it really costs.
+
+All daemons are warm: they have joined and had a call before. A peer that is called for the first time has
+to be looked up; when it is called again, its presence record is known. Each of the two is measured N times:
+there are as many callees, each of which had its first call from somebody else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from netsim.bench.figure import Figure, Report, Table, number
@@ -25,7 +30,10 @@ Path = Literal["lan", "dht"]
 RTT_MS = 50.0
 PATHS: tuple[Path, ...] = ("lan", "dht")
 DHT_NODES = 50
-CALL_S = 1.0
+WHERE: Mapping[Path, str] = {"lan": "LAN", "dht": f"DHT of {DHT_NODES}"}
+CALL_S = 0.5
+BATCH = 5
+"""Callees that run at a time: each is a daemon that has loaded its media libraries."""
 SETTLE_S = 3.0
 """From the daemons' start to the first call: what a warm daemon has done already (joining, leases)."""
 GOAL_DHT_MS = 600.0
@@ -68,11 +76,11 @@ PHASES = (
     ),
     Phase("gather (beside the lookup)", "caller", (), "offer-ready", _both("0")),
     Phase(
-        "deliver",
+        "deliver (beside the answer)",
         "caller",
         ("presence", "offer-ready"),
         "delivered",
-        {"lan": "1 (sent, acknowledged)", "dht": "1 (sent, acknowledged)"},
+        {"lan": "1 (sent, acknowledged)", "dht": "1-3 (every close node has acknowledged)"},
     ),
     Phase("gather and answer", "callee", ("offer",), "answer", _both("0")),
     Phase(
@@ -83,11 +91,11 @@ PHASES = (
         {"lan": "1 (offer there, answer back)", "dht": "2 (each by way of a node)"},
     ),
     Phase("ICE", "caller", ("answer",), "ice", _both("1 (one check)")),
-    Phase("DTLS", "caller", ("ice",), "dtls", _both("2 (DTLS 1.2)")),
+    Phase("DTLS", "caller", ("ice",), "dtls", _both("2 (DTLS 1.2; begins beside ICE)")),
     Phase("SCTP and channel", "caller", ("dtls",), "control", _both("2 (four-way handshake)")),
     Phase("confirm", "caller", ("dtls", "control"), "confirmed", _both("0.5-1 (signatures cross)")),
-    Phase("first audio", "caller", ("confirmed",), "first-audio", _both("0.5-1 (gate opens there)")),
-    Phase("first video", "caller", ("confirmed",), "first-video", _both("0.5-1 (gate opens there)")),
+    Phase("first audio", "caller", ("confirmed",), "first-audio", _both("0-1 (media may be here already)")),
+    Phase("first video", "caller", ("confirmed",), "first-video", _both("0-1 (media may be here already)")),
 )
 
 
@@ -114,26 +122,24 @@ class Measurement:
         return max(*self.audio_ms.values(), *self.video_ms.values()) - self.dialled_ms
 
     @property
-    def answer_to_media(self) -> float:
-        """From the callee's answer until both ends have heard and seen something."""
-        return max(*self.audio_ms.values(), *self.video_ms.values()) - self.answered_ms
-
-    @property
     def answer_to_audio(self) -> float:
         """From the callee's answer until both ends have heard something."""
         return max(self.audio_ms.values()) - self.answered_ms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
     """All calls under one condition."""
 
     path: Path
     rtt_ms: float
-    first: Measurement
-    """The first call of these daemons, which loads the media libraries."""
-    warm: tuple[Measurement, ...]
-    failures: tuple[str, ...]
+    cold: list[Measurement] = field(default_factory=list)
+    """Calls between daemons that had none before: both load the media libraries first."""
+    new: list[Measurement] = field(default_factory=list)
+    """First calls to a peer."""
+    again: list[Measurement] = field(default_factory=list)
+    """Second calls to the same peer."""
+    failures: list[str] = field(default_factory=list)
 
 
 async def measure(options: Options) -> Report:
@@ -143,30 +149,48 @@ async def measure(options: Options) -> Report:
 
 
 async def run_case(path: Path, rtt_ms: float, options: Options) -> Case:
-    """Start a lab with its daemons and call again and again."""
-    names = ["alice", "bob"] + (["net"] if path == "dht" else [])
+    """Start a lab with its daemons; call ever new callees twice each."""
+    case = Case(path, rtt_ms)
+    names = ["alice", "bob", "carol"] + (["net"] if path == "dht" else [])
     async with Lab() as lab:
         # Static neighbours: resolving link addresses would cost round trips that a routed path doesn't.
         lan = await lab.lan(names, delay_ms=rtt_ms / 2, emulated=True, neighbours="static")
-        alice, bob = Peer(lan["alice"]), Peer(lan["bob"])
-        flags = ["--no-mdns", *await start_testnet(lan["net"], DHT_NODES)] if path == "dht" else []
-        await asyncio.gather(
-            alice.start(*flags), bob.start(*flags, "--auto-answer", "anyone", "--source", "testsrc:880")
-        )
-        if path == "dht":
-            await bob.wait_for_status("its leases", lambda status: status["dht"]["watches"] > 0)
+        join = ["--no-mdns", *await start_testnet(lan["net"], DHT_NODES)] if path == "dht" else []
+        flags = [*join, "--auto-answer", "anyone", "--source", "testsrc:880"]
+        alice, carol = Peer(lan["alice"]), Peer(lan["carol"])
+        await start_all([alice, carol], flags)
         await asyncio.sleep(SETTLE_S)
-        first = await call_once(alice, bob)
-        warm: list[Measurement] = []
-        failures: list[str] = []
-        for count in range(1, options.repeat + 1):
-            try:
-                warm.append(await call_once(alice, bob))
-            except LabError as error:
-                failures.append(f"{path}, {rtt_ms:.0f} ms, call {count}: {str(error).splitlines()[0]}")
-            else:
-                options.log(f"{path}, {rtt_ms:.0f} ms, call {count}: {warm[-1].to_audio} ms to first audio")
-        return Case(path, rtt_ms, first, tuple(warm), tuple(failures))
+        case.cold.append(await call_once(carol, alice))
+        for start in range(0, options.repeat, BATCH):
+            numbers = range(start, min(start + BATCH, options.repeat))
+            callees = [Peer(lan["bob"], home=lan["bob"].directory / f"home-{number}") for number in numbers]
+            await start_all(callees, flags)
+            await asyncio.sleep(SETTLE_S)
+            for callee in callees:
+                await measure_callee(case, options, alice, carol, callee)
+            await lan["bob"].stop_all()
+    return case
+
+
+async def start_all(peers: list[Peer], flags: list[str]) -> None:
+    """Start daemons and wait until those of a DHT can be called."""
+    await asyncio.gather(*(peer.start(*flags) for peer in peers))
+    if "--bootstrap" in flags:
+        for peer in peers:
+            await peer.wait_for_status("its leases", lambda status: status["dht"]["watches"] > 0)
+
+
+async def measure_callee(case: Case, options: Options, alice: Peer, carol: Peer, callee: Peer) -> None:
+    """Carol's call makes the callee warm; then Alice calls it for the first and the second time."""
+    where = f"{case.path}, {case.rtt_ms:.0f} ms, callee {len(case.new) + 1}"
+    try:
+        await call_once(carol, callee)
+        case.new.append(await call_once(alice, callee))
+        case.again.append(await call_once(alice, callee))
+    except LabError as error:
+        case.failures.append(f"{where}: {str(error).splitlines()[0]}")
+    else:
+        options.log(f"{where}: {case.new[-1].to_audio} ms to first audio, again {case.again[-1].to_audio} ms")
 
 
 async def call_once(caller: Peer, callee: Peer) -> Measurement:
@@ -204,45 +228,45 @@ def when_media(here: list[dict[str, Any]], there: list[dict[str, Any]], kind: st
     }
 
 
+GOALS: Mapping[tuple[Path, float, str], float] = {
+    ("dht", RTT_MS, "to_audio"): GOAL_DHT_MS,
+    ("lan", 0.0, "answer_to_audio"): GOAL_LAN_ANSWER_MS,
+}
+NAMES = {
+    "to_audio": "call to first audio at both ends",
+    "to_media": "call to first audio and video",
+    "answer_to_audio": "answer to first audio at both ends",
+}
+
+
 def make_report(cases: Mapping[tuple[Path, float], Case]) -> Report:
-    """Figures with goals first, then where the time goes."""
-    goals = {
-        ("dht", RTT_MS, "to_audio"): GOAL_DHT_MS,
-        ("lan", 0.0, "answer_to_audio"): GOAL_LAN_ANSWER_MS,
-    }
-    names = {
-        "to_audio": "call to first audio at both ends",
-        "to_media": "call to first audio and video at both ends",
-        "answer_to_audio": "answer to first audio at both ends",
-        "answer_to_media": "answer to first audio and video at both ends",
-    }
-    figures = [
-        Figure(
-            f"{label(case)}: {names[attribute]}",
-            "ms",
-            tuple(getattr(measurement, attribute) for measurement in case.warm),
-            goals.get((case.path, case.rtt_ms, attribute)),
+    """Figures by case, then where the time goes."""
+    figures: list[Figure] = []
+    for case in cases.values():
+        where = f"{WHERE[case.path]}, {case.rtt_ms:.0f} ms RTT"
+        for attribute, name in NAMES.items():
+            goal = GOALS.get((case.path, case.rtt_ms, attribute))
+            figures.append(Figure(f"{where}: {name}", "ms", values_of(case.new, attribute), goal))
+        figures.append(
+            Figure(f"{where}: again, {NAMES['to_audio']}", "ms", values_of(case.again, "to_audio"))
         )
-        for case in cases.values()
-        for attribute in names
-    ]
-    figures += [
-        Figure(f"{label(case)}: the same for the first call of a daemon", "ms", (case.first.to_audio,))
-        for case in cases.values()
-    ]
+        figures.append(Figure(f"{where}: cold, {NAMES['to_audio']}", "ms", values_of(case.cold, "to_audio")))
     return Report(
         "Call set-up",
         tuple(figures),
         tuple(phase_table(path, cases) for path in PATHS),
-        ("Round trips measured: (median at 50 ms - median at 0 ms) / 50 ms.",),
+        (
+            "Each callee is called for the first time, so it is looked up; `again`: its presence is known; "
+            "`cold`: the daemons' first call, which loads the media libraries.",
+            f"Round trips measured: (median at {RTT_MS:.0f} ms - median at 0 ms) / {RTT_MS:.0f} ms.",
+        ),
         tuple(line for case in cases.values() for line in case.failures),
     )
 
 
-def label(case: Case) -> str:
-    """For people."""
-    where = "LAN" if case.path == "lan" else f"DHT of {DHT_NODES}"
-    return f"{where}, {case.rtt_ms:.0f} ms RTT"
+def values_of(measurements: list[Measurement], attribute: str) -> tuple[float, ...]:
+    """One quantity of each call."""
+    return tuple(float(getattr(measurement, attribute)) for measurement in measurements)
 
 
 def phase_table(path: Path, cases: Mapping[tuple[Path, float], Case]) -> Table:
@@ -251,9 +275,9 @@ def phase_table(path: Path, cases: Mapping[tuple[Path, float], Case]) -> Table:
     for phase in PHASES:
         medians: list[float] = []
         for rtt in (0.0, RTT_MS):
-            lengths = [phase.of(measurement.marks[phase.side]) for measurement in cases[path, rtt].warm]
+            lengths = [phase.of(measurement.marks[phase.side]) for measurement in cases[path, rtt].new]
             known = [length for length in lengths if length is not None]
-            medians.append(statistics.median(known) if known else float("nan"))
+            medians.append(statistics.median(known) if known else math.nan)
         trips = (medians[1] - medians[0]) / RTT_MS
         rows.append(
             (
@@ -265,5 +289,4 @@ def phase_table(path: Path, cases: Mapping[tuple[Path, float], Case]) -> Table:
             )
         )
     header = ("phase", "side", "0 ms RTT", f"{RTT_MS:.0f} ms RTT", "round trips needed", "measured")
-    where = "LAN (mDNS)" if path == "lan" else f"DHT of {DHT_NODES} nodes"
-    return Table(f"{where}: median ms per phase", header, tuple(rows))
+    return Table(f"{WHERE[path]}: median ms per phase of a first call to a peer", header, tuple(rows))

@@ -231,7 +231,6 @@ async def test_missing_folder_is_reported_and_ends_the_thread(tmp_path: Path) ->
     recorder = Recorder(tmp_path / "gone" / "a.mkv", BOTH, messages.append)
     recorder.put("video", picture(0, 0.0))
     await recorder.close()
-    await asyncio.sleep(0)
     assert len(messages) == 1
     assert "No such file" in messages[0]
     assert recorder.path is None

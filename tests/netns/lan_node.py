@@ -1,8 +1,8 @@
 """A LanService on a host of the lab; tells what happens as JSON lines with monotonic times.
 
-    lan_node.py announce HOME_SEED ROUNDS PAUSE   starts and closes a service ROUNDS times
-    lan_node.py stay HOME_SEED [visible]          one service until stdin ends, or is killed
-    lan_node.py flood COUNT                       announces COUNT services with raw packets
+lan_node.py announce HOME_SEED ROUNDS PAUSE   starts and closes a service ROUNDS times
+lan_node.py stay HOME_SEED [visible]          one service until stdin ends, or is killed
+lan_node.py flood COUNT                       announces COUNT services with raw packets
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 
 from meshcall.aio.mdns import LanService
-from meshcall.discovery.lan import DAY_MS, LanAnnouncement, LanSeen
+from meshcall.discovery.lan import DAY_MS, LanAnnouncement, LanSeen, hints_near
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 
@@ -26,7 +26,8 @@ def tell(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, "at": time.monotonic(), **fields}), flush=True)
 
 
-def seen(service: LanSeen) -> None:
+def seen(service: LanSeen) -> bool:
+    """Tell it; the peer with seed 1 is a friend of everybody here."""
     visible = service.announcement.visible
     tell(
         "seen",
@@ -37,6 +38,7 @@ def seen(service: LanSeen) -> None:
         addresses=[ip for ip, _ in service.addresses],
         ports=sorted({port for _, port in service.addresses}),
     )
+    return service.announcement.hint in hints_near(peer("1"), time.time_ns() // 1_000_000)
 
 
 def gone(instance: str) -> None:

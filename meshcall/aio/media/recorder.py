@@ -72,6 +72,7 @@ class Recorder:
             self._queue.put(None)
         if not await wait_threads([self._thread], limits.RECORD_CLOSE_TIMEOUT):
             self._report("The recording could not be finished in time.")
+        await asyncio.sleep(0)  # for a report of the thread that is on its way
 
     def _run(self) -> None:
         try:

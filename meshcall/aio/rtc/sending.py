@@ -15,8 +15,9 @@ from meshcall.aio.rtc import hooks
 
 _ENCODERS = 2
 """Threads: one for each kind."""
-_HEAD_START = 0.03
-"""Seconds for the description to get on its way, before opening encoders holds everything up for 20 ms."""
+_HEAD_START = 0.1
+"""Seconds before encoders are opened, which holds everything up for 20 ms: a call on a LAN is up by then, and
+opens them with the gate; any other waits for the network longer than that."""
 
 
 class Sending:

@@ -255,7 +255,7 @@ def test_a_delivery_is_pushed_to_the_watcher() -> None:
 
 
 def test_a_call_right_after_a_lookup_needs_no_second_one() -> None:
-    """Presence found, offer sent: the closest nodes get it at once, the callee has it after one round trip."""
+    """Presence found, offer sent: the closest nodes get it at once, the callee one round trip later."""
     universe = Universe(30, seed=11)
     callee, caller = universe.join(router=False), universe.join(router=False)
     put(universe, callee, presence_record(1).encode())
@@ -471,7 +471,7 @@ def test_an_unacknowledged_push_is_sent_once_more() -> None:
 
 
 def test_a_repeated_deliver_is_answered_but_not_carried_out_twice() -> None:
-    """The reply was lost: the same transaction gives the same reply, and the watcher is not pushed to again."""
+    """The reply was lost: the same transaction gives the same reply, and nothing is done again."""
     universe = Universe(2, seed=22)
     holder = universe.at(address_of(0))
     sender: Address = ("10.5.0.2", 9)
@@ -505,7 +505,7 @@ def test_a_stranger_can_not_notify() -> None:
 
 
 def test_writing_needs_the_token_of_that_node() -> None:
-    """Store, deliver and watch without it, or with another address's, change nothing; the refusal has a fresh one."""
+    """Store, deliver and watch with another address's token change nothing; the refusal has a fresh one."""
     universe = Universe(seed=24)
     here = universe.add(universe.engine("x"))
     engine = universe.at(here)

@@ -129,7 +129,7 @@ def _packed(*fields: object) -> bytes:
     ],
 )
 def test_wrong_frames_are_rejected_with_a_reason(reason: str, frame: bytes) -> None:
-    """Unknown kinds, wrong types, sizes one off, deep nesting, huge announced lengths: Rejected, nothing else."""
+    """Unknown kinds, wrong types, sizes one off, deep nesting, huge lengths: Rejected, nothing else."""
     with pytest.raises(Rejected) as caught:
         m.decode_frame_untrusted(frame)
     assert caught.value.reason == reason

@@ -71,12 +71,12 @@ def test_buckets_are_bounded_whatever_ids_come() -> None:
     own = random.Random(1).randbytes(20)
     table = Table(own)
     long_id = int.from_bytes(own, "big")
-    started = time.perf_counter()
+    started = time.thread_time()
     for index in range(1000):
         depth = index % 161
         table.add_contact(contact((long_id ^ (1 << depth) ^ index) % (1 << 160), index))
     assert len(table.buckets) <= DHT_BUCKETS_MAX
-    assert time.perf_counter() - started < 2.0
+    assert time.thread_time() - started < 2.0
     assert own not in [c.id for c in table]
     assert all(len(bucket) <= DHT_K for bucket in table.buckets)
 
@@ -96,7 +96,7 @@ def test_a_live_contact_is_never_pushed_out() -> None:
     table = Table(bytes(20))
     top = 1 << 159
     first = [contact(top + index, index) for index in range(DHT_K)]
-    assert all([table.add_contact(c) for c in first])
+    assert [table.add_contact(c) for c in first] == [True] * DHT_K
     late = contact(top + 100, 100)
     table.add_contact(contact(1, 200))  # the near half splits off
     assert table.wants(late.id)

@@ -1,0 +1,257 @@
+"""The UDP port: taken ports, missing families, batches, errors that are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from meshcall.address import Address
+from meshcall.aio import udp as module
+from meshcall.aio.udp import UdpPort
+from meshcall.errors import InvalidConfig, PortTaken
+from meshcall.limits import UDP_BATCH
+
+HERE = ("127.0.0.1",)
+
+
+class Inbox:
+    """Collects datagrams."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, Address]] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, data: bytes, address: Address) -> None:
+        self.got.append((data, address))
+        self._more.set()
+
+    async def wait(self, count: int) -> list[tuple[bytes, Address]]:
+        """At least so many have come."""
+        async with asyncio.timeout(5):
+            while len(self.got) < count:
+                self._more.clear()
+                await self._more.wait()
+        return self.got
+
+
+async def test_datagrams_go_to_the_protocol_of_their_first_octet() -> None:
+    """Each handler gets its own; what nobody wants, and what is empty, is counted."""
+    left, right = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    low, high = Inbox(), Inbox()
+    right.register(range(0x04, 0x10), low)
+    right.register(range(20, 64), high)
+    try:
+        for data in (b"\x04low", b"", b"\xffnobody", b"\x14high"):
+            left.send(data, ("127.0.0.1", right.port))
+        assert await low.wait(1) == [(b"\x04low", ("127.0.0.1", left.port))]
+        assert (await high.wait(1))[0][0] == b"\x14high"
+        statistics = right.statistics()
+        assert statistics.counters == {"empty": 1, "unwanted": 1}
+        assert (statistics.received, left.statistics().sent) == (4, 4)
+        assert repr(right) == f"<UdpPort {right.port} families=(4,)>"
+        right.unregister(range(0x04, 0x10))
+        left.send(b"\x04late", ("127.0.0.1", right.port))
+        left.send(b"\x14last", ("127.0.0.1", right.port))
+        await high.wait(2)
+        assert right.statistics().counters["unwanted"] == 2
+    finally:
+        await left.close()
+        await right.close()
+
+
+async def test_first_octets_have_one_owner() -> None:
+    """Two protocols can't share one."""
+    port = await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    try:
+        port.register(range(4, 16), inbox)
+        with pytest.raises(ValueError, match="taken"):
+            port.register(range(15, 20), Inbox())
+        port.register(range(4, 16), inbox)
+        port.unregister(range(4, 16))
+        port.register(range(15, 20), Inbox())
+    finally:
+        await port.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_taken_port_is_reported(host: str) -> None:
+    """The user gets one sentence with the port in it, and no socket is left open."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        taken = socket.socket(family, socket.SOCK_DGRAM)
+        taken.bind((host, 0))
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=str(number)) as caught:
+            await UdpPort.open(number, hosts=("127.0.0.1", "::1"))
+        assert caught.value.exit_code == 1
+
+
+async def test_both_families_have_one_port_number() -> None:
+    """IPv4 and IPv6 datagrams come in at the same number."""
+    port = await UdpPort.open(0, hosts=("127.0.0.1", "::1"))
+    other = await UdpPort.open(0, hosts=("127.0.0.1", "::1"))
+    inbox = Inbox()
+    port.register(range(4, 16), inbox)
+    try:
+        if port.families != (4, 6):
+            pytest.skip("this machine has no IPv6")
+        other.send(b"\x04four", ("127.0.0.1", port.port))
+        other.send(b"\x04six", ("::1", port.port))
+        got = await inbox.wait(2)
+        assert sorted(got) == [(b"\x04four", ("127.0.0.1", other.port)), (b"\x04six", ("::1", other.port))]
+    finally:
+        await port.close()
+        await other.close()
+
+
+@pytest.mark.parametrize("missing_at", ["socket", "bind"])
+async def test_without_ipv6_the_port_is_v4_only(missing_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No IPv6 in the kernel, or none configured: IPv4 works, sends to IPv6 are counted."""
+
+    class NoSix(socket.socket):
+        def __init__(self, family: int = -1, *args: Any, **kwargs: Any) -> None:
+            if family == socket.AF_INET6 and missing_at == "socket":
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *args, **kwargs)
+
+        def bind(self, address: Any) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            super().bind(address)
+
+    monkeypatch.setattr("meshcall.aio.udp.socket.socket", NoSix)
+    port = await UdpPort.open(0)
+    try:
+        assert port.families == (4,)
+        port.send(b"\x04", ("::1", 9))
+        assert port.statistics().counters == {"send-no-family": 1}
+    finally:
+        await port.close()
+
+
+async def test_send_never_raises() -> None:
+    """Wrong ports, names, unknown scopes, too long, unreachable, closed: counted."""
+    port = await UdpPort.open(0, hosts=("127.0.0.1", "::1"))
+    targets: list[tuple[bytes, Address]] = [
+        (b"x", ("127.0.0.1", 0)),
+        (b"x", ("127.0.0.1", 70000)),
+        (b"x", ("127.0.0.1", -1)),
+        (b"x", ("localhost", 9)),
+        (b"x", ("no.such.name.invalid", 9)),
+        (b"x", ("fe80::1%nosuchif0", 9)),
+        (b"x", ("", 9)),
+        (b"x", ("1.2.3.4.5", 9)),
+        (bytes(70000), ("127.0.0.1", 9)),
+        (b"x", ("255.255.255.255", 9)),
+        (b"x", ("127.0.0.1\0", 9)),
+    ]
+    for data, address in targets:
+        port.send(data, address)
+    statistics = port.statistics()
+    assert statistics.sent == 0
+    assert sum(statistics.counters.values()) == len(targets)
+    await port.close()
+    port.send(b"x", ("127.0.0.1", 9))
+    await port.close()
+    assert port.statistics().counters["send-no-family"] >= 1
+
+
+async def test_a_dead_destination_does_not_break_the_socket() -> None:
+    """Port unreachable is no error of ours; the next datagram comes in."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    port.register(range(4, 16), inbox)
+    gone = await UdpPort.open(0, hosts=HERE)
+    number = gone.port
+    await gone.close()
+    try:
+        for _ in range(5):
+            port.send(b"\x04", ("127.0.0.1", number))
+        other.send(b"\x04alive", ("127.0.0.1", port.port))
+        assert (await inbox.wait(1))[0][0] == b"\x04alive"
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_a_flood_leaves_others_their_turn() -> None:
+    """Hundreds of datagrams wait: the loop runs something else at least once per batch."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    port.register(range(4, 16), inbox)
+    for _ in range(300):
+        other.send(b"\x04flood", ("127.0.0.1", port.port))
+    turns: list[int] = []
+    try:
+        async with asyncio.timeout(5):
+            while len(inbox.got) < 300:
+                turns.append(len(inbox.got))
+                await asyncio.sleep(0)
+        steps = [later - earlier for earlier, later in pairwise(turns)]
+        assert max(steps) <= UDP_BATCH
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_signalling_longer_than_a_datagram_is_dropped() -> None:
+    """1,201 octets that start like a DHT frame are counted; DTLS and media may be longer."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    port.register(range(256), inbox)
+    try:
+        other.send(b"\x04" + bytes(1200), ("127.0.0.1", port.port))
+        other.send(b"\x80" + bytes(1400), ("127.0.0.1", port.port))
+        assert len((await inbox.wait(1))[0][0]) == 1401
+        assert port.statistics().counters == {"too-long": 1}
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_a_handler_may_close_the_port() -> None:
+    """In the middle of a batch: nothing more is read, nothing is raised."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    closing: list[asyncio.Task[None]] = []
+    called = asyncio.Event()
+
+    def close(data: bytes, address: Address) -> None:
+        closing.append(asyncio.get_running_loop().create_task(port.close()))
+        called.set()
+
+    port.register(range(4, 16), close)
+    for _ in range(3):
+        other.send(b"\x04", ("127.0.0.1", port.port))
+    try:
+        async with asyncio.timeout(5):
+            await called.wait()
+        await asyncio.gather(*closing)
+        assert port.families == ()
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_hosts_must_be_ours_and_one_of_a_family() -> None:
+    """An address of another machine, or two of one family, is a wrong configuration."""
+    with pytest.raises(InvalidConfig, match=r"203\.0\.113\.9"):
+        await UdpPort.open(0, hosts=("203.0.113.9",))
+    with pytest.raises(InvalidConfig, match="family"):
+        await UdpPort.open(0, hosts=("127.0.0.1", "127.0.0.2"))
+
+
+async def test_a_link_local_source_keeps_its_scope() -> None:
+    """Otherwise it can't be answered."""
+    assert module._source(("fe80::1", 5, 0, 1)) == (f"fe80::1%{socket.if_indextoname(1)}", 5)
+    assert module._source(("fe80::1", 5, 0, 999999)) == ("fe80::1%999999", 5)
+    assert module._source(("2001:db8::1", 5, 0, 0)) == ("2001:db8::1", 5)
+    assert module._source(("192.0.2.1", 5)) == ("192.0.2.1", 5)
