@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.call import commands as c
 from meshcall.call import control
@@ -21,11 +22,12 @@ from meshcall.call import events as e
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGone, Rejected, SourceUnusable
+from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.identity.confirm import sign_confirm, verify_confirm_untrusted
 from meshcall.identity.keys import SigningKey
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
-from meshcall.post import Found, Letter, Post, PostReport, PresenceClock, SentOffer
+from meshcall.post import Letter, Post, PostReport, SentOffer
 from meshcall.signaling import messages as s
 
 _log = logging.getLogger("meshcall.call")
@@ -98,6 +100,7 @@ class CallDriver:
         identity: SigningKey,
         name: str,
         post: Post,
+        finder: Finder,
         make_endpoint: MakeEndpoint,
         clock: Clock,
         spawn: Spawn,
@@ -108,6 +111,7 @@ class CallDriver:
         self._identity = identity
         self._name = name
         self._post = post
+        self._finder = finder
         self._make_endpoint = make_endpoint
         self._clock = clock
         self._spawn = spawn
@@ -130,6 +134,7 @@ class CallDriver:
         # media
         self._endpoint: m.MediaEndpoint | None = None
         self._endpoint_task: asyncio.Task[None] | None = None
+        self._media_round = 0
         self._closing: asyncio.Task[None] | None = None
         self._statistics = m.EndpointStats()
 
@@ -267,7 +272,7 @@ class CallDriver:
     async def _find(self, call_id: bytes) -> None:
         peer = self.machine.peer
         try:
-            found = await self._post.find(peer)
+            found = await self._finder.find(peer)
         except PresenceClock:
             # Said by the peer's own signature: it reads our clock as wrong as we read its.
             self.feed(e.MediaFailed(e.EndReason.CLOCK))
@@ -339,38 +344,45 @@ class CallDriver:
     # --- media ------------------------------------------------------------------------------------
 
     async def _open_endpoint(self) -> m.MediaEndpoint:
+        media_round = self._media_round
         endpoint = await self._make_endpoint(self.plan)
+        if media_round != self._media_round:
+            await endpoint.close()
+            raise asyncio.CancelledError  # closed before it was there
         self._endpoint = endpoint
         self._spawn(self._pump(endpoint))
         return endpoint
 
     async def _create_offer(self) -> None:
+        media_round = self._media_round
         try:
             endpoint = await self._open_endpoint()
             offer = await endpoint.offer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this call's media
-            self._media_failed(error)
+            self._media_failed(error, media_round)
         else:
-            self.feed(e.EndpointReady(offer))
+            self._feed_media(e.EndpointReady(offer), media_round)
 
     async def _create_answer(self, offer: bytes) -> None:
         if self._closing is not None:
             await asyncio.wait([self._closing])  # the endpoint of the attempt that was dropped
+        media_round = self._media_round
         try:
             endpoint = await self._open_endpoint()
             answer = await endpoint.answer(offer)
         except Exception as error:  # noqa: BLE001 - likewise
-            self._media_failed(error)
+            self._media_failed(error, media_round)
         else:
-            self.feed(e.AnswerReady(answer))
+            self._feed_media(e.AnswerReady(answer), media_round)
 
     async def _accept(self, answer: bytes) -> None:
         if self._endpoint is None:
             return
+        media_round = self._media_round
         try:
             await self._endpoint.accept(answer)
         except Exception as error:  # noqa: BLE001 - likewise
-            self._media_failed(error)
+            self._media_failed(error, media_round)
 
     async def _add_candidates(self, candidates: bytes) -> None:
         if self._endpoint is None:
@@ -380,7 +392,14 @@ class CallDriver:
         except Rejected as error:
             self.counters[f"candidates-{error.reason}"] += 1
 
-    def _media_failed(self, error: Exception) -> None:
+    def _feed_media(self, event: e.MediaEvent, media_round: int) -> None:
+        """Drop what an endpoint says that was closed meanwhile."""
+        if media_round == self._media_round:
+            self.feed(event)
+
+    def _media_failed(self, error: Exception, media_round: int) -> None:
+        if media_round != self._media_round:
+            return
         detail = str(error)
         match error:
             case SourceUnusable():
@@ -492,15 +511,17 @@ class CallDriver:
             self.feed(e.TransportLost(detail="the peer stopped reading"))
 
     def _close_media(self) -> None:
-        if self._endpoint_task is not None:
-            self._endpoint_task.cancel()
-            self._endpoint_task = None
+        opening, self._endpoint_task = self._endpoint_task, None
         endpoint, self._endpoint = self._endpoint, None
+        self._media_round += 1
         self._fingerprints = None
         if endpoint is not None:
-            self._closing = self._spawn(self._close_endpoint(endpoint))
+            self._closing = self._spawn(self._close_endpoint(endpoint, opening))
 
-    async def _close_endpoint(self, endpoint: m.MediaEndpoint) -> None:
+    async def _close_endpoint(self, endpoint: m.MediaEndpoint, opening: asyncio.Task[None] | None) -> None:
+        if opening is not None:
+            # Gathering that is cut short leaves sockets open (aioice); it takes milliseconds without servers
+            await asyncio.wait([opening], timeout=limits.MEDIA_OPENING_GRACE)
         self._statistics = await endpoint.close()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -515,7 +536,7 @@ class CallDriver:
         for sent in self._offers.values():
             self._post.close_box(sent)
         if command.reason in (e.EndReason.OFFLINE, e.EndReason.NO_ANSWER):
-            self._post.forget(self.machine.peer)
+            self._finder.forget(self.machine.peer)
         self._listener.on_ended(Outcome(command, self._statistics))
 
 

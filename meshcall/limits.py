@@ -29,10 +29,12 @@ CHAT_MAX: Final = 8192
 # --- identity -------------------------------------------------------------------------------------
 
 PEER_ID_TEXT_MAX: Final = 256
-"""Characters that are looked at when somebody pastes an ID: the ID is 56, the rest dashes and spaces (memory)."""
+"""Characters that are looked at when somebody pastes an ID: the ID is 56, the rest dashes and spaces
+(memory)."""
 
 PEER_ID_CACHE: Final = 4096
-"""Keys whose curve check is remembered: a call checks the same key many times, a flood of keys must not grow."""
+"""Keys whose curve check is remembered: a call checks the same key many times, a flood of keys must not
+grow."""
 
 URI_TEXT_MAX: Final = 1024
 """Characters of a link or an invite that are looked at (memory held by a pasted document)."""
@@ -93,7 +95,8 @@ STATE_SEQUENCES_MAX: Final = 1024
 """Sequence counters kept, the most recently used; each epoch makes new ones (disk)."""
 
 STATE_REPLAY_MAX: Final = 16_384
-"""Replay entries kept; when full, unknown messages are refused until one expires (flood of fresh identities)."""
+"""Replay entries kept; when full, unknown messages are refused until one expires (flood of fresh
+identities)."""
 
 STATE_INVITES_MAX: Final = 1000
 """Open invites kept (disk)."""
@@ -150,7 +153,8 @@ DHT_DELIVER_SENDS_MAX: Final = 16
 
 DHT_SOFT_TIMEOUT_MIN: Final = 0.1
 DHT_SOFT_TIMEOUT_MAX: Final = 1.0
-"""Bounds of the time after which a request is repeated and the next node tried (RFC 6298 estimate + 20 ms)."""
+"""Bounds of the time after which a request is repeated and the next node tried (RFC 6298 estimate + 20
+ms)."""
 
 DHT_SOFT_TIMEOUT_UNKNOWN: Final = 0.2
 """The same for a node whose round trip is not known yet."""
@@ -168,7 +172,8 @@ DHT_FIND_REQUEST_MIN: Final = 432
 """Find requests are padded to this: a reply of 1,200 octets and a challenge together are no amplification."""
 
 DHT_PING_REQUEST_MIN: Final = 96
-"""A ping with a challenge is padded to this: signed reply and challenge back are below three times as long."""
+"""A ping with a challenge is padded to this: signed reply and challenge back are below three times as
+long."""
 
 DHT_AMPLIFICATION_MAX: Final = 3
 """Octets sent per octet received to an address that has shown no token (as in RFC 9000 section 8)."""
@@ -291,16 +296,19 @@ VALID_MAX: Final = 300
 """Seconds a sealed message may claim to be valid (a recorded offer that rings much later)."""
 
 VALID_DEFAULT: Final = 90
-"""Seconds a sealed message is valid unless its sender says otherwise: how long people let it ring, and a bit."""
+"""Seconds a sealed message is valid unless its sender says otherwise: how long people let it ring, and a
+bit."""
 
 EPOCH_OVERLAP: Final = 120
-"""Seconds around an epoch's boundary in which both rendezvous serve: clocks differ by CLOCK_SKEW_MAX at most."""
+"""Seconds around an epoch's boundary in which both rendezvous serve: clocks differ by CLOCK_SKEW_MAX at
+most."""
 
 REPLAY_PER_SENDER: Final = 64
 """Messages of one sender remembered until they expire; more are refused (one peer fills the cache)."""
 
 REPLAY_TOTAL: Final = 16_384
-"""Messages remembered in all; more are refused, none is forgotten early (a flood that flushes out a replay)."""
+"""Messages remembered in all; more are refused, none is forgotten early (a flood that flushes out a
+replay)."""
 
 # --- ice and signaling/description ----------------------------------------------------------------
 
@@ -508,7 +516,8 @@ RECORD_CLOSE_TIMEOUT: Final = 10.0
 # --- post -----------------------------------------------------------------------------------------
 
 POST_REFRESH: Final = 60.0
-"""The longest pause between two looks at what is to be renewed (a clock that was set, a suspended machine)."""
+"""The longest pause between two looks at what is to be renewed (a clock that was set, a suspended
+machine)."""
 
 PRESENCE_CACHE: Final = 600.0
 """How long a presence is used without asking again: below half its life, so its prekey is still held."""
@@ -606,3 +615,6 @@ DIRECTORY_PEERS_MAX: Final = 1024
 
 DIRECTORY_ADDRESSES_MAX: Final = 8
 """Addresses remembered per peer and source (a peer that moves about, or lies)."""
+
+MEDIA_OPENING_GRACE: Final = 0.5
+"""How long closing a call waits for its endpoint to finish opening."""

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +27,6 @@ from meshcall.aio.dht import DhtNode, checked_table
 from meshcall.aio.files import (
     CallRow,
     HomeLock,
-    InviteRow,
     StateDb,
     create_key,
     load_key,
@@ -42,7 +41,6 @@ from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.errors import (
-    InvalidInvite,
     MeshcallError,
     NoIdentity,
     NoSuchCall,
@@ -51,14 +49,15 @@ from meshcall.errors import (
     StateUnwritable,
     UsageError,
 )
+from meshcall.finder import Finder
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
-from meshcall.media.endpoint import MediaEndpoint
-from meshcall.media.plan import MediaPlan, parse_source
-from meshcall.media_paths import check_record, check_source
-from meshcall.post import Found, Letter, Post, PresenceClock
-from meshcall.signaling.invite import Invite
+from meshcall.introductions import Introductions
+from meshcall.media.plan import MediaPlan
+from meshcall.media_loader import make_endpoint, prepare_media, probe_source
+from meshcall.media_paths import check_record
+from meshcall.post import Letter, Post
 from meshcall.signaling.messages import ContactRequest, Hangup, MessageKind, Offer
 from meshcall.views import (
     CallDirection,
@@ -109,7 +108,6 @@ class Node:
         self._work: set[asyncio.Task[None]] = set()
         self._counters: Counter[str] = Counter()
         self._warnings: list[str] = []
-        self._pending_invites: dict[PeerId, asyncio.Event] = {}
         self._started = 0.0
         self._stack = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup
@@ -118,6 +116,8 @@ class Node:
         self._udp: UdpPort
         self._dht: DhtNode
         self._post: Post
+        self._finder: Finder
+        self._introductions: Introductions
         self._lan: Lan
         self._contacts: ContactBook
         self._me: PeerId
@@ -177,21 +177,42 @@ class Node:
             on_change=self._lan_changed,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        self._finder = Finder(
+            self._dht,
+            clock=clock,
+            lan_addresses=self._lan.addresses,
+            use_dht=not config.lan_only,
+            counters=self._counters,
+        )
         self._post = Post(
             self._identity,
             self._dht,
             self._state,
             clock=clock,
             random=self._random,
-            lan_addresses=self._lan.addresses,
             use_dht=not config.lan_only,
             admit=self._admits,
             on_letter=self._letter,
             on_warning=self._warn,
             spawn=self._spawn,
+            counters=self._counters,
             presence_name=config.name if config.visible else "",
         )
         stack.callback(self._post.close)
+        self._introductions = Introductions(
+            self._me,
+            config.name,
+            contacts=self._contacts,
+            state=self._state,
+            post=self._post,
+            finder=self._finder,
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            bootstrap=self._bootstrap,
+            on_contact=self._contact_made,
+            on_warning=self._warn,
+        )
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks = [self._group.create_task(self._post.run(), name="post")]
@@ -226,7 +247,7 @@ class Node:
         self._events.close()
 
     async def _open_port(self) -> UdpPort:
-        """The port that is asked for; else the one used last, if it is free: a router's mapping stays good."""
+        """The port that is asked for; else the one used last: a router's mapping stays good."""
         if self.config.port:
             return await UdpPort.open(self.config.port)
         last = int(self._state.get_blob(_PORT) or b"0")
@@ -330,7 +351,7 @@ class Node:
         """What the node is and does now."""
         dht = self._dht.status()
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
-        counters = self._counters + self._post.counters + Counter(self._udp.statistics().counters)
+        counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -364,7 +385,7 @@ class Node:
     def _peer_view(self, peer: PeerId) -> PeerView:
         row = self._contacts.get(peer)
         addresses = self._lan.addresses(peer)
-        presence: Presence = "lan" if addresses else self._post.presence(peer)
+        presence: Presence = "lan" if addresses else self._finder.presence(peer)
         return PeerView(
             peer_id=peer.text,
             short=peer.short,
@@ -468,6 +489,7 @@ class Node:
             identity=self._identity,
             name=self.config.name,
             post=self._post,
+            finder=self._finder,
             make_endpoint=make_endpoint,
             clock=self._clock,
             spawn=self._spawn,
@@ -509,7 +531,7 @@ class Node:
             return
         opened = letter.opened
         if isinstance(opened.message, ContactRequest):
-            self._contact_requested(opened.sender, opened.message)
+            self._introductions.requested(opened.sender, opened.message)
             return
         call = machine_for(self._calls, opened.sender, opened.call_id)
         if call is None:
@@ -604,87 +626,25 @@ class Node:
 
     def create_invite(self, *, once: bool, expires: float) -> str:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
-        now_ms = self._clock.now_ms()
         dht = self._dht.status()
-        nodes = [a for a in (dht.observed4, dht.observed6) if a is not None]
-        nodes += self._dht.neighbours()
-        invite = Invite.create(
-            self._me,
-            expires_ms=now_ms + int(expires * 1000),
-            random=self._random,
-            name=self.config.name,
-            once=once,
-            nodes=nodes,
-        )
-        row = InviteRow(secret=invite.secret, expires_ms=invite.expires_ms, once=once, created_ms=now_ms)
-        self._state.add_invite(row, now_ms)
-        return invite.format()
+        ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
+        return self._introductions.invite(
+            once=once, expires=expires, nodes=[*ours, *self._dht.neighbours()]
+        ).format()
 
     async def accept_invite(self, text: str) -> ContactView:
         """Make the inviter a contact, and tell it about us.
 
         When the inviter is offline it is told later, while the invite is valid and this node runs.
         """
-        invite = Invite.parse(text)
-        invite.check(self._clock.now_ms())
-        if invite.peer_id == self._me:
-            raise OwnId("that is your own invite", hint="give it to the person whom you want to call")
-        contact = self._contacts.put(invite.peer_id, self._contacts.free_name(invite.name, invite.peer_id))
-        acknowledged = asyncio.Event()
-        self._pending_invites[invite.peer_id] = acknowledged
-        self._spawn(self._introduce(invite, acknowledged))
-        try:
-            async with asyncio.timeout(limits.CONTACT_ACK):
-                await acknowledged.wait()
-        except TimeoutError:
-            self._warn(f"{contact.name} has not confirmed the invite yet; it is told when it comes online")
-        return contact
+        return await self._introductions.accept(text)
 
-    async def _introduce(self, invite: Invite, acknowledged: asyncio.Event) -> None:
-        """Send the contact request until the inviter answers or the invite has expired."""
-        if invite.nodes and not self.config.lan_only:
-            await self._dht.bootstrap(invite.nodes)
-        while not acknowledged.is_set():
-            try:
-                invite.check(self._clock.now_ms())
-            except InvalidInvite:
-                break
-            found = await self._find(invite.peer_id)
-            if found is not None:
-                await self._post.request_contact(found, self.config.name, invite.secret)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.INVITE_RETRY):
-                    await acknowledged.wait()
-        self._pending_invites.pop(invite.peer_id, None)
+    async def _bootstrap(self, nodes: Sequence[Address]) -> None:
+        if nodes and not self.config.lan_only:
+            await self._dht.bootstrap(nodes)
 
-    async def _find(self, peer: PeerId) -> Found | None:
-        try:
-            return await self._post.find(peer)
-        except PresenceClock:
-            self._warn(f"the clocks of this machine and of {self._who(peer)} differ too much")
-            return None
-
-    def _contact_requested(self, sender: PeerId, request: ContactRequest) -> None:
-        """Somebody uses an invite of ours, or confirms that it took note of us."""
-        pending = self._pending_invites.get(sender)
-        if pending is not None:
-            pending.set()
-        if not request.secret:
-            return
-        invite = self._state.use_invite(request.secret, self._clock.now_ms())
-        if invite is None and not self._contacts.is_contact(sender):
-            self._counters["contact-request-without-invite"] += 1
-            return
-        if not self._contacts.is_contact(sender):
-            wish = (invite.name if invite else "") or request.name
-            contact = self._contacts.put(sender, self._contacts.free_name(wish, sender))
-            self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))
-        self._spawn(self._acknowledge(sender))
-
-    async def _acknowledge(self, sender: PeerId) -> None:
-        found = await self._find(sender)
-        if found is not None:
-            await self._post.request_contact(found, self.config.name, b"")
+    def _contact_made(self, contact: ContactView) -> None:
+        self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))
 
 
 def _identity(home: Any, passphrase: str | None, random: Random) -> SigningKey:
@@ -693,34 +653,6 @@ def _identity(home: Any, passphrase: str | None, random: Random) -> SigningKey:
         return load_key(home, passphrase)
     except NoIdentity:
         return create_key(home, passphrase, random=random)
-
-
-def prepare_media() -> None:
-    """Load the media engine before it is needed, off the loop."""
-    asyncio.get_running_loop().run_in_executor(None, _load_media)
-
-
-def _load_media() -> Callable[[MediaPlan], MediaEndpoint]:
-    # Late and off the loop: aiortc and av cost 50 MB and a quarter of a second
-    from meshcall.aio.rtc.endpoint import make_endpoint as make
-
-    return make
-
-
-async def probe_source(source: str) -> None:
-    """Raise :class:`SourceUnusable` unless ``source`` can be sent; before anybody's phone rings."""
-    check_source(source)
-    if parse_source(source).kind == "file":
-        await asyncio.get_running_loop().run_in_executor(None, _load_media)
-        from meshcall.aio.media.sources import check_source as open_source
-
-        await open_source(MediaPlan(source=source))
-
-
-async def make_endpoint(plan: MediaPlan) -> MediaEndpoint:
-    """An endpoint for one call; the first one loads the media engine."""
-    make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
-    return make(plan)
 
 
 __all__ = ["Config", "MeshcallError", "Node"]

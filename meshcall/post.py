@@ -11,22 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
 from meshcall.aio.dht import Delivery, DhtNode, Notify, Watch
 from meshcall.aio.files import ReplayRow, StateDb
-from meshcall.errors import MeshcallError, Rejected, StateCorrupt
+from meshcall.errors import MeshcallError, Rejected
+from meshcall.finder import Found
 from meshcall.identity.keys import AgreementKey, Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.prekeys import PrekeyRing
+from meshcall.post_memory import (
+    FORGOTTEN,
+    PRESENCES,
+    dump_presences,
+    load_presences,
+    load_replay,
+)
 from meshcall.record.codec import Record, RecordType, decode_record_untrusted
 from meshcall.record.publisher import Publisher
 from meshcall.signaling.envelope import (
@@ -46,45 +53,15 @@ from meshcall.signaling.messages import (
     Wants,
 )
 from meshcall.signaling.presence import (
-    Presence,
     presence_hash,
     publications,
-    read_presence_untrusted,
     renew_presence,
 )
 from meshcall.signaling.rendezvous import Rendezvous, epochs_near, inbox, next_change_ms, reply_box
-from meshcall.signaling.replay import ReplayCache
 
 _log = logging.getLogger("meshcall.post")
 
 _SEQUENCE: Final = b"post"
-_PRESENCES: Final = "presences"
-_FORGOTTEN: Final = "replay-forgotten"
-
-Route = Literal["lan", "dht", "cache"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A peer that can be written to."""
-
-    presence: Presence
-    epoch: int
-    """Whose inbox key leads to it."""
-    route: Route
-    addresses: tuple[Address, ...] = ()
-    """Of the peer itself, on the LAN; empty: it is reached through the DHT."""
-    at: float = 0.0
-    """Monotonic seconds."""
-
-    @property
-    def rendezvous(self) -> Rendezvous:
-        """The peer's inbox."""
-        return inbox(self.presence.peer_id, self.epoch)
-
-
-class PresenceClock(Exception):
-    """The peer's presence is authentic but dated far in the future: one of the clocks is wrong."""
 
 
 @dataclass(slots=True)
@@ -145,12 +122,12 @@ class Post:
         *,
         clock: Clock,
         random: Random,
-        lan_addresses: Callable[[PeerId], Sequence[Address]],
         use_dht: bool,
         admit: Policy,
         on_letter: Callable[[Letter], None],
         on_warning: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        counters: Counter[str],
         presence_name: str = "",
     ) -> None:
         self._identity = identity
@@ -159,24 +136,22 @@ class Post:
         self._state = state
         self._clock = clock
         self._random = random
-        self._lan_addresses = lan_addresses
         self._use_dht = use_dht
         self._admit = admit
         self._on_letter = on_letter
         self._on_warning = on_warning
         self._spawn = spawn
         self._presence_name = presence_name
-        self.counters: Counter[str] = Counter()
+        self.counters = counters
         self._prekeys = PrekeyRing.from_state(state.prekeys())
         self._prekeys_saved = self._prekeys.revision
-        self._replay = _load_replay(state, clock.now_ms())
+        self._replay = load_replay(state, clock.now_ms())
         self._publisher = Publisher(state.last_sequence(_SEQUENCE))
         self._last_seq = self._publisher.last_seq
-        self._presences = _load_presences(state, self.me)
+        self._presences = load_presences(state, self.me)
         self._inboxes: dict[bytes, Rendezvous] = {}
         self._watches: dict[bytes, Watch] = {}
         self._boxes: dict[bytes, SentOffer] = {}
-        self._cache: OrderedDict[PeerId, Found] = OrderedDict()
         self._clock_told: set[tuple[PeerId, bytes]] = set()
         self._wake = asyncio.Event()
         self._taken = asyncio.Lock()
@@ -214,14 +189,14 @@ class Post:
         presence = renew_presence(previous, self.me, prekey, now_ms, name=self._presence_name)
         if presence is not previous:
             self._presences.append(presence)
-            await self._state.run(self._state.set_blob, _PRESENCES, _dump_presences(self._presences))
+            await self._state.run(self._state.set_blob, PRESENCES, dump_presences(self._presences))
         self._watch_inboxes(now_ms)
         self._publisher.want(publications(self._identity, presence, now_ms), self._clock.now())
         for name in self._publisher.due(self._clock.now()):
             await self._publish(name)
         if self._replay.expire(now_ms):
             forgotten = str(self._replay.to_state()["forgotten_ms"]).encode()
-            await self._state.run(self._state.set_blob, _FORGOTTEN, forgotten)
+            await self._state.run(self._state.set_blob, FORGOTTEN, forgotten)
 
     def _watch_inboxes(self, now_ms: int) -> None:
         wanted = {}
@@ -247,84 +222,6 @@ class Post:
         copies = await self._dht.store(data)
         self._publisher.report(name, copies, self._clock.now())
         self._wake.set()
-
-    # --- finding a peer ---------------------------------------------------------------------------
-
-    def presence(self, peer: PeerId) -> Literal["dht", "unknown"]:
-        """What we know of ``peer`` without asking anybody."""
-        found = self._cache.get(peer)
-        fresh = found is not None and self._clock.now() - found.at < limits.PRESENCE_CACHE
-        return "dht" if fresh else "unknown"
-
-    def forget(self, peer: PeerId) -> None:
-        """Drop what is cached about ``peer``: it did not help."""
-        self._cache.pop(peer, None)
-
-    async def find(self, peer: PeerId) -> Found | None:
-        """The peer's presence: from the LAN, the cache or the DHT, whichever answers first.
-
-        Raises :class:`PresenceClock` when it has one from the future, by our clock.
-        """
-        cached = self._cache.get(peer)
-        lan = tuple(self._lan_addresses(peer))
-        if cached is not None and self._clock.now() - cached.at < limits.PRESENCE_CACHE:
-            if lan and cached.addresses and set(cached.addresses) & set(lan):
-                return _again(cached, lan)
-            if not lan and not cached.addresses and self._use_dht:
-                return _again(cached, ())
-        found = await self._race(peer, lan, epochs_near(peer, self._clock.now_ms()))
-        if found is None:
-            # Nobody there. If one of the two clocks is wrong, the peer is in a neighbouring epoch.
-            near = epochs_near(peer, self._clock.now_ms())
-            wide = epochs_near(peer, self._clock.now_ms(), limits.EPOCH)
-            found = await self._race(peer, lan, [epoch for epoch in wide if epoch not in near])
-        if found is not None:
-            self._cache[peer] = found
-            self._cache.move_to_end(peer)
-            while len(self._cache) > limits.PRESENCE_CACHE_MAX:
-                self._cache.popitem(last=False)
-        return found
-
-    async def _race(self, peer: PeerId, lan: tuple[Address, ...], epochs: Sequence[int]) -> Found | None:
-        """The first presence that any of the ways brings; the other ways are cancelled."""
-        searches = [self._search(peer, epoch, lan) for epoch in epochs if lan]
-        if self._use_dht:
-            searches += [self._search(peer, epoch, ()) for epoch in epochs]
-        tasks = [asyncio.ensure_future(search) for search in searches]
-        clock: PresenceClock | None = None
-        try:
-            for finished in asyncio.as_completed(tasks):
-                try:
-                    found = await finished
-                except PresenceClock as error:
-                    clock = error
-                    continue
-                if found is not None:
-                    return found
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if clock is not None:
-            raise clock
-        return None
-
-    async def _search(self, peer: PeerId, epoch: int, lan: tuple[Address, ...]) -> Found | None:
-        key = inbox(peer, epoch).storage_key(RecordType.PRESENCE)
-        clock_wrong = False
-        async with self._dht.find(key, at=lan, only=bool(lan), types=(RecordType.PRESENCE,)) as records:
-            async for data in records:
-                try:
-                    record = decode_record_untrusted(data)
-                    presence = read_presence_untrusted(record, peer, epoch, self._clock.now_ms())
-                except Rejected as error:
-                    self.counters[f"presence-{error.reason}"] += 1
-                    clock_wrong = clock_wrong or error.reason == "clock"
-                    continue
-                return Found(presence, epoch, "lan" if lan else "dht", lan, self._clock.now())
-        if clock_wrong:
-            raise PresenceClock()
-        return None
 
     # --- sending ----------------------------------------------------------------------------------
 
@@ -556,58 +453,3 @@ class Post:
         self._watches.clear()
         for sent in list(self._boxes.values()):
             self.close_box(sent)
-
-
-def _again(found: Found, lan: tuple[Address, ...]) -> Found:
-    return Found(found.presence, found.epoch, "lan" if lan else "cache", lan, found.at)
-
-
-def _load_replay(state: StateDb, now_ms: int) -> ReplayCache:
-    forgotten = state.get_blob(_FORGOTTEN) or b"0"
-    entries = [
-        [row.sender.hex(), row.call_id.hex(), row.kind, row.digest.hex(), row.expires_ms]
-        for row in state.replay_entries(now_ms)
-    ]
-    try:
-        forgotten_ms = int(forgotten)
-        return ReplayCache.from_state({"version": 1, "forgotten_ms": forgotten_ms, "entries": entries})
-    except (ValueError, StateCorrupt):
-        _log.warning("the note of expired replay entries is damaged; starting from the entries alone")
-        return ReplayCache.from_state({"version": 1, "forgotten_ms": 0, "entries": entries})
-
-
-def _dump_presences(presences: Sequence[Presence] | deque[Presence]) -> bytes:
-    return json.dumps(
-        [
-            {
-                "prekey_id": p.prekey_id,
-                "prekey": p.prekey.hex(),
-                "created_ms": p.created_ms,
-                "ttl_s": p.ttl_s,
-                "versions": list(p.versions),
-                "name": p.name,
-            }
-            for p in presences
-        ]
-    ).encode()
-
-
-def _load_presences(state: StateDb, me: PeerId) -> deque[Presence]:
-    presences: deque[Presence] = deque(maxlen=2)
-    try:
-        for entry in json.loads(state.get_blob(_PRESENCES) or b"[]"):
-            presence = Presence(
-                me,
-                entry["prekey_id"],
-                bytes.fromhex(entry["prekey"]),
-                entry["created_ms"],
-                entry["ttl_s"],
-                tuple(entry["versions"]),
-                entry["name"],
-            )
-            presence_hash(presence)
-            presences.append(presence)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        _log.warning("the note of our last presences is damaged; new ones are made")
-        presences.clear()
-    return presences

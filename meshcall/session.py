@@ -20,6 +20,7 @@ from meshcall.call.state import State
 from meshcall.call.summary import reason_error
 from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Spawn
 from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
+from meshcall.finder import Finder
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.plan import MediaPlan
@@ -373,6 +374,7 @@ def open_call(
     identity: SigningKey,
     name: str,
     post: Post,
+    finder: Finder,
     make_endpoint: MakeEndpoint,
     clock: Clock,
     spawn: Spawn,
@@ -386,6 +388,7 @@ def open_call(
         identity=identity,
         name=name,
         post=post,
+        finder=finder,
         make_endpoint=make_endpoint,
         clock=clock,
         spawn=spawn,

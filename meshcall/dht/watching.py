@@ -92,7 +92,8 @@ class WatchOperation(Operation):
 
     def search_soon(self, now: float) -> None:
         """The network has changed: look for closer holders as soon as is decent."""
-        self._search_at(max(now, self._last_search + _LOOKUP_GAP))
+        gap = _LOOKUP_GAP if self._holders else 0.0
+        self._search_at(max(now, self._last_search + gap))
 
     def _search_at(self, when: float) -> None:
         if self._search is not None:

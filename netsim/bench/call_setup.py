@@ -285,7 +285,7 @@ def phase_table(path: Path, cases: Mapping[tuple[Path, float], Case]) -> Table:
                 phase.side,
                 *(number(value) for value in medians),
                 phase.needed[path],
-                f"{trips:.1f}",
+                "-" if math.isnan(trips) else f"{trips:z.1f}",
             )
         )
     header = ("phase", "side", "0 ms RTT", f"{RTT_MS:.0f} ms RTT", "round trips needed", "measured")

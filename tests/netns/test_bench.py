@@ -8,7 +8,7 @@ import math
 import pytest
 
 from netsim import __main__ as command_line
-from netsim.bench import runner
+from netsim.bench import call_setup, runner
 from netsim.bench.figure import Figure, Report, Table
 from netsim.bench.runner import Bench, Options
 
@@ -74,3 +74,29 @@ def test_wrong_usage_is_explained(argv: list[str], capsys: pytest.CaptureFixture
         command_line.main(argv)
     assert caught.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+def test_round_trips_are_the_difference_between_the_slow_and_the_fast_link() -> None:
+    """A phase that takes 50 ms longer at 50 ms round trip costs one; one that was never reached costs `-`."""
+    marks = {"dial": 0.0, "presence": 10.0, "offer-ready": 12.0, "answer": 30.0, "ice": 35.0}
+    slow = {"dial": 0.0, "presence": 60.0, "offer-ready": 12.0, "answer": 160.0, "ice": 215.0}
+    cases: dict[tuple[call_setup.Path, float], call_setup.Case] = {}
+    for rtt, timeline in ((0.0, marks), (call_setup.RTT_MS, slow)):
+        one = call_setup.Measurement(
+            marks={"caller": timeline, "callee": {}},
+            dialled_ms=1000,
+            answered_ms=1020,
+            audio_ms={"caller": 1100, "callee": 1090},
+            video_ms={"caller": 1120, "callee": 1080},
+        )
+        assert (one.to_audio, one.to_media, one.answer_to_audio) == (100, 120, 80)
+        for path in call_setup.PATHS:
+            cases[path, rtt] = call_setup.Case(path, rtt, cold=[one], new=[one], again=[one])
+    rows = {row[0]: row for row in call_setup.phase_table("dht", cases).rows}
+    assert rows["lookup"][2:4] == ("10", "60")
+    assert rows["lookup"][5] == "1.0"
+    assert rows["answer comes back"][5] == "1.6"
+    assert rows["DTLS"][2:4] + rows["DTLS"][5:] == ("-", "-", "-")
+    report = call_setup.make_report(cases)
+    assert [figure.goal for figure in report.figures if figure.goal] == [150.0, 600.0]
+    assert report.met

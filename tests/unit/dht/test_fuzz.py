@@ -68,7 +68,7 @@ def mutate(rng: random.Random, frame: bytes) -> bytes:
 
 
 def test_fifty_thousand_datagrams() -> None:
-    """No exception, no datagram over 50 ms of CPU time, nobody in the table, counted by reason, and it still works."""
+    """No exception, at most 50 ms of CPU each, nobody in the table, counted by reason, and it still works."""
     universe = Universe(6, seed=1)
     victim = universe.at(address_of(0))
     rng = random.Random(20)

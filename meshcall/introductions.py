@@ -1,0 +1,144 @@
+"""Invites: two people become each other's contacts through one link.
+
+Law 1: who holds a valid secret becomes a contact; everybody else's request is counted and dropped.
+Law 2: an invite is used up on the disk before its holder is let in.
+Law 3: the request goes out until the inviter confirms it, the invite expires, or this node stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from meshcall import limits
+from meshcall.address import Address
+from meshcall.aio.clock import Clock
+from meshcall.aio.files import InviteRow, StateDb
+from meshcall.contacts import ContactBook
+from meshcall.errors import InvalidInvite, OwnId
+from meshcall.finder import Finder, Found, PresenceClock
+from meshcall.identity.keys import Random
+from meshcall.identity.peer_id import PeerId
+from meshcall.post import Post
+from meshcall.signaling.invite import Invite
+from meshcall.signaling.messages import ContactRequest
+from meshcall.views import ContactView
+
+
+class Introductions:
+    """Makes, accepts and honours invites for one node."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        name: str,
+        *,
+        contacts: ContactBook,
+        state: StateDb,
+        post: Post,
+        finder: Finder,
+        clock: Clock,
+        random: Random,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        bootstrap: Callable[[Sequence[Address]], Awaitable[None]],
+        on_contact: Callable[[ContactView], None],
+        on_warning: Callable[[str], None],
+    ) -> None:
+        """``name``: what we call ourselves. ``on_contact``: somebody whom we invited is a contact now."""
+        self._me = me
+        self._name = name
+        self._contacts = contacts
+        self._state = state
+        self._post = post
+        self._finder = finder
+        self._clock = clock
+        self._random = random
+        self._spawn = spawn
+        self._bootstrap = bootstrap
+        self._on_contact = on_contact
+        self._on_warning = on_warning
+        self._pending: dict[PeerId, asyncio.Event] = {}
+
+    # --- we invite --------------------------------------------------------------------------------
+
+    def invite(self, *, once: bool, expires: float, nodes: Iterable[Address]) -> Invite:
+        """A new invite that is valid for ``expires`` seconds and names some of ``nodes`` to join through."""
+        now_ms = self._clock.now_ms()
+        invite = Invite.create(
+            self._me,
+            expires_ms=now_ms + int(expires * 1000),
+            random=self._random,
+            name=self._name,
+            once=once,
+            nodes=nodes,
+        )
+        row = InviteRow(secret=invite.secret, expires_ms=invite.expires_ms, once=once, created_ms=now_ms)
+        self._state.add_invite(row, now_ms)
+        return invite
+
+    def requested(self, sender: PeerId, request: ContactRequest) -> None:
+        """``sender`` shows an invite of ours, or confirms that it took note of us."""
+        pending = self._pending.get(sender)
+        if pending is not None:
+            pending.set()
+        if request.secret:
+            self._spawn(self._let_in(sender, request))
+
+    async def _let_in(self, sender: PeerId, request: ContactRequest) -> None:
+        invite = await self._state.run(self._state.use_invite, request.secret, self._clock.now_ms())
+        if not self._contacts.is_contact(sender):
+            if invite is None:
+                self._post.counters["contact-request-without-invite"] += 1
+                return
+            wish = invite.name or request.name
+            self._on_contact(self._contacts.put(sender, self._contacts.free_name(wish, sender)))
+        found = await self._find(sender)
+        if found is not None:
+            await self._post.request_contact(found, self._name, b"")
+
+    # --- we are invited ---------------------------------------------------------------------------
+
+    async def accept(self, text: str) -> ContactView:
+        """Make the inviter a contact and tell it; raises :class:`InvalidInvite` or :class:`OwnId`."""
+        invite = Invite.parse(text)
+        invite.check(self._clock.now_ms())
+        if invite.peer_id == self._me:
+            raise OwnId("that is your own invite", hint="give it to the person whom you want to call")
+        contact = self._contacts.put(invite.peer_id, self._contacts.free_name(invite.name, invite.peer_id))
+        confirmed = asyncio.Event()
+        self._pending[invite.peer_id] = confirmed
+        self._spawn(self._introduce(invite, confirmed))
+        try:
+            async with asyncio.timeout(limits.CONTACT_ACK):
+                await confirmed.wait()
+        except TimeoutError:
+            self._on_warning(
+                f"{contact.name} has not confirmed the invite yet; it is told when it comes online"
+            )
+        return contact
+
+    async def _introduce(self, invite: Invite, confirmed: asyncio.Event) -> None:
+        """Send our request until the inviter confirms or the invite has expired."""
+        await self._bootstrap(invite.nodes)
+        while not confirmed.is_set():
+            try:
+                invite.check(self._clock.now_ms())
+            except InvalidInvite:
+                break
+            found = await self._find(invite.peer_id)
+            if found is not None:
+                await self._post.request_contact(found, self._name, invite.secret)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.INVITE_RETRY):
+                    await confirmed.wait()
+        self._pending.pop(invite.peer_id, None)
+
+    async def _find(self, peer: PeerId) -> Found | None:
+        try:
+            return await self._finder.find(peer)
+        except PresenceClock:
+            who = self._contacts.name(peer) or peer.short
+            self._on_warning(f"the clocks of this machine and of {who} differ too much")
+            return None
