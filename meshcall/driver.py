@@ -234,11 +234,11 @@ class CallDriver:
             case c.StartIncoming(event):
                 self._listener.on_start_incoming(event, self._letters[event.call_id])
             case c.CreateOffer():
-                self._endpoint_task = self._spawn(self._create_offer())
+                self._endpoint_task = self._spawn(self._create_offer(self._media_round))
             case c.CreateAnswer(offer):
-                self._endpoint_task = self._spawn(self._create_answer(offer))
+                self._endpoint_task = self._spawn(self._create_answer(offer, self._media_round))
             case c.AcceptAnswer(answer):
-                self._spawn(self._accept(answer))
+                self._spawn(self._accept(answer, self._media_round))
             case c.AddCandidates(candidates):
                 self._spawn(self._add_candidates(candidates))
             case c.SendConfirm(role):
@@ -343,8 +343,7 @@ class CallDriver:
 
     # --- media ------------------------------------------------------------------------------------
 
-    async def _open_endpoint(self) -> m.MediaEndpoint:
-        media_round = self._media_round
+    async def _open_endpoint(self, media_round: int) -> m.MediaEndpoint:
         endpoint = await self._make_endpoint(self.plan)
         if media_round != self._media_round:
             await endpoint.close()
@@ -353,32 +352,29 @@ class CallDriver:
         self._spawn(self._pump(endpoint))
         return endpoint
 
-    async def _create_offer(self) -> None:
-        media_round = self._media_round
+    async def _create_offer(self, media_round: int) -> None:
         try:
-            endpoint = await self._open_endpoint()
+            endpoint = await self._open_endpoint(media_round)
             offer = await endpoint.offer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this call's media
             self._media_failed(error, media_round)
         else:
             self._feed_media(e.EndpointReady(offer), media_round)
 
-    async def _create_answer(self, offer: bytes) -> None:
+    async def _create_answer(self, offer: bytes, media_round: int) -> None:
         if self._closing is not None:
             await asyncio.wait([self._closing])  # the endpoint of the attempt that was dropped
-        media_round = self._media_round
         try:
-            endpoint = await self._open_endpoint()
+            endpoint = await self._open_endpoint(media_round)
             answer = await endpoint.answer(offer)
         except Exception as error:  # noqa: BLE001 - likewise
             self._media_failed(error, media_round)
         else:
             self._feed_media(e.AnswerReady(answer), media_round)
 
-    async def _accept(self, answer: bytes) -> None:
+    async def _accept(self, answer: bytes, media_round: int) -> None:
         if self._endpoint is None:
             return
-        media_round = self._media_round
         try:
             await self._endpoint.accept(answer)
         except Exception as error:  # noqa: BLE001 - likewise

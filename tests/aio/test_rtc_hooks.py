@@ -29,6 +29,7 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from google_crc32c import value as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from meshcall import limits
 from meshcall.aio.media import readers
@@ -451,15 +452,23 @@ async def test_hostile_rtcp_is_counted() -> None:
         assert dtls.state == "connected"
 
 
-async def test_sending_after_dtls_shutdown_is_a_connection_error() -> None:
-    """aiortc lets SSL.Error out of a late SACK; its callers expect ConnectionError."""
+async def test_sending_after_dtls_is_gone_is_counted() -> None:
+    """aiortc lets SSL.Error out of a late SACK, and ConnectionError out of a task that nobody looks at."""
     async with connected() as (left, _right):
         dtls = hooks.dtls_transport(left)
-        hooks.guard_dtls(dtls, Counter())
+        unguarded = dtls._send_data
+        counters: Counter[str] = Counter()
+        hooks.guard_dtls(dtls, counters)
         assert dtls._ssl is not None
         dtls._ssl.shutdown()
+        with pytest.raises(SSL.Error):
+            await unguarded(b"late")
+        await dtls._send_data(b"late")
+        await dtls.stop()
         with pytest.raises(ConnectionError):
-            await dtls._send_data(b"late")
+            await unguarded(b"later")
+        await dtls._send_data(b"later")
+        assert counters["data-unsent"] == 2
 
 
 # --- media ----------------------------------------------------------------------------------------
