@@ -21,7 +21,7 @@ from meshcall.cli.durations import parse_duration
 from meshcall.cli.output import emit, emit_json, note
 from meshcall.cli.progress import HumanEvents, JsonEvents
 from meshcall.cli.session import Session, session_of
-from meshcall.errors import DaemonLost, MeshcallError, NoSuchCall
+from meshcall.errors import DaemonLost, MeshcallError, NoSuchCall, RecordFailed
 from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def follow(session: Session, stream: EventStream, who: str, *, as_json: bool) ->
     """Show a call's events to their end, then exit with the code of its end."""
     shown = JsonEvents() if as_json else HumanEvents(who, quiet=session.quiet, verbose=session.verbose > 0)
     ended: dict[str, Any] | None = None
+    not_recorded: str | None = None
     with HangUpOnInterrupt(session, stream) as interrupt:
         try:
             for event in stream:
@@ -124,6 +125,8 @@ def follow(session: Session, stream: EventStream, who: str, *, as_json: bool) ->
                 shown.show(event)
                 if event.get("event") == "ended":
                     ended = event
+                elif event.get("event") == "record-failed":
+                    not_recorded = str(event.get("message"))
         except DaemonLost:
             if not interrupt.happened:
                 raise
@@ -137,6 +140,10 @@ def follow(session: Session, stream: EventStream, who: str, *, as_json: bool) ->
         from meshcall.control.client import error_from
 
         raise error_from(ended["error"])
+    if not_recorded is not None:
+        raise RecordFailed(
+            f"the recording broke off: {not_recorded}", hint="what was recorded until then is kept"
+        )
 
 
 class HangUpOnInterrupt:
