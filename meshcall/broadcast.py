@@ -7,6 +7,7 @@ Law 2: telling never waits: a listener that does not read is dropped, and learns
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -22,7 +23,7 @@ class Broadcast(Generic[T]):
         """
         self._capacity = capacity
         self._lagged = lagged
-        self._listeners: set[_Listener[T]] = set()
+        self._listeners: weakref.WeakSet[_Listener[T]] = weakref.WeakSet()
         self._closed = False
 
     def publish(self, value: T) -> None:

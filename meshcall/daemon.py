@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -21,15 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from meshcall import systemd
+from meshcall.call_log import log_calls
 from meshcall.config import Config
 from meshcall.control.node_api import NodeApi
 from meshcall.daemon_options import config_from, make_parser
-from meshcall.errors import MeshcallError
+from meshcall.errors import MeshcallError, NoIdentity
+from meshcall.media_paths import make_record_dir
 from meshcall.paths import HomePaths
 from meshcall.redaction import RedactingFormatter
 from meshcall.reporting import print_error
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("meshcall.daemon")  # it runs as __main__
 
 STOP_TIMEOUT = 15.0
 """Seconds for a clean stop; then the process ends as it is (a wedged library must not keep it alive)."""
@@ -53,12 +56,15 @@ def main(arguments: list[str] | None = None, *, make_node: NodeFactory = real_no
         set_up_logging(options)
         config = config_from(options, Path.cwd())
         passphrase = _unlock(config)
+        if config.record_dir is not None:
+            make_record_dir(config.record_dir)
         return asyncio.run(run(config, passphrase, make_node))
     except MeshcallError as error:
         print_error(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130  # before the loop's own handler was there
+    except KeyboardInterrupt:  # before the loop's own handler was there
+        sys.stderr.write("\n")
+        return 130
 
 
 def set_up_logging(options: Namespace) -> None:
@@ -80,6 +86,8 @@ def _unlock(config: Config) -> str | None:
     from meshcall.passphrase import existing_passphrase
     from meshcall.setup_home import ensure_public_id
 
+    if not config.home.exists():
+        raise NoIdentity(f"there is no identity in {config.home} yet")  # a wrong --home is not made
     home = open_home(config.home)
     peer_id = load_peer_id(home)
     passphrase = existing_passphrase() if key_is_locked(home) else None
@@ -107,7 +115,7 @@ async def run(config: Config, passphrase: str | None, make_node: NodeFactory = r
         if late:
             logger.error("the stop took more than %.0f s; ending without it", STOP_TIMEOUT)
             with contextlib.suppress(OSError):
-                HomePaths(config.home).control_socket.unlink()
+                HomePaths(config.home).socket.unlink()
             logging.shutdown()
             os._exit(1)
         return 0 if serving.cancelled() else _verdict(serving)
@@ -149,14 +157,26 @@ async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) 
         status = node.status()
         _say_ready(f"ready: {node.id_text()} on UDP port {status.port}, home {config.home}")
         systemd.notify("READY=1")
-        for warning in status.warnings:
-            logger.warning("%s", warning)
-        interval = systemd.watchdog_interval()
-        while True:
-            # with a watchdog: a loop that is wedged stops saying that it is well, and is restarted
-            await asyncio.sleep(3600 if interval is None else interval)
-            if interval is not None:
-                systemd.notify("WATCHDOG=1")
+        for name in missing_interfaces(config):
+            logger.warning("there is no network interface %s now", name)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(log_calls(node.events(), by_hand=config.auto_answer == "off"), name="log calls")
+            group.create_task(_watchdog(), name="watchdog")
+
+
+async def _watchdog() -> None:
+    """With a watchdog: a loop that is wedged stops saying that it is well, and is restarted."""
+    interval = systemd.watchdog_interval()
+    while True:
+        await asyncio.sleep(3600 if interval is None else interval)
+        if interval is not None:
+            systemd.notify("WATCHDOG=1")
+
+
+def missing_interfaces(config: Config) -> list[str]:
+    """The interfaces that the configuration names and that this machine does not have."""
+    there = {name for _, name in socket.if_nameindex()}
+    return [name for name in config.interfaces if name not in there]
 
 
 def _say_ready(line: str) -> None:

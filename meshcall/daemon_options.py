@@ -37,17 +37,38 @@ def make_parser() -> argparse.ArgumentParser:
     add("--lan-only", action="store_true", help="find peers on this LAN alone")
     add("--no-mdns", action="store_true", help="neither announce nor browse on the LAN")
     add("--visible", action="store_true", help="let people on the LAN who don't know your ID see it")
-    add("--bootstrap", action="append", default=[], metavar="HOST:PORT", help="a DHT node to join through")
-    add("--interface", action="append", default=[], metavar="NAME", help="use this network interface only")
-    add("--auto-answer", choices=("off", "contacts", "anyone"), default="off", help="answer without asking")
+    add(
+        "--bootstrap",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a DHT node to join through; can be repeated",
+    )
+    add(
+        "--interface",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="use this network interface only; can be repeated",
+    )
+    add(
+        "--auto-answer",
+        choices=("off", "contacts", "anyone"),
+        default="off",
+        help="which calls are answered without asking (default: off)",
+    )
     add("--contacts-only", action="store_true", help="let nobody ring who is not a contact")
     add(
         "--source",
         default="testsrc",
         metavar="S",
-        help="what auto-answered calls send: FILE, testsrc, camera[:N], none",
+        help="what calls send unless they say otherwise: FILE, testsrc (default), camera[:N], none",
     )
-    add("--record", metavar="DIR", help="record auto-answered calls into this folder")
+    add(
+        "--record",
+        metavar="DIR",
+        help="record auto-answered calls into this folder, which is made if need be",
+    )
     add("--quiet", "-q", action="store_true", help="log warnings and errors only")
     add("--verbose", "-v", action="count", default=0, help="log more")
     return parser
@@ -70,6 +91,9 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         raise InvalidConfig(
             "--lan-only uses no DHT, so --bootstrap has no meaning", hint="drop one of the two"
         )
+    for option in ("source", "record"):
+        if getattr(options, option) == "":
+            raise InvalidConfig(f"--{option}: nothing is named")
     for text in options.bootstrap:
         parse_host_port(text)
     source = absolute_source(options.source, directory)

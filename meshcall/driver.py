@@ -158,7 +158,7 @@ class CallDriver:
             return
         match opened.message:
             case s.Offer(description):
-                self._letters.setdefault(opened.call_id, letter)
+                self._keep(letter)
                 life = (opened.created_ms - self._clock.now_ms()) / 1000 + opened.valid_s
                 self.feed(
                     e.OfferReceived(opened.call_id, description, opened.created_ms, life, auto_answer, busy)
@@ -177,6 +177,13 @@ class CallDriver:
                 self.feed(e.RingingReceived(opened.call_id))
             case s.ContactRequest():
                 self.counters["contact request in a call"] += 1
+
+    def _keep(self, letter: Letter) -> None:
+        """An offer of the peer, which is replied to by its call id; of many attempts the last ones."""
+        self._letters.setdefault(letter.opened.call_id, letter)
+        for call_id in list(self._letters)[: -limits.CALL_OTHER_IDS_MAX]:
+            if call_id != self.machine.call_id:
+                del self._letters[call_id]
 
     def statistics(self) -> m.EndpointStats:
         """What the endpoint counted so far."""
@@ -217,7 +224,9 @@ class CallDriver:
 
     def _carry_out(self, command: c.Command) -> None:
         match command:
-            case c.FindPresence():
+            case c.FindPresence(attempt):
+                if attempt > 1:
+                    self._finder.forget(self.machine.peer)  # what is known did not help
                 self._search_task = self._spawn(self._find(self.machine.call_id))
             case c.SendOffer(call_id, offer, life, fresh):
                 self._offer_task = self._spawn(self._send_offer(call_id, offer, life, fresh=fresh))
@@ -240,7 +249,7 @@ class CallDriver:
             case c.AcceptAnswer(answer):
                 self._spawn(self._accept(answer, self._media_round))
             case c.AddCandidates(candidates):
-                self._spawn(self._add_candidates(candidates))
+                self._spawn(self._add_candidates(candidates, self._media_round))
             case c.SendConfirm(role):
                 self._send_confirm(role)
             case c.SendConfirmed():
@@ -295,6 +304,8 @@ class CallDriver:
                 self.feed(e.MediaFailed(e.EndReason.FAILED, f"the offer can't be sealed: {error}"))
                 return
             self._offers[last.inner_hash] = last
+            for over in list(self._offers)[: -limits.CALL_OFFERS_MAX]:
+                self._post.close_box(self._offers.pop(over))
         await self._post.deliver_offer(last, self._delivered)
 
     def _delivered(self, report: PostReport) -> None:
@@ -380,8 +391,10 @@ class CallDriver:
         except Exception as error:  # noqa: BLE001 - likewise
             self._media_failed(error, media_round)
 
-    async def _add_candidates(self, candidates: bytes) -> None:
-        if self._endpoint is None:
+    async def _add_candidates(self, candidates: bytes, media_round: int) -> None:
+        if self._endpoint is None and self._endpoint_task is not None:
+            await asyncio.wait([self._endpoint_task])  # the answer is being made
+        if self._endpoint is None or media_round != self._media_round:
             return
         try:
             await self._endpoint.add_candidates(candidates)
@@ -518,22 +531,36 @@ class CallDriver:
         if opening is not None:
             # Gathering that is cut short leaves sockets open (aioice); it takes milliseconds without servers
             await asyncio.wait([opening], timeout=limits.MEDIA_OPENING_GRACE)
-        self._statistics = await endpoint.close()
+        closing = asyncio.ensure_future(endpoint.close())
+        try:
+            self._statistics = await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            # The node stops. A recording is still being written, and each step has a deadline of its own
+            await asyncio.wait([closing])
+            raise
 
     # --- the end ----------------------------------------------------------------------------------
 
     async def _finish(self, command: c.Ended) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._search_task is not None:
-            self._search_task.cancel()
-        if self._closing is not None:
-            await asyncio.wait([self._closing])
-        for sent in self._offers.values():
-            self._post.close_box(sent)
-        if command.reason in (e.EndReason.OFFLINE, e.EndReason.NO_ANSWER):
-            self._finder.forget(self.machine.peer)
-        self._listener.on_ended(Outcome(command, self._statistics))
+        for task in (self._search_task, self._offer_task):
+            if task is not None:
+                task.cancel()
+        try:
+            if self._closing is not None:
+                await asyncio.wait([self._closing])
+        except asyncio.CancelledError:
+            # The node stops, and stops the closing as well: which ends when everything is closed
+            if self._closing is not None:
+                await asyncio.wait([self._closing])
+            raise
+        finally:
+            for sent in self._offers.values():
+                self._post.close_box(sent)
+            if command.reason in (e.EndReason.OFFLINE, e.EndReason.NO_ANSWER):
+                self._finder.forget(self.machine.peer)
+            self._listener.on_ended(Outcome(command, self._statistics))
 
 
 __all__ = ["CallDriver", "Listener", "LocalProtocolError", "MakeEndpoint", "Outcome", "Spawn"]

@@ -150,7 +150,7 @@ class PeerOffline(MeshcallError):
 
     code = "offline"
     exit_code = 4
-    default_hint = "`--wait SECONDS` keeps ringing until it comes online"
+    default_hint = "`--wait TIME` keeps trying until it comes online"
 
 
 class NoAnswer(MeshcallError):

@@ -1,6 +1,7 @@
 """Finding a peer: its presence, from the LAN, from what we asked before, or from the DHT.
 
-Law 1: every way is tried at once; the first presence that the peer signed is taken.
+Law 1: every way is tried at once; the first presence that the peer signed is taken. Anybody who knows an ID
+can store an old one again, so one that its owner must have replaced by now is the last resort.
 Law 2: a peer on the LAN is asked with the same frames as a storage node.
 Law 3: what is refused is counted by reason.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from meshcall import limits
@@ -21,7 +22,7 @@ from meshcall.errors import Rejected
 from meshcall.identity.peer_id import PeerId
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.signaling.presence import Presence, read_presence_untrusted
-from meshcall.signaling.rendezvous import Rendezvous, epochs_near, inbox
+from meshcall.signaling.rendezvous import Rendezvous, epoch_of, epochs_near, inbox
 
 Route = Literal["lan", "dht", "cache"]
 
@@ -38,11 +39,16 @@ class Found:
     """Of the peer itself, on the LAN; empty: it is reached through the DHT."""
     at: float = 0.0
     """Monotonic seconds."""
+    in_time: bool = False
+    """Whether it was found where a peer with the right time is; else only its own epoch leads to it."""
 
-    @property
-    def rendezvous(self) -> Rendezvous:
-        """The peer's inbox."""
-        return inbox(self.presence.peer_id, self.epoch)
+    def inbox_at(self, now_ms: int) -> Rendezvous:
+        """The inbox that the peer reads at ``now_ms``: epochs go on while a presence or a call lives.
+
+        Our current epoch is served by every peer whose clock differs by no more than is allowed.
+        """
+        peer = self.presence.peer_id
+        return inbox(peer, epoch_of(peer, now_ms) if self.in_time else self.epoch)
 
 
 class PresenceClock(Exception):
@@ -91,26 +97,31 @@ class Finder:
                 return _again(cached, lan)
             if not lan and not cached.addresses and self._use_dht:
                 return _again(cached, ())
-        found = await self._race(peer, lan, epochs_near(peer, self._clock.now_ms()))
+        near = epochs_near(peer, self._clock.now_ms())
+        found = await self._race(peer, lan, near)
         if found is None:
             # Nobody there. If one of the two clocks is wrong, the peer is in a neighbouring epoch.
-            near = epochs_near(peer, self._clock.now_ms())
             wide = epochs_near(peer, self._clock.now_ms(), limits.EPOCH)
-            found = await self._race(peer, lan, [epoch for epoch in wide if epoch not in near])
-        if found is not None:
-            self._cache[peer] = found
-            self._cache.move_to_end(peer)
-            while len(self._cache) > limits.PRESENCE_CACHE_MAX:
-                self._cache.popitem(last=False)
+            return await self._race(peer, lan, [epoch for epoch in wide if epoch not in near])
+        if found.epoch != near[0]:
+            return found  # only there: perhaps a wrong clock again
+        found = self._cache[peer] = replace(found, in_time=True)
+        self._cache.move_to_end(peer)
+        while len(self._cache) > limits.PRESENCE_CACHE_MAX:
+            self._cache.popitem(last=False)
         return found
 
     async def _race(self, peer: PeerId, lan: tuple[Address, ...], epochs: Sequence[int]) -> Found | None:
-        """The first presence that any of the ways brings; the other ways are cancelled."""
+        """The newest presence that any of the ways brings.
+
+        A young one of the first of ``epochs`` is taken at once, and the other ways are cancelled.
+        """
         searches = [self._search(peer, epoch, lan) for epoch in epochs if lan]
         if self._use_dht:
             searches += [self._search(peer, epoch, ()) for epoch in epochs]
         tasks = [asyncio.ensure_future(search) for search in searches]
         clock: PresenceClock | None = None
+        others: list[Found] = []
         try:
             for finished in asyncio.as_completed(tasks):
                 try:
@@ -118,19 +129,24 @@ class Finder:
                 except PresenceClock as error:
                     clock = error
                     continue
-                if found is not None:
+                if found is None:
+                    continue
+                if found.epoch == epochs[0] and self._is_young(found):
                     return found
+                others.append(found)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if clock is not None:
+        if clock is not None and not others:
             raise clock
-        return None
+        newest = sorted(others, key=lambda found: (found.presence.created_ms, found.epoch == epochs[0]))
+        return newest[-1] if newest else None
 
     async def _search(self, peer: PeerId, epoch: int, lan: tuple[Address, ...]) -> Found | None:
         key = inbox(peer, epoch).storage_key(RecordType.PRESENCE)
         clock_wrong = False
+        old: Found | None = None
         async with self._dht.find(key, at=lan, only=bool(lan), types=(RecordType.PRESENCE,)) as records:
             async for data in records:
                 try:
@@ -140,11 +156,20 @@ class Finder:
                     self._counters[f"presence-{error.reason}"] += 1
                     clock_wrong = clock_wrong or error.reason == "clock"
                     continue
-                return Found(presence, epoch, "lan" if lan else "dht", lan, self._clock.now())
-        if clock_wrong:
+                found = Found(presence, epoch, "lan" if lan else "dht", lan, self._clock.now())
+                if self._is_young(found):
+                    return found
+                if old is None or presence.created_ms > old.presence.created_ms:
+                    old = found
+        if old is None and clock_wrong:
             raise PresenceClock()
-        return None
+        return old
+
+    def _is_young(self, found: Found) -> bool:
+        """Whether the peer has had no reason to make a new one: it does so after half the ttl."""
+        age_ms = self._clock.now_ms() - found.presence.created_ms
+        return age_ms < found.presence.ttl_s * 500 + limits.CLOCK_SKEW_MAX * 1000
 
 
 def _again(found: Found, lan: tuple[Address, ...]) -> Found:
-    return Found(found.presence, found.epoch, "lan" if lan else "cache", lan, found.at)
+    return replace(found, route="lan" if lan else "cache", addresses=lan)

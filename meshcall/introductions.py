@@ -59,7 +59,7 @@ class Introductions:
         self._bootstrap = bootstrap
         self._on_contact = on_contact
         self._on_warning = on_warning
-        self._pending: dict[PeerId, asyncio.Event] = {}
+        self._pending: dict[PeerId, list[asyncio.Event]] = {}
 
     # --- we invite --------------------------------------------------------------------------------
 
@@ -80,8 +80,7 @@ class Introductions:
 
     def requested(self, sender: PeerId, request: ContactRequest) -> None:
         """``sender`` shows an invite of ours, or confirms that it took note of us."""
-        pending = self._pending.get(sender)
-        if pending is not None:
+        for pending in self._pending.get(sender, ()):
             pending.set()
         if request.secret:
             self._spawn(self._let_in(sender, request))
@@ -108,7 +107,7 @@ class Introductions:
             raise OwnId("that is your own invite", hint="give it to the person whom you want to call")
         contact = self._contacts.put(invite.peer_id, self._contacts.free_name(invite.name, invite.peer_id))
         confirmed = asyncio.Event()
-        self._pending[invite.peer_id] = confirmed
+        self._pending.setdefault(invite.peer_id, []).append(confirmed)
         self._spawn(self._introduce(invite, confirmed))
         try:
             async with asyncio.timeout(limits.CONTACT_ACK):
@@ -133,7 +132,9 @@ class Introductions:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.INVITE_RETRY):
                     await confirmed.wait()
-        self._pending.pop(invite.peer_id, None)
+        self._pending[invite.peer_id].remove(confirmed)
+        if not self._pending[invite.peer_id]:
+            del self._pending[invite.peer_id]
 
     async def _find(self, peer: PeerId) -> Found | None:
         try:

@@ -402,6 +402,9 @@ CALL_CONFIRM: Final = 5.0
 CALL_EARLY_CANDIDATES_MAX: Final = 8
 """Candidates messages kept until the description they belong to is there (memory)."""
 
+CALL_OFFERS_MAX: Final = 3
+"""Offers of one call whose replies are awaited: the one that lives, and those that may still ring there."""
+
 CALL_OTHER_IDS_MAX: Final = 16
 """Ids of the same peer's other attempts that one call remembers (memory)."""
 
@@ -519,6 +522,13 @@ POST_REFRESH: Final = 60.0
 """The longest pause between two looks at what is to be renewed (a clock that was set, a suspended
 machine)."""
 
+POST_RETRY: Final = 10.0
+"""Pause before what the disk refused is tried again."""
+
+PRESENCES_KNOWN_MAX: Final = 8
+"""Presences of ours that an offer may be bound to while they live; two, unless the name or the clock changes
+(memory)."""
+
 PRESENCE_CACHE: Final = 600.0
 """How long a presence is used without asking again: below half its life, so its prekey is still held."""
 
@@ -527,6 +537,10 @@ PRESENCE_CACHE_MAX: Final = 256
 
 REPLY_BOXES_MAX: Final = 64
 """Offers of ours whose replies are awaited (our own use; each costs leases at other nodes)."""
+
+REPLY_WATCHES_MAX: Final = 4
+"""Deliveries of one offer whose nodes push replies to us; each is renewed every few seconds (a callee that
+takes an offer and never rings)."""
 
 CLOCK_TOLD_MAX: Final = 1024
 """Calls that were told about a clock difference (a replayed old offer must not make us send for ever)."""
@@ -544,6 +558,15 @@ CALL_EVENTS_MAX: Final = 500
 
 CALLS_LIVE_MAX: Final = 8
 """Calls at a time, ringing ones included (a flood of valid offers must not exhaust sockets)."""
+
+CALLS_STRANGERS_MAX: Final = 4
+"""Of these, calls that strangers may begin: the other places are for contacts and for our own calls."""
+
+STRANGERS_BURST: Final = 64
+"""Messages taken from strangers at once, from all of them together: identities cost nothing."""
+
+STRANGERS_PAUSE: Final = 1.0
+"""Seconds in which strangers may send one more: each costs disk writes, a reply and a line of history."""
 
 CALLS_PER_PEER_MAX: Final = 2
 """Live calls with one peer: one, and the one that takes its place."""

@@ -55,11 +55,21 @@ def check_record(path: Path) -> None:
 
 
 def check_record_dir(path: Path) -> None:
-    """Raise :class:`RecordFailed` if recordings can't be put into the folder ``path``."""
-    _check_writable(path)
+    """Raise :class:`RecordFailed` if recordings can't be put into the folder ``path``, nor it be made."""
+    _check_writable(path if path.exists() else path.parent)
+
+
+def make_record_dir(path: Path) -> None:
+    """Make the folder ``path``, for its owner alone, if it is not there; raises :class:`RecordFailed`."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RecordFailed(f"the folder {str(path)!r} can't be made: {error.strerror}") from error
 
 
 def _check_writable(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise RecordFailed(f"{str(directory)!r} is not a folder")
     if not directory.is_dir():
         raise RecordFailed(f"there is no folder {str(directory)!r} to record into", hint="make it first")
     if not os.access(directory, os.W_OK | os.X_OK):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits
 from meshcall.address import Address, format_address, parse_host_port
+from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode, checked_table
 from meshcall.aio.files import (
@@ -58,7 +59,7 @@ from meshcall.media.plan import MediaPlan
 from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.media_paths import check_record
 from meshcall.post import Letter, Post
-from meshcall.signaling.messages import ContactRequest, Hangup, MessageKind, Offer
+from meshcall.signaling.messages import ContactRequest, Hangup, Offer
 from meshcall.views import (
     CallDirection,
     CallEvent,
@@ -184,6 +185,13 @@ class Node:
             use_dht=not config.lan_only,
             counters=self._counters,
         )
+        admission = Admission(
+            self._contacts,
+            accept_strangers=config.accept_strangers,
+            now=clock.now,
+            is_open=lambda: self._open,
+            in_call=lambda peer: self._live(peer) is not None,
+        )
         self._post = Post(
             self._identity,
             self._dht,
@@ -191,7 +199,9 @@ class Node:
             clock=clock,
             random=self._random,
             use_dht=not config.lan_only,
-            admit=self._admits,
+            admit=admission.admits,
+            charge=admission.spend,
+            trusts=admission.trusts,
             on_letter=self._letter,
             on_warning=self._warn,
             spawn=self._spawn,
@@ -213,15 +223,17 @@ class Node:
             on_contact=self._contact_made,
             on_warning=self._warn,
         )
+        # Before anything runs: a start that fails from here on must stop what never ends by itself
+        tasks: list[asyncio.Task[None]] = []
+        stack.push_async_callback(self._lan.close)
+        stack.push_async_callback(self._wind_up, tasks)
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
-        tasks = [self._group.create_task(self._post.run(), name="post")]
+        tasks.append(self._group.create_task(self._post.run(), name="post"))
         if config.mdns:
             await self._lan.start()
-            stack.push_async_callback(self._lan.close)
         if not config.lan_only:
             tasks.append(self._group.create_task(self._join(), name="bootstrap"))
-        stack.push_async_callback(self._wind_up, tasks)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -233,25 +245,28 @@ class Node:
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
-        live = [call for call in self._calls if not call.ended]
-        for call in live:
-            await call.shut_down()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
-                for call in live:
-                    await call.wait_ended()
-                while self._work:
-                    await asyncio.wait(self._work)
-        for task in [*self._work, *tasks]:
-            task.cancel()
-        self._events.close()
+        try:
+            live = [call for call in self._calls if not call.ended]
+            for call in live:
+                await call.shut_down()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
+                    for call in live:
+                        await call.wait_ended()
+                    while self._work:
+                        await asyncio.wait(self._work)
+        finally:
+            for task in [*self._work, *tasks]:
+                task.cancel()
+            self._events.close()
 
     async def _open_port(self) -> UdpPort:
         """The port that is asked for; else the one used last: a router's mapping stays good."""
         if self.config.port:
             return await UdpPort.open(self.config.port)
-        last = int(self._state.get_blob(_PORT) or b"0")
-        if last:
+        noted = self._state.get_blob(_PORT) or b""
+        last = int(noted) if noted.isdigit() and len(noted) <= 5 else 0
+        if 0 < last < 65536:
             with contextlib.suppress(PortTaken):
                 return await UdpPort.open(last)
         udp = await UdpPort.open(0)
@@ -293,7 +308,7 @@ class Node:
             host, port = parse_host_port(text)
             try:
                 found = await asyncio.get_running_loop().getaddrinfo(host, port)
-            except OSError:
+            except (OSError, UnicodeError):  # the latter: no name that DNS can hold
                 self._warn(f"the bootstrap host {host} can't be resolved")
                 continue
             addresses += dict.fromkeys((str(info[4][0]), port) for info in found)
@@ -517,14 +532,6 @@ class Node:
 
     # --- letters ----------------------------------------------------------------------------------
 
-    def _admits(self, sender: PeerId, kind: MessageKind) -> bool:
-        """The contact policy: what is not admitted is not even answered."""
-        if self._contacts.is_blocked(sender):
-            return False
-        if kind is MessageKind.OFFER:
-            return self.config.accept_strangers or self._contacts.is_contact(sender)
-        return True
-
     def _letter(self, letter: Letter) -> None:
         """A message passed all gates."""
         if not self._open:
@@ -533,16 +540,34 @@ class Node:
         if isinstance(opened.message, ContactRequest):
             self._introductions.requested(opened.sender, opened.message)
             return
+        if any(call.peer_id != opened.sender and call.owns(opened.call_id) for call in self._calls):
+            self._counters["letter-foreign-call"] += 1  # an id names one call, whoever asks for it
+            return
         call = machine_for(self._calls, opened.sender, opened.call_id)
         if call is None:
             if not isinstance(opened.message, Offer | Hangup):
                 self._counters["letter-without-call"] += 1
                 return
-            if self._live_count() >= limits.CALLS_LIVE_MAX:
+            if not self._has_room(opened.sender):
                 self._counters["offer-too-many-calls"] += 1
                 return
             call = self._incoming(letter)
         self._hand_over(call, letter)
+
+    def _has_room(self, sender: PeerId) -> bool:
+        """Whether one more call may ring; strangers leave places for contacts."""
+        if not self._contacts.is_contact(sender):
+            theirs = [c for c in self._calls if not c.ended and not self._contacts.is_contact(c.peer_id)]
+            if sum(call.direction == "in" for call in theirs) >= limits.CALLS_STRANGERS_MAX:
+                return False
+        return self._live_count() < limits.CALLS_LIVE_MAX
+
+    def _is_busy_for(self, call: Call) -> bool:
+        """Whether another call keeps ``call`` from ringing; what strangers ring keeps no contact off."""
+        others = [other for other in self._calls if other is not call and not other.ended]
+        if self._contacts.is_contact(call.peer_id):
+            return any(o.state != "incoming" or self._contacts.is_contact(o.peer_id) for o in others)
+        return bool(others)
 
     def _incoming(self, letter: Letter) -> Call:
         opened = letter.opened
@@ -554,7 +579,7 @@ class Node:
 
     def _hand_over(self, call: Call, letter: Letter) -> None:
         auto = self._auto_answers(letter.opened.sender)
-        busy = not auto and any(other is not call and not other.ended for other in self._calls)
+        busy = not auto and self._is_busy_for(call)
         if auto and isinstance(letter.opened.message, Offer) and not call.ended and call.direction == "in":
             call.record_to(self._record_path(call))
         call.driver.letter(letter, auto_answer=auto, busy=busy)

@@ -21,7 +21,7 @@ LENGTH_MAX = 1024
 
 def existing_passphrase() -> str:
     """The passphrase that opens the key; :class:`PassphraseNeeded` if there is nowhere to get it from."""
-    if (path := os.environ.get(VARIABLE)) is not None:
+    if path := os.environ.get(VARIABLE):
         return read_passphrase_file(Path(path))
     if not sys.stdin.isatty():
         raise PassphraseNeeded
@@ -30,7 +30,7 @@ def existing_passphrase() -> str:
 
 def new_passphrase() -> str:
     """A passphrase to lock a key with, asked twice on a terminal."""
-    if (path := os.environ.get(VARIABLE)) is not None:
+    if path := os.environ.get(VARIABLE):
         return read_passphrase_file(Path(path))
     if not sys.stdin.isatty():
         raise PassphraseNeeded("a passphrase can only be asked on a terminal")
@@ -53,7 +53,9 @@ def read_passphrase_file(path: Path) -> str:
                 )
             content = file.read(LENGTH_MAX + 1)
     except OSError as error:
-        raise IdentityError(f"the passphrase file {path} can't be read: {error.strerror}") from error
+        raise IdentityError(
+            f"the passphrase file {path} can't be read: {error.strerror}", hint=f"{VARIABLE} names it"
+        ) from error
     line = content.partition(b"\n")[0].removesuffix(b"\r")
     try:
         text = line.decode("utf-8")
@@ -68,4 +70,5 @@ def _ask(prompt: str) -> str:
     try:
         return getpass.getpass(prompt)
     except EOFError:
+        sys.stderr.write("\n")  # after the prompt
         raise PassphraseNeeded("no passphrase was given") from None

@@ -9,42 +9,52 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-HOME_VARIABLE = "MESHCALL_HOME"
+from meshcall.errors import UsageError
 
-IDENTITY_FILE = "identity.pub"
-"""Our ID as text, for programs that only want to know it. Public."""
+HOME_VARIABLE = "MESHCALL_HOME"
 
 
 @dataclass(frozen=True, slots=True)
 class HomePaths:
-    """The files of one home that more than one program uses."""
+    """Where things are in one home."""
 
-    home: Path
-
-    @property
-    def public_id(self) -> Path:
-        """Our ID as one line of text."""
-        return self.home / IDENTITY_FILE
+    path: Path
+    """The home itself (mode 0700); absolute."""
 
     @property
     def key(self) -> Path:
         """The identity (mode 0600)."""
-        return self.home / "identity.key"
+        return self.path / "identity.key"
+
+    @property
+    def public_id(self) -> Path:
+        """Our ID as one line of text, for programs that only want to know it."""
+        return self.path / "identity.pub"
 
     @property
     def state(self) -> Path:
-        """Contacts, counters, history (mode 0600)."""
-        return self.home / "state.db"
+        """Contacts, invites, counters, history (mode 0600)."""
+        return self.path / "state.db"
 
     @property
-    def run_dir(self) -> Path:
+    def dht(self) -> Path:
+        """The saved routing tables (mode 0600)."""
+        return self.path / "dht.state"
+
+    @property
+    def run(self) -> Path:
         """What lives only as long as a daemon (mode 0700)."""
-        return self.home / "run"
+        return self.path / "run"
 
     @property
-    def control_socket(self) -> Path:
+    def lock(self) -> Path:
+        """Held by the daemon (mode 0600)."""
+        return self.run / "lock"
+
+    @property
+    def socket(self) -> Path:
         """The socket of the local API (mode 0600)."""
-        return self.run_dir / "control.sock"
+        return self.run / "control.sock"
 
 
 def default_home() -> Path:
@@ -55,6 +65,11 @@ def default_home() -> Path:
 
 
 def choose_home(option: str | None) -> Path:
-    """The home that ``--home``, or else MESHCALL_HOME, or else the platform says; always absolute."""
+    """The home that ``--home``, or else MESHCALL_HOME, or else the platform says; always absolute.
+
+    An empty ``--home`` (a variable of a script that was never set) is a :class:`UsageError`, not the default.
+    """
+    if option is not None and not option.strip():
+        raise UsageError("--home: no folder is named")
     text = option or os.environ.get(HOME_VARIABLE) or ""
     return Path(text).expanduser().absolute() if text else default_home()

@@ -53,6 +53,7 @@ from meshcall.signaling.messages import (
     Wants,
 )
 from meshcall.signaling.presence import (
+    Presence,
     presence_hash,
     publications,
     renew_presence,
@@ -75,6 +76,8 @@ class SentOffer:
     reply_key: AgreementKey = field(repr=False)
     box: Rendezvous = field(repr=False)
     deliveries: list[Delivery] = field(default_factory=list)
+    on_dht: bool = False
+    """Whether it went through the DHT, too, when the peer was found on the LAN."""
 
     @property
     def box_key(self) -> bytes:
@@ -129,7 +132,12 @@ class Post:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         counters: Counter[str],
         presence_name: str = "",
+        charge: Callable[[PeerId, MessageKind], None] = lambda sender, kind: None,
+        trusts: Callable[[PeerId], bool] = lambda sender: False,
     ) -> None:
+        """``admit``: the contact policy; it decides and does nothing else. ``charge``: a message passed all
+        gates, and costs us something from now on. ``trusts``: whether the user knows a peer.
+        """
         self._identity = identity
         self.me = PeerId.from_key(identity.public)
         self._dht = dht
@@ -138,6 +146,8 @@ class Post:
         self._random = random
         self._use_dht = use_dht
         self._admit = admit
+        self._charge = charge
+        self._trusts = trusts
         self._on_letter = on_letter
         self._on_warning = on_warning
         self._spawn = spawn
@@ -147,12 +157,12 @@ class Post:
         self._prekeys_saved = self._prekeys.revision
         self._replay = load_replay(state, clock.now_ms())
         self._publisher = Publisher(state.last_sequence(_SEQUENCE))
-        self._last_seq = self._publisher.last_seq
         self._presences = load_presences(state, self.me)
         self._inboxes: dict[bytes, Rendezvous] = {}
         self._watches: dict[bytes, Watch] = {}
         self._boxes: dict[bytes, SentOffer] = {}
         self._clock_told: set[tuple[PeerId, bytes]] = set()
+        self._clock_warned: set[PeerId] = set()
         self._wake = asyncio.Event()
         self._taken = asyncio.Lock()
         self._not_before_ms = clock.now_ms() if state.was_reset else 0
@@ -163,7 +173,12 @@ class Post:
         """Publish and watch until cancelled."""
         while True:
             self._wake.clear()
-            await self.refresh()
+            try:
+                await self.refresh()
+            except MeshcallError as error:  # the disk is full: what is published and watched stays
+                self._on_warning(str(error))
+                await asyncio.sleep(limits.POST_RETRY)
+                continue
             now, now_ms = self._clock.now(), self._clock.now_ms()
             pause = min((next_change_ms(self.me, now_ms) - now_ms) / 1000, limits.POST_REFRESH)
             deadline = self._publisher.deadline()
@@ -188,8 +203,7 @@ class Post:
         previous = self._presences[-1] if self._presences else None
         presence = renew_presence(previous, self.me, prekey, now_ms, name=self._presence_name)
         if presence is not previous:
-            self._presences.append(presence)
-            await self._state.run(self._state.set_blob, PRESENCES, dump_presences(self._presences))
+            await self._remember(presence)
         self._watch_inboxes(now_ms)
         self._publisher.want(publications(self._identity, presence, now_ms), self._clock.now())
         for name in self._publisher.due(self._clock.now()):
@@ -197,6 +211,22 @@ class Post:
         if self._replay.expire(now_ms):
             forgotten = str(self._replay.to_state()["forgotten_ms"]).encode()
             await self._state.run(self._state.set_blob, FORGOTTEN, forgotten)
+
+    async def _remember(self, presence: Presence) -> None:
+        """Know it on the disk, and then in memory, before anybody can bind an offer to it."""
+        presences = [*self._presences, presence][-limits.PRESENCES_KNOWN_MAX :]
+        await self._state.run(self._state.set_blob, PRESENCES, dump_presences(presences))
+        self._presences.append(presence)
+
+    def _known_presences(self, now_ms: int) -> list[bytes]:
+        """Hashes of what an offer may be bound to: our last two, and those that readers still take."""
+        last = list(self._presences)[-2:]
+        return [
+            presence_hash(presence)
+            for presence in self._presences
+            if presence in last
+            or now_ms <= presence.created_ms + (presence.ttl_s + limits.CLOCK_SKEW_MAX) * 1000
+        ]
 
     def _watch_inboxes(self, now_ms: int) -> None:
         wanted = {}
@@ -212,7 +242,11 @@ class Post:
 
     async def _publish(self, name: str) -> None:
         record = self._publisher.next_record(name, self._clock.now(), self._clock.now_ms())
-        await self._state.run(self._state.raise_sequence, _SEQUENCE, self._publisher.last_seq)
+        try:
+            await self._state.run(self._state.raise_sequence, _SEQUENCE, self._publisher.last_seq)
+        except MeshcallError:
+            self._publisher.report(name, 0, self._clock.now())  # not sent: due again soon
+            raise
         data = record.encode()
         self._dht.local_put(data)
         if self._use_dht:
@@ -240,18 +274,35 @@ class Post:
         return sent
 
     async def deliver_offer(self, sent: SentOffer, report: Callable[[PostReport], None]) -> None:
-        """Deliver ``sent`` (again), telling of each step; over the DHT too if the LAN does not take it."""
+        """Deliver ``sent`` (again), telling of each step.
+
+        Over the DHT too if the LAN does not take it, or took it before and nothing came of it: whoever heard
+        the peer's hint can pose as it there.
+        """
+        again = bool(sent.deliveries)
+        while len(sent.deliveries) >= limits.REPLY_WATCHES_MAX:
+            sent.deliveries.pop(0).close()  # before the next one asks the same nodes again
         if sent.found.addresses:
             delivery = await self._dht.deliver(
                 sent.record, at=sent.found.addresses, only=True, reply_watch=sent.box_key
             )
-            sent.deliveries.append(delivery)
-            if delivery.watchers or not self._use_dht:
+            if not self._keep(sent, delivery):
+                return
+            if not self._use_dht or (delivery.watchers and not again):
                 report(PostReport(delivery.watchers, delivery.stored))
                 return
         delivery = await self._dht.deliver(sent.record, reply_watch=sent.box_key)
+        if self._keep(sent, delivery):
+            sent.on_dht = True
+            report(PostReport(delivery.watchers, delivery.stored))
+
+    def _keep(self, sent: SentOffer, delivery: Delivery) -> bool:
+        """Go on waiting for replies; False, and no more waiting, if the box was closed meanwhile."""
+        if self._boxes.get(sent.box_key) is not sent:
+            delivery.close()
+            return False
         sent.deliveries.append(delivery)
-        report(PostReport(delivery.watchers, delivery.stored))
+        return True
 
     def close_box(self, sent: SentOffer) -> None:
         """Take no more replies to ``sent``."""
@@ -263,7 +314,7 @@ class Post:
     async def tell_callee(self, sent: SentOffer, message: Message, *, life: float = 90.0) -> None:
         """A later message of the caller (hangup, candidates) by the way that the offer went."""
         record, _ = await self._seal_inbox(sent.found, sent.call_id, message, sent.inner_hash, life)
-        await self._deliver(record.encode(), sent.found.addresses)
+        await self._send(record.encode(), sent.found, both=sent.on_dht)
 
     async def tell_caller(self, letter: Letter, message: Message) -> tuple[bytes, bytes]:
         """A reply to the offer in ``letter``; returns (its inner hash, the record) when it is on its way."""
@@ -302,26 +353,33 @@ class Post:
         message = ContactRequest(name, secret)
         bind = presence_hash(found.presence)
         record, _ = await self._seal_inbox(found, self._random(16), message, bind, limits.VALID_MAX)
-        outcome = await self._deliver(record.encode(), found.addresses)
-        return outcome
+        return await self._send(record.encode(), found)
+
+    async def _send(self, data: bytes, found: Found, *, both: bool = False) -> PostReport:
+        """To a peer on the LAN, and over the DHT if nobody takes it there (or ``both``)."""
+        report = await self._deliver(data, found.addresses)
+        if found.addresses and self._use_dht and (both or not report.watchers):
+            report = await self._deliver(data, ())
+        return report
 
     async def _seal_inbox(
         self, found: Found, call_id: bytes, message: Message, bind: bytes, life: float
     ) -> tuple[Record, bytes]:
         valid_s = max(1, min(int(life), limits.VALID_MAX))
+        seq, now_ms = await self._next_seq(), self._clock.now_ms()
         return seal_message(
             identity=self._identity,
             to=found.presence.peer_id,
             prekey_id=found.presence.prekey_id,
             prekey=found.presence.prekey,
-            rendezvous=found.rendezvous,
+            rendezvous=found.inbox_at(now_ms),
             type=RecordType.INBOX,
             call_id=call_id,
             message=message,
             bind=bind,
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
             valid_s=valid_s,
-            seq=await self._next_seq(),
+            seq=seq,
             ttl=min(valid_s, limits.MESSAGE_TTL_MAX),
         )
 
@@ -354,16 +412,17 @@ class Post:
                 assert rendezvous is not None, "one of the two was found above"
                 opened = self._open_inbox(record, rendezvous)
         except ClockRejected as error:
-            letter = Letter(error.opened, notify.via)
-            self._clock_differs(error)
+            self._clock_differs(error, called=sent is not None)
             if sent is None:
-                self._answer_clock(letter)
+                self._answer_clock(Letter(error.opened, notify.via))
             else:  # whatever the callee said: its clock and ours can't make a call
                 reject = replace(error.opened, message=Reject(RejectReason.CLOCK))
                 self._on_letter(Letter(reject, notify.via))
         except Rejected as error:
             self.counters[f"letter-{error.reason}"] += 1
         else:
+            if sent is None:
+                self._charge(opened.sender, opened.kind)
             self._spawn(self._take(Letter(opened, notify.via)))
         return True
 
@@ -388,7 +447,7 @@ class Post:
             now_ms=self._clock.now_ms(),
             replay=self._replay,
             admit=self._admit,
-            known_presences=[presence_hash(presence) for presence in self._presences],
+            known_presences=self._known_presences(self._clock.now_ms()),
         )
         if opened.created_ms < self._not_before_ms:
             raise Rejected("before-reset")  # the replay cache of that time is lost
@@ -423,11 +482,15 @@ class Post:
             self.counters[f"taken-{opened.kind.name.lower()}"] += 1
             self._on_letter(letter)
 
-    def _clock_differs(self, error: ClockRejected) -> None:
-        """Tell the user."""
+    def _clock_differs(self, error: ClockRejected, *, called: bool) -> None:
+        """Tell the user, once, of somebody who was called or is known; strangers are counted."""
         self.counters["letter-clock"] += 1
+        sender = error.sender
+        if sender in self._clock_warned or not (called or self._trusts(sender)):
+            return
+        self._clock_warned.add(sender)
         self._on_warning(
-            f"the clock of {error.sender.short} differs from ours by about"
+            f"the clock of {sender.short} differs from ours by about"
             f" {max(1, round(abs(error.skew_s) / 60))} minutes: its message was refused"
         )
 
@@ -439,6 +502,7 @@ class Post:
         if len(self._clock_told) >= limits.CLOCK_TOLD_MAX:
             self._clock_told.clear()
         self._clock_told.add(what)
+        self._charge(letter.opened.sender, letter.opened.kind)
         self._spawn(self._reject_clock(letter))
 
     async def _reject_clock(self, letter: Letter) -> None:

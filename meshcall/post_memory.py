@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from meshcall import limits
 from meshcall.aio.files import StateDb
 from meshcall.errors import StateCorrupt
 from meshcall.identity.peer_id import PeerId
@@ -20,7 +21,7 @@ from meshcall.signaling.replay import ReplayCache
 _log = logging.getLogger("meshcall.post")
 
 PRESENCES: Final = "presences"
-"""Blob: our last two presences, which offers may be bound to."""
+"""Blob: our last presences, which offers may be bound to."""
 FORGOTTEN: Final = "replay-forgotten"
 """Blob: until when expired replay entries were dropped, unix milliseconds."""
 
@@ -56,7 +57,7 @@ def dump_presences(presences: Iterable[Presence]) -> bytes:
 
 
 def load_presences(state: StateDb, me: PeerId) -> deque[Presence]:
-    presences: deque[Presence] = deque(maxlen=2)
+    presences: deque[Presence] = deque(maxlen=limits.PRESENCES_KNOWN_MAX)
     try:
         for entry in json.loads(state.get_blob(PRESENCES) or b"[]"):
             presence = Presence(

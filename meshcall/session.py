@@ -163,6 +163,10 @@ class Call:
 
     def dial(self, timeout: float, wait: float) -> None:
         """Begin; in a call that rings here: answer."""
+        # The offer's sockets stay open while an answer to it may come
+        patience = limits.CALL_LOOKUP + max(wait, 0.0) + 2 * min(timeout, limits.CALL_RING_MAX)
+        plan = self.driver.plan
+        self.driver.plan = replace(plan, offer_timeout=max(plan.offer_timeout, patience))
         self._user(e.Dial(timeout, wait))
 
     async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:

@@ -13,31 +13,40 @@ import sys
 from pathlib import Path
 
 from meshcall.aio.files.atomic import write_atomic
-from meshcall.aio.files.home import Home, open_home
+from meshcall.aio.files.home import open_home
 from meshcall.aio.files.keyfile import change_passphrase, create_key, key_is_locked, load_peer_id
 from meshcall.errors import HomeNotUsable, MeshcallError, NoIdentity
 from meshcall.identity.peer_id import PeerId
 from meshcall.passphrase import new_passphrase
 from meshcall.paths import HomePaths, choose_home
-from meshcall.reporting import print_error
+from meshcall.reporting import print_error, write_result
+
+CREATED = "made an identity"
+"""What is said of a new one."""
 
 
-def ensure_identity(home: Home, *, lock: bool) -> tuple[PeerId, bool]:
-    """The home's ID, and whether it was made now. ``lock``: see that the key has a passphrase."""
+def ensure_identity(path: Path, *, lock: bool) -> tuple[PeerId, str]:
+    """The ID of the home at ``path``, and what was done in words. ``lock``: with a passphrase."""
+    # asked before anything is made: who is not sure about a passphrase leaves nothing behind
+    passphrase = new_passphrase() if lock and not path.exists() else None
+    home = open_home(path)
     try:
-        peer_id, created = load_peer_id(home), False
+        peer_id, done = load_peer_id(home), "there is an identity already"
         if lock and not key_is_locked(home):
-            change_passphrase(home, None, new_passphrase())
+            change_passphrase(home, None, passphrase or new_passphrase())
+            done = "locked the identity"
     except NoIdentity:
-        key = create_key(home, new_passphrase() if lock else None)
-        peer_id, created = PeerId.from_key(key.public), True
+        if lock and passphrase is None:
+            passphrase = new_passphrase()
+        key = create_key(home, passphrase)
+        peer_id, done = PeerId.from_key(key.public), CREATED
     ensure_public_id(home, peer_id)
-    return peer_id, created
+    return peer_id, done
 
 
-def ensure_public_id(home: Home, peer_id: PeerId) -> None:
+def ensure_public_id(home: HomePaths, peer_id: PeerId) -> None:
     """See that the ID stands as text beside the key, for `meshcall id`."""
-    path = HomePaths(home.path).public_id
+    path = home.public_id
     content = f"{peer_id.text}\n".encode()
     try:
         if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
@@ -57,22 +66,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.umask(0o077)
     try:
-        home = open_home(Path(choose_home(options.home)))
-        peer_id, created = ensure_identity(home, lock=options.passphrase)
+        home = choose_home(options.home)
+        peer_id, done = ensure_identity(home, lock=options.passphrase)
     except MeshcallError as error:
         print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return 130
-    if options.json:
-        document = {"schema": 1, "peer_id": peer_id.text, "created": created, "home": str(home.path)}
-        sys.stdout.write(json.dumps(document) + "\n")
-    else:
-        sys.stdout.write(peer_id.text + "\n")
-        if not options.quiet:
-            verb = "made an identity" if created else "there is an identity already"
-            sys.stderr.write(f"{verb} in {home.path}\n")
+    try:
+        if options.json:
+            document = {"schema": 1, "peer_id": peer_id.text, "created": done == CREATED, "home": str(home)}
+            write_result(json.dumps(document, separators=(",", ":")))
+        else:
+            write_result(peer_id.text)
+    except MeshcallError as error:
+        print_error(error)
+        return error.exit_code
+    if not options.json and not options.quiet:
+        sys.stderr.write(f"{done} in {home}\n")
     return 0
 
 

@@ -1,8 +1,11 @@
 """Messages on the control channel (negotiated data channel id 0), between the two ends of one call.
 
-Law 1: until the peer's confirm is verified, a Confirm is the only message that is acted on.
+Law 1: until the peer's confirm is verified nothing that it says is shown: a Confirm is checked, a Confirmed
+is noted, a Bye ends the call, everything else is dropped.
 Law 2: a message type that is not known is ignored, so that newer peers can say more; a known one that is
 malformed ends the call.
+
+``docs/protocol/control.md`` has the rest.
 
     0        1
     +--------+------------------------------+

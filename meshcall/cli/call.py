@@ -7,7 +7,9 @@ Law 2: the last line is the `ended` event (or its summary), and the exit code sa
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,12 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from meshcall.cli.contacts import PeerArgument
+from meshcall.cli.contacts import PeerArgument, check_link
 from meshcall.cli.durations import parse_duration
 from meshcall.cli.output import emit, emit_json, note
 from meshcall.cli.progress import HumanEvents, JsonEvents
 from meshcall.cli.session import Session, session_of
-from meshcall.errors import DaemonLost, MeshcallError, NoSuchCall, RecordFailed
+from meshcall.errors import DaemonLost, MeshcallError, NoAnswer, RecordFailed
 from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source
 
 if TYPE_CHECKING:
@@ -33,7 +35,12 @@ HANGUP_GRACE = 3.0
 EXIT_INTERRUPTED = 130
 
 SourceOption = Annotated[
-    str | None, typer.Option("--source", metavar="S", help="What to send: FILE, testsrc, camera[:N] or none.")
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="S",
+        help="What to send: FILE, testsrc, camera[:N] or none; if left out, the daemon's.",
+    ),
 ]
 RecordOption = Annotated[
     str | None, typer.Option("--record", metavar="FILE", help="Record what arrives into a new file (.mkv).")
@@ -55,7 +62,10 @@ def call(
     duration: DurationOption = None,
     timeout: Annotated[str, typer.Option(metavar="TIME", help="How long it may ring.")] = "60s",
     wait: Annotated[
-        str, typer.Option(metavar="TIME", help="How long to keep trying while the peer is offline.")
+        str,
+        typer.Option(
+            metavar="TIME", help="How long to keep trying while the peer is offline.", show_default=False
+        ),
     ] = "0",
     detach: DetachOption = False,
     as_json: JsonLinesOption = False,
@@ -64,6 +74,7 @@ def call(
     from meshcall.control.models import StartCall
 
     session = session_of(context)
+    check_link(peer)
     body = StartCall(
         peer=peer,
         source=_source(source),
@@ -83,12 +94,17 @@ def call(
 def answer(
     context: typer.Context,
     call_id: Annotated[
-        str, typer.Argument(metavar="[CALL]", help="ID or caller of the call; the only one if left out.")
+        str,
+        typer.Argument(
+            metavar="CALL", help="ID or caller of the call; the only one if left out.", show_default=False
+        ),
     ] = "-",
     source: SourceOption = None,
     record: RecordOption = None,
     duration: DurationOption = None,
-    wait: Annotated[str, typer.Option(metavar="TIME", help="Wait for a call this long.")] = "0",
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="Wait for a call this long.", show_default=False)
+    ] = "0",
     detach: DetachOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
@@ -103,8 +119,8 @@ def answer(
         duration=None if duration is None else parse_duration(duration, "--duration"),
         attach=not detach,
     )
-    if seconds and call_id == "-":
-        call_id = _wait_for_call(session, seconds)
+    if seconds:
+        call_id = _wait_for_call(session, call_id, seconds)
     if detach:
         view = session.client.send("POST", "calls", call_id, "answer", body=body)
         _show_started(session, view, as_json=as_json)
@@ -141,9 +157,8 @@ def follow(session: Session, stream: EventStream, who: str, *, as_json: bool) ->
 
         raise error_from(ended["error"])
     if not_recorded is not None:
-        raise RecordFailed(
-            f"the recording broke off: {not_recorded}", hint="what was recorded until then is kept"
-        )
+        kept = "what was recorded until then is kept" if ended.get("record") else None
+        raise RecordFailed(f"the recording broke off: {not_recorded}", hint=kept)
 
 
 class HangUpOnInterrupt:
@@ -175,6 +190,8 @@ class HangUpOnInterrupt:
         if self.happened or self.call_id is None:
             raise KeyboardInterrupt
         self.happened = True
+        if sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), b"\n")  # the terminal has shown ^C; a handler can't use the buffer
         threading.Thread(target=self._hang_up, args=(self.call_id,), daemon=True).start()
 
     def _hang_up(self, call_id: str) -> None:
@@ -184,13 +201,13 @@ class HangUpOnInterrupt:
             self._stream.abandon()
 
 
-def _wait_for_call(session: Session, seconds: float) -> str:
-    """The ID of a call that comes in, or is there already; :class:`NoSuchCall` after ``seconds``."""
+def _wait_for_call(session: Session, wanted: str, seconds: float) -> str:
+    """The ID of a call that comes in, or is there already; :class:`NoAnswer` after ``seconds``."""
     deadline = time.monotonic() + seconds
     # listening begins before looking, so that no call falls between the two
     with session.client.listen() as stream:
         for view in session.client.get("calls")["calls"]:
-            if view["state"] == "incoming":
+            if view["state"] == "incoming" and _is_wanted(wanted, str(view["id"]), view):
                 return str(view["id"])
         if not session.quiet:
             note("waiting for a call")
@@ -203,9 +220,15 @@ def _wait_for_call(session: Session, seconds: float) -> str:
                 break
             if event is None:
                 raise DaemonLost
-            if event.get("event") == "incoming":
+            if event.get("event") == "incoming" and _is_wanted(wanted, str(event["call"]), event):
                 return str(event["call"])
-    raise NoSuchCall("nobody called")
+    raise NoAnswer("nobody called", hint="`--wait TIME` says how long to wait")
+
+
+def _is_wanted(wanted: str, call_id: str, view: dict[str, Any]) -> bool:
+    """Whether the call that comes in is the one that the user waits for: any, or one of that caller or ID."""
+    caller = (str(view.get("name", "")).casefold(), view.get("peer_id"))
+    return wanted == "-" or wanted.casefold() in caller or call_id.startswith(wanted.lower())
 
 
 def _show_started(session: Session, view: dict[str, Any], *, as_json: bool) -> None:

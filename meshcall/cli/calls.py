@@ -13,8 +13,9 @@ import typer
 from meshcall.cli.durations import format_age
 from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit, emit_json, emit_table, note
+from meshcall.cli.progress import reason_text
 from meshcall.cli.session import Session, session_of
-from meshcall.errors import MeshcallError, UsageError
+from meshcall.errors import MeshcallError, NoSuchCall, UsageError
 from meshcall.reporting import printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 CallArgument = Annotated[
     str,
-    typer.Argument(metavar="[CALL]", help="ID (or its start) or peer of the call; the only one if left out."),
+    typer.Argument(
+        metavar="CALL",
+        help="ID (or its start) or peer of the call; the only one if left out.",
+        show_default=False,
+    ),
 ]
 
 TYPING_POLL = 0.2
@@ -46,7 +51,7 @@ def calls(context: typer.Context, as_json: JsonOption = False) -> None:
             view["path"],
             format_age(view["since_ms"], now_ms),
         )
-        for view in document["calls"]
+        for view in sorted(document["calls"], key=lambda view: bool(view["state"] == "ended"))
     ]
     emit_table(("call", "", "peer", "state", "path", "since"), rows, empty="no calls")
 
@@ -77,7 +82,8 @@ def chat(
         str, typer.Argument(metavar="PEER|CALL", help="Whom to write to, in a call; - for the only one.")
     ],
     text: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT|-]", help="What to write; - sends lines from stdin.")
+        list[str] | None,
+        typer.Argument(metavar="TEXT|-", help="What to write; - sends lines from stdin.", show_default=False),
     ] = None,
 ) -> None:
     """Write to somebody in a call; without TEXT, chat on the terminal."""
@@ -107,19 +113,31 @@ def _send(session: Session, peer: str, text: str) -> None:
 def _converse(session: Session, peer: str) -> None:
     view = session.client.get("calls", peer)
     call_id, who = str(view["id"]), display_name(view)
+    if view["state"] == "ended":
+        raise NoSuchCall(f"there is no call with {who} now")
     over = threading.Event()
     with session.client.listen(call_id) as stream:
-        threading.Thread(target=_show_chat, args=(stream, who, over), daemon=True).start()
+        reader = threading.Thread(target=_show_chat, args=(stream, who, over), daemon=True)
+        reader.start()
         note(f"chatting with {who}; Ctrl-D ends the chat, not the call")
-        while not over.is_set():
-            ready, _, _ = select.select([sys.stdin], [], [], TYPING_POLL)
-            if not ready:
-                continue
-            line = sys.stdin.readline()
-            if not line:
-                return
-            if line.strip():
-                _send(session, call_id, line.rstrip("\r\n"))
+        try:
+            _type(session, call_id, over)
+        finally:
+            stream.abandon()
+            reader.join(1)
+
+
+def _type(session: Session, call_id: str, over: threading.Event) -> None:
+    """Send what is typed, line by line, until there is no more or the call is over."""
+    while not over.is_set():
+        ready, _, _ = select.select([sys.stdin], [], [], TYPING_POLL)
+        if not ready:
+            continue
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            _send(session, call_id, line.rstrip("\r\n"))
 
 
 def _show_chat(stream: EventStream, who: str, over: threading.Event) -> None:
@@ -128,7 +146,7 @@ def _show_chat(stream: EventStream, who: str, over: threading.Event) -> None:
             if event.get("event") == "chat" and event.get("sender") != "me":
                 emit(printable(f"{who}: {event.get('text', '')}"))
             elif event.get("event") == "ended":
-                note(f"the call ended: {event.get('reason')}")
+                note(f"the call ended: {reason_text(event)}")
     except (MeshcallError, OSError, ValueError):
         return  # the stream was closed under us: the chat is over
     finally:

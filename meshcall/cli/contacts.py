@@ -12,7 +12,7 @@ from meshcall.cli.durations import format_age
 from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit_json, emit_table, note
 from meshcall.cli.session import Session, session_of
-from meshcall.errors import UsageError
+from meshcall.errors import InvalidPeerId, UsageError
 
 PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="A contact's name, a full ID or a link.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A contact's name, or its full ID.")]
@@ -21,7 +21,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A contact's n
 def peers(
     context: typer.Context,
     as_json: JsonOption = False,
-    long: Annotated[bool, typer.Option("--long", "-l", help="Full IDs for contacts too.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Full IDs for contacts too, also on a terminal.")
+    ] = False,
 ) -> None:
     """List contacts and the peers on this LAN."""
     document = session_of(context).client.get("peers")
@@ -52,8 +54,13 @@ contact_commands = typer.Typer(help="Whom you know, by the names you give.", ric
 def contact_add(
     context: typer.Context,
     peer: Annotated[str, typer.Argument(metavar="ID|LINK", help="The ID or link that you were given.")],
-    name: Annotated[str, typer.Argument(help="What you call it; else what the link says.")] = "",
-    name_option: Annotated[str, typer.Option("--name", help="The same as NAME.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="What you call it; else what the link says.", show_default=False),
+    ] = "",
+    name_option: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="The same.", show_default=False)
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Add a contact."""
@@ -61,6 +68,7 @@ def contact_add(
 
     if name and name_option:
         raise UsageError("give the name once")
+    check_link(peer)
     session = session_of(context)
     view = session.client.send("POST", "contacts", body=AddContact(peer=peer, name=name or name_option))
     _show_contact(session, view, "added", as_json=as_json)
@@ -76,7 +84,9 @@ def contact_list(context: typer.Context, as_json: JsonOption = False) -> None:
     rows = [
         (view["name"], view["peer_id"], "blocked" if view["blocked"] else "") for view in document["contacts"]
     ]
-    emit_table(("name", "id", ""), rows, empty="no contacts; add one with `meshcall contact add ID NAME`")
+    emit_table(
+        ("name", "id", "state"), rows, empty="no contacts; add one with `meshcall contact add ID NAME`"
+    )
 
 
 @contact_commands.command("rename")
@@ -117,6 +127,12 @@ def contact_unblock(context: typer.Context, name: NameArgument, as_json: JsonOpt
     session = session_of(context)
     view = session.client.send("POST", "contacts", name, "unblock")
     _show_contact(session, view, "unblocked", as_json=as_json)
+
+
+def check_link(text: str) -> None:
+    """Raise :class:`InvalidPeerId` for what a script passes when its variable is empty."""
+    if not text.strip():
+        raise InvalidPeerId("no ID was given")
 
 
 def _show_contact(session: Session, view: dict[str, object], verb: str, *, as_json: bool) -> None:

@@ -19,8 +19,10 @@ def parse_duration(text: str, option: str, *, zero: bool = False) -> float:
     if match is None or match[2] not in _UNITS:
         raise UsageError(f"{option}: {text!r} is not a time", hint="write seconds, or 90s, 10m, 24h, 7d")
     seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds > LONGEST or (seconds == 0 and not zero):
-        raise UsageError(f"{option}: {text!r} is not between 0 and 7 days")
+    if seconds == 0 and not zero:
+        raise UsageError(f"{option}: the time must be longer than 0")
+    if seconds > LONGEST:
+        raise UsageError(f"{option}: {text!r} is longer than 7 days")
     return seconds
 
 

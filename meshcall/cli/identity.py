@@ -34,7 +34,7 @@ def init(
     """Make your identity, and print its ID. Does nothing if there is one already."""
     session = session_of(context)
     # another program: making a key needs the crypto library, which the command line never loads
-    command = [sys.executable, "-m", "meshcall.setup_home", "--home", str(session.paths.home)]
+    command = [sys.executable, "-m", "meshcall.setup_home", "--home", str(session.paths.path)]
     command += ["--passphrase"] if passphrase else []
     command += ["--json"] if as_json else []
     command += ["--quiet"] if session.quiet else []
@@ -67,9 +67,9 @@ def show_id(
             }
         )
     elif qr:
-        from meshcall.cli.qr import qr_lines
+        from meshcall.cli.qr import show_qr
 
-        emit(qr_lines(peer_uri.qr_text()))
+        show_qr(peer_uri.qr_text())
         emit(peer_uri.format())
     elif uri:
         emit(peer_uri.format())
@@ -86,7 +86,7 @@ def _read_public_id(paths: HomePaths) -> PeerId:
         with paths.public_id.open(encoding="ascii", errors="replace") as file:
             text = file.read(256)
     except FileNotFoundError:
-        raise NoIdentity(f"there is no identity in {paths.home} yet") from None
+        raise NoIdentity(f"there is no identity in {paths.path} yet") from None
     except OSError as error:
         raise HomeNotUsable(f"{paths.public_id} can't be read: {error.strerror}") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from meshcall.cli.durations import format_duration, parse_duration
 from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit, emit_json, note
 from meshcall.cli.session import session_of
+from meshcall.errors import InvalidInvite
 
 
 def invite(
@@ -34,9 +36,9 @@ def invite(
         emit_json(document)
         return
     if qr:
-        from meshcall.cli.qr import qr_lines
+        from meshcall.cli.qr import show_qr
 
-        emit(qr_lines(document["uri"]))
+        show_qr(document["uri"])
     emit(document["uri"])
     if not session.quiet:
         whom = "one person" if document["once"] else "all who get it"
@@ -53,9 +55,11 @@ def accept(
     from meshcall.control.models import AcceptInvite
 
     session = session_of(context)
+    if not uri.strip():
+        raise InvalidInvite("no link was given")
     view = session.client.send("POST", "invites", "accept", body=AcceptInvite(uri=uri))
     if as_json:
         emit_json(view)
     elif not session.quiet:
         name = view["name"] or view["peer_id"]
-        note(f"{display_name(view)} is now a contact; call with `meshcall call {name}`")
+        note(f"{display_name(view)} is now your contact; call with `meshcall call {shlex.quote(name)}`")

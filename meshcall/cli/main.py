@@ -21,6 +21,8 @@ from meshcall.reporting import print_error
 
 EXIT_INTERRUPTED = 130
 
+_FLAGS = frozenset({"--quiet", "-q", "--verbose", "-v", "-vv"})
+
 # rich_markup_mode None: plain help, which costs 60 ms less than rich's
 app = typer.Typer(
     name="meshcall",
@@ -29,6 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        status.version()
+        raise typer.Exit
 
 
 @app.callback()
@@ -42,6 +50,10 @@ def root(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more.")
     ] = 0,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", is_eager=True, callback=_print_version, help="Print the version."),
+    ] = False,
 ) -> None:
     """Call people and machines by public key, with no server."""
     context.obj = Session(home_option=home, quiet=quiet, verbose=verbose)
@@ -82,12 +94,14 @@ app.command()(status.version)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(hoist_home(given) or ["--help"], prog_name="meshcall", standalone_mode=False)
+        code = app(hoist_globals(given) or ["--help"], prog_name="meshcall", standalone_mode=False)
     except MeshcallError as error:
         return _fail(error)
     except typer.TyperException as error:
@@ -99,8 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def hoist_home(arguments: list[str]) -> list[str]:
-    """``--home DIR`` may stand anywhere before ``--``: move it to the front, where the root reads it."""
+def hoist_globals(arguments: list[str]) -> list[str]:
+    """Options of all commands may stand anywhere before ``--``: move them to the front, for the root."""
     front: list[str] = []
     rest: list[str] = []
     waiting = iter(arguments)
@@ -108,8 +122,11 @@ def hoist_home(arguments: list[str]) -> list[str]:
         if argument == "--":
             rest += [argument, *waiting]
         elif argument == "--home":
-            front += [argument, *[value for value in [next(waiting, None)] if value is not None]]
-        elif argument.startswith("--home="):
+            value = next(waiting, None)
+            if value is None:
+                raise UsageError("option '--home' requires an argument", hint="see `meshcall --help`")
+            front += [argument, value]
+        elif argument.startswith("--home=") or argument in _FLAGS:
             front.append(argument)
         else:
             rest.append(argument)
@@ -120,7 +137,8 @@ def _usage_error(error: typer.TyperException) -> MeshcallError:
     """Typer's complaint in our form."""
     lines = [line.strip() for line in error.format_message().splitlines() if line.strip()]
     command = getattr(getattr(error, "ctx", None), "command_path", "meshcall")
-    return UsageError(" ".join(lines).rstrip("."), hint=f"see `{command} --help`")
+    text = " ".join(lines).rstrip(".")
+    return UsageError(text[:1].lower() + text[1:], hint=f"see `{command} --help`")
 
 
 def _fail(error: MeshcallError) -> int:

@@ -8,17 +8,18 @@ Law 3: no text of a peer reaches the terminal before :func:`meshcall.reporting.p
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from meshcall.reporting import printable
+from meshcall.reporting import printable, write_result
 
 
 def emit(text: str) -> None:
     """A line of result."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    write_result(text)
 
 
 def note(text: str) -> None:
@@ -63,8 +64,16 @@ def emit_fields(fields: Iterable[tuple[str, str]]) -> None:
     """Names and values, aligned on a terminal, between tabs in a pipe."""
     pairs = [(name, printable(value)) for name, value in fields]
     width = max((len(name) for name, _ in pairs), default=0)
+    if not sys.stdout.isatty():
+        for name, value in pairs:
+            emit(f"{name}\t{value}")
+        return
+    room = max(20, shutil.get_terminal_size().columns - width - 2)
     for name, value in pairs:
-        emit(f"{name:<{width}}  {value}" if sys.stdout.isatty() else f"{name}\t{value}")
+        # wrapped between words only: an ID or a path that was cut could not be copied
+        lines = textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            emit(f"{'' if number else name:<{width}}  {line}")
 
 
 def display_name(view: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from meshcall.cli.output import display_name, emit, emit_fields, emit_json, note
-from meshcall.reporting import printable
+from meshcall.reporting import phrase, printable
 
 Event = dict[str, Any]
 
@@ -53,12 +54,14 @@ class HumanEvents:
         self._verbose = verbose
         self._steps: list[str] = []
         self._line_open = False
+        self._source_over = False
+        self._named = False
         self._showers: dict[str, Callable[[Event], None]] = {
             "connected": self._connected,
             "chat": self._chat,
             "media": self._media,
-            "source-ended": lambda event: self._say("what you send has come to its end"),
-            "record-failed": lambda event: self._say(f"recording failed: {event.get('message', '')}"),
+            "source-ended": self._source_ended,
+            "record-failed": lambda event: self._say(f"recording failed: {phrase(event.get('message', ''))}"),
             "path": lambda event: self._say(f"path is now {event.get('path')}"),
             "lagged": lambda event: self._say(
                 "events came faster than they could be shown; some are missing"
@@ -69,7 +72,9 @@ class HumanEvents:
     def show(self, event: Event) -> None:
         """Print what a person wants to know of it; unknown events (of a newer daemon) are passed over."""
         kind = str(event.get("event"))
-        if event.get("name") or event.get("self_name"):
+        named = event.get("name") or event.get("self_name")
+        if named or (event.get("peer_id") and not self._named):
+            self._named = True
             self._who = display_name(event)
         if kind in _STEPS:
             self._step(_STEPS[kind])
@@ -77,12 +82,14 @@ class HumanEvents:
             shower(event)
 
     def _step(self, text: str) -> None:
-        if self._quiet:
+        if self._quiet or self._steps[-1:] == [text]:
             return
         self._steps.append(text)
         if sys.stderr.isatty():
-            line = f"{self._who}: {' → '.join(self._steps)}"
-            sys.stderr.write(_CLEAR_LINE + printable(line))
+            line = printable(f"{self._who}: {' → '.join(self._steps)}")
+            if len(line) >= (width := shutil.get_terminal_size().columns):  # only one row can be drawn anew
+                line = printable(f"{self._who}: {text}")[: width - 1]
+            sys.stderr.write(_CLEAR_LINE + line)
             sys.stderr.flush()
             self._line_open = True
         else:
@@ -113,17 +120,27 @@ class HumanEvents:
         if self._verbose:
             self._say(f"first {event.get('kind')} arrived")
 
+    def _source_ended(self, event: Event) -> None:
+        if not self._source_over:  # once, not for sound and picture
+            self._say("what you send has come to its end; the call goes on")
+        self._source_over = True
+
     def _ended(self, event: Event) -> None:
         self.close_line()
-        if self._quiet or event.get("error"):
+        if self._quiet or (event.get("error") and event.get("setup_ms") is None):
             return  # the error says it
         emit_fields(summary_fields(event, self._who))
 
 
+def reason_text(event: Event) -> str:
+    """Why the call ended."""
+    reason = str(event.get("reason", ""))
+    return _REASONS.get(reason, reason)
+
+
 def summary_fields(event: Event, who: str) -> list[tuple[str, str]]:
     """What is told of a call that has ended."""
-    reason = str(event.get("reason", ""))
-    fields = [("call", f"{who}: {_REASONS.get(reason, reason)}")]
+    fields = [("call", f"with {who}: {reason_text(event)}")]
     if event.get("setup_ms") is None:
         return fields
     received = event.get("received") or {}

@@ -19,7 +19,9 @@ def status(
     context: typer.Context,
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again.")] = False,
-    interval: Annotated[str, typer.Option(help="Time between two looks, with --watch.")] = "1s",
+    interval: Annotated[
+        str, typer.Option(metavar="TIME", help="Time between two looks, with --watch.")
+    ] = "1s",
 ) -> None:
     """Show the daemon, the LAN, the DHT and the calls."""
     session = session_of(context)
@@ -85,12 +87,14 @@ def config_path(context: typer.Context, as_json: JsonOption = False) -> None:
     """Print the folder and the files that this home uses."""
     paths = session_of(context).paths
     values = {
-        "home": str(paths.home),
+        "home": str(paths.path),
         "key": str(paths.key),
         "id": str(paths.public_id),
         "state": str(paths.state),
-        "run": str(paths.run_dir),
-        "socket": str(paths.control_socket),
+        "dht": str(paths.dht),
+        "run": str(paths.run),
+        "lock": str(paths.lock),
+        "socket": str(paths.socket),
     }
     if as_json:
         emit_json({"schema": 1, **values})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import shlex
 import socket
 from collections.abc import Iterator
 from types import TracebackType
@@ -44,14 +45,14 @@ class _UnixConnection(http.client.HTTPConnection):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(TIMEOUT)
-            with socket_address(self._paths.control_socket) as address:
+            with socket_address(self._paths.socket) as address:
                 connection.connect(address)
         except BaseException as error:
             connection.close()
             if isinstance(error, (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)):
                 raise DaemonNotRunning(hint=_start_hint(self._paths)) from error
             if isinstance(error, PermissionError):
-                raise Forbidden(f"the home {self._paths.home} belongs to another user") from error
+                raise Forbidden(f"the home {self._paths.path} belongs to another user") from error
             raise
         self.sock = connection
 
@@ -83,8 +84,8 @@ class EventStream:
                 line = self._response.readline(LINE_MAX)
             except TimeoutError:
                 raise
-            except (http.client.HTTPException, OSError, ValueError) as error:
-                raise DaemonLost from error  # ValueError: closed by another thread
+            except (http.client.HTTPException, OSError, ValueError, AttributeError) as error:
+                raise DaemonLost from error  # the last two: closed by another thread
             if not line:
                 return
             if line.strip():
@@ -226,6 +227,6 @@ def _look_alike(error_code: str, error_exit_code: int) -> type[MeshcallError]:
 def _start_hint(paths: HomePaths) -> str:
     from meshcall.paths import default_home
 
-    if paths.home == default_home():
+    if paths.path == default_home():
         return "start it with `meshcall daemon`"
-    return f"start it with `meshcall --home {paths.home} daemon`"
+    return f"start it with `meshcall --home {shlex.quote(str(paths.path))} daemon`"

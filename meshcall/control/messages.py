@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,10 +50,23 @@ async def read_request(request: web.Request, model: type[RequestType]) -> Reques
         raise RequestTimedOut("the request's body did not arrive") from None
     try:
         return msgspec.json.decode(body or b"{}", type=model)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_in_words(str(error))) from None
     except msgspec.MsgspecError as error:
         raise BadRequest(f"bad request: {error}") from None
     except (UnicodeDecodeError, RecursionError):
         raise BadRequest("bad request: not JSON") from None
+
+
+_LENGTH = re.compile(r"Expected `str` of length (>=|<=) (\d+) - at `\$\.(\w+)`")
+
+
+def _in_words(complaint: str) -> str:
+    """What a user can cause with a text that is empty or too long; the rest is for who writes a client."""
+    match = _LENGTH.fullmatch(complaint)
+    if match is None:
+        return f"bad request: {complaint}"
+    return f"{match[3]}: {'empty' if match[1] == '>=' else f'longer than {match[2]} characters'}"
 
 
 def absolute_path(text: str | None) -> Path | None:

@@ -11,12 +11,12 @@ from meshcall.views import CallView
 
 Purpose = Literal["answer", "decline", "hangup", "chat", "show"]
 
-_ABILITY: dict[Purpose, str] = {
-    "answer": "can be answered",
-    "decline": "can be declined",
-    "hangup": "can be hung up",
-    "chat": "can be written to",
-    "show": "is known",
+_NOT_THERE: dict[Purpose, str] = {
+    "answer": "no call {!r} is coming in",
+    "decline": "no call {!r} is coming in",
+    "hangup": "there is no call {!r} now",
+    "chat": "there is no call {!r} now",
+    "show": "there is no call {!r}",
 }
 
 PREFIX_MIN = 4
@@ -35,6 +35,7 @@ def choose_call(calls: Iterable[CallView], wanted: str, purpose: Purpose) -> str
 
     A full ID is taken whatever the call's state (the call itself then says what is wrong);
     everything shorter is looked for among the calls that ``purpose`` fits.
+    To be shown, a peer's live call is meant, or else its last one.
     """
     known = list(calls)
     if any(call.id == wanted for call in known):
@@ -48,13 +49,22 @@ def choose_call(calls: Iterable[CallView], wanted: str, purpose: Purpose) -> str
             or wanted == call.peer_id
             or (call.name and call.name.casefold() == wanted.casefold())
         ]
+    candidates = [call for call in candidates if call.state != "ended"] or candidates
+    if (
+        purpose == "show"
+        and len({call.peer_id for call in candidates}) == 1
+        and candidates[0].state == "ended"
+    ):
+        return max(candidates, key=lambda call: call.since_ms).id
     if len(candidates) == 1:
         return candidates[0].id
     if candidates:
         ids = ", ".join(call.id[:8] for call in candidates[:5])
         raise UsageError("several calls fit", hint=f"name one of them: {ids}")
     if wanted != ANY_CALL:
-        raise NoSuchCall(f"no call {wanted!r} {_ABILITY[purpose]}")
-    if purpose in ("answer", "decline"):
+        raise NoSuchCall(_NOT_THERE[purpose].format(wanted))
+    if purpose == "answer":
+        raise NoSuchCall("nobody is calling", hint="`meshcall answer --wait 10m` waits for a call")
+    if purpose == "decline":
         raise NoSuchCall("nobody is calling")
     raise NoSuchCall("there is no call now")

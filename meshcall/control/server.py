@@ -91,7 +91,7 @@ class ControlServer:
         )
         await self._runner.setup()
         listening = listen(self._paths)
-        info = self._paths.control_socket.lstat()
+        info = self._paths.socket.lstat()
         self._inode = (info.st_dev, info.st_ino)
         await web.SockSite(self._runner, listening).start()
 
@@ -118,7 +118,7 @@ class ControlServer:
         self._remove_socket()
 
     def _remove_socket(self) -> None:
-        path = self._paths.control_socket
+        path = self._paths.socket
         with contextlib.suppress(OSError):
             info = path.lstat()
             if (info.st_dev, info.st_ino) == self._inode:

@@ -15,7 +15,7 @@ BACKLOG = 16
 
 
 def listen(paths: HomePaths) -> socket.socket:
-    """A listening socket at ``paths.control_socket``, mode 0600 in a folder of mode 0700.
+    """A listening socket at ``paths.socket``, mode 0600 in a folder of mode 0700.
 
     The caller holds the home's lock: a socket that lies there already is a dead daemon's and is replaced.
     Raises :class:`HomeNotUsable` or :class:`LoosePermissions`.
@@ -25,9 +25,9 @@ def listen(paths: HomePaths) -> socket.socket:
         _remove_stale(paths)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with socket_address(paths.control_socket) as address:
+            with socket_address(paths.socket) as address:
                 listening.bind(address)
-            paths.control_socket.chmod(0o600)
+            paths.socket.chmod(0o600)
             listening.listen(BACKLOG)
             listening.setblocking(False)
         except BaseException:
@@ -35,31 +35,31 @@ def listen(paths: HomePaths) -> socket.socket:
             raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise HomeNotUsable(f"the socket {paths.control_socket} can't be made: {reason}") from error
+        raise HomeNotUsable(f"the socket {paths.socket} can't be made: {reason}") from error
     return listening
 
 
 def _prepare_folder(paths: HomePaths) -> None:
-    paths.run_dir.mkdir(mode=0o700, exist_ok=True)
-    info = paths.run_dir.lstat()
+    paths.run.mkdir(mode=0o700, exist_ok=True)
+    info = paths.run.lstat()
     if not stat.S_ISDIR(info.st_mode):
-        raise HomeNotUsable(f"{paths.run_dir} is not a folder", hint="move it away")
+        raise HomeNotUsable(f"{paths.run} is not a folder", hint="move it away")
     if info.st_uid != os.geteuid():
-        raise HomeNotUsable(f"{paths.run_dir} belongs to another user", hint="move it away")
+        raise HomeNotUsable(f"{paths.run} belongs to another user", hint="move it away")
     if info.st_mode & 0o077:
         raise LoosePermissions(
-            f"other users of this machine can enter {paths.run_dir}", hint=f"chmod 700 {paths.run_dir}"
+            f"other users of this machine can enter {paths.run}", hint=f"chmod 700 {paths.run}"
         )
 
 
 def _remove_stale(paths: HomePaths) -> None:
     try:
-        info = paths.control_socket.lstat()
+        info = paths.socket.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(info.st_mode):
-        raise HomeNotUsable(f"{paths.control_socket} is not a socket", hint="move it away")
-    paths.control_socket.unlink()
+        raise HomeNotUsable(f"{paths.socket} is not a socket", hint="move it away")
+    paths.socket.unlink()
 
 
 def peer_uid(connection: socket.socket) -> int | None:

@@ -11,15 +11,13 @@ from kademlia.node import Node
 
 from meshcall.address import Address
 from meshcall.dht.compact import pack_address
+from meshcall.identity.keys import NODE
 from meshcall.limits import NODE_ID_SIZE
-
-NODE_DOMAIN = b"meshcall/1/node"
-"""Domain of a node key's signatures."""
 
 
 def node_id_of(node_key: bytes) -> bytes:
     """The id that belongs to a node's public key: SHA-256("meshcall/1/node" 0x00 key), first 20 octets."""
-    return hashlib.sha256(NODE_DOMAIN + b"\0" + node_key).digest()[:NODE_ID_SIZE]
+    return hashlib.sha256(NODE + b"\0" + node_key).digest()[:NODE_ID_SIZE]
 
 
 def proof_message(challenge: bytes, responder_id: bytes, requester_id: bytes, observed: bytes) -> bytes:

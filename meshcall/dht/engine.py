@@ -228,10 +228,6 @@ class DhtEngine:
         """All nodes in the tables."""
         return [(contact.id, contact.address) for contact in self._core.contacts()]
 
-    def closest_contacts(self, target: bytes, k: int) -> list[NodeInfo]:
-        """The ``k`` healthy contacts closest to ``target``, closest first."""
-        return [(contact.id, contact.address) for contact in self._core.closest(target, k)]
-
     def liveliest_contacts(self, count: int) -> list[Address]:
         """Where the ``count`` contacts are that answered last, latest first."""
         healthy = [contact for contact in self._core.contacts() if not contact.failures]

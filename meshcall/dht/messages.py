@@ -219,8 +219,6 @@ Frame = (
     | Refused
 )
 
-REQUESTS: Final = (Ping, FindNode, FindValue, Store, Deliver, Watch, Notify)
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 

@@ -8,7 +8,6 @@ Law 2: ``finished`` operations hold no timer and no open request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 from meshcall.address import Address
 from meshcall.dht.core import Core
@@ -31,9 +30,6 @@ from meshcall.limits import (
 
 class Operation:
     """Something that a user started and may cancel."""
-
-    lasting: ClassVar[bool] = False
-    """Goes on until it is cancelled."""
 
     def __init__(self, core: Core, number: int) -> None:
         self.core = core

@@ -14,7 +14,7 @@ from typing import Any
 from meshcall.address import Address
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
-from meshcall.dht.contact import NODE_DOMAIN, proof_message
+from meshcall.dht.contact import proof_message
 from meshcall.dht.core import Core, digest
 from meshcall.dht.messages import (
     DIGEST_SIZE,
@@ -41,6 +41,7 @@ from meshcall.dht.messages import (
 )
 from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
+from meshcall.identity.keys import NODE
 from meshcall.limits import (
     DATAGRAM_MAX,
     DHT_AMPLIFICATION_MAX,
@@ -129,7 +130,7 @@ class Responder:
             return None
         self._signed += 1
         proof = proof_message(request.challenge, core.node_id, request.sender, head[3])
-        return Pong(*head, token, core.node_key.public, core.node_key.sign(NODE_DOMAIN, proof))
+        return Pong(*head, token, core.node_key.public, core.node_key.sign(NODE, proof))
 
     def _nodes(self, target: bytes, asker: bytes, address: Address, room: int) -> tuple[bytes, bytes]:
         """The closest healthy contacts of the asker's family that fit into ``room`` octets."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from meshcall.address import Address
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import unpack_address_untrusted
-from meshcall.dht.contact import NODE_DOMAIN, node_id_of, proof_message
+from meshcall.dht.contact import node_id_of, proof_message
 from meshcall.dht.core import Core
 from meshcall.dht.messages import CHALLENGE_SIZE, EPHEMERAL, Ping, Pong, Response, padding
 from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
-from meshcall.identity.keys import verify_untrusted
+from meshcall.identity.keys import NODE, verify_untrusted
 from meshcall.limits import (
     DHT_PING_REQUEST_MIN,
     DHT_UNREACHABLE_KEPT,
@@ -109,7 +109,7 @@ class Verifier:
         if self._core.is_foreign(unpack_address_untrusted(message.observed), address):
             raise Rejected("relayed")
         proof = proof_message(challenge, message.sender, self._core.node_id, message.observed)
-        verify_untrusted(message.node_key, message.signature, NODE_DOMAIN, proof)
+        verify_untrusted(message.node_key, message.signature, NODE, proof)
 
     def on_slow(self, call: Call, now: float) -> None:
         """It may come yet (Listener)."""

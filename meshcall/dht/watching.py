@@ -7,7 +7,7 @@ Law 2: with no holder at all the search goes on for ever, slower and slower, up 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from meshcall.address import Address
 from meshcall.dht.alarms import Alarm
@@ -42,8 +42,6 @@ class Holder:
 
 class WatchOperation(Operation):
     """One key watched."""
-
-    lasting: ClassVar[bool] = True
 
     def __init__(self, core: Core, number: int, key: bytes) -> None:
         super().__init__(core, number)

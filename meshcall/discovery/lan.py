@@ -14,7 +14,7 @@ The service is ``_meshcall._udp.local.``; its TXT record (RFC 6763 section 6) is
     v=1                       version; must be there
     h=0123456789abcdef        hint: 8 octets as 16 hexadecimal digits; must be there
     i=<56 characters>         the ID, only if visible
-    n=<name>                  what the peer calls itself, UTF-8, only if visible
+    n=<name>                  what the peer calls itself, a clean name in UTF-8, only if visible
 
     hint = SHA-256("meshcall/1/lan" 0x00 | day, u32 big-endian | Ed25519 key)[0:8]
     day  = unix seconds div 86400
@@ -22,11 +22,9 @@ The service is ``_meshcall._udp.local.``; its TXT record (RFC 6763 section 6) is
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import ipaddress
 import string
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -34,7 +32,9 @@ from typing import Final
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.errors import InvalidPeerId, Rejected
+from meshcall.identity import base32
 from meshcall.identity.peer_id import PeerId
+from meshcall.identity.uri import clean_name
 
 SERVICE_TYPE: Final = "_meshcall._udp.local."
 """RFC 6763 section 7."""
@@ -72,7 +72,7 @@ def hints_near(peer_id: PeerId, now_ms: int) -> frozenset[bytes]:
 def random_label(nonce: bytes, purpose: str) -> str:
     """A DNS label of 16 letters and digits that tells nothing, the same for the same nonce and purpose."""
     digest = hashlib.sha256(_NAME_DOMAIN + purpose.encode() + b"\0" + nonce).digest()
-    return base64.b32encode(digest[:10]).decode("ascii").lower()
+    return base32.encode(digest[:10])
 
 
 def instance_name(nonce: bytes) -> str:
@@ -98,8 +98,8 @@ class LanAnnouncement:
 
     @classmethod
     def of(cls, peer_id: PeerId, now_ms: int, *, visible: bool = False, name: str = "") -> LanAnnouncement:
-        """Our own for today. ``name`` is cut to what fits."""
-        shown = tidy_name(name) if visible else ""
+        """Our own for today. ``name`` is cleaned and cut to what fits."""
+        shown = clean_name(name) if visible else ""
         return cls(hint(peer_id, day_of(now_ms)), peer_id if visible else None, shown)
 
 
@@ -171,12 +171,6 @@ def addresses_untrusted(
     return tuple(turns[: limits.LAN_ADDRESSES_MAX])
 
 
-def tidy_name(name: str) -> str:
-    """``name`` without control characters, cut to LAN_NAME_MAX octets of UTF-8."""
-    kept = "".join(c for c in name if _printable(c)).strip()
-    return kept.encode("utf-8", "ignore")[: limits.LAN_NAME_MAX].decode("utf-8", "ignore").strip()
-
-
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -237,12 +231,6 @@ def _name_untrusted(data: bytes) -> str:
         name = data.decode("utf-8")
     except UnicodeDecodeError:
         raise Rejected("name") from None
-    if not all(_printable(c) for c in name):
+    if clean_name(name) != name:
         raise Rejected("name")
     return name
-
-
-def _printable(character: str) -> bool:
-    """No control, format, surrogate, private or unassigned character; of separators, the space alone."""
-    category = unicodedata.category(character)
-    return category[0] not in "CZ" or character == " "

@@ -16,7 +16,6 @@ Law 3: the short form is for eyes and logs. Nothing accepts it as an address.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import unicodedata
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Final
 
 from meshcall import limits
 from meshcall.errors import InvalidPeerId, Rejected
+from meshcall.identity import base32
 
 ID_VERSION: Final = 1
 """The only version of the ID text so far."""
@@ -38,7 +38,6 @@ SHORT_LENGTH: Final = 7
 _CHECKSUM_DOMAIN: Final = b"meshcall/id\0"
 _P: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _P) % _P
-_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 _TYPOS: Final = str.maketrans("018", "olb")
 
 SMALL_ORDER_KEYS: Final = frozenset(
@@ -137,7 +136,7 @@ class PeerId:
 
         Forgives case, spaces, line breaks, dashes of any kind, invisible characters, and 0, 1, 8 for o, l, b.
         """
-        raw = base64.b32decode(_tidy(text).upper())
+        raw = base32.decode(_tidy(text))
         key, checksum, version = raw[:32], raw[32:34], raw[34]
         if checksum != _checksum(key, version):
             raise InvalidPeerId("that ID has a typing error: its checksum does not fit")
@@ -152,7 +151,7 @@ class PeerId:
     def text(self) -> str:
         """The 56 characters."""
         raw = self.key + _checksum(self.key, ID_VERSION) + bytes([ID_VERSION])
-        return base64.b32encode(raw).decode("ascii").lower()
+        return base32.encode(raw)
 
     @property
     def short(self) -> str:
@@ -181,7 +180,7 @@ def _tidy(text: str) -> str:
         raise InvalidPeerId("no ID was given")
     for character in kept:
         # ASCII first: lower() turns the Kelvin sign into k
-        if not character.isascii() or character.lower().translate(_TYPOS) not in _ALPHABET:
+        if not character.isascii() or character.lower().translate(_TYPOS) not in base32.ALPHABET:
             raise InvalidPeerId(f"{character!r} can't be in an ID: it has letters and the digits 2 to 7")
     tidy = kept.lower().translate(_TYPOS)
     if len(tidy) == SHORT_LENGTH:

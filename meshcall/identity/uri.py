@@ -21,10 +21,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 from meshcall import limits
 from meshcall.errors import InvalidUri
+from meshcall.identity import base32
 from meshcall.identity.peer_id import PeerId
 
 SCHEME: Final = "meshcall:"
-_SECRET_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -134,7 +134,7 @@ def _strip(text: str) -> str:
 
 
 def _check_secret(secret: str) -> None:
-    if len(secret) > limits.SECRET_TEXT_MAX or not _SECRET_ALPHABET.issuperset(secret):
+    if len(secret) > limits.SECRET_TEXT_MAX or not base32.ALPHABET.issuperset(secret):
         raise InvalidUri("the secret in that link (the part after #) is damaged")
 
 

@@ -17,7 +17,6 @@ Law 3: addresses in an invite are IP literals: resolving a name would tell its D
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Final
 from meshcall import limits
 from meshcall.address import Address, format_address, parse_host_port
 from meshcall.errors import InvalidInvite, InvalidPeerId, InvalidUri, UsageError
+from meshcall.identity import base32
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import clean_name, join_uri, split_uri, upper_uri
 
@@ -138,16 +138,11 @@ class Invite:
     @property
     def secret_text(self) -> str:
         """The secret as the link spells it."""
-        return base64.b32encode(self.secret).decode("ascii").rstrip("=").lower()
+        return base32.encode(self.secret)
 
     def __str__(self) -> str:
         """Who invites until when, without the secret: safe to log."""
         return f"invite of {self.peer_id.short} until {self.expires_ms // 1000}"
-
-
-def parse_invite(text: str) -> Invite:
-    """The invite in a link; raises :class:`InvalidInvite`."""
-    return Invite.parse(text)
 
 
 def usable_node(node: Address) -> Address | None:
@@ -174,8 +169,8 @@ def usable_node(node: Address) -> Address | None:
 def _parse_secret(text: str) -> bytes:
     if len(text) != _SECRET_LENGTH:
         raise InvalidInvite("the secret in that invite is not whole: copy the link to its end")
-    secret = base64.b32decode(text.upper() + "=" * 6)
-    if base64.b32encode(secret).decode("ascii").rstrip("=").lower() != text:
+    secret = base32.decode(text)
+    if base32.encode(secret) != text:
         raise InvalidInvite("the secret in that invite is damaged")
     return secret
 

@@ -14,10 +14,10 @@
     versions: bit v-1 set means that version v is spoken.     hash = SHA-256(identity key(32) body[0:51])
 
 Law 1: storage nodes see neither the ID nor the prekey, as the mask key needs the ID; all have one size.
-Law 2: a body lives half its ttl; then a new one is made. So the last two of a peer are all that are valid,
-and an offer that is bound to an older one is refused (downgrade, use of a dead prekey).
+Law 2: a body lives half its ttl; then a new one is made. An offer that is bound to one that nobody takes any
+more is refused (downgrade, use of a dead prekey).
 Law 3: whoever knows the ID can store something at its place; the signature by the identity says which is it.
-Of several that pass, take the one created last.
+Old ones can be stored again: of several that pass, a young one or the one created last is right.
 """
 
 from __future__ import annotations

@@ -1,12 +1,33 @@
-"""Guards for tests on a real loop: nothing is swallowed, nothing is left over."""
+"""Guards for tests on a real loop: nothing is swallowed, nothing is left over, nothing blocks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
 
 import pytest
+from blockbuster import blockbuster_ctx
+
+_WHILE_CALLS_LIVE: Final = [
+    "meshcall.aio.dht",
+    "meshcall.aio.media",
+    "meshcall.aio.mdns",
+    "meshcall.aio.rtc",
+    "meshcall.aio.udp",
+    "meshcall.dht",
+    "meshcall.driver",
+    "meshcall.finder",
+    "meshcall.post",
+]
+"""What runs on the loop while a call waits for it. What a node does before it begins, after it has ended, or
+in a user's own synchronous call (the contact book) may touch the disk."""
+
+_MAY_BLOCK: Final = {
+    "meshcall/post.py": {"__init__"},  # reads what was remembered, before the node begins
+    "meshcall/media_paths.py": {"check_record"},  # a look at the recording's folder, before anything rings
+    "logging/__init__.py": {"emit"},  # the log is written where it is called
+}
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +46,15 @@ async def loop_guard() -> AsyncIterator[None]:
         await asyncio.sleep(0.02)
     assert not left, f"tasks left over: {left}"
     assert not caught, f"unhandled in the loop: {caught}"
+
+
+@pytest.fixture(autouse=True)
+def blocking_guard() -> Iterator[None]:
+    """The test fails if what runs while calls live blocks the event loop: sleeps, files, SQLite, sockets."""
+    with blockbuster_ctx(_WHILE_CALLS_LIVE) as guard:
+        for name, function in guard.functions.items():
+            if name.startswith("threading."):
+                function.deactivate()  # the short locks of queues and of libraries are no waiting
+            for file, functions in _MAY_BLOCK.items():
+                function.can_block_in(file, functions)
+        yield

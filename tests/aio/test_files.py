@@ -26,7 +26,6 @@ from meshcall.aio.files import (
     AddressRow,
     CallRow,
     ContactRow,
-    Home,
     HomeLock,
     InviteRow,
     ReplayRow,
@@ -61,6 +60,7 @@ from meshcall.errors import (
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.prekeys import PrekeyRing
+from meshcall.paths import HomePaths
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -69,13 +69,13 @@ IS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> HomePaths:
     """A fresh home."""
     return open_home(tmp_path / "home")
 
 
 @pytest.fixture
-def db(home: Home) -> Iterator[StateDb]:
+def db(home: HomePaths) -> Iterator[StateDb]:
     """A fresh state database."""
     state = StateDb.open(home.state)
     assert state.warnings == ()
@@ -274,7 +274,7 @@ def test_a_loose_home_is_refused_with_the_command(tmp_path: Path, loose: int) ->
     assert open_home(path).path == path
 
 
-def test_a_loose_run_folder_is_refused(home: Home) -> None:
+def test_a_loose_run_folder_is_refused(home: HomePaths) -> None:
     """The folder of the control socket is looked at too."""
     home.run.chmod(0o711)
     with pytest.raises(LoosePermissions) as caught:
@@ -293,7 +293,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         assert not isinstance(caught.value, LoosePermissions)
 
 
-def test_a_link_to_a_good_home_is_fine(home: Home, tmp_path: Path) -> None:
+def test_a_link_to_a_good_home_is_fine(home: HomePaths, tmp_path: Path) -> None:
     """Users move their data and leave a link."""
     (tmp_path / "link").symlink_to(home.path)
     assert open_home(tmp_path / "link").path == tmp_path / "link"
@@ -324,7 +324,7 @@ def test_a_read_only_home_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give a folder away: run as root")
-def test_other_users_are_kept_out(home: Home, tmp_path: Path) -> None:
+def test_other_users_are_kept_out(home: HomePaths, tmp_path: Path) -> None:
     """A home of another user is refused; and uid 65534 can't read a thing in ours."""
     create_key(home)
     StateDb.open(home.state).close()
@@ -348,7 +348,7 @@ def test_other_users_are_kept_out(home: Home, tmp_path: Path) -> None:
 # --- the lock -------------------------------------------------------------------------------------
 
 
-def test_a_second_daemon_is_told_who_the_first_is(home: Home) -> None:
+def test_a_second_daemon_is_told_who_the_first_is(home: HomePaths) -> None:
     """The process id is in the sentence; after the release the home is free."""
     with HomeLock(home) as lock:
         assert lock.held
@@ -361,7 +361,7 @@ def test_a_second_daemon_is_told_who_the_first_is(home: Home) -> None:
     lock.release()
 
 
-def test_the_lock_sweeps_the_home(home: Home) -> None:
+def test_the_lock_sweeps_the_home(home: HomePaths) -> None:
     """Who holds it is alone, so what killed writers left can go."""
     leftover = home.path / ".dht.state.0123456789abcdef.tmp"
     leftover.write_bytes(b"half")
@@ -369,11 +369,12 @@ def test_the_lock_sweeps_the_home(home: Home) -> None:
         assert not leftover.exists()
 
 
-def test_a_lock_dies_with_its_process(home: Home) -> None:
+def test_a_lock_dies_with_its_process(home: HomePaths) -> None:
     """kill -9 of the holder frees the home at once."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom meshcall.aio.files import Home, HomeLock\n"
-        "HomeLock(Home(Path(sys.argv[1]))).acquire()\nprint('held', flush=True)\nsys.stdin.read()"
+        "import sys, time\nfrom pathlib import Path\nfrom meshcall.aio.files import HomeLock\n"
+        "from meshcall.paths import HomePaths\n"
+        "HomeLock(HomePaths(Path(sys.argv[1]))).acquire()\nprint('held', flush=True)\nsys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(home.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -388,7 +389,7 @@ def test_a_lock_dies_with_its_process(home: Home) -> None:
         assert lock.held
 
 
-def test_a_planted_link_for_the_lock_is_refused(home: Home, tmp_path: Path) -> None:
+def test_a_planted_link_for_the_lock_is_refused(home: HomePaths, tmp_path: Path) -> None:
     """The lock file is not followed elsewhere."""
     home.lock.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(HomeNotUsable):
@@ -396,7 +397,7 @@ def test_a_planted_link_for_the_lock_is_refused(home: Home, tmp_path: Path) -> N
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_file_system_without_locks_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_says_so(home: HomePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that is not "taken" is not reported as another daemon."""
 
     def fail(*_: object) -> None:
@@ -410,7 +411,7 @@ def test_a_file_system_without_locks_says_so(home: Home, monkeypatch: pytest.Mon
 # --- the key file ---------------------------------------------------------------------------------
 
 
-def test_a_key_is_made_once(home: Home) -> None:
+def test_a_key_is_made_once(home: HomePaths) -> None:
     """0600, readable again, and never replaced."""
     with pytest.raises(NoIdentity):
         load_key(home)
@@ -425,7 +426,7 @@ def test_a_key_is_made_once(home: Home) -> None:
     assert names(home.path) == ["identity.key", "run"]
 
 
-def test_a_key_with_a_passphrase(home: Home) -> None:
+def test_a_key_with_a_passphrase(home: HomePaths) -> None:
     """The ID is readable without it, the key is not; changing it keeps the identity."""
     key = create_key(home, "one")
     assert key_is_locked(home)
@@ -444,7 +445,7 @@ def test_a_key_with_a_passphrase(home: Home) -> None:
 
 
 @pytest.mark.parametrize("loose", [0o640, 0o604, 0o644, 0o620])
-def test_a_loose_key_is_refused_with_the_command(home: Home, loose: int) -> None:
+def test_a_loose_key_is_refused_with_the_command(home: HomePaths, loose: int) -> None:
     """Any bit for group or others."""
     create_key(home)
     home.key.chmod(loose)
@@ -453,7 +454,7 @@ def test_a_loose_key_is_refused_with_the_command(home: Home, loose: int) -> None
     assert caught.value.hint == f"chmod 600 {home.key}"
 
 
-def test_a_key_that_is_a_link_a_folder_or_a_fifo_is_refused(home: Home, tmp_path: Path) -> None:
+def test_a_key_that_is_a_link_a_folder_or_a_fifo_is_refused(home: HomePaths, tmp_path: Path) -> None:
     """A key is a file of ours, where it is."""
     create_key(home)
     home.key.rename(tmp_path / "elsewhere")
@@ -470,7 +471,7 @@ def test_a_key_that_is_a_link_a_folder_or_a_fifo_is_refused(home: Home, tmp_path
         load_key(home)
 
 
-def test_a_damaged_key_stops_the_start_and_stays(home: Home) -> None:
+def test_a_damaged_key_stops_the_start_and_stays(home: HomePaths) -> None:
     """It is not set aside, and no new identity takes its place."""
     create_key(home)
     damaged = home.key.read_bytes()[:-1]
@@ -485,7 +486,9 @@ def test_a_damaged_key_stops_the_start_and_stays(home: Home) -> None:
     assert home.key.read_bytes() == damaged
 
 
-def test_a_key_that_can_not_be_written_leaves_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_can_not_be_written_leaves_nothing(
+    home: HomePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk: no identity, rather than half of one."""
 
     def fail(*_: object) -> None:
@@ -503,7 +506,7 @@ def test_a_key_that_can_not_be_written_leaves_nothing(home: Home, monkeypatch: p
 # --- the state database ---------------------------------------------------------------------------
 
 
-def test_the_database_is_private_durable_and_ours(db: StateDb, home: Home) -> None:
+def test_the_database_is_private_durable_and_ours(db: StateDb, home: HomePaths) -> None:
     """Mode 0600 with its companions, WAL, FULL, secure delete, our application id, the newest schema."""
     db.put_contact(ContactRow(ANN, "Ann"))
     for name in ("state.db", "state.db-wal", "state.db-shm"):
@@ -551,7 +554,7 @@ def test_contacts_have_a_cap(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> No
     assert {row.peer_id for row in db.contacts()} == {ANN, BEN}
 
 
-def test_a_weak_key_in_the_database_is_no_contact(db: StateDb, home: Home) -> None:
+def test_a_weak_key_in_the_database_is_no_contact(db: StateDb, home: HomePaths) -> None:
     """Somebody who writes into the file still can't make a forgeable key a contact."""
     db.put_contact(ContactRow(ANN, "Ann"))
     with sqlite3.connect(home.state) as raw:
@@ -569,7 +572,7 @@ def test_secrets_are_not_in_a_repr() -> None:
     assert "hidden" not in shown
 
 
-def test_prekeys_read_back_and_deleted_ones_leave_the_disk(db: StateDb, home: Home) -> None:
+def test_prekeys_read_back_and_deleted_ones_leave_the_disk(db: StateDb, home: HomePaths) -> None:
     """After the deletion no file in the home holds an octet string of the private half."""
     ring = PrekeyRing()
     first = ring.current(NOW, system_random)
@@ -587,7 +590,7 @@ def test_prekeys_read_back_and_deleted_ones_leave_the_disk(db: StateDb, home: Ho
     assert second.key.private in on_disk
 
 
-def test_sequences_never_repeat(db: StateDb, home: Home) -> None:
+def test_sequences_never_repeat(db: StateDb, home: HomePaths) -> None:
     """They follow the clock, never go back with it, and survive a restart."""
     assert db.last_sequence(b"k") == 0
     assert db.next_sequence(b"k", NOW) == NOW
@@ -611,7 +614,7 @@ def test_sequences_have_a_cap(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> N
     assert [db.last_sequence(bytes([n])) > 0 for n in range(6)] == [False] * 3 + [True] * 3
 
 
-def test_replay_entries(db: StateDb, home: Home) -> None:
+def test_replay_entries(db: StateDb, home: HomePaths) -> None:
     """The first time True, then False, also after a restart, until it expires."""
     entry = ReplayRow(ANN.key, b"c" * 16, 1, NOW + 1000)
     assert db.add_replay(entry, NOW)
@@ -761,7 +764,7 @@ def damage_to_link(path: Path) -> None:
         damage_to_link,
     ],
 )
-def test_a_damaged_database_is_set_aside(home: Home, damage: object) -> None:
+def test_a_damaged_database_is_set_aside(home: HomePaths, damage: object) -> None:
     """No exception: a warning with the new name, a fresh database that works, the old one kept."""
     first = StateDb.open(home.state)
     first.put_contact(ContactRow(ANN, "Ann"))
@@ -781,7 +784,7 @@ def test_a_damaged_database_is_set_aside(home: Home, damage: object) -> None:
     third.close()
 
 
-def test_random_damage_never_raises(home: Home) -> None:
+def test_random_damage_never_raises(home: HomePaths) -> None:
     """60 databases with random octets changed or cut: opened, or set aside; and they work after that."""
     seed = 20
     print("seed", seed)
@@ -820,7 +823,7 @@ def test_random_damage_never_raises(home: Home) -> None:
     assert sum(outcomes.values()) == 60
 
 
-def test_a_newer_database_is_refused_and_kept(home: Home) -> None:
+def test_a_newer_database_is_refused_and_kept(home: HomePaths) -> None:
     """A downgrade must not throw the contacts away."""
     StateDb.open(home.state).close()
     raw = sqlite3.connect(home.state)
@@ -833,7 +836,7 @@ def test_a_newer_database_is_refused_and_kept(home: Home) -> None:
     assert home.state.is_file()
 
 
-def test_migrations_keep_what_is_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_keep_what_is_there(home: HomePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database of the released schema is taken to a newer one; a migration that fails changes nothing."""
     first = StateDb.open(home.state)
     first.put_contact(ContactRow(ANN, "Ann"))
@@ -852,7 +855,7 @@ def test_migrations_keep_what_is_there(home: Home, monkeypatch: pytest.MonkeyPat
     again.close()
 
 
-def test_a_loose_database_is_refused_with_the_command(home: Home) -> None:
+def test_a_loose_database_is_refused_with_the_command(home: HomePaths) -> None:
     """Contacts and prekeys are secrets too."""
     StateDb.open(home.state).close()
     home.state.chmod(0o644)
@@ -861,7 +864,7 @@ def test_a_loose_database_is_refused_with_the_command(home: Home) -> None:
     assert caught.value.hint == f"chmod 600 {home.state}"
 
 
-def test_a_full_disk_is_one_error_and_loses_nothing(db: StateDb, home: Home) -> None:
+def test_a_full_disk_is_one_error_and_loses_nothing(db: StateDb, home: HomePaths) -> None:
     """SQLite out of room: StateUnwritable with the reason; what was there stays; later writes work."""
     db.put_contact(ContactRow(ANN, "Ann"))
     (pages,) = db._rows("PRAGMA page_count")[0]
@@ -874,7 +877,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(db: StateDb, home: Home) -> 
     assert len(db.get_blob("dht-4") or b"") == 500_000
 
 
-def test_after_close_everything_is_one_error(home: Home) -> None:
+def test_after_close_everything_is_one_error(home: HomePaths) -> None:
     """Closing twice is harmless; using it after is StateUnwritable."""
     state = StateDb.open(home.state)
     state.close()
@@ -886,7 +889,7 @@ def test_after_close_everything_is_one_error(home: Home) -> None:
     assert repr(state).endswith("closed)")
 
 
-async def test_run_serves_in_order_in_its_own_thread(home: Home) -> None:
+async def test_run_serves_in_order_in_its_own_thread(home: HomePaths) -> None:
     """Methods run off the event loop, one after the other, and errors come back to the caller."""
     state = StateDb.open(home.state)
     loop_thread = threading.get_ident()
@@ -985,7 +988,7 @@ for number in range(start + 1, 10_000):
 """
 
 
-def test_acknowledged_state_survives_kill_9(home: Home) -> None:
+def test_acknowledged_state_survives_kill_9(home: HomePaths) -> None:
     """12 kills of one growing database: no warning, no lost contact, counter, replay entry or rotation."""
     seed = 22
     print("seed", seed)

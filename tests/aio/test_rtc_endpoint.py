@@ -18,8 +18,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from aiortc import InvalidStateError, RTCPeerConnection
 
 from meshcall import limits
+from meshcall.aio.media.sources import OnEnded, Source, open_source
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.endpoint import RtcEndpoint, make_endpoint
 from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
@@ -180,6 +182,19 @@ async def test_events_come_in_order_with_the_certificates_in_use() -> None:
         assert (pair.path, pair.local.kind) == ("lan", "host")
 
 
+async def test_certificates_are_told_as_dtls_used_them() -> None:
+    """Whatever a description says of them."""
+    async with ends() as (left, right):
+        await left.endpoint.accept(await right.endpoint.answer(await left.endpoint.offer()))
+        assert left.endpoint._link is not None
+        left.endpoint._link.expect(bytes(32))
+        await asyncio.gather(left.wait_for(Secured), right.wait_for(Secured))
+        (ours,), (theirs,) = left.of(Secured), right.of(Secured)
+        assert isinstance(ours, Secured)
+        assert isinstance(theirs, Secured)
+        assert (ours.local_fp, ours.remote_fp) == (theirs.remote_fp, theirs.local_fp)
+
+
 async def test_nothing_passes_a_closed_gate() -> None:
     """Before the gate nothing is sent; what a hasty peer sends is dropped undecoded and counted."""
     plan = replace(LOCAL, source="testsrc")
@@ -333,6 +348,49 @@ async def test_close_at_any_moment_leaves_nothing(moment: str) -> None:
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("slow", ["source", "description"])
+async def test_what_opens_after_the_close_is_closed_too(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that takes its time, and a user who does not: no socket is opened for a call that is over."""
+    await make_endpoint(replace(LOCAL, source="testsrc")).close()
+    go = asyncio.Event()
+
+    async def waiting(plan: MediaPlan, on_ended: OnEnded) -> Source:
+        await go.wait()
+        return await open_source(plan, on_ended)
+
+    async def described(pc: RTCPeerConnection) -> None:
+        await go.wait()
+        await set_local(pc)
+
+    set_local = RTCPeerConnection.setLocalDescription
+    if slow == "source":
+        monkeypatch.setattr("meshcall.aio.rtc.endpoint.open_source", waiting)
+    else:
+        monkeypatch.setattr(RTCPeerConnection, "setLocalDescription", described)
+    tasks, sockets, threads = asyncio.all_tasks(), open_sockets(), threading.active_count()
+    left = End(replace(LOCAL, source="testsrc"))
+    opening = asyncio.create_task(left.endpoint.offer())
+    await asyncio.sleep(0.05)
+    await left.finish()
+    go.set()
+    await asyncio.wait([opening])
+    with pytest.raises((Rejected, InvalidStateError)):
+        opening.result()
+    for _ in range(100):
+        if asyncio.all_tasks() == tasks and threading.active_count() == threads:
+            break
+        await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == tasks
+    assert open_sockets() == sockets
+    assert threading.active_count() == threads
+
+
+def open_sockets() -> int:
+    """How many this process has."""
+    names = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    return sum(name.is_symlink() and str(name.readlink()).startswith("socket:") for name in names)
+
+
 async def test_cancelled_offer_is_closed() -> None:
     """Who gives up while an offer is being made leaves no socket."""
     left = End(replace(LOCAL, source="testsrc"))
@@ -479,6 +537,31 @@ async def test_flood_of_candidates_is_bounded() -> None:
         known = hooks.ice_connection(left.endpoint._pc).remote_candidates
         assert len(known) <= limits.ICE_REMOTE_CANDIDATES_MAX
         assert left.endpoint.statistics().counters["candidate-too-many"] > 100
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_addresses_that_a_peer_may_not_name_are_dropped(late: bool) -> None:
+    """Whoever is called sends nothing to its own loopback, to a cloud's metadata or to a low port."""
+    bad = [
+        Candidate("host", "udp", "169.254.169.254", 5000, 3),
+        Candidate("host", "udp", "192.0.2.7", 53, 2),
+    ]
+    expected = {"candidate-address": 1, "candidate-port": 1}
+    if not late:  # later ones may name loopback on a machine that has no other network
+        bad.append(Candidate("host", "udp", "127.0.0.1", 5000, 4))
+        expected["candidate-loopback"] = 1
+    good = Candidate("host", "udp", "192.0.2.7", 5000, 1)
+    async with ends(LOCAL, replace(LOCAL, allow_loopback=False)) as (left, right):
+        offer = decode_description_untrusted(await left.endpoint.offer())
+        named = [*bad, good]
+        await right.endpoint.answer(offer.with_candidates([good] if late else named).encode())
+        if late:
+            await right.endpoint.add_candidates(encode_candidates(named))
+        counters = right.endpoint.statistics().counters
+        assert {reason: counters.get(reason, 0) for reason in expected} == expected
+        assert right.endpoint._pc is not None
+        connection = hooks.ice_connection(right.endpoint._pc)
+        assert {(c.host, c.port) for c in connection.remote_candidates} == {("192.0.2.7", 5000)}
 
 
 async def test_no_network_is_said() -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import aioice
@@ -82,10 +83,11 @@ def test_versions_are_the_tested_ones() -> None:
     assert aioice.__version__.startswith(hooks.AIOICE)
 
 
-def test_unknown_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", [aiortc, aioice])
+def test_unknown_version_is_refused(monkeypatch: pytest.MonkeyPatch, library: ModuleType) -> None:
     """The hooks do not go into a library that nobody tested."""
-    monkeypatch.setattr(aiortc, "__version__", "1.17.0")
-    with pytest.raises(ImportError, match=r"1\.17"):
+    monkeypatch.setattr(library, "__version__", "9.17.0")
+    with pytest.raises(ImportError, match=rf"{library.__name__} 9\.17"):
         hooks.install()
 
 
@@ -201,7 +203,7 @@ async def test_gathering_uses_the_policy_of_its_endpoint() -> None:
         context = hooks.gathering(policy) if policy is not None else contextlib.nullcontext()
         with context:
             await connection.gather_candidates()
-        found[name] = hooks.local_addresses(connection)
+        found[name] = [candidate.host for candidate in connection.local_candidates]
         await connection.close()
 
     await asyncio.gather(gather("loopback", LOOPBACK), gather("none", HostPolicy(("absent",))))
@@ -273,7 +275,7 @@ async def test_connect_returns_as_soon_as_a_pair_is_nominated() -> None:
     left, right = await ice_pair()
     begin = time.monotonic()
     await asyncio.wait_for(asyncio.gather(left.connect(), right.connect()), 5)
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 2
     assert hooks.selected_pair(left) is not None
     await left.send(b"hello")
     assert await right.recv() == b"hello"

@@ -48,7 +48,24 @@ def daemon(home: Path, start_daemon: StartDaemon) -> Daemon:
 def test_no_identity(tmp_path: Path) -> None:
     """A daemon does not make one by itself: a wrong `--home` would go unnoticed."""
     refused_start(tmp_path / "home", *ALONE).assert_error(7, "no identity", hint="meshcall init")
-    assert not (tmp_path / "home" / "identity.key").exists()
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_passphrase_that_is_not_given(tmp_path: Path) -> None:
+    """Nothing is made, not even the folder; an empty variable names no file."""
+    home = tmp_path / "home"
+    for value in ("", str(tmp_path / "missing")):
+        run_cli(home, "init", "--passphrase", MESHCALL_PASSPHRASE_FILE=value).assert_error(
+            7, hint="MESHCALL_PASSPHRASE_FILE"
+        )
+        assert not home.exists()
+
+
+def test_a_home_without_a_name(tmp_path: Path) -> None:
+    """A script's empty variable does not mean the user's own home."""
+    run_cli(tmp_path, "--home", "", "id").assert_error(2, "--home")
+    run_cli(tmp_path, "daemon", "--home", "").assert_error(2, "--home")
+    run_cli(tmp_path, "status", "--home").assert_error(2, "--home", hint="--help")
 
 
 def test_the_port_is_taken(home: Path) -> None:
@@ -84,10 +101,9 @@ def test_the_home_is_a_file(tmp_path: Path, command: list[str]) -> None:
     assert home.read_text() == "precious"
 
 
-@pytest.mark.parametrize("command", [["init"], ["daemon", *ALONE]])
-def test_the_home_can_not_be_made(command: list[str]) -> None:
+def test_the_home_can_not_be_made() -> None:
     """A place where nobody may write, not even root."""
-    run_cli(Path("/proc/meshcall"), *command).assert_error(1, "/proc", hint="--home")
+    run_cli(Path("/proc/meshcall"), "init").assert_error(1, "/proc", hint="--home")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; run as another user")
@@ -172,6 +188,9 @@ def test_a_damaged_state_file(home: Path, start_daemon: StartDaemon, name: str, 
         (["--source", "/no/such/file.mkv"], 8),
         (["--source", "/"], 8),
         (["--record", "/no/such/folder"], 8),
+        (["--record", __file__], 8),
+        (["--record", ""], 2),
+        (["--source", ""], 2),
         (["--port", "65536"], 2),
         (["--bootstrap", "host"], 2),
         (["--lan-only", "--no-mdns"], 2),
@@ -180,6 +199,24 @@ def test_a_damaged_state_file(home: Path, start_daemon: StartDaemon, name: str, 
 def test_flags_that_make_no_sense(home: Path, flags: list[str], code: int) -> None:
     """Refused before anything is opened."""
     refused_start(home, *flags).assert_error(code)
+
+
+def test_a_folder_for_recordings_is_made(home: Path, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """For its owner alone; an interface that is not there is said, and no reason to stop."""
+    folder = tmp_path / "recordings"
+    daemon = start_daemon(home, *ALONE, "--record", str(folder), "--interface", "nowhere0")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert daemon.stop() == 0
+    assert "no network interface nowhere0" in daemon.log.read_text()
+
+
+def test_a_warning_is_logged_once(home: Path, start_daemon: StartDaemon) -> None:
+    """Though the node knows it and the daemon starts it."""
+    (home / "state.db").write_bytes(b"garbage " * 1000)
+    (home / "state.db").chmod(0o600)
+    daemon = start_daemon(home, *ALONE)
+    assert daemon.stop() == 0
+    assert daemon.log.read_text().count("state.db was damaged") == 1
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -270,6 +307,15 @@ def test_media_files(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.cli("calls", "--json").json["calls"] == []
 
 
+def test_texts_that_are_empty_or_too_long(daemon: Daemon) -> None:
+    """Said in words, not in those of a schema."""
+    daemon.cli("accept", "").assert_error(2, "no link was given", hint="meshcall invite")
+    daemon.cli("call", " ").assert_error(2, "no ID was given", hint="meshcall id")
+    daemon.cli("contact", "add", "", "x").assert_error(2, "no ID was given")
+    assert daemon.cli("contact", "add", ALICE_ID.text, "alice").code == 0
+    daemon.cli("contact", "rename", "alice", "x" * 300).assert_error(2, "longer than 256 characters")
+
+
 def test_invites_that_are_none(daemon: Daemon) -> None:
     """An ID, a damaged link, our own invite."""
     own = daemon.cli("invite").out.strip()
@@ -280,7 +326,14 @@ def test_invites_that_are_none(daemon: Daemon) -> None:
 
 def test_calls_that_are_not_there(daemon: Daemon) -> None:
     """Nothing to answer, decline, hang up or write to."""
-    for command in (["answer"], ["decline"], ["hangup"], ["hangup", "abcdef"], ["chat", "-", "hello"]):
+    daemon.cli("answer").assert_error(2, hint="--wait")
+    for command in (
+        ["decline"],
+        ["hangup"],
+        ["hangup", "abcdef"],
+        ["chat", "-", "hello"],
+        ["chat", "bob", "x"],
+    ):
         daemon.cli(*command).assert_error(2, hint="meshcall calls")
 
 

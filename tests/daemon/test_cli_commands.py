@@ -289,7 +289,7 @@ def test_call_for_people(fake: Daemon) -> None:
     """Progress on stderr, a summary on stdout."""
     result = fake.cli("call", ALICE_ID.grouped, "--duration", "0.1")
     assert result.code == 0
-    assert result.out.splitlines()[0] == "call\talice: hung up"
+    assert result.out.splitlines()[0] == "call\twith alice: hung up"
     assert "alice: connected (lan, 12 ms)" in result.err
     assert fake.cli("--quiet", "call", "alice", "--duration", "0.1").err == ""
 
@@ -371,7 +371,7 @@ def test_a_stopped_daemon_ends_its_calls(fake: Daemon) -> None:
 
 def test_incoming_calls(fake: Daemon) -> None:
     """List, decline, answer; a call that waits for one finds it."""
-    fake.cli("answer").assert_error(2, "nobody is calling", hint="meshcall calls")
+    fake.cli("answer").assert_error(2, "nobody is calling", hint="meshcall answer --wait")
     detached = fake.cli("call", "callme", "--detach")
     assert calls_of(fake)[0]["id"] == detached.out.strip()
     assert fake.cli("decline", "callme").code == 0
@@ -382,7 +382,49 @@ def test_incoming_calls(fake: Daemon) -> None:
     out, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 0, err
     assert out.splitlines()[0].startswith('{"schema":1,"event":"incoming"')
-    fake.cli("--quiet", "answer", "--wait", "50ms").assert_error(2, "nobody called")
+    fake.cli("--quiet", "answer", "--wait", "50ms").assert_error(5, "nobody called", hint="--wait")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+@pytest.mark.parametrize("command", ["status", "id", "init", "version"])
+def test_output_that_can_not_be_written(fake: Daemon, command: str) -> None:
+    """One line and exit code 8; a stdout that is closed is no error."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "meshcall", command],
+            env=environment(fake.home),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        8,
+        "error: the output can't be written: No space left on device\n",
+    )
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m meshcall {command} >&-"],
+        env=environment(fake.home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in closed.stderr
+
+
+def test_chat_without_a_call_now(fake: Daemon) -> None:
+    """Calls that have ended are not written to, however many there were."""
+    for _ in range(2):
+        assert fake.cli("call", "alice", "--duration", "0.1").code == 0
+    code, seen = run_on_terminal(fake.home, "chat", "alice")
+    assert (code, "there is no call with alice now" in seen) == (2, True)
+
+
+def test_waiting_for_one_caller(fake: Daemon) -> None:
+    """A name with `--wait` waits for that one's call, and for no other."""
+    fake.cli("call", "callme", "--detach")
+    fake.cli("--quiet", "answer", "alice", "--wait", "50ms").assert_error(5, "nobody called")
+    assert fake.cli("answer", "CallMe", "--wait", "20s", "--detach").code == 0
 
 
 def test_hangup_and_detached_calls(fake: Daemon) -> None:
@@ -401,6 +443,7 @@ def test_chat(fake: Daemon) -> None:
     assert fake.cli("chat", "alice", "hello", "there").code == 0
     assert fake.cli("chat", "-", "-", stdin="one\n\ntwo\n").code == 0
     code, seen = run_on_terminal(fake.home, "chat", "alice", keys="ping\n\x04")
+    assert "Exception" not in seen
     assert code == 0
     assert "alice: HELLO THERE" in seen
     assert "alice: TWO" in seen

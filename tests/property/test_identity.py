@@ -18,7 +18,7 @@ from meshcall.identity.prekeys import PrekeyRing
 from meshcall.identity.sas import SasExchange, SasView, sas_words
 from meshcall.identity.uri import PeerUri, clean_name, parse_peer
 from meshcall.identity.vault import decode_vault, encode_vault
-from meshcall.signaling.invite import Invite, parse_invite
+from meshcall.signaling.invite import Invite
 
 SEEDS = st.binary(min_size=32, max_size=32)
 PEERS = SEEDS.map(lambda seed: SigningKey.from_seed(seed).peer_id)
@@ -113,8 +113,8 @@ def test_invites_read_back(
     invite = Invite.create(
         peer_id, expires_ms=expires, random=lambda n: secret, name=name, once=once, nodes=nodes
     )
-    assert parse_invite(invite.format()) == invite
-    assert parse_invite(invite.qr_text()) == invite
+    assert Invite.parse(invite.format()) == invite
+    assert Invite.parse(invite.qr_text()) == invite
     assert len(invite.nodes) <= 3
     assert 0 <= invite.expires_ms - expires < 1000
 
@@ -125,8 +125,8 @@ def test_invites_read_back(
 def test_any_text_is_an_invite_or_invalid(text: str, prefix: str) -> None:
     """One exception."""
     with suppress(InvalidInvite):
-        invite = parse_invite(prefix + text)
-        assert parse_invite(invite.format()) == invite
+        invite = Invite.parse(prefix + text)
+        assert Invite.parse(invite.format()) == invite
 
 
 @given(SEEDS, st.binary(max_size=300), st.sampled_from([keys.OUTER, keys.INNER, keys.CONFIRM]))

@@ -11,7 +11,7 @@ import pytest
 from meshcall.errors import InvalidInvite
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import parse_peer
-from meshcall.signaling.invite import Invite, parse_invite, usable_node
+from meshcall.signaling.invite import Invite, usable_node
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "identity.json").read_text("utf-8")
@@ -34,8 +34,8 @@ def test_golden_invites_in_both_directions(vector: dict[str, Any]) -> None:
         tuple((host, port) for host, port in vector["nodes"]),
     )
     assert invite.format() == vector["uri"]
-    assert parse_invite(vector["uri"]) == invite
-    assert parse_invite(invite.qr_text()) == invite
+    assert Invite.parse(vector["uri"]) == invite
+    assert Invite.parse(invite.qr_text()) == invite
 
 
 def test_create_rounds_cleans_and_chooses() -> None:
@@ -62,7 +62,7 @@ def test_create_rounds_cleans_and_chooses() -> None:
     assert invite.expires_ms == EXPIRES
     assert invite.name == "Ann B"
     assert invite.nodes == (("2001:db8::1", 4), ("192.0.2.1", 5), ("127.0.0.1", 6))
-    assert parse_invite(invite.format()) == invite
+    assert Invite.parse(invite.format()) == invite
 
 
 def test_an_invite_expires() -> None:
@@ -120,7 +120,7 @@ def test_an_invite_also_works_as_a_link() -> None:
 def test_what_is_no_invite_says_why(text: str, says: str) -> None:
     """One exception, with a reason and a hint."""
     with pytest.raises(InvalidInvite, match=says) as caught:
-        parse_invite(text)
+        Invite.parse(text)
     assert caught.value.hint
     assert SECRET not in str(caught.value)
 
@@ -129,7 +129,7 @@ def test_what_is_no_invite_says_why(text: str, says: str) -> None:
 def test_weak_keys_do_not_enter_through_invites(vector: dict[str, str]) -> None:
     """All 14 weak keys, in an invite that is right otherwise."""
     with pytest.raises(InvalidInvite):
-        parse_invite(f"meshcall:{vector['text']}?x=1800000000#{SECRET}")
+        Invite.parse(f"meshcall:{vector['text']}?x=1800000000#{SECRET}")
 
 
 @pytest.mark.parametrize(

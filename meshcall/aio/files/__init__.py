@@ -16,7 +16,7 @@ from meshcall.aio.files.atomic import (
     sweep,
     write_atomic,
 )
-from meshcall.aio.files.home import Home, HomeLock, open_home
+from meshcall.aio.files.home import HomeLock, open_home
 from meshcall.aio.files.keyfile import change_passphrase, create_key, key_is_locked, load_key, load_peer_id
 from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, ReplayRow
 from meshcall.aio.files.statedb import StateDb
@@ -25,7 +25,6 @@ __all__ = [
     "AddressRow",
     "CallRow",
     "ContactRow",
-    "Home",
     "HomeLock",
     "InviteRow",
     "ReplayRow",

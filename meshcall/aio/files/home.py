@@ -7,8 +7,8 @@ behind the user's back.
 ::
 
     HOME/              0700
-      config.toml            settings, if any
       identity.key     0600  the key file (meshcall.identity.vault)
+      identity.pub     0600  the ID as text
       state.db         0600  contacts, prekeys, counters, history (and -wal, -shm beside it)
       dht.state        0600  saved routing tables
       run/             0700
@@ -23,78 +23,38 @@ import fcntl
 import os
 import shlex
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from meshcall.aio.files.atomic import probe, sweep
 from meshcall.errors import AlreadyRunning, HomeNotUsable, LoosePermissions
+from meshcall.paths import HomePaths
 
 _LOOSE = 0o077
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where things are. Made by :func:`open_home`, which checks the folder."""
-
-    path: Path
-    """Absolute."""
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.toml"
-
-    @property
-    def key(self) -> Path:
-        return self.path / "identity.key"
-
-    @property
-    def state(self) -> Path:
-        return self.path / "state.db"
-
-    @property
-    def dht(self) -> Path:
-        return self.path / "dht.state"
-
-    @property
-    def run(self) -> Path:
-        return self.path / "run"
-
-    @property
-    def lock(self) -> Path:
-        return self.run / "lock"
-
-    @property
-    def socket(self) -> Path:
-        return self.run / "control.sock"
-
-    def sweep(self) -> list[Path]:
-        """Remove what killed writers left; only under the lock. Returns what was removed."""
-        return [*sweep(self.path), *sweep(self.run)]
-
-
-def open_home(path: Path) -> Home:
+def open_home(path: Path) -> HomePaths:
     """The home at ``path``, made with its parents if there is none (all 0700).
 
     Raises :class:`HomeNotUsable` (not a folder, not ours, not writable, disk full) or its child
     :class:`LoosePermissions`, each with what to do.
     """
-    path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would hide a link in messages
+    absolute = os.path.abspath(path.expanduser())  # noqa: PTH100 - resolve() would hide a link in messages
+    home = HomePaths(Path(absolute))
     try:
-        _make_folder(path)
-        _check_folder(path)
-        run = path / "run"
-        _make_folder(run)
-        _check_folder(run)
+        _make_folder(home.path)
+        _check_folder(home.path)
+        _make_folder(home.run)
+        _check_folder(home.run)
         # Permissions, read-only file systems and full disks show only when something is written
-        probe(path)
-        probe(run)
+        probe(home.path)
+        probe(home.run)
     except (OSError, ValueError) as error:
         raise HomeNotUsable(
-            f"the home {path} can't be used: {getattr(error, 'strerror', None) or error}",
+            f"the home {home.path} can't be used: {getattr(error, 'strerror', None) or error}",
             hint="choose another with `--home DIR` or MESHCALL_HOME",
         ) from error
-    return Home(path)
+    return home
 
 
 def check_private(path: Path, status: os.stat_result, command: str) -> None:
@@ -133,7 +93,7 @@ def _check_folder(path: Path) -> None:
 class HomeLock:
     """The daemon's hold on its home. ``with HomeLock(home): ...``, or :meth:`acquire` and :meth:`release`."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: HomePaths) -> None:
         self._home = home
         self._descriptor: int | None = None
 
@@ -160,7 +120,8 @@ class HomeLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
-        self._home.sweep()
+        for folder in (self._home.path, self._home.run):
+            sweep(folder)  # what killed writers left
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""

@@ -11,14 +11,17 @@ import os
 from meshcall import limits
 from meshcall.aio.clock import system_random
 from meshcall.aio.files.atomic import create_exclusive, open_regular, write_atomic
-from meshcall.aio.files.home import Home, check_private
+from meshcall.aio.files.home import check_private
 from meshcall.errors import FileError, HomeNotUsable, KeyFileError, LoosePermissions, NoIdentity
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.vault import decode_vault, encode_vault, is_locked, vault_public
+from meshcall.paths import HomePaths
 
 
-def create_key(home: Home, passphrase: str | None = None, *, random: Random = system_random) -> SigningKey:
+def create_key(
+    home: HomePaths, passphrase: str | None = None, *, random: Random = system_random
+) -> SigningKey:
     """A new identity in a home that has none; raises :class:`KeyFileError` if there is one, or if it can't be
     written (then there is none).
     """
@@ -32,7 +35,7 @@ def create_key(home: Home, passphrase: str | None = None, *, random: Random = sy
     return key
 
 
-def load_key(home: Home, passphrase: str | None = None) -> SigningKey:
+def load_key(home: HomePaths, passphrase: str | None = None) -> SigningKey:
     """The identity of a home.
 
     Raises :class:`NoIdentity`, :class:`PassphraseNeeded`, :class:`WrongPassphrase`, :class:`LoosePermissions`
@@ -41,18 +44,18 @@ def load_key(home: Home, passphrase: str | None = None) -> SigningKey:
     return SigningKey.from_seed(decode_vault(_read(home), passphrase))
 
 
-def load_peer_id(home: Home) -> PeerId:
+def load_peer_id(home: HomePaths) -> PeerId:
     """The ID of a home, without its passphrase. Raises as :func:`load_key`, but nothing about passphrases."""
     return PeerId.from_key(vault_public(_read(home)))
 
 
-def key_is_locked(home: Home) -> bool:
+def key_is_locked(home: HomePaths) -> bool:
     """Whether the key needs a passphrase. Raises as :func:`load_peer_id`."""
     return is_locked(_read(home))
 
 
 def change_passphrase(
-    home: Home, old: str | None, new: str | None, *, random: Random = system_random
+    home: HomePaths, old: str | None, new: str | None, *, random: Random = system_random
 ) -> None:
     """Lock the key with ``new``, or open it (None); raises as :func:`load_key`, then nothing changed."""
     seed = decode_vault(_read(home), old)
@@ -63,7 +66,7 @@ def change_passphrase(
         raise KeyFileError(f"the key file {home.key} can't be written: {error.strerror}") from error
 
 
-def _read(home: Home) -> bytes:
+def _read(home: HomePaths) -> bytes:
     path = home.key
     try:
         with open_regular(path) as descriptor:

@@ -179,6 +179,9 @@ class RtcEndpoint:
         if self._plan.record is not None:
             check_record(self._plan.record)
         self._source = await open_source(self._plan, lambda kind: self._emit(SourceEnded(kind)))
+        if self._closing is not None:
+            await self._source.close()  # closed meanwhile: nothing may be opened any more
+            raise Rejected("state")
         self._mark("source")
         servers = [
             RTCIceServer(server.uri, server.username or None, server.credential or None)
@@ -217,6 +220,9 @@ class RtcEndpoint:
                     await pc.setLocalDescription()
         except TimeoutError as error:
             raise NoPath("The STUN or TURN server does not answer.") from error
+        if self._closing is not None:
+            hooks.close_sockets(pc)  # closed meanwhile: what was opened after that is closed now
+            raise Rejected("state")
         self._local = from_sdp(pc.localDescription.sdp)
         for transceiver in pc.getTransceivers():
             if self._source is not None:

@@ -57,8 +57,9 @@ Counters = Counter[str]
 
 def install() -> None:
     """Replace what is wrong for every user of the libraries in this process; may be called again."""
-    if not aiortc.__version__.startswith(AIORTC):
-        raise ImportError(f"aiortc {aiortc.__version__} was not tested; {AIORTC}x is needed")
+    for library, tested in ((aiortc, AIORTC), (aioice, AIOICE)):
+        if not library.__version__.startswith(tested):
+            raise ImportError(f"{library.__name__} {library.__version__} was not tested; {tested}x is needed")
     aiortc.rtcsctptransport.decode_params = decode_params
     aioice.stun.parse_message = parse_message
     # A lost check costs 0.1 s instead of 0.5 s; aioice has no setting for it.
@@ -129,11 +130,6 @@ def gathering(policy: HostPolicy) -> Iterator[None]:
 def ice_connection(pc: RTCPeerConnection) -> aioice.ice.Connection:
     """The ICE agent of the bundled transport, which the control channel shares with all media."""
     return _sctp(pc).transport.transport._connection
-
-
-def local_addresses(connection: aioice.ice.Connection) -> list[str]:
-    """The addresses of our host candidates."""
-    return [candidate.host for candidate in connection.local_candidates if candidate.type == "host"]
 
 
 def guard_ice(connection: aioice.ice.Connection, counters: Counters) -> None:
@@ -346,10 +342,7 @@ def guard_sctp(pc: RTCPeerConnection, counters: Counters) -> None:
 
     async def handle_data(data: bytes) -> None:
         held = _RWND - sctp._advertised_rwnd
-        if (
-            held > limits.CONTROL_REASSEMBLY_MAX
-            or len(sctp._sack_misordered) > limits.CONTROL_REASSEMBLY_MAX // 64
-        ):
+        if held > limits.CONTROL_REASSEMBLY_MAX or len(sctp._sack_misordered) > limits.CONTROL_GAPS_MAX:
             counters["sctp-flood"] += 1
             raise ConnectionError("the peer sends fragments without end")
         try:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from meshcall.aio.files.home import Home
 from meshcall.errors import (
     IdentityError,
     LoosePermissions,
@@ -15,10 +14,11 @@ from meshcall.errors import (
     RecordFailed,
     RecordTargetExists,
     SourceUnusable,
+    UsageError,
 )
 from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source
 from meshcall.passphrase import VARIABLE, existing_passphrase, new_passphrase, read_passphrase_file
-from meshcall.paths import HomePaths, choose_home
+from meshcall.paths import choose_home
 
 
 @pytest.mark.parametrize("source", ["testsrc", "none", "camera", "camera:1"])
@@ -106,14 +106,5 @@ def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_home("relative").is_absolute()
     monkeypatch.setenv("MESHCALL_HOME", "")
     assert choose_home(None).name == "meshcall"
-
-
-def test_the_two_lists_of_files_agree() -> None:
-    """The command line names the files that the daemon uses."""
-    paths, home = HomePaths(Path("/h")), Home(Path("/h"))
-    assert (paths.key, paths.state, paths.run_dir, paths.control_socket) == (
-        home.key,
-        home.state,
-        home.run,
-        home.socket,
-    )
+    with pytest.raises(UsageError, match="--home"):
+        choose_home("")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshcall.cli.main import hoist_home
+from meshcall.cli.main import hoist_globals
 from meshcall.cli.output import display_name, emit_fields, emit_json, emit_table
 from meshcall.cli.progress import HumanEvents, JsonEvents, summary_fields
 from meshcall.cli.qr import qr_lines
-from meshcall.errors import PeerOffline
+from meshcall.errors import DaemonNotRunning, NoAnswer, PeerOffline, SourceUnusable, UsageError
 from meshcall.reporting import error_lines, printable
 
 
@@ -95,7 +95,7 @@ ENDED = {
 def test_summary() -> None:
     """Path, time, what arrived, each step in order, and where the recording is."""
     assert summary_fields(ENDED, "alice") == [
-        ("call", "alice: hung up"),
+        ("call", "with alice: hung up"),
         ("path", "direct"),
         ("setup", "212 ms"),
         ("received", "150 video frames, 5.0 s of audio"),
@@ -106,7 +106,7 @@ def test_summary() -> None:
 
 def test_summary_of_a_call_that_never_connected() -> None:
     """Nothing is told of media that never was, and an unknown reason is shown as it is."""
-    assert summary_fields({"reason": "new-word", "setup_ms": None}, "bob") == [("call", "bob: new-word")]
+    assert summary_fields({"reason": "new-word", "setup_ms": None}, "bob") == [("call", "with bob: new-word")]
 
 
 def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +131,7 @@ def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
         "alice: connected (lan, 80 ms)",
         "recording failed: disk full",
     ]
-    assert captured.out.startswith("alice: hi\ufffd]0;owned\ufffd\ncall\talice: hung up\n")
+    assert captured.out.startswith("alice: hi\ufffd]0;owned\ufffd\ncall\twith alice: hung up\n")
 
 
 def test_quiet_shows_chat_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,13 +155,76 @@ def test_json_events(capsys: pytest.CaptureFixture[str]) -> None:
         (["status", "--home", "x"], ["--home", "x", "status"]),
         (["status", "--home=x", "--json"], ["--home=x", "status", "--json"]),
         (["chat", "bob", "--", "--home", "x"], ["chat", "bob", "--", "--home", "x"]),
-        (["status", "--home"], ["--home", "status"]),
+        (["status", "-v"], ["-v", "status"]),
+        (["init", "--quiet", "--json"], ["--quiet", "init", "--json"]),
+        (["chat", "bob", "--", "-v"], ["chat", "bob", "--", "-v"]),
         ([], []),
     ],
 )
-def test_home_may_stand_anywhere(given_arguments: list[str], hoisted: list[str]) -> None:
+def test_global_options_may_stand_anywhere(given_arguments: list[str], hoisted: list[str]) -> None:
     """Before or after the command, but not behind ``--``."""
-    assert hoist_home(given_arguments) == hoisted
+    assert hoist_globals(given_arguments) == hoisted
+
+
+def test_a_home_without_a_folder() -> None:
+    """The next word is the command's, not a folder."""
+    with pytest.raises(UsageError, match="requires an argument"):
+        hoist_globals(["status", "--home"])
+
+
+def test_an_error_is_a_phrase_not_a_sentence() -> None:
+    """A class's own sentence reads like all others behind ``error:``; a name at the start stays as it is."""
+    assert error_lines(DaemonNotRunning())[0] == "error: the meshcall daemon is not running"
+    assert error_lines(NoAnswer("Bob did not answer"))[0] == "error: Bob did not answer"
+    assert error_lines(SourceUnusable("it is no film."))[0] == "error: it is no film"
+
+
+def test_a_call_that_broke_off_is_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """What arrived until then, and where it was recorded; of one that never connected the error says all."""
+    error = {"code": "peer-gone", "message": "alice disappeared", "exit_code": 6}
+    HumanEvents("alice").show({**ENDED, "reason": "peer-gone", "error": error})
+    assert "recorded\t/tmp/x.mkv" in capsys.readouterr().out
+    HumanEvents("alice").show({**ENDED, "setup_ms": None, "error": error})
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A source's end for sound and picture together; a step that is repeated; a peer by its short ID."""
+    shown = HumanEvents("a" * 56)
+    for event in (
+        {"event": "looking-up", "peer_id": "a" * 56, "name": ""},
+        {"event": "calling"},
+        {"event": "calling"},
+        {"event": "source-ended", "kind": "video"},
+        {"event": "source-ended", "kind": "audio"},
+    ):
+        shown.show(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "aaaaaaa: looking up",
+        "aaaaaaa: calling",
+        "what you send has come to its end; the call goes on",
+    ]
+
+
+def test_fields_are_wrapped_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a narrow terminal, without cutting what one may want to copy."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    emit_fields([("id", "a" * 56), ("steps", "lookup 1 ms, dtls 20 ms, ended 300 ms")])
+    assert capsys.readouterr().out.splitlines() == [
+        "id     " + "a" * 56,
+        "steps  lookup 1 ms, dtls 20",
+        "       ms, ended 300 ms",
+    ]
+
+
+def test_a_qr_code_on_a_terminal_brings_its_colours() -> None:
+    """Light blocks on black, whatever the terminal's own colours are."""
+    plain, coloured = qr_lines("MESHCALL:A"), qr_lines("MESHCALL:A", colour=True)
+    assert "\x1b" not in plain
+    assert all(line.startswith("\x1b[97;40m") and line.endswith("\x1b[0m") for line in coloured.split("\n"))
 
 
 def test_the_qr_code_of_an_id_is_small() -> None:

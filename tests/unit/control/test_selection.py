@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from meshcall.control.selection import Purpose, choose_call
@@ -22,6 +23,8 @@ RINGING = call(1, "ringing", "alice")
 INCOMING = call(2, "incoming", "bob", BOB_ID)
 CONNECTED = call(3, "connected", "carol")
 ENDED = call(4, "ended", "dave")
+ENDED_LATER = msgspec.structs.replace(call(5, "ended", "dave"), since_ms=1)
+LIVE_AGAIN = call(6, "connected", "dave")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ ENDED = call(4, "ended", "dave")
         ([RINGING, INCOMING], BOB_ID, "answer", INCOMING),
         ([RINGING, ENDED], ENDED.id, "hangup", ENDED),
         ([RINGING, ENDED], "dave", "show", ENDED),
+        ([ENDED_LATER, ENDED], "dave", "show", ENDED_LATER),
+        ([ENDED_LATER, ENDED, LIVE_AGAIN], "dave", "show", LIVE_AGAIN),
     ],
 )
 def test_chosen(calls: list[CallView], wanted: str, purpose: Purpose, chosen: CallView) -> None:

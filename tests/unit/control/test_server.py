@@ -79,7 +79,7 @@ async def ask(
     stream: bool = False,
 ) -> Answer:
     """Send one request; with ``stream`` leave the connection open behind the response's head."""
-    reader, writer = await asyncio.open_unix_connection(str(paths.control_socket))
+    reader, writer = await asyncio.open_unix_connection(str(paths.socket))
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     fields = {"Host": "localhost", **(JSON if headers is None and method != "GET" else headers or {})}
     if method != "GET" or content:
@@ -104,8 +104,8 @@ async def wait_until_ended(node: FakeNode) -> None:
 
 async def test_only_the_owner_can_open_it(paths: HomePaths) -> None:
     """0600 in 0700."""
-    assert stat.S_IMODE(paths.control_socket.stat().st_mode) == 0o600
-    assert stat.S_IMODE(paths.run_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(paths.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths.run.stat().st_mode) == 0o700
 
 
 async def test_another_user_is_refused(node: FakeNode) -> None:
@@ -348,7 +348,7 @@ async def test_a_stalled_request_is_given_up(paths: HomePaths, monkeypatch: pyte
 async def test_garbage_on_the_socket(paths: HomePaths) -> None:
     """Bytes that are no HTTP cost one connection, nothing else."""
     for garbage in (b"\0" * 100, b"GET\r\n\r\n", b"\xff" * 70_000, b"GET / HTTP/9.9\r\n\r\n"):
-        reader, writer = await asyncio.open_unix_connection(str(paths.control_socket))
+        reader, writer = await asyncio.open_unix_connection(str(paths.socket))
         writer.write(garbage)
         writer.write_eof()
         assert b"200 OK" not in await reader.read()
@@ -366,7 +366,7 @@ async def test_stop_ends_attached_calls_and_removes_the_socket(node: FakeNode) -
     while (event := await answer.line()) is not None:
         names.append(event["event"])
     assert names[-1] == "ended"
-    assert not paths.control_socket.exists()
+    assert not paths.socket.exists()
     await answer.drop()
     await listener.drop()
 
@@ -375,7 +375,7 @@ async def test_a_dead_daemons_socket_is_replaced(node: FakeNode) -> None:
     """kill -9 leaves a socket behind; the next daemon takes its place."""
     paths = HomePaths(node.config.home)
     stale = socket.socket(socket.AF_UNIX)
-    stale.bind(str(paths.control_socket))
+    stale.bind(str(paths.socket))
     stale.close()
     async with ControlServer(node, paths):
         assert (await ask(paths, "GET", "/id")).status == 200
@@ -384,16 +384,16 @@ async def test_a_dead_daemons_socket_is_replaced(node: FakeNode) -> None:
 async def test_what_is_no_socket_is_left_alone(node: FakeNode) -> None:
     """A file of that name is not ours to delete."""
     paths = HomePaths(node.config.home)
-    paths.control_socket.write_text("precious")
+    paths.socket.write_text("precious")
     with pytest.raises(HomeNotUsable):
         await ControlServer(node, paths).start()
-    assert paths.control_socket.read_text() == "precious"
+    assert paths.socket.read_text() == "precious"
 
 
 async def test_a_loose_folder_is_refused(node: FakeNode) -> None:
     """The socket's folder keeps others out, or the daemon does not start."""
     paths = HomePaths(node.config.home)
-    paths.run_dir.chmod(0o755)
+    paths.run.chmod(0o755)
     with pytest.raises(LoosePermissions):
         await ControlServer(node, paths).start()
 
@@ -408,4 +408,4 @@ async def test_a_home_with_a_long_path(tmp_path: Path) -> None:
 
             document = await asyncio.to_thread(ControlClient(paths).get, "id")
         assert document["peer_id"] == OWN_ID.text
-        assert not paths.control_socket.exists()
+        assert not paths.socket.exists()

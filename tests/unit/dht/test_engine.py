@@ -587,4 +587,3 @@ def test_put_local_replaces_by_number() -> None:
     assert engine.put_local(presence_record(1, seq=5).encode(), 0.0) is StoreResult.STORED
     assert engine.put_local(presence_record(1, seq=6).encode(), 0.0) is StoreResult.REPLACED
     assert engine.put_local(presence_record(1, seq=4).encode(), 0.0) is StoreResult.STALE
-    assert len(engine.closest_contacts(bytes(20), 3)) == 0

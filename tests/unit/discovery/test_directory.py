@@ -147,6 +147,15 @@ def test_copies_of_a_hint_neither_hide_the_peer_nor_grow() -> None:
     assert directory.counters["claims"] > 0
 
 
+def test_copies_of_the_hint_of_somebody_unknown_are_capped_too() -> None:
+    """Who is called by ID alone: a few of those that show its hint are asked, the latest first."""
+    directory = Directory()
+    for n in range(100):
+        directory.sight_lan(seen(f"copy{n}", ALICE, ("10.0.0.9", 5 + n)), now=2.0 + n, now_ms=NOON)
+    found = directory.on_lan(ALICE, now_ms=NOON)
+    assert found == [("10.0.0.9", 104 - n) for n in range(limits.LAN_CLAIMS_MAX)]
+
+
 @pytest.mark.parametrize("source", ["dht", "cache", "invite"])
 def test_every_source_is_capped(source: Source) -> None:
     """Peers and addresses: the oldest go."""

@@ -1,0 +1,65 @@
+"""The documents: what they name is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+LABEL = re.compile(rb'b"(meshcall/[a-z0-9/-]+)(?:\\0)?"')
+
+
+def names_of_tests() -> set[str]:
+    """Every test function under tests/."""
+    return {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link of a document."""
+    targets = [target for target, _ in LINK.findall(document.read_text(encoding="utf-8"))]
+    inside = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+    assert [target for target in inside if not (document.parent / target).exists()] == []
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    """And every defence names one."""
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    table = text.partition("## Defences")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 20
+    assert [row for row in rows if "`test_" not in row] == []
+    assert sorted(set(re.findall(r"`(test_[a-z0-9_]+)`", text)) - names_of_tests()) == []
+
+
+def test_every_label_of_the_code_is_in_the_protocol() -> None:
+    """The table of domains is whole, and lists nothing that is not used."""
+    used = {
+        label.decode()
+        for path in (ROOT / "meshcall").rglob("*.py")
+        for label in LABEL.findall(path.read_bytes())
+    }
+    page = (ROOT / "docs" / "protocol" / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(meshcall/[a-z0-9/-]+)`", page.partition("## Domains")[2]))
+    assert listed == used
+
+
+def test_every_page_of_the_protocol_is_listed_and_has_a_status() -> None:
+    """The index leads to all of them; each says whether it is in use."""
+    folder = ROOT / "docs" / "protocol"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    for page in folder.glob("*.md"):
+        head = page.read_text(encoding="utf-8")[:400]
+        assert "Status" in head, page.name
+        assert "in use" in head, page.name
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name

@@ -1,0 +1,248 @@
+"""The driver of a call: nobody is connected, and no gate opens, without the peer's proof.
+
+Two drivers with real machines, envelopes and signatures; only the network and the media are played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from meshcall.call import events as e
+from meshcall.call.machine import CallMachine
+from meshcall.call.state import State
+from meshcall.driver import CallDriver, Outcome
+from meshcall.finder import Found
+from meshcall.identity.peer_id import PeerId
+from meshcall.media import endpoint as m
+from meshcall.media.plan import MediaPlan
+from meshcall.post import Letter
+from meshcall.testing.clock import FakeClock
+from tests.unit.post_world import CALL, FakeDht, Peer
+
+if TYPE_CHECKING:
+    from meshcall.finder import Finder
+
+Change = Callable[[bytes], bytes]
+CONFIRM = 0x01
+
+
+class PlayedEndpoint:
+    """One end of a media path that works at once; ``change`` is what somebody does to its messages."""
+
+    def __init__(self, name: str) -> None:
+        self.fingerprint = hashlib.sha256(name.encode()).digest()
+        self.other: PlayedEndpoint
+        self.shown: bytes | None = None
+        """Fingerprint of the certificate that the other end is shown, if it is not ours."""
+        self.change: Change = lambda data: data
+        self.gate_open = False
+        self.sent: list[bytes] = []
+        self._events: asyncio.Queue[m.EndpointEvent | None] = asyncio.Queue()
+
+    async def offer(self) -> bytes:
+        return b"offer"
+
+    async def answer(self, offer: bytes) -> bytes:
+        return b"answer"
+
+    async def accept(self, answer: bytes) -> None:
+        for end in (self, self.other):
+            here = m.SelectedCandidate("host", "192.0.2.1", 5000)
+            end._events.put_nowait(m.IceConnected(here, here, "direct"))
+            seen = end.other.shown or end.other.fingerprint
+            end._events.put_nowait(m.Secured(end.fingerprint, seen))
+            end._events.put_nowait(m.ControlOpen())
+
+    async def add_candidates(self, candidates: bytes) -> None:
+        """There are none."""
+
+    async def open_gate(self) -> None:
+        self.gate_open = True
+
+    def send_control(self, data: bytes) -> None:
+        self.sent.append(data)
+        self.other._events.put_nowait(m.ControlMessage(self.change(data)))
+
+    async def events(self) -> AsyncIterator[m.EndpointEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def statistics(self) -> m.EndpointStats:
+        return m.EndpointStats()
+
+    async def close(self) -> m.EndpointStats:
+        self._events.put_nowait(None)
+        return self.statistics()
+
+
+class KnownFinder:
+    """Finds one peer at once."""
+
+    def __init__(self, found: Callable[[], Found]) -> None:
+        self._found = found
+
+    async def find(self, peer: PeerId) -> Found:
+        return self._found()
+
+    def forget(self, peer: PeerId) -> None:
+        """Nothing is kept."""
+
+
+class Side:
+    """A peer in a call, with everything it was told."""
+
+    def __init__(self, peer: Peer, other: Peer) -> None:
+        self.endpoint = PlayedEndpoint(str(peer.path))
+        self.states: list[State] = []
+        self.outcome: Outcome | None = None
+        self.changed = asyncio.Event()
+        self.driver = CallDriver(
+            CallMachine(peer.me, other.me, CALL),
+            MediaPlan(),
+            identity=peer.identity,
+            name="",
+            post=peer.post,
+            finder=cast("Finder", KnownFinder(lambda: other.found_by(peer))),
+            make_endpoint=self._make_endpoint,
+            clock=peer.clock,
+            spawn=asyncio.ensure_future,
+            listener=self,
+        )
+        peer.on_letter = self._letter
+
+    async def _make_endpoint(self, plan: MediaPlan) -> Any:
+        return self.endpoint
+
+    def _letter(self, letter: Letter) -> None:
+        self.driver.letter(letter, auto_answer=True)
+
+    def on_state(self, state: State, via: str) -> None:
+        self.states.append(state)
+        self.changed.set()
+
+    def on_ring(self, ringing: bool) -> None:
+        """Nobody rings."""
+
+    def on_notify(self, kind: str, detail: str) -> None:
+        """Nothing of interest."""
+
+    def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
+        """There is one call."""
+
+    def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
+        """There is one call."""
+
+    def on_ended(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.changed.set()
+
+    async def wait(self) -> e.EndReason | None:
+        """Until it is connected (None) or over (why)."""
+        async with asyncio.timeout(5):
+            while self.outcome is None and State.CONNECTED not in self.states:
+                self.changed.clear()
+                await self.changed.wait()
+        return None if self.outcome is None else self.outcome.command.reason
+
+
+@pytest.fixture
+async def sides(tmp_path: Path) -> AsyncIterator[tuple[Side, Side]]:
+    """Alice, who is about to call, and Bob."""
+    network: list[FakeDht] = []
+    async with AsyncExitStack() as stack:
+        peers = Peer("alice", tmp_path, network, FakeClock()), Peer("bob", tmp_path, network, FakeClock())
+        for peer in peers:
+            await peer.start()
+            stack.push_async_callback(peer.stop)
+            await peer.post.refresh()
+            await peer.settle()
+        alice, bob = Side(*peers), Side(*peers[::-1])
+        alice.endpoint.other, bob.endpoint.other = bob.endpoint, alice.endpoint
+        yield alice, bob
+        for side in (alice, bob):
+            side.driver.feed(e.Hangup())
+        async with asyncio.timeout(5):
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def call(sides: tuple[Side, Side]) -> list[e.EndReason | None]:
+    """Alice calls Bob; how it went for each."""
+    sides[0].driver.feed(e.Dial())
+    return [await side.wait() for side in sides]
+
+
+async def test_both_proofs_make_a_call(sides: tuple[Side, Side]) -> None:
+    """Each end verifies the other's confirm, says so, and opens its gate."""
+    assert await call(sides) == [None, None]
+    assert [side.endpoint.gate_open for side in sides] == [True, True]
+    assert [sorted(data[0] for data in side.endpoint.sent) for side in sides] == [[1, 2], [1, 2]]
+
+
+def _flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1]) if data[0] == CONFIRM else data
+
+
+async def refused(sides: tuple[Side, Side], victim: Side) -> None:
+    """The victim ends the call because of the confirm, and lets nothing out."""
+    reasons = await call(sides)
+    assert reasons[sides.index(victim)] is e.EndReason.CONFIRM_FAILED
+    assert victim.driver.counters["confirm"] == 1
+    assert State.CONNECTED not in [*sides[0].states, *sides[1].states]
+    assert not victim.endpoint.gate_open
+
+
+@pytest.mark.parametrize("forger", [0, 1])
+async def test_a_confirm_that_is_no_signature_ends_the_call(sides: tuple[Side, Side], forger: int) -> None:
+    """One bit is enough, whoever sends it."""
+    sides[forger].endpoint.change = _flipped
+    await refused(sides, sides[1 - forger])
+
+
+async def test_our_own_confirm_sent_back_ends_the_call(sides: tuple[Side, Side]) -> None:
+    """The role is in what is signed."""
+    alice, bob = sides
+
+    def mirror(data: bytes) -> bytes:
+        own = [sent for sent in alice.endpoint.sent if sent[0] == CONFIRM]
+        return own[0] if data[0] == CONFIRM and own else data
+
+    bob.endpoint.change = mirror
+    await refused(sides, alice)
+
+
+@pytest.mark.parametrize("forger", [0, 1])
+async def test_another_certificate_ends_the_call(sides: tuple[Side, Side], forger: int) -> None:
+    """Somebody ends DTLS in the middle and passes both confirms on: they are about other certificates."""
+    sides[forger].endpoint.shown = hashlib.sha256(b"the middle").digest()
+    await refused(sides, sides[1 - forger])
+
+
+async def test_a_confirmed_without_a_confirm_connects_nobody(sides: tuple[Side, Side]) -> None:
+    """Saying that ours verified is no proof of theirs: the gate stays shut."""
+    alice, bob = sides
+    bob.endpoint.change = lambda data: b"\x02" if data[0] == CONFIRM else data
+    alice.driver.feed(e.Dial())
+    async with asyncio.timeout(5):
+        while len(bob.endpoint.sent) < 2:  # noqa: ASYNC110 - each turn of the loop moves the call on
+            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert State.CONNECTED not in [*alice.states, *bob.states]
+    assert not alice.endpoint.gate_open
+
+
+async def test_a_malformed_control_message_ends_the_call(sides: tuple[Side, Side]) -> None:
+    """What is not understood is not guessed."""
+    alice, bob = sides
+    bob.endpoint.change = lambda data: data[:-1] if data[0] == CONFIRM else data
+    assert (await call(sides))[0] is e.EndReason.FAILED
+    assert alice.driver.counters["control"] == 1
+    assert not alice.endpoint.gate_open
