@@ -84,11 +84,15 @@ class ContactBook:
     def add(self, text: str, name: str = "") -> ContactView:
         """Add whom ``text`` (ID or link) names, as ``name`` or as the link calls it.
 
-        Adding somebody again renames; raises :class:`DuplicateContact` for a name that another one has.
+        Adding somebody again with a name renames, without one changes nothing. Raises
+        :class:`DuplicateContact` for a name that another one has.
         """
         uri: PeerUri = parse_peer(text)
         if uri.peer_id == self._me:
             raise OwnId()
+        old = self._rows.get(uri.peer_id)
+        if old is not None and not name:
+            return _view(old)
         return self.put(uri.peer_id, self._checked_name(name or uri.name or uri.peer_id.short, uri.peer_id))
 
     def put(self, peer_id: PeerId, name: str) -> ContactView:

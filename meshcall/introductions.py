@@ -105,7 +105,8 @@ class Introductions:
         invite.check(self._clock.now_ms())
         if invite.peer_id == self._me:
             raise OwnId("that is your own invite", hint="give it to the person whom you want to call")
-        contact = self._contacts.put(invite.peer_id, self._contacts.free_name(invite.name, invite.peer_id))
+        wish = self._contacts.name(invite.peer_id) or invite.name
+        contact = self._contacts.put(invite.peer_id, self._contacts.free_name(wish, invite.peer_id))
         confirmed = asyncio.Event()
         self._pending.setdefault(invite.peer_id, []).append(confirmed)
         self._spawn(self._introduce(invite, confirmed))
@@ -114,13 +115,15 @@ class Introductions:
                 await confirmed.wait()
         except TimeoutError:
             self._on_warning(
-                f"{contact.name} has not confirmed the invite yet; it is told when it comes online"
+                f"{contact.name} has not confirmed the invite: it is offline, or the invite was used already;"
+                " meshcall goes on trying until the invite expires"
             )
         return contact
 
     async def _introduce(self, invite: Invite, confirmed: asyncio.Event) -> None:
         """Send our request until the inviter confirms or the invite has expired."""
         await self._bootstrap(invite.nodes)
+        pause = limits.INVITE_RETRY
         while not confirmed.is_set():
             try:
                 invite.check(self._clock.now_ms())
@@ -130,8 +133,9 @@ class Introductions:
             if found is not None:
                 await self._post.request_contact(found, self._name, invite.secret)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.INVITE_RETRY):
+                async with asyncio.timeout(pause):
                     await confirmed.wait()
+            pause = min(pause * 2, limits.INVITE_RETRY_MAX)
         self._pending[invite.peer_id].remove(confirmed)
         if not self._pending[invite.peer_id]:
             del self._pending[invite.peer_id]

@@ -303,7 +303,7 @@ EPOCH_OVERLAP: Final = 120
 """Seconds around an epoch's boundary in which both rendezvous serve: clocks differ by CLOCK_SKEW_MAX at
 most."""
 
-REPLAY_PER_SENDER: Final = 64
+REPLAY_PER_SENDER: Final = 256
 """Messages of one sender remembered until they expire; more are refused (one peer fills the cache)."""
 
 REPLAY_TOTAL: Final = 16_384
@@ -568,14 +568,12 @@ STRANGERS_BURST: Final = 64
 STRANGERS_PAUSE: Final = 1.0
 """Seconds in which strangers may send one more: each costs disk writes, a reply and a line of history."""
 
-CALLS_PER_PEER_MAX: Final = 2
-"""Live calls with one peer: one, and the one that takes its place."""
-
 CALLS_ENDED_MAX: Final = 100
 """Ended calls kept in memory; they catch late messages about them."""
 
 INVITE_RETRY: Final = 30.0
-"""Pause between two tries to reach an inviter who is offline."""
+INVITE_RETRY_MAX: Final = 900.0
+"""First and longest pause between two tries to reach an inviter; doubled each time."""
 
 CONTACT_ACK: Final = 5.0
 """How long accepting an invite waits for the inviter's word."""

@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -468,7 +469,10 @@ class Node:
             live.dial(timeout, wait)
             return live
         if live is not None:
-            raise UsageError(f"there is a call with {self._who(peer_id)} already")
+            who = self._who(peer_id)
+            raise UsageError(
+                f"there is a call with {who} already", hint=f"end it first: `meshcall hangup {who}`"
+            )
         if self._live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
         call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
@@ -600,7 +604,8 @@ class Node:
     def _record_path(self, call: Call) -> Path | None:
         if self.config.record_dir is None:
             return None
-        return self.config.record_dir / f"{call.since_ms}-{call.peer_id.short}-{call.id[:8]}.mkv"
+        began = datetime.fromtimestamp(call.since_ms / 1000, UTC)
+        return self.config.record_dir / f"{began:%Y%m%dT%H%M%SZ}-{call.peer_id.short}-{call.id[:8]}.mkv"
 
     # --- what calls tell (session.Surroundings) ---------------------------------------------------
 

@@ -32,6 +32,7 @@ from meshcall.dht.events import (
 from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.dht.saved import decode_table_untrusted
 from meshcall.dht.statistics import DhtStatistics
+from meshcall.errors import Rejected, StateCorrupt
 from meshcall.identity.keys import SigningKey
 from meshcall.record.codec import Record
 
@@ -43,8 +44,11 @@ DhtStatus = DhtStatistics
 
 
 def checked_table(data: bytes) -> bytes:
-    """``data`` if it is a saved table; raises :class:`Rejected`."""
-    decode_table_untrusted(data)
+    """``data`` if it is a saved table; raises :class:`StateCorrupt`."""
+    try:
+        decode_table_untrusted(data)
+    except Rejected:
+        raise StateCorrupt("it is not a saved table of the DHT") from None
     return data
 
 

@@ -86,7 +86,7 @@ def parse_source(text: str) -> SourceSpec:
     if name == "camera":
         return SourceSpec("camera", camera=_number(text, argument, 0, CAMERA_MAX) if colon else 0)
     if not text or "\0" in text:
-        raise SourceUnusable("The name of the media source is empty or holds a null character.")
+        raise SourceUnusable("the name of the media source is empty or holds a null character")
     return SourceSpec("file", path=Path(text))
 
 

@@ -300,6 +300,15 @@ async def test_clock_wrong_by_ten_minutes(start: StartNode, shift_s: float) -> N
     assert bob.calls() == []
 
 
+@pytest.mark.parametrize("shift_s", [600, -600])
+async def test_callee_whose_clock_is_wrong(start: StartNode, shift_s: float) -> None:
+    """The same when it is the callee whose clock is wrong, whatever the age of its presence."""
+    alice, bob = await start("alice"), await start("bob", clock=ShiftedClock(shift_s))
+    summary = await ended(await alice.call(bob.id_text()))
+    assert summary.reason == "clock"
+    assert bob.calls() == []
+
+
 async def test_second_node_on_one_home(start: StartNode) -> None:
     """The home is locked while a node runs."""
     alice = await start("alice")

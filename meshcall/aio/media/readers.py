@@ -46,14 +46,14 @@ Picture = tuple[float, av.VideoFrame]
 def open_file(path: Path) -> av.container.InputContainer:
     """Open a media file; raises :class:`SourceUnusable`."""
     if not path.exists():
-        raise SourceUnusable(f"There is no media file {str(path)!r}.")
+        raise SourceUnusable(f"there is no media file {str(path)!r}")
     if not path.is_file():
         raise SourceUnusable(f"{str(path)!r} is not a file.")
     try:
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except PermissionError as error:
         raise SourceUnusable(
-            f"The media file {str(path)!r} can't be read.", hint="check its permissions"
+            f"the media file {str(path)!r} can't be read", hint="check its permissions"
         ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceUnusable(f"{str(path)!r} is not a media file.") from error
@@ -70,7 +70,7 @@ def open_camera(number: int) -> av.container.InputContainer:
     device = Path(f"/dev/video{number}")
     if not device.exists():
         raise SourceUnusable(
-            f"There is no camera {number} ({device}).", hint="`ls /dev/video*` lists the cameras"
+            f"there is no camera {number} ({device})", hint="`ls /dev/video*` lists the cameras"
         )
     wishes: tuple[dict[str, str], ...] = ({"video_size": "640x480", "framerate": "30"}, {})
     for options in wishes:
@@ -78,15 +78,13 @@ def open_camera(number: int) -> av.container.InputContainer:
             return av.open(str(device), format="v4l2", options=options)
         except PermissionError as error:
             raise SourceUnusable(
-                f"The camera {device} can't be opened.", hint="the user must be in the group `video`"
+                f"the camera {device} can't be opened", hint="the user must be in the group `video`"
             ) from error
         except (av.error.FFmpegError, OSError, ValueError) as error:
             failure = error
     busy = getattr(failure, "errno", None) == errno.EBUSY
     raise SourceUnusable(
-        f"The camera {device} is used by another program."
-        if busy
-        else f"The camera {device} gives no picture."
+        f"the camera {device} is used by another program" if busy else f"the camera {device} gives no picture"
     ) from failure
 
 

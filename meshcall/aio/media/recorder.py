@@ -71,7 +71,7 @@ class Recorder:
             self._closed = True
             self._queue.put(None)
         if not await wait_threads([self._thread], limits.RECORD_CLOSE_TIMEOUT):
-            self._report("The recording could not be finished in time.")
+            self._report("the recording could not be finished in time")
         await asyncio.sleep(0)  # for a report of the thread that is on its way
 
     def _run(self) -> None:
@@ -103,7 +103,7 @@ def _sentence(error: Exception, path: Path) -> str:
     if isinstance(error, FileError):
         return str(error)
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    return f"Recording to {str(path)!r} stopped: {reason}."
+    return f"recording to {str(path)!r} stopped: {reason}"
 
 
 def _ignore(_: str) -> None:

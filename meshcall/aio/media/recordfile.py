@@ -24,7 +24,7 @@ class RecordFile:
         except FileExistsError as error:
             raise RecordTargetExists(f"{str(path)!r} exists already.") from error
         except OSError as error:
-            raise RecordFailed(f"Can't record to {str(path)!r}: {error.strerror}.") from error
+            raise RecordFailed(f"can't record to {str(path)!r}: {error.strerror}") from error
         self.name = str(path)
         self.error: OSError | None = None
         self._position = 0

@@ -304,4 +304,4 @@ async def _open(opener: Callable[[], av.container.InputContainer]) -> av.contain
     try:
         return await call_in_thread(opener, name="source-open", timeout=limits.SOURCE_OPEN_TIMEOUT)
     except TimeoutError as error:
-        raise SourceUnusable("The media source takes too long to open.") from error
+        raise SourceUnusable("the media source takes too long to open") from error

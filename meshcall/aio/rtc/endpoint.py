@@ -219,7 +219,7 @@ class RtcEndpoint:
                 async with asyncio.timeout(self._plan.gather_timeout):
                     await pc.setLocalDescription()
         except TimeoutError as error:
-            raise NoPath("The STUN or TURN server does not answer.") from error
+            raise NoPath("the STUN or TURN server does not answer") from error
         if self._closing is not None:
             hooks.close_sockets(pc)  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
@@ -229,7 +229,7 @@ class RtcEndpoint:
                 self._sending.prepare(transceiver, self._source)
         self._mark("described")
         if not self._local.candidates:
-            raise NoPath("This machine has no usable network address.")
+            raise NoPath("this machine has no usable network address")
         return self._local.encode()
 
     async def _set_remote(self, remote: Description, kind: Literal["offer", "answer"]) -> None:

@@ -116,8 +116,8 @@ def test_a_clock_that_jumped_ahead_blocks_nobody_for_long() -> None:
 
 
 def test_one_sender_can_not_fill_the_cache() -> None:
-    """64 messages of one sender, then refused until one expires; others are not touched."""
-    cache = ReplayCache()
+    """So many messages of one sender, then refused until one expires; others are not touched."""
+    cache = ReplayCache(per_sender=64)
     results = [
         verdict(cache, ALICE, CALL, CANDIDATES, number, expires_ms=NOW_MS + number) for number in range(1, 71)
     ]
