@@ -33,9 +33,7 @@ async def measure(options: Options) -> Report:
 
 def settings_of(options: Options) -> list[Settings]:
     """The universes of the table."""
-    operations, clients = (
-        (QUICK_OPERATIONS, QUICK_CLIENTS) if options.quick else (OPERATIONS, CLIENTS)
-    )
+    operations, clients = (QUICK_OPERATIONS, QUICK_CLIENTS) if options.quick else (OPERATIONS, CLIENTS)
 
     def make(nodes: int, dead: float = 0.0, hostile: float = 0.0, sybils: int = 0) -> Settings:
         return Settings(nodes=nodes, dead=dead, hostile=hostile, sybils=sybils, seed=SEED,
@@ -69,8 +67,8 @@ def _measure(options: Options) -> Report:
     points = growth.measure(base, sizes, options.log)
     hops, messages = growth.fits(points)
     notes = (
-        f"Times are virtual, 50 ms round trip, seed {SEED}, records of 933 octets; the same on every machine.",
-        "All deaths happen at one moment, after the watches were registered; pushes begin within 5 s of them.",
+        f"Times are virtual, 50 ms round trip, seed {SEED}, records of 933 octets.",
+        "All deaths are at one moment, after the watches were registered; pushes begin within 5 s of them.",
         f"Hops of a lookup = {hops.constant:.2f} + {hops.slope:.2f} log2 N (R2 {hops.r2:.2f}); "
         f"requests = {messages.constant:.1f} + {messages.slope:.2f} log2 N (R2 {messages.r2:.2f}).",
     )
