@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from netsim.bench.figure import Figure, Report, Table
 from netsim.bench.runner import Options
@@ -63,7 +64,7 @@ def _measure(options: Options) -> Report:
     options.log("this machine")
     found += load.make_figures(batches=options.repeat)
     sizes = QUICK_GROWTH if options.quick else GROWTH
-    base = settings_of(options)[0]
+    base = replace(settings_of(options)[0], clients=QUICK_CLIENTS)
     points = growth.measure(base, sizes, options.log)
     hops, messages = growth.fits(points)
     notes = (

@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--latency", choices=("constant", "lognormal"), default=default.latency)
     add("--operations", type=int, default=default.operations, metavar="N", help="of each kind")
     add("--clients", type=int, default=default.clients, metavar="N", help="nodes that carry them out")
+    add("--fresh", action="store_true", help="clients begin right after their join, with sparse tables")
     add("--real-joins", action="store_true", help="all nodes join by the protocol (for some hundreds)")
     add("--growth", metavar="N,N,...", help="lookups in networks of these sizes instead of the table")
     add("--json", action="store_true", help="JSON instead of Markdown")
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             hostile_kind=options.hostile_kind, nat=options.nat, churn=options.churn, sybils=options.sybils,
             sybils_spread=options.sybils_spread, loss=options.loss, rtt_ms=options.rtt,
             latency=options.latency, operations=options.operations, clients=options.clients,
-            real_joins=options.real_joins,
+            real_joins=options.real_joins, fresh=options.fresh,
         )  # fmt: skip
         sizes = [int(size) for size in options.growth.split(",")] if options.growth else []
     except ValueError as error:

@@ -111,6 +111,7 @@ def describe(s: Settings) -> str:
     parts += [f"{s.sybils} sybils {where}"] if s.sybils else []
     parts += [f"kind of lie: {s.hostile_kind}"] if s.hostile_kind else []
     parts += [f"{s.rtt_ms:g} ms RTT, {s.latency}", f"{s.loss:.1%} loss", f"{s.clients} clients"]
+    parts += ["fresh"] if s.fresh else []
     parts += ["all joined" if s.real_joins else "tables by construction", f"seed {s.seed}"]
     return ", ".join(parts)
 

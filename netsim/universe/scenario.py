@@ -1,6 +1,6 @@
 """One run: a network that works, deaths, and then the operations that the project makes promises about.
 
-    join      every client joins by the protocol
+    join      every client joins by the protocol, and refreshes its buckets
     before    half of the records to be read later are stored; callees register their watches
     deaths    the share of dead nodes dies at one moment
     push      offers, within seconds of the deaths: nobody knows yet which watch holders are dead
@@ -14,6 +14,7 @@ Operations overlap in time, as those of strangers do; a client begins its next o
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ SETTLE = 8.0
 """Seconds after the last join: the far lookups of a join take some round trips."""
 PUSH_WINDOW = 5.0
 """All pushes begin within so many seconds after the deaths: renewals notice the dead ones from 10 s on."""
+REFRESH_EVERY = 2.0
 OPERATION_EVERY = 0.1
 LIMIT = 15.0
 """An operation that has not ended after so many seconds has failed."""
@@ -165,6 +167,22 @@ class Scenario:
             join_all(world, others, every=0.2, settle=30.0)
         self.log(f"{len(self._clients)} clients join")
         join_all(world, self._clients, every=JOIN_EVERY, settle=SETTLE)
+        if not self.settings.fresh:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """One lookup through each bucket of every client, as a daemon does in its first minutes.
+
+        An engine does so by itself once its buckets are 15 minutes old, which no run lasts.
+        """
+        world = self.world
+        depths = math.ceil(math.log2(max(2.0, self.settings.nodes / DHT_K))) + 1
+        for depth in range(depths):
+            for client in self._clients:
+                target = client.number ^ (1 << (159 - depth)) ^ self._chance.getrandbits(159 - depth)
+                world.engine(client).start_lookup(target.to_bytes(20, "big"), world.now)
+                world.flush(client)
+            world.run(REFRESH_EVERY)
 
     def measure_recall(self) -> None:
         """Does ``closest_contacts`` return the truly closest of the contacts that a node has?"""

@@ -39,6 +39,8 @@ class Settings:
     """Measurements of each kind."""
     clients: int = 50
     """Nodes behind NATs that join by the protocol and carry out the operations; they never die."""
+    fresh: bool = False
+    """Whether clients begin right after their join; otherwise they have refreshed their tables once."""
     real_joins: bool = False
     """Whether every node joins by the protocol; otherwise tables are made by construction."""
 

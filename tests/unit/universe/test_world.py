@@ -134,7 +134,7 @@ def test_a_table_by_construction_is_one_that_kademlia_would_make() -> None:
 
 
 def test_constructed_and_joined_tables_are_alike() -> None:
-    """Two worlds of 80, one with real joins: those of joins hold somewhat fewer contacts, by a fifth at most."""
+    """Two worlds of 80: tables made by joins hold somewhat fewer contacts, by a fifth at most."""
 
     def mean_contacts(world: World) -> float:
         routers = world.living_routers()
