@@ -6,6 +6,7 @@ Law: a liar never raises and answers each datagram with at most one, whatever it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -28,6 +29,28 @@ _SLOW: Final = 1.2
 """Seconds after which a slow node answers: later than any soft timeout, within the hard one."""
 _HELD: Final = 64
 """Late answers that a slow node holds."""
+
+
+TOKEN: Final = b"\1" * 8
+"""What liars give as a write token."""
+
+
+def frame(kind: type[m.Message], *head: object, **fields: object) -> bytes:
+    """A frame of that kind: ``head``, then the named fields that it has; fields not named are 0 or empty.
+
+    So a liar goes on lying when a frame gets one field more.
+    """
+    make: Callable[..., m.Message] = kind
+    rest = kind.__struct_fields__[len(head) :]
+    return m.encode_frame(make(*head, *(fields.get(name, _default(kind, name)) for name in rest)))
+
+
+@cache
+def _default(kind: type[m.Message], name: str) -> object:
+    types = {field.name: msgspec.inspect.type_info(field.type) for field in msgspec.structs.fields(kind)}
+    if isinstance(types[name], msgspec.inspect.ListType):
+        return []
+    return b"" if isinstance(types[name], msgspec.inspect.BytesType) else 0
 
 
 class HostileNode:
@@ -108,18 +131,19 @@ class HostileNode:
         head = self._head(request, address)
         if isinstance(request, m.Ping):
             if not request.challenge:
-                return m.encode_frame(m.Pong(*head, b"\1" * 8, b"", b""))
+                return frame(m.Pong, *head, token=TOKEN)
             proof = proof_message(request.challenge, self.node_id, request.sender, head[3])
             signature = self.key.sign(NODE_DOMAIN, proof)
-            return m.encode_frame(m.Pong(*head, b"\1" * 8, self.key.public, signature))
+            return frame(m.Pong, *head, token=TOKEN, node_key=self.key.public, signature=signature)
         if self.kind == "refuses tokens":
-            return m.encode_frame(m.Refused(*head, m.REFUSED_TOKEN, self.random(8)))
+            return frame(m.Refused, *head, reason=m.REFUSED_TOKEN, token=self.random(8))
         if isinstance(request, m.Store):
-            return m.encode_frame(m.Stored(*head, int(self.kind != "stores nothing")))
+            return frame(m.Stored, *head, stored=int(self.kind != "stores nothing"))
         if isinstance(request, m.Deliver):
-            return m.encode_frame(m.Delivered(*head, 1, int(self.kind == "claims to have pushed")))
+            pushed = int(self.kind == "claims to have pushed")
+            return frame(m.Delivered, *head, stored=1, watchers=pushed, acked=pushed)
         if isinstance(request, m.Watch):
-            return m.encode_frame(m.Watching(*head, request.lease))
+            return frame(m.Watching, *head, lease=request.lease)
         return b""
 
     def reply(
@@ -134,10 +158,9 @@ class HostileNode:
     ) -> bytes:
         """A well-formed reply with these contents; values only to who asked for them."""
         four, six = pack_nodes(list(nodes))
-        head = (request.tid, sender or self.node_id, 0, pack_address(address), b"\1" * 8)
-        if isinstance(request, m.FindValue):
-            return m.encode_frame(m.Values(*head, four, six, held, list(values)))
-        return m.encode_frame(m.Nodes(*head, four, six))
+        kind = m.Values if isinstance(request, m.FindValue) else m.Nodes
+        head = (request.tid, sender or self.node_id, 0, pack_address(address))
+        return frame(kind, *head, token=TOKEN, nodes4=four, nodes6=six, held=held, values=list(values))
 
     def near(self, target: bytes, octets: int = 5) -> bytes:
         """An invented id that differs from ``target`` in the last ``octets`` only."""
@@ -184,7 +207,7 @@ def _too_many(me: HostileNode, request: Find, address: Address) -> bytes:
 
 
 def _other_kind(me: HostileNode, request: Find, address: Address) -> bytes:
-    return m.encode_frame(m.Stored(request.tid, me.node_id, 0, pack_address(address), 1))
+    return frame(m.Stored, request.tid, me.node_id, 0, pack_address(address), stored=1)
 
 
 def _other_transaction(me: HostileNode, request: Find, address: Address) -> bytes:
@@ -263,7 +286,7 @@ def _other_keys(me: HostileNode, request: Find, address: Address) -> bytes:
 
 def _refuses(me: HostileNode, request: Find, address: Address) -> bytes:
     head = (request.tid, me.node_id, 0, pack_address(address))
-    return m.encode_frame(m.Refused(*head, m.REFUSED_TOKEN, b"\2" * 8))
+    return frame(m.Refused, *head, reason=m.REFUSED_TOKEN, token=b"\2" * 8)
 
 
 def _colluding(me: HostileNode, request: Find, address: Address) -> bytes:

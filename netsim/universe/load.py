@@ -29,6 +29,8 @@ NODES = 1000
 """Size of the network whose tables the measured engine has."""
 BATCH = 400
 PAD = 300
+SPACING = 0.01
+"""Virtual seconds between two requests, so that no rate limit stops them."""
 DAEMON_WAIT = 20.0
 
 
@@ -43,6 +45,7 @@ def find_node_rates(batches: int, seed: int = 1) -> list[float]:
             for _ in askers
         ]
         replies = _serve(engine, frames, askers, now, rates)
+        now += BATCH * SPACING
         assert replies == BATCH, "a request was not answered"
     return rates
 
@@ -56,6 +59,7 @@ def store_rates(batches: int, seed: int = 1) -> list[float]:
         frames: list[bytes] = []
         for number, writer in enumerate(writers):
             ask = m.FindNode(octets(8), octets(20), m.EPHEMERAL, octets(20), bytes(PAD))
+            now += SPACING
             engine.receive(m.encode_frame(ask), writer, now)
             answer = m.decode_frame_untrusted(engine.transmits()[0][0])
             assert isinstance(answer, m.Nodes), "find_node was not answered"
@@ -79,6 +83,7 @@ def _serve(
     replies = 0
     begun = time.process_time()
     for frame, source in zip(frames, sources, strict=True):
+        now += SPACING
         engine.receive(frame, source, now)
         replies += len(engine.transmits())
         engine.events()

@@ -185,7 +185,7 @@ class Scenario:
             world.run(REFRESH_EVERY)
 
     def measure_recall(self) -> None:
-        """Does ``closest_contacts`` return the truly closest of the contacts that a node has?"""
+        """Does ``closest_contacts`` return the truly closest of a node's healthy contacts?"""
         world = self.world
         routers = world.living_routers()
         sample = [
@@ -194,7 +194,8 @@ class Scenario:
         ]
         for node in sample:
             engine = world.engine(node)
-            contacts = engine.contacts()
+            healthy = set(engine.liveliest_contacts(len(engine.contacts())))
+            contacts = [contact for contact in engine.contacts() if contact[1] in healthy]
             for _ in range(RECALL_TARGETS):
                 target = self._chance.randbytes(20)
                 goal = int.from_bytes(target, "big")

@@ -231,7 +231,15 @@ class World:
     def _machine(self, node: Node) -> Machine:
         if node.machine is None:
             node.machine = self._make(node)
+            self._arm(node, node.machine)
         return node.machine
+
+    def _arm(self, node: Node, machine: Machine) -> None:
+        """Wake it when it wants to be."""
+        due = machine.deadline()
+        if due is not None and (node.wake is None or due < node.wake):
+            node.wake = due
+            self._heap.push(due, node.index, None)
 
     def _make(self, node: Node) -> Machine:
         seed = self.settings.seed
@@ -304,10 +312,7 @@ class World:
             if events and node.role is Role.CLIENT:
                 for event in events:
                     self.on_event(node, self.now, event)
-        due = machine.deadline()
-        if due is not None and (node.wake is None or due < node.wake):
-            node.wake = due
-            self._heap.push(due, node.index, None)
+        self._arm(node, machine)
 
     def send(self, node: Node, data: bytes, destination: Address) -> None:
         """One datagram onto its way."""
