@@ -10,7 +10,9 @@ from html import escape
 WIDTH, HEIGHT = 640, 380
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 44, 50
 COLOURS = ("#0b62a4", "#c0392b", "#2e7d32", "#7b5ea7")
-"""Readable on white and on dark backgrounds; each line is named at its end besides."""
+"""Of the lines that have a name, in their order; the others are grey."""
+_MARKS = 12
+"""A line of more points has no dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, log_x: 
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     scale = math.log10 if log_x else float
-    low, high = scale(min(xs)), scale(max(xs))
+    x_ticks = sorted(set(xs)) if log_x else _ticks(max(xs))
+    low, high = scale(min(x_ticks)), scale(max(x_ticks))
     y_ticks = _ticks(max(ys))
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -51,10 +54,10 @@ def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, log_x: 
         f'<text x="{LEFT}" y="22" font-size="15" fill="#222222">{escape(title)}</text>',
     ]
     for tick in y_ticks:
-        _, y = at(min(xs), tick)
+        _, y = at(x_ticks[0], tick)
         out.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#dddddd"/>')
         out.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#444444">{tick:g}</text>')
-    for tick in sorted(set(xs)):
+    for tick in x_ticks:
         x, _ = at(tick, 0)
         out.append(f'<path d="M{x:.1f} {HEIGHT - BOTTOM}v5" stroke="#444444"/>')
         out.append(
@@ -68,17 +71,17 @@ def plot(title: str, x_name: str, y_name: str, lines: Sequence[Line], *, log_x: 
         f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)" '
         f'text-anchor="middle" fill="#222222">{escape(y_name)}</text>'
     )
-    for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+    names = [line.name for line in lines if line.name]
+    for line in lines:
+        place = names.index(line.name) if line.name else 0
+        colour = COLOURS[place % len(COLOURS)] if line.name else "#888888"
         spots = [at(x, y) for x, y in line.points]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
         dashes = ' stroke-dasharray="5 4"' if line.dashed else ""
         out.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
-        if not line.dashed:
+        if not line.dashed and len(spots) <= _MARKS:
             out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in spots]
-        x, y = spots[-1]
-        out.append(
-            f'<text x="{x - 4:.1f}" y="{y - 8:.1f}" text-anchor="end" fill="{colour}">'
-            f"{escape(line.name)}</text>"
-        )
+        if line.name:
+            x = LEFT + 12 + 110 * place
+            out.append(f'<text x="{x}" y="{TOP - 8}" fill="{colour}">{escape(line.name)}</text>')
     return "\n".join([*out, "</svg>", ""])
