@@ -6,7 +6,6 @@ Law: a liar never raises and answers each datagram with at most one, whatever it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ from meshcall.errors import Rejected
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_K
 from meshcall.record.codec import VALUE_SIZES, RecordType, sign_record, storage_key
+from netsim.universe.frames import frame
 
 Random = Callable[[int], bytes]
 Find = m.FindNode | m.FindValue
@@ -33,24 +33,6 @@ _HELD: Final = 64
 
 TOKEN: Final = b"\1" * 8
 """What liars give as a write token."""
-
-
-def frame(kind: type[m.Message], *head: object, **fields: object) -> bytes:
-    """A frame of that kind: ``head``, then the named fields that it has; fields not named are 0 or empty.
-
-    So a liar goes on lying when a frame gets one field more.
-    """
-    make: Callable[..., m.Message] = kind
-    rest = kind.__struct_fields__[len(head) :]
-    return m.encode_frame(make(*head, *(fields.get(name, _default(kind, name)) for name in rest)))
-
-
-@cache
-def _default(kind: type[m.Message], name: str) -> object:
-    types = {field.name: msgspec.inspect.type_info(field.type) for field in msgspec.structs.fields(kind)}
-    if isinstance(types[name], msgspec.inspect.ListType):
-        return []
-    return b"" if isinstance(types[name], msgspec.inspect.BytesType) else 0
 
 
 class HostileNode:
@@ -160,7 +142,8 @@ class HostileNode:
         four, six = pack_nodes(list(nodes))
         kind = m.Values if isinstance(request, m.FindValue) else m.Nodes
         head = (request.tid, sender or self.node_id, 0, pack_address(address))
-        return frame(kind, *head, token=TOKEN, nodes4=four, nodes6=six, held=held, values=list(values))
+        lists = {"held": held, "values": list(values), "ages": bytes(2 * len(values))}
+        return frame(kind, *head, token=TOKEN, nodes4=four, nodes6=six, **lists)
 
     def near(self, target: bytes, octets: int = 5) -> bytes:
         """An invented id that differs from ``target`` in the last ``octets`` only."""

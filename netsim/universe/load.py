@@ -20,6 +20,7 @@ from meshcall.dht import DhtEngine
 from meshcall.dht import messages as m
 from netsim.bench.figure import Figure
 from netsim.universe.chance import Octets, dice
+from netsim.universe.frames import frame
 from netsim.universe.places import public_addresses
 from netsim.universe.scenario import record_of
 from netsim.universe.settings import Settings
@@ -64,7 +65,9 @@ def store_rates(batches: int, seed: int = 1) -> list[float]:
             answer = m.decode_frame_untrusted(engine.transmits()[0][0])
             assert isinstance(answer, m.Nodes), "find_node was not answered"
             record = record_of(seed, f"load {batch} {number}").encode()
-            frames.append(m.encode_frame(m.Store(octets(8), octets(20), m.EPHEMERAL, answer.token, record)))
+            frames.append(
+                frame(m.Store, octets(8), octets(20), m.EPHEMERAL, token=answer.token, record=record)
+            )
         _serve(engine, frames, writers, now, rates)
         kept = engine.statistics().records.values
         assert kept == BATCH, f"{kept} of {BATCH} records were kept"
@@ -82,9 +85,9 @@ def _serve(
     """Feed the frames; appends the rate, returns how many replies came."""
     replies = 0
     begun = time.process_time()
-    for frame, source in zip(frames, sources, strict=True):
+    for data, source in zip(frames, sources, strict=True):
         now += SPACING
-        engine.receive(frame, source, now)
+        engine.receive(data, source, now)
         replies += len(engine.transmits())
         engine.events()
         engine.deadline()

@@ -10,6 +10,7 @@ from meshcall.errors import Rejected
 from meshcall.identity.keys import SigningKey
 from netsim.universe import Role, Settings
 from netsim.universe.chance import Octets
+from netsim.universe.frames import frame
 from netsim.universe.hostile import KINDS, HostileNode
 from netsim.universe.scenario import Scenario, record_of
 
@@ -23,9 +24,9 @@ def liar(kind: str) -> HostileNode:
     return HostileNode(SigningKey.generate(octets), kind, octets, known, known)
 
 
-def say(node: HostileNode, request: m.Message, now: float = 1.0) -> list[bytes]:
+def say(node: HostileNode, request: bytes, now: float = 1.0) -> list[bytes]:
     """What it answers, late answers included."""
-    node.receive(m.encode_frame(request), ASKER, now)
+    node.receive(request, ASKER, now)
     due = node.deadline()
     if due is not None:
         node.handle_timer(due)
@@ -42,7 +43,7 @@ def test_a_liar_proves_its_id_and_answers_with_one_datagram(kind: str) -> None:
     """It keeps its place in tables (unless it is silent), and never raises, whatever comes."""
     node = liar(kind)
     octets = Octets("requests")
-    ping = m.Ping(octets(8), octets(20), 0, octets(16), bytes(20))
+    ping = frame(m.Ping, octets(8), octets(20), 0, challenge=octets(16), pad=bytes(20))
     proof = [m.decode_frame_untrusted(data) for data in say(node, ping)]
     if kind == "silent":
         assert proof == []
@@ -52,12 +53,12 @@ def test_a_liar_proves_its_id_and_answers_with_one_datagram(kind: str) -> None:
         assert node_id_of(pong.node_key) == pong.sender
     record = record_of(1, "any").encode()
     requests = (
-        m.FindNode(octets(8), octets(20), 0, octets(20), bytes(300)),
-        m.FindValue(octets(8), octets(20), 0, record_of(1, "any").storage_key, b"", b"", bytes(300)),
-        m.Store(octets(8), octets(20), 0, b"\1" * 8, record),
-        m.Deliver(octets(8), octets(20), 0, b"\1" * 8, record, b"", b""),
-        m.Watch(octets(8), octets(20), 0, b"\1" * 8, octets(20), 30, 1),
-        m.Notify(octets(8), octets(20), 0, octets(20), record, b""),
+        frame(m.FindNode, octets(8), octets(20), 0, target=octets(20), pad=bytes(300)),
+        frame(m.FindValue, octets(8), octets(20), 0, target=record_of(1, "any").storage_key, pad=bytes(300)),
+        frame(m.Store, octets(8), octets(20), 0, token=b"\1" * 8, record=record),
+        frame(m.Deliver, octets(8), octets(20), 0, token=b"\1" * 8, record=record),
+        frame(m.Watch, octets(8), octets(20), 0, token=b"\1" * 8, key=octets(20), lease=30, fresh=1),
+        frame(m.Notify, octets(8), octets(20), 0, key=octets(20), record=record),
     )
     for request in (*requests, *requests):
         answers = say(node, request)
@@ -72,7 +73,7 @@ def test_kinds_differ_on_the_wire() -> None:
 
     def frames(kind: str) -> list[str]:
         octets = Octets("one request")
-        request = m.FindValue(octets(8), octets(20), 0, octets(20), b"", b"", bytes(300))
+        request = frame(m.FindValue, octets(8), octets(20), 0, target=octets(20), pad=bytes(300))
         words = []
         for data in say(liar(kind), request):
             try:
