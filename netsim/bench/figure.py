@@ -6,7 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Statistic = Literal["median", "p90", "max", "min", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,13 @@ class Figure:
     unit: str
     values: tuple[float, ...]
     goal: float | None = None
-    """The median may be at most this; None: measured for information."""
+    """The statistic may be at most this; None: measured for information."""
+    statistic: Statistic = "median"
+    """What of the values the goal is for."""
+    at_least: bool = False
+    """The statistic must be at least the goal."""
+    judged: bool = True
+    """Whether the goal is for what was measured; otherwise it is shown for comparison only."""
 
     @property
     def median(self) -> float:
@@ -32,9 +40,50 @@ class Figure:
         return sorted(self.values)[math.ceil(0.95 * len(self.values)) - 1]
 
     @property
+    def value(self) -> float:
+        """The statistic that the goal is for; NaN without values."""
+        if not self.values:
+            return math.nan
+        match self.statistic:
+            case "median":
+                return self.median
+            case "p90":
+                return sorted(self.values)[math.ceil(0.9 * len(self.values)) - 1]
+            case "max":
+                return max(self.values)
+            case "min":
+                return min(self.values)
+            case "mean":
+                return statistics.fmean(self.values)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the values are as good as the goal, judged or not; without values they are not."""
+        if self.goal is None:
+            return True
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+    @property
     def met(self) -> bool:
         """Whether the goal is met; a goal that nothing was measured for is not."""
-        return self.goal is None or self.median <= self.goal
+        return not self.judged or self.reached
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if self.goal is None:
+            return "-"
+        if not self.judged:
+            return "(met)" if self.reached else "(beyond)"
+        return "met" if self.reached else "**missed**"
+
+    @property
+    def goal_text(self) -> str:
+        """The goal, with its statistic unless that is the median."""
+        if self.goal is None:
+            return "-"
+        what = "" if self.statistic == "median" else f"{self.statistic} "
+        return f"{what}{'>=' if self.at_least else '<='} {number(self.goal)}"
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -42,7 +91,11 @@ class Figure:
             "name": self.name,
             "unit": self.unit,
             "goal": self.goal,
+            "statistic": self.statistic,
+            "at_least": self.at_least,
+            "judged": self.judged,
             "met": self.met,
+            "value": None if math.isnan(self.value) else round(self.value, 3),
             "median": None if math.isnan(self.median) else round(self.median, 3),
             "p95": None if math.isnan(self.p95) else round(self.p95, 3),
             "n": len(self.values),
@@ -85,19 +138,32 @@ class Report:
 
     def to_markdown(self) -> str:
         """For people and docs."""
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 figure.name,
-                "-" if figure.goal is None else f"<= {number(figure.goal)}",
+                figure.goal_text,
+                number(figure.value),
                 number(figure.median),
                 number(figure.p95),
                 str(len(figure.values)),
                 figure.unit,
-                "-" if figure.goal is None else ("met" if figure.met else "**missed**"),
+                figure.verdict,
             )
             for figure in self.figures
         ]
-        header = ("figure", "goal (median)", "median", "p95", "n", "unit", "verdict")
+        header: tuple[str, ...] = (
+            "figure",
+            "goal (median)",
+            "value",
+            "median",
+            "p95",
+            "n",
+            "unit",
+            "verdict",
+        )
+        if all(figure.statistic == "median" for figure in self.figures):
+            header = header[:2] + header[3:]
+            rows = [row[:2] + row[3:] for row in rows]
         parts = [f"## {self.title}", markdown_table(header, rows)]
         parts += [table.to_markdown() for table in self.tables]
         parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []

@@ -36,6 +36,8 @@ class Bench:
     name: str
     summary: str
     module: str
+    needs_lab: bool = True
+    """Whether it runs programs in network namespaces."""
 
     def measure(self) -> Callable[[Options], Awaitable[Report]]:
         """Its function; its module is loaded now."""
@@ -50,6 +52,12 @@ BENCHES = {
             "call-setup",
             "time from `call` to first media, on LAN and DHT paths, at 0 and 50 ms round trip, by phase",
             "netsim.bench.call_setup",
+        ),
+        Bench(
+            "rendezvous",
+            "put, get and push among dead, hostile and sybil nodes, in virtual time; what a node costs",
+            "netsim.bench.rendezvous",
+            needs_lab=False,
         ),
     )
 }
