@@ -127,6 +127,12 @@ DHT_REPLICAS: Final = 8
 DHT_ALPHA: Final = 6
 """Requests of one lookup in flight and not yet late: 40 % dead, a store takes 350 ms; with 4 it takes 445."""
 
+DHT_PER_NETWORK: Final = 2
+"""Places of one public /24 or /48 in a bucket and in a result (many ids at one cheap block of addresses)."""
+
+DHT_EVICTION_IDLE: Final = 60.0
+"""A contact silent for this long is pinged when somebody waits for its place (Kademlia paper section 2.2)."""
+
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
 from meshcall.dht.bootstrap import BootstrapOperation, random_id_in
-from meshcall.dht.compact import NodeInfo
+from meshcall.dht.compact import NodeInfo, is_impossible
 from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
@@ -61,6 +61,8 @@ class DhtEngine:
     ) -> None:
         """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral.
 
+        ``lan``: all nodes share a LAN, so they are not counted by network.
+
         ``state`` is what :meth:`save` returned; damaged state is counted and ignored. ``now`` in monotonic
         seconds. ``random(n)`` returns n octets.
         """
@@ -68,12 +70,14 @@ class DhtEngine:
             node_key,
             random=random,
             routes=lan or router,
+            lan=lan,
             store=RecordStore() if store is None else store,
             check_record=check_record,
             now=now,
         )
         self._verifier = Verifier(core)
         core.consider = self._verifier.consider
+        core.recheck = self._verifier.recheck
         self._responder = Responder(core)
         self._operations: dict[int, Operation] = {}
         self._count = 0
@@ -102,6 +106,9 @@ class DhtEngine:
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """One datagram came from ``address``. Never raises."""
         core = self._core
+        if is_impossible(address):
+            core.counters["martian-sender"] += 1
+            return
         try:
             message = decode_frame_untrusted(data)
         except Rejected as rejected:
@@ -285,7 +292,7 @@ class DhtEngine:
         if not state:
             return []
         try:
-            return decode_table_untrusted(state)
+            return [info for info in decode_table_untrusted(state) if not is_impossible(info[1])]
         except Rejected:
             self._core.counters["state-damaged"] += 1
             return []

@@ -132,11 +132,16 @@ class Responder:
         return Pong(*head, token, core.node_key.public, core.node_key.sign(NODE_DOMAIN, proof))
 
     def _nodes(self, target: bytes, asker: bytes, address: Address, room: int) -> tuple[bytes, bytes]:
-        """The closest healthy contacts of the asker's family that fit into ``room`` octets."""
+        """The closest healthy contacts of the asker's family that fit into ``room`` octets.
+
+        Nobody on the internet is told of nodes in our LAN.
+        """
         size = 38 if family(address) == 6 else 26
         count = min(DHT_K, max(0, room // size))
-        closest = self._core.tables[family(address)].closest(target, count + 1, healthy=True)
-        return pack_nodes([(c.id, c.address) for c in closest if c.id != asker][:count])
+        core = self._core
+        closest = core.tables[family(address)].closest(target, DHT_K, healthy=True)
+        usable = [c for c in closest if c.id != asker and not core.is_martian(c.address, address)]
+        return pack_nodes([(c.id, c.address) for c in usable[:count]])
 
     def _find_node(self, request: FindNode, address: Address, size: int, now: float) -> Response:
         room = self._room(size)

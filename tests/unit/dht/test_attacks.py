@@ -1,0 +1,165 @@
+"""Attacks on the network, each by its name. All in virtual time; the seed of a run is printed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from meshcall.address import Address
+from meshcall.dht import BootstrapDone, DhtEngine, FindDone, LookupDone, StoreDone, ValueFound
+from meshcall.dht import messages as m
+from meshcall.dht.compact import unpack_nodes_untrusted
+from meshcall.dht.contact import node_id_of
+from meshcall.identity.keys import SigningKey
+from meshcall.limits import DHT_PER_NETWORK
+from meshcall.testing import seeded_random
+from tests.unit.dht.hostile import Hostile
+from tests.unit.dht.universe import Universe, inbox_record
+
+KEY = inbox_record(1).storage_key
+
+
+def ask(engine: DhtEngine, message: m.Request, address: Address, now: float) -> list[m.Frame]:
+    """What the engine sends back at once."""
+    engine.receive(m.encode_frame(message), address, now)
+    return [m.decode_frame_untrusted(data) for data, to in engine.transmits() if to == address]
+
+
+def token_of(engine: DhtEngine, address: Address, now: float) -> bytes:
+    """A write token for ``address``."""
+    pong = ask(engine, m.Ping(b"tokenget", b"\x31" * 20, 1, b"", b""), address, now)[0]
+    assert isinstance(pong, m.Pong)
+    return pong.token
+
+
+def ground_key(target: bytes, rng: random.Random, tries: int) -> SigningKey:
+    """The node key of ``tries`` whose id is closest to ``target``."""
+    goal = int.from_bytes(target, "big")
+    keys = (SigningKey.from_seed(rng.randbytes(32)) for _ in range(tries))
+    return min(keys, key=lambda key: int.from_bytes(node_id_of(key.public), "big") ^ goal)
+
+
+def test_an_evicting_flood_of_newcomers_only_makes_us_ping() -> None:
+    """A full bucket, old contacts silent for a minute: the one silent longest is pinged, and it stays."""
+    print("seed 41")
+    universe = Universe(44, seed=41)
+    engine = universe.nodes[0]
+    before = set(engine.contacts())
+    universe.link.run(70.0)
+    for _ in range(8):
+        universe.join()
+    assert before - set(engine.contacts()) == set()
+
+
+def test_martians_named_to_us_are_never_sent_to() -> None:
+    """Nodes on the internet that name our LAN, ourselves, groups or ports 0 make us send nothing there."""
+    print("seed 42")
+    universe = Universe(4, seed=42, public=True)
+    engine = universe.nodes[0]
+    number = engine.start_lookup(KEY, universe.now)
+    bad = ["10.0.0.1", "192.168.1.1", "127.0.0.1", "169.254.169.254", "0.1.2.3", "224.0.0.1", "100.64.0.1"]
+    frames = [(m.decode_frame_untrusted(data), to) for data, to in engine.transmits()]
+    for request, to in frames:
+        if isinstance(request, m.FindNode):
+            nodes = b"".join(
+                random.Random(i).randbytes(20) + bytes(map(int, ip.split("."))) + b"\x01\x00"
+                for i, ip in enumerate(bad)
+            )
+            nodes += b"\1" * 20 + bytes([45, 0, 99, 9, 0, 0])
+            head = (request.tid, universe.at(to).node_id, 0, bytes([45, 0, 0, 7, 15, 160]), b"")
+            engine.receive(m.encode_frame(m.Nodes(*head, nodes, b"")), to, universe.now)
+    targets = {to[0] for _, to in engine.transmits()}
+    assert targets & {*bad, "45.0.99.9"} == set()
+    assert engine.statistics().counters["martian"] >= len(bad) + 1
+    engine.cancel(number, universe.now)
+
+
+@pytest.mark.parametrize(
+    "source", [("224.0.0.1", 5), ("0.0.0.0", 5), ("45.0.0.9", 0), ("255.255.255.255", 9)]
+)
+def test_martian_senders_are_not_answered(source: Address) -> None:
+    """A request that seems to come from nowhere gets no reply."""
+    universe = Universe(2, seed=43)
+    engine = universe.nodes[0]
+    assert ask(engine, m.Ping(b"12345678", b"\x31" * 20, 1, b"", b""), source, universe.now) == []
+    assert engine.statistics().counters["martian-sender"] == 1
+
+
+def test_strangers_learn_nothing_of_our_lan() -> None:
+    """A node with contacts in its LAN names them there, and not to the internet."""
+    print("seed 44")
+    universe = Universe(6, seed=44)
+    engine = universe.nodes[0]
+    find = m.FindNode(b"12345678", b"\x31" * 20, 1, KEY, bytes(380))
+
+    def named(address: Address) -> int:
+        (reply,) = (f for f in ask(engine, find, address, universe.now) if isinstance(f, m.Nodes))
+        return len(unpack_nodes_untrusted(reply.nodes4, reply.nodes6))
+
+    assert named(("10.7.7.7", 9)) == 5
+    assert named(("45.7.7.7", 9)) == 0
+
+
+def sybil_network(seed: int) -> Universe:
+    """40 honest nodes, and 20 from one /24 whose ids are ground to be next to ``KEY`` and that lie."""
+    universe = Universe(40, seed=seed, public=True)
+    rng = random.Random(seed)
+    sybils: list[tuple[bytes, Address]] = []
+
+    def lie(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
+        return me.reply(request, address, sybils)
+
+    machines: list[tuple[Address, Hostile]] = []
+    for index in range(20):
+        engine = DhtEngine(
+            ground_key(KEY, rng, 40), random=seeded_random(f"sybil {index}"), now=universe.now, router=True
+        )
+        address = (f"99.1.2.{index + 1}", 4000)
+        universe.link.attach(address, engine)
+        engine.start_bootstrap([universe.place(index)], universe.now)
+        universe.link.flush(address)
+        sybils.append((engine.node_id, address))
+        machines.append((address, Hostile(engine, lie)))
+    universe.link.run(3.0)
+    for address, machine in machines:
+        universe.link.attach(address, machine)
+    return universe
+
+
+def test_twenty_sybils_of_one_network_beside_a_predictable_key() -> None:
+    """At least 95 % of stores reach honest nodes, and at least 95 % of finds have the record."""
+    seed = 45
+    print("seed", seed)
+    universe = sybil_network(seed)
+    assert max(map(_sybils_known, universe.nodes)) <= DHT_PER_NETWORK * 4
+    found = 0
+    users = universe.addresses()[:40]
+    writer = users[7]
+    store = universe.at(writer).start_store(inbox_record(1).encode(), universe.now)
+    assert universe.wait(writer, StoreDone, store)[1].stored >= 6
+    for reader in users[:20]:
+        number = universe.at(reader).start_find(KEY, universe.now)
+        universe.wait(reader, FindDone, number)
+        found += any(e.op == number for e in universe.seen(reader, ValueFound))
+    print(f"{found} of 20 found")
+    assert found >= 19
+
+
+def _sybils_known(node: DhtEngine) -> int:
+    return sum(address[0].startswith("99.1.2.") for _, address in node.contacts())
+
+
+def test_lan_nodes_in_one_network_all_find_each_other() -> None:
+    """The rule that stops sybils does not stop a LAN: 12 nodes of one /24 know each other."""
+    universe = Universe(seed=46)
+    for index in range(12):
+        address = universe.join(lan=True, at=(f"45.1.1.{index + 1}", 4000))
+        if index:
+            number = universe.at(address).start_bootstrap([("45.1.1.1", 4000)], universe.now)
+            universe.wait(address, BootstrapDone, number)
+    universe.link.run(5.0)
+    assert [len(node.contacts()) for node in universe.nodes] == [11] * 12
+    here = ("45.1.1.5", 4000)
+    number = universe.at(here).start_lookup(KEY, universe.now)
+    assert len(universe.wait(here, LookupDone, number)[1].closest) == 8
