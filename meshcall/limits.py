@@ -133,6 +133,9 @@ DHT_PER_NETWORK: Final = 2
 DHT_EVICTION_IDLE: Final = 60.0
 """A contact silent for this long is pinged when somebody waits for its place (Kademlia paper section 2.2)."""
 
+DHT_PATHS: Final = 2
+"""Disjoint paths of a lookup for a key that strangers can predict (liars that name only each other)."""
+
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
 

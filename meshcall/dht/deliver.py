@@ -32,6 +32,7 @@ from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
 from meshcall.limits import (
     DHT_DELIVER_SENDS_MAX,
+    DHT_PATHS,
     DHT_REPLICAS,
     DHT_WATCH_LEASE,
     DHT_WATCH_RENEW,
@@ -122,6 +123,7 @@ class DeliverOperation(Operation):
             make=find_node(self.core, self._key),
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=self._maybe_done,
         )
         self._lookup.start(now)

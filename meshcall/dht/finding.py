@@ -17,7 +17,7 @@ from meshcall.dht.messages import DIGEST_SIZE, FindValue, Nodes, Request, Respon
 from meshcall.dht.operations import Operation
 from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
-from meshcall.limits import DHT_FIND_REQUEST_MIN, DHT_FIND_VALUES_MAX, DHT_VALUES_PER_KEY
+from meshcall.limits import DHT_FIND_REQUEST_MIN, DHT_FIND_VALUES_MAX, DHT_PATHS, DHT_VALUES_PER_KEY
 from meshcall.record.codec import RecordType
 
 
@@ -51,6 +51,7 @@ class FindOperation(Operation):
             make=self._make,
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=self._on_finished,
             only_given=only,
         )

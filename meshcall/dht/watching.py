@@ -18,6 +18,7 @@ from meshcall.dht.messages import REFUSED_TOKEN, Nodes, Refused, Response, Value
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
 from meshcall.limits import (
+    DHT_PATHS,
     DHT_REPLICAS,
     DHT_WATCH_LEASE,
     DHT_WATCH_LOOKUP,
@@ -112,6 +113,7 @@ class WatchOperation(Operation):
             make=find_node(self.core, self.key),
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=lambda now: None,
         )
         self._lookup.start(now)

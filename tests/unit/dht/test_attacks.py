@@ -14,7 +14,7 @@ from meshcall.dht.contact import node_id_of
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_PER_NETWORK
 from meshcall.testing import seeded_random
-from tests.unit.dht.hostile import Hostile
+from tests.unit.dht.hostile import Hostile, Lie
 from tests.unit.dht.universe import Universe, inbox_record
 
 KEY = inbox_record(1).storage_key
@@ -163,3 +163,40 @@ def test_lan_nodes_in_one_network_all_find_each_other() -> None:
     here = ("45.1.1.5", 4000)
     number = universe.at(here).start_lookup(KEY, universe.now)
     assert len(universe.wait(here, LookupDone, number)[1].closest) == 8
+
+
+@pytest.mark.parametrize(("paths", "found"), [(1, False), (2, True)])
+def test_a_clique_that_names_only_itself(monkeypatch: pytest.MonkeyPatch, paths: int, found: bool) -> None:
+    """A close contact leads to 12 liars, nearer to the key than all others, each in a network of its own.
+
+    With one path the reader hears only them; with two the record is found.
+    """
+    monkeypatch.setattr("meshcall.dht.finding.DHT_PATHS", paths)
+    seed = 47
+    print("seed", seed)
+    universe = Universe(60, seed=seed, public=True)
+    users = universe.addresses()
+    record = inbox_record(1).encode()
+    store = universe.at(users[7]).start_store(record, universe.now)
+    universe.wait(users[7], StoreDone, store)
+    holders = set(universe.true_closest(KEY, 8))
+    reader = next(a for a in users if a not in holders)
+    goal = int.from_bytes(KEY, "big")
+    clique = [((goal ^ index).to_bytes(20, "big"), (f"120.{index}.1.1", 7)) for index in range(1, 13)]
+
+    def lie_as(own: bytes | None) -> Lie:
+        def lie(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
+            return me.reply(request, address, clique, sender=own)
+
+        return lie
+
+    for own, address in clique:
+        universe.link.attach(address, Hostile(universe.engine(f"clique {address}"), lie_as(own)))
+    first = universe.at(reader).closest_contacts(KEY, 1)[0][1]
+    universe.link.attach(first, Hostile(universe.at(first), lie_as(None)))
+    for address in universe.true_closest(KEY, 6):  # only the farther holders have it, so the way matters
+        if address != first:
+            universe.link.detach(address)
+    number = universe.at(reader).start_find(KEY, universe.now)
+    universe.wait(reader, FindDone, number)
+    assert any(e.op == number for e in universe.seen(reader, ValueFound)) is found
