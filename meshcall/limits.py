@@ -174,6 +174,24 @@ DHT_HARD_TIMEOUT: Final = 1.5
 DHT_NOTIFY_RETRY: Final = 0.2
 """A notify that was not acknowledged is sent once more after this."""
 
+DHT_DELIVER_ALPHA: Final = 10
+"""The same for a deliver: a call waits for it, so more nodes are asked at once."""
+
+DHT_DELIVER_VERDICT: Final = 2.5
+"""Seconds after which a deliver says that nobody watches, though late nodes might still answer."""
+
+DHT_ACK_WAIT: Final = 1.0
+"""Seconds that a deliver which was pushed stays to hear whether a watcher has it."""
+
+DHT_ACKS_KEPT: Final = 1024
+"""Delivers of which acknowledgements are awaited or owed; each for at most ``DHT_ACK_LIFE``."""
+
+DHT_ACK_LIFE: Final = 5.0
+"""Seconds after which a watcher's acknowledgement is not passed on any more."""
+
+DHT_ACKS_PER_DELIVER: Final = 4
+"""Acknowledgements that one deliver sets off: octets to the sender stay few, whoever watches."""
+
 DHT_FAILURES_MAX: Final = 2
 """Failed requests in a row after which a contact leaves the table."""
 

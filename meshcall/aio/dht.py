@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
@@ -20,6 +21,7 @@ from meshcall.dht.engine import DhtEngine
 from meshcall.dht.events import (
     BootstrapDone,
     DeliverDone,
+    DeliverProgress,
     Event,
     FindDone,
     LookupDone,
@@ -61,6 +63,8 @@ class DeliverReport:
     """Most watchers that one node pushed it to; 0: nobody is listening now."""
     asked: int
     """Nodes that it was sent to."""
+    acked: int = 0
+    """Most watchers behind one node that have acknowledged it: it is on their machines."""
 
 
 class Delivery:
@@ -70,6 +74,21 @@ class Delivery:
         self._node = node
         self._operation = operation
         self.report = report
+        self._reached = asyncio.Event()
+
+    def _progress(self, report: DeliverReport) -> None:
+        self.report = report
+        if report.acked:
+            self._reached.set()
+
+    @property
+    def acked(self) -> int:
+        """Watchers that have it for certain; grows for a moment after the delivery returned."""
+        return self.report.acked
+
+    async def wait_acked(self) -> None:
+        """Return when it has reached a watcher's machine. That may never be: give it a timeout."""
+        await self._reached.wait()
 
     @property
     def stored(self) -> int:
@@ -203,6 +222,7 @@ class DhtNode:
         self._waiters: dict[int, asyncio.Future[Event | None]] = {}
         self._finds: dict[int, Find] = {}
         self._watches: dict[int, Watch] = {}
+        self._deliveries: WeakValueDictionary[int, Delivery] = WeakValueDictionary()
         self._lasting: set[int] = set()
         """Deliveries with a reply watch."""
         self._notified = 0
@@ -283,11 +303,10 @@ class DhtNode:
         )
         if reply_watch is not None:
             self._lasting.add(operation)
-        done = await self._run(operation)
-        report = DeliverReport(0, 0, 0)
-        if isinstance(done, DeliverDone):
-            report = DeliverReport(done.stored, done.watchers, done.asked)
-        return Delivery(self, operation, report)
+        delivery = Delivery(self, operation, DeliverReport(0, 0, 0))
+        self._deliveries[operation] = delivery
+        await self._run(operation)
+        return delivery
 
     def watch(self, key: bytes) -> Watch:
         """Be told (``on_notify``) of what is delivered under ``key``, until the watch is closed."""
@@ -392,6 +411,12 @@ class DhtNode:
             self._timer_due = due
             self._timer = self._loop.call_later(max(0.0, due - self._clock.now()), self._timer_fired)
 
+    def _progress(self, event: DeliverProgress | DeliverDone) -> None:
+        delivery = self._deliveries.get(event.op)
+        if delivery is not None:
+            report = DeliverReport(event.stored, event.watchers, event.asked, event.acked)
+            delivery._progress(report)
+
     def _handle(self, event: Event) -> None:
         if isinstance(event, Notified):
             self._notified += 1
@@ -403,7 +428,11 @@ class DhtNode:
         elif isinstance(event, WatchChanged):
             if event.op in self._watches:
                 self._watches[event.op]._change(event.holders)
+        elif isinstance(event, DeliverProgress):
+            self._progress(event)
         elif isinstance(event, _DONE):
+            if isinstance(event, DeliverDone):
+                self._progress(event)
             waiter = self._waiters.get(event.op)
             if waiter is not None and not waiter.done():
                 waiter.set_result(event)

@@ -35,6 +35,8 @@ from meshcall.dht.transactions import Call, Transactions
 from meshcall.dht.watches import WatchBook
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import (
+    DHT_ACK_LIFE,
+    DHT_ACKS_KEPT,
     DHT_EVICTION_IDLE,
     DHT_FAILURES_MAX,
     DHT_K,
@@ -125,6 +127,10 @@ class Core:
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, 7200.0)
         self._observed: OrderedDict[Address, Address] = OrderedDict()
+        self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
+            DHT_ACKS_KEPT, DHT_ACK_LIFE
+        )
+        """(transaction id, address) of our delivers: who is told of watchers that have the record."""
         self.consider: Consider = _ignore
         self.recheck: Callable[[Contact, float], None] = lambda contact, now: None
         """Ping a contact for whose place somebody waits."""

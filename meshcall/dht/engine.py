@@ -21,7 +21,7 @@ from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
-from meshcall.dht.messages import Request, Response, decode_frame_untrusted
+from meshcall.dht.messages import Acked, Request, Response, decode_frame_untrusted
 from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
 from meshcall.dht.saved import decode_table_untrusted, encode_table
@@ -123,6 +123,12 @@ class DhtEngine:
                 core.answered(call, message, now)
                 if call.listener is not None:
                     call.listener.on_reply(call, message, now)
+        elif isinstance(message, Acked):
+            told = core.acks.get((message.tid, address), now)
+            if told is None:
+                core.counters["unsolicited"] += 1
+            else:
+                told(message.acked, now)
         self._sweep()
 
     def handle_timer(self, now: float) -> None:

@@ -170,10 +170,11 @@ class Stored(Response, tag=20, array_like=True, forbid_unknown_fields=True, froz
 
 
 class Delivered(Response, tag=21, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """To deliver: whether it is kept, and how many watchers it was pushed to."""
+    """To deliver: whether it is kept, how many watchers it was pushed to, how many have it already."""
 
     stored: Annotated[int, Meta(ge=0, le=1)]
     watchers: Count
+    acked: Count
 
 
 class Watching(Response, tag=22, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -193,6 +194,19 @@ class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, fro
 
     reason: Octet
     token: Token
+
+
+# --- notices --------------------------------------------------------------------------------------
+
+
+class Notice(Message, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Has no answer."""
+
+
+class Acked(Notice, tag=40, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """So many watchers have acknowledged the record of the deliver with the same ``tid``."""
+
+    acked: Count
 
 
 REFUSED_TOKEN: Final = 1
@@ -217,6 +231,7 @@ Frame = (
     | Watching
     | Noted
     | Refused
+    | Acked
 )
 
 REQUESTS: Final = (Ping, FindNode, FindValue, Store, Deliver, Watch, Notify)

@@ -9,6 +9,7 @@ Law 4: nobody is sent anything unasked, except the holder of a watch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from meshcall.address import Address
@@ -20,6 +21,7 @@ from meshcall.dht.messages import (
     DIGEST_SIZE,
     REFUSED_RECORD,
     REFUSED_TOKEN,
+    Acked,
     Deliver,
     Delivered,
     FindNode,
@@ -43,6 +45,9 @@ from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
 from meshcall.limits import (
     DATAGRAM_MAX,
+    DHT_ACK_LIFE,
+    DHT_ACKS_KEPT,
+    DHT_ACKS_PER_DELIVER,
     DHT_AMPLIFICATION_MAX,
     DHT_K,
     DHT_NOTIFY_RETRY,
@@ -61,6 +66,16 @@ _NODES_OVERHEAD = 96
 """Octets of a Nodes or Values frame without nodes, digests and records."""
 
 
+@dataclass(slots=True, eq=False)
+class _Owed:
+    """A sender who is told when watchers have its record."""
+
+    address: Address
+    tid: bytes
+    acked: int = 0
+    sent: int = 0
+
+
 class Responder:
     """Carries out requests."""
 
@@ -68,6 +83,10 @@ class Responder:
         self._core = core
         self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
         self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
+        self._owed: ExpiringCache[bytes, _Owed] = ExpiringCache(DHT_ACKS_KEPT, DHT_ACK_LIFE)
+        """Transaction id of a notify to: who wants to know that it was noted."""
+        self._noted: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, DHT_ACK_LIFE)
+        """(record, watcher) of what was noted lately."""
         self._signing_since = float("-inf")
         self._signed = 0
         self._handlers: dict[type[Request], Callable[[Any, Address, int, float], Response | None]] = {
@@ -204,20 +223,22 @@ class Responder:
         key = record.storage_key
         result = self._keep(record, address, now)
         watchers = 0
+        owed = _Owed(address, request.tid)
         if request.reply_token:
             core.tokens.put(address, request.reply_token, now)
         if key in core.own_keys:
-            watchers = 1
+            watchers = owed.acked = 1
             core.notify_us(request.record, key, address, now)
         if result not in (StoreResult.STALE, StoreResult.CONFLICT):
             for watcher in core.watches.watchers(key, now):
                 if watcher != address:
                     watchers += 1
-                    self._push(watcher, key, request.record, now)
+                    owed.acked += bool(self._noted.get((digest(request.record), watcher), now))
+                    self._push(watcher, key, request.record, now, owed)
         if request.reply_watch:
             self._add_watch(request.reply_watch, address, DHT_WATCH_LEASE, now, push_stored=True)
         kept = int(result is not None and result.kept)
-        return Delivered(*self._head(request, address), kept, watchers)
+        return Delivered(*self._head(request, address), kept, watchers, owed.acked)
 
     # --- watches ---
 
@@ -246,25 +267,40 @@ class Responder:
                 self._push(address, key, record, now)
         return True
 
-    def _push(self, watcher: Address, key: bytes, record: bytes, now: float) -> None:
+    def _push(
+        self, watcher: Address, key: bytes, record: bytes, now: float, owed: _Owed | None = None
+    ) -> None:
         core = self._core
         name = (digest(record), watcher)
         if self._pushed.get(name, now):
             return
         self._pushed.put(name, True, now)
         token = core.mint.token(watcher, now)
-        core.transactions.request(
+        call = core.transactions.request(
             watcher,
             lambda tid: Notify(tid, core.node_id, core.flags, key, record, token),
             self,
             now,
             soft=DHT_NOTIFY_RETRY,
         )
+        if call is not None and owed is not None:
+            self._owed.put(call.tid, owed, now)
 
     def on_reply(self, call: Call, message: Response, now: float) -> None:
         """A watcher acknowledged, or is no watcher any more (Listener)."""
-        if isinstance(call.request, Notify) and not (isinstance(message, Noted) and message.watching):
+        if not isinstance(call.request, Notify):
+            return
+        if not (isinstance(message, Noted) and message.watching):
             self._core.watches.remove(call.request.key, call.address)
+            return
+        self._noted.put((digest(call.request.record), call.address), True, now)
+        owed = self._owed.get(call.tid, now)
+        if owed is not None:
+            owed.acked += 1
+            if owed.sent < DHT_ACKS_PER_DELIVER:
+                owed.sent += 1
+                core = self._core
+                core.send(Acked(owed.tid, core.node_id, core.flags, owed.acked), owed.address)
 
     def on_slow(self, call: Call, now: float) -> None:
         """It was sent again (Listener)."""

@@ -51,7 +51,8 @@ FRAMES: st.SearchStrategy[m.Frame] = st.one_of(
         m.Values, TID, ID, FLAGS, SEEN, TOKEN, exactly(26), exactly(38), DIGESTS, st.lists(RECORD, max_size=2)
     ),
     st.builds(m.Stored, TID, ID, FLAGS, SEEN, BIT),
-    st.builds(m.Delivered, TID, ID, FLAGS, SEEN, BIT, st.integers(0, 65535)),
+    st.builds(m.Delivered, TID, ID, FLAGS, SEEN, BIT, st.integers(0, 65535), st.integers(0, 65535)),
+    st.builds(m.Acked, TID, ID, FLAGS, st.integers(0, 65535)),
     st.builds(m.Watching, TID, ID, FLAGS, SEEN, st.integers(0, 3600)),
     st.builds(m.Noted, TID, ID, FLAGS, SEEN, BIT),
     st.builds(m.Refused, TID, ID, FLAGS, SEEN, FLAGS, TOKEN),

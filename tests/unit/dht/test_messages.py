@@ -56,7 +56,12 @@ GOLDEN = [
         "049a 13" + HEAD + "00" + SEEN_HEX + TOKEN_HEX + "c400c400c408" + "07" * 8 + "91c403726563",
     ),
     ("stored", m.Stored(TID, ME, 0, OBSERVED, 1), "0496 14" + HEAD + "00" + SEEN_HEX + "01"),
-    ("delivered", m.Delivered(TID, ME, 0, OBSERVED, 1, 300), "0497 15" + HEAD + "00" + SEEN_HEX + "01cd012c"),
+    (
+        "delivered",
+        m.Delivered(TID, ME, 0, OBSERVED, 1, 300, 2),
+        "0498 15" + HEAD + "00" + SEEN_HEX + "01cd012c02",
+    ),
+    ("acked", m.Acked(TID, ME, 0, 2), "0495 28" + HEAD + "0002"),
     ("watching", m.Watching(TID, ME, 0, OBSERVED, 30), "0496 16" + HEAD + "00" + SEEN_HEX + "1e"),
     ("noted", m.Noted(TID, ME, 0, OBSERVED, 1), "0496 17" + HEAD + "00" + SEEN_HEX + "01"),
     (
