@@ -136,6 +136,22 @@ DHT_EVICTION_IDLE: Final = 60.0
 DHT_PATHS: Final = 2
 """Disjoint paths of a lookup for a key that strangers can predict (liars that name only each other)."""
 
+DHT_SPLIT_DEPTH: Final = 2
+"""Bits of the id space in which every bucket splits: contacts near any key, so one hop less."""
+
+DHT_REQUESTS_PER_SECOND: Final = 50
+DHT_REQUESTS_BURST: Final = 200
+"""Requests of one address (IPv6: of one /64) that are looked at: a flood from one machine."""
+
+DHT_READS_PER_SECOND: Final = 5000
+"""Pings and finds answered in all: 40 us each, so a fifth of a core (floods from invented addresses)."""
+
+DHT_WRITES_PER_SECOND: Final = 1500
+"""Requests with a good token carried out in all: 150 us each, mostly one signature (floods from a botnet)."""
+
+DHT_LIMITER_KEPT: Final = 4096
+"""Addresses whose requests are counted; the longest silent is forgotten (floods from invented addresses)."""
+
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
 
@@ -215,7 +231,13 @@ DHT_WATCH_LEASE: Final = 30.0
 """Longest lease of a watch: dead watchers are forgotten, renewals keep the NAT mapping (RFC 4787 REQ-5)."""
 
 DHT_WATCH_RENEW: Final = 10.0
-"""Seconds between renewals, up to 2 s more by chance: a dead holder is noticed in 15 s."""
+"""Seconds between renewals, up to 2 s more by chance: dead holders are noticed and replaced in 15 s."""
+
+DHT_RESUME: Final = 60.0
+"""A gap of so many seconds between two inputs, which timers make impossible, is a machine that slept."""
+
+DHT_REVERIFY_MAX: Final = 64
+"""Contacts challenged at once when our network has changed."""
 
 DHT_WATCH_LOOKUP: Final = 60.0
 """Seconds between looks for nodes closer to a watched key than its holders."""

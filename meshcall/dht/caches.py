@@ -23,6 +23,9 @@ class ExpiringCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K, now: float) -> V | None:
         """The value, if it is not too old."""
         entry = self._entries.get(key)

@@ -266,6 +266,12 @@ class Core:
         if len(self._observed) > 16:
             self._observed.popitem(last=False)
 
+    def forget_place(self) -> None:
+        """Forget what holds only for the address we had: witnesses, tokens, who seemed dead from there."""
+        self._observed.clear()
+        self.tokens.clear()
+        self.unreachable.clear()
+
     # --- our own watches ---
 
     def watch_key(self, key: bytes) -> None:

@@ -191,9 +191,17 @@ class DeliverOperation(Operation):
     # --- the reply watch ---
 
     def _renew(self, now: float) -> None:
+        self._repeated.clear()
         for address in self._takers():
             self._watch(address, int(DHT_WATCH_LEASE), now)
         self._renewal = self.core.alarms.set(now + DHT_WATCH_RENEW, self._renew)
+
+    def network_changed(self, now: float) -> None:
+        """Replies are pushed to an address that we may have no more."""
+        if self._reply_watch and not self.finished:
+            if self._renewal is not None:
+                self._renewal.cancel()
+            self._renew(now)
 
     def _watch(self, address: Address, lease: int, now: float) -> None:
         core = self.core
@@ -217,7 +225,10 @@ class DeliverOperation(Operation):
         address = call.address
         if isinstance(message, Refused) and message.reason == REFUSED_TOKEN:
             if isinstance(call.request, Watch):
-                return  # the next renewal has the new token
+                if address not in self._repeated:
+                    self._repeated.add(address)
+                    self._watch(address, int(DHT_WATCH_LEASE), now)
+                return
             if address not in self._repeated:
                 self._repeated.add(address)
                 self._request(address, now)

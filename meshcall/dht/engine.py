@@ -21,7 +21,7 @@ from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
-from meshcall.dht.messages import Acked, Request, Response, decode_frame_untrusted
+from meshcall.dht.messages import Acked, Request, Response, decode_frame_untrusted, response_tid
 from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
 from meshcall.dht.saved import decode_table_untrusted, encode_table
@@ -35,6 +35,8 @@ from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
+    DHT_RESUME,
+    DHT_REVERIFY_MAX,
     DHT_SEEDS_MAX,
 )
 from meshcall.record.codec import Record
@@ -78,9 +80,10 @@ class DhtEngine:
         self._verifier = Verifier(core)
         core.consider = self._verifier.consider
         core.recheck = self._verifier.recheck
-        self._responder = Responder(core)
+        self._responder = Responder(core, now)
         self._operations: dict[int, Operation] = {}
         self._count = 0
+        self._last_input = now
         self._restored = self._read_state(state)
         core.seeds = [address for _, address in self._restored][:DHT_SEEDS_MAX]
         core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
@@ -106,8 +109,13 @@ class DhtEngine:
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """One datagram came from ``address``. Never raises."""
         core = self._core
+        self._awake(now)
         if is_impossible(address):
             core.counters["martian-sender"] += 1
+            return
+        tid = response_tid(data)
+        if tid is not None and not core.transactions.is_open(tid) and (tid, address) not in core.acks:
+            core.counters["unsolicited"] += 1
             return
         try:
             message = decode_frame_untrusted(data)
@@ -133,8 +141,30 @@ class DhtEngine:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        self._awake(now)
         self._core.alarms.run(now)
         self._sweep()
+
+    def network_changed(self, now: float) -> None:
+        """We may be elsewhere: another interface or address, or back from sleep. Call it at once.
+
+        What depended on our address is forgotten, contacts are challenged in parallel, watches renewed.
+        """
+        core = self._core
+        core.counters["network-changed"] += 1
+        self._last_input = now
+        core.forget_place()
+        for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_REVERIFY_MAX]:
+            self._verifier.challenge(contact.address, None, now, node_id=contact.id)
+        for operation in list(self._operations.values()):
+            operation.network_changed(now)
+
+    def _awake(self, now: float) -> None:
+        """Notice that the machine slept: maintenance alone wakes us more often than that."""
+        slept = now - self._last_input > DHT_RESUME
+        self._last_input = now
+        if slept:
+            self.network_changed(now)
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` is to be called next, in monotonic seconds."""

@@ -245,6 +245,17 @@ def encode_frame(message: Message) -> bytes:
     return b"\x04" + _encoder.encode(message)
 
 
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 31, 40})
+"""Kinds of responses, and of notices that carry the transaction id of a request."""
+
+
+def response_tid(data: bytes) -> bytes | None:
+    """The transaction id of what looks like a response or a notice, read without decoding it: for floods."""
+    if len(data) < 3 + 2 + TID_SIZE or data[0] != VERSION_1 or data[2] not in _ANSWERS:
+        return None
+    return data[5 : 5 + TID_SIZE] if data[3:5] == b"\xc4\x08" else None
+
+
 def decode_frame_untrusted(data: bytes) -> Frame:
     """The message in a datagram; raises only :class:`Rejected`: size, version or frame."""
     if not 2 <= len(data) <= DATAGRAM_MAX:

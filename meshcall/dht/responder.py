@@ -3,7 +3,8 @@
 Law 1: one dispatch table; a request never names code.
 Law 2: a reply is at most three times its request until the sender has shown a token.
 Law 3: nothing is stored, pushed or watched without a token, and no record without its signature checked.
-Law 4: nobody is sent anything unasked, except the holder of a watch.
+Law 4: only so many requests per address and in all are looked at, before anything else is done for them.
+Law 5: nobody is sent anything unasked, except the holder of a watch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
 from meshcall.dht.contact import NODE_DOMAIN, proof_message
 from meshcall.dht.core import Core, digest
+from meshcall.dht.limiter import READS, WRITES, Limiter
 from meshcall.dht.messages import (
     DIGEST_SIZE,
     REFUSED_RECORD,
@@ -79,8 +81,9 @@ class _Owed:
 class Responder:
     """Carries out requests."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, now: float) -> None:
         self._core = core
+        self._limiter = Limiter(now)
         self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
         self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
         self._owed: ExpiringCache[bytes, _Owed] = ExpiringCache(DHT_ACKS_KEPT, DHT_ACK_LIFE)
@@ -99,9 +102,20 @@ class Responder:
             Notify: self._notify,
         }
 
+    def _refused(self, request: Request, address: Address, now: float) -> str | None:
+        """Why the request is dropped without an answer; None: it is not."""
+        proven = isinstance(request, Notify) and self._core.holders.get((request.key, address), now)
+        if isinstance(request, Store | Deliver | Watch):
+            proven = self._core.mint.check(request.token, address, now)
+        return self._limiter.refuse(address, WRITES if proven else READS, now)
+
     def handle(self, request: Request, size: int, address: Address, now: float) -> None:
         """Answer one request whose frame had ``size`` octets."""
         core = self._core
+        refusal = self._refused(request, address, now)
+        if refusal is not None:
+            core.counters["limited-" + refusal] += 1
+            return
         kept = self._replies.get((address, request.tid), now)
         if kept is not None:
             core.out.append((kept, address))

@@ -15,9 +15,12 @@ from kademlia.routing import KBucket, RoutingTable
 
 from meshcall.dht.contact import Contact
 from meshcall.dht.networks import NetworkCount, network_of
-from meshcall.limits import DHT_BUCKETS_MAX, DHT_K, DHT_PER_NETWORK
+from meshcall.limits import DHT_BUCKETS_MAX, DHT_K, DHT_PER_NETWORK, DHT_SPLIT_DEPTH
 
 ID_SPACE = 1 << 160
+
+_ALWAYS_SPLIT = ID_SPACE >> DHT_SPLIT_DEPTH
+"""Buckets larger than this split also far from our own id (Kademlia paper section 4.2)."""
 
 
 class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
@@ -141,7 +144,7 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
     def _splittable(self, bucket: Bucket) -> bool:
         return (
             len(self.buckets) < DHT_BUCKETS_MAX
-            and bucket.has_in_range(self.node)
+            and (bucket.has_in_range(self.node) or bucket.range[1] - bucket.range[0] >= _ALWAYS_SPLIT)
             and bucket.range[0] < bucket.range[1]
         )
 

@@ -108,6 +108,10 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._open)
 
+    def is_open(self, tid: bytes) -> bool:
+        """Whether a reply with that transaction id is waited for."""
+        return tid in self._open
+
     def request(
         self,
         address: Address,

@@ -7,14 +7,22 @@ import random
 import pytest
 
 from meshcall.address import Address
-from meshcall.dht import BootstrapDone, DhtEngine, FindDone, LookupDone, StoreDone, ValueFound
+from meshcall.dht import BootstrapDone, DhtEngine, FindDone, LookupDone, Notified, StoreDone, ValueFound
 from meshcall.dht import messages as m
 from meshcall.dht.compact import unpack_nodes_untrusted
 from meshcall.dht.contact import node_id_of
+from meshcall.dht.limiter import READS, Limiter, sender_of
 from meshcall.identity.keys import SigningKey
-from meshcall.limits import DHT_PER_NETWORK
+from meshcall.limits import (
+    DHT_LIMITER_KEPT,
+    DHT_PER_NETWORK,
+    DHT_READS_PER_SECOND,
+    DHT_REQUESTS_BURST,
+    DHT_REQUESTS_PER_SECOND,
+)
 from meshcall.testing import seeded_random
 from tests.unit.dht.hostile import Hostile, Lie
+from tests.unit.dht.test_engine import watch
 from tests.unit.dht.universe import Universe, inbox_record
 
 KEY = inbox_record(1).storage_key
@@ -200,3 +208,94 @@ def test_a_clique_that_names_only_itself(monkeypatch: pytest.MonkeyPatch, paths:
     number = universe.at(reader).start_find(KEY, universe.now)
     universe.wait(reader, FindDone, number)
     assert any(e.op == number for e in universe.seen(reader, ValueFound)) is found
+
+
+# --- floods ---
+
+
+def test_a_flood_from_one_address_is_answered_no_more_than_its_share() -> None:
+    """10,000 finds a second from one address: 50 a second are answered, the rest costs a counter."""
+    universe = Universe(4, seed=51)
+    engine = universe.nodes[0]
+    find = m.encode_frame(m.FindNode(b"12345678", b"\x31" * 20, 1, KEY, bytes(380)))
+    answered = 0
+    for index in range(20_000):
+        engine.receive(find, ("45.9.9.9", 1 + index % 60_000), universe.now + index / 10_000)
+        answered += len(engine.transmits())
+    assert answered <= DHT_REQUESTS_BURST + 2 * DHT_REQUESTS_PER_SECOND + 1
+    assert engine.statistics().counters["limited-sender"] >= 19_000
+
+
+def test_a_flood_from_invented_addresses_does_not_push_out_who_has_a_token() -> None:
+    """Finds from 20,000 addresses in a second: 5,000 answered; a store with a token in their midst works."""
+    print("seed 52")
+    universe = Universe(4, seed=52)
+    engine = universe.nodes[0]
+    friend: Address = ("46.1.1.1", 7)
+    token = token_of(engine, friend, universe.now)
+    find = m.encode_frame(m.FindNode(b"12345678", b"\x31" * 20, 1, KEY, bytes(380)))
+    answered = 0
+    for index in range(20_000):
+        address = (f"{60 + index // 65536}.{index >> 8 & 255}.{index & 255}.9", 9)
+        engine.receive(find, address, universe.now + index / 20_000)
+        answered += len(engine.transmits())
+        if index == 15_000:
+            store = m.Store(b"22345678", b"\x31" * 20, 1, token, inbox_record(1).encode())
+            (reply,) = ask(engine, store, friend, universe.now + index / 20_000)
+            assert isinstance(reply, m.Stored)
+            assert reply.stored == 1
+    assert answered <= 2 * DHT_READS_PER_SECOND
+    assert engine.statistics().counters["limited-reads"] >= 5_000
+
+
+def test_the_limiter_has_a_fixed_memory() -> None:
+    """A request from each of 50,000 addresses leaves 4,096 of them in memory."""
+    limiter = Limiter(0.0)
+    for index in range(50_000):
+        limiter.refuse((f"60.{index >> 16}.{index >> 8 & 255}.{index & 255}", 9), READS, index / 1000)
+    assert len(limiter) == DHT_LIMITER_KEPT
+
+
+def test_senders_behind_one_ipv6_prefix_are_one_sender() -> None:
+    """A /64 costs nothing, so its addresses are counted together; in a LAN each port counts by itself."""
+    assert sender_of(("2600:1:2:3::1", 1)) == sender_of(("2600:1:2:3:ffff::2", 2))
+    assert sender_of(("2600:1:2:3::1", 1)) != sender_of(("2600:1:2:4::1", 1))
+    assert sender_of(("45.1.1.1", 1)) == sender_of(("45.1.1.1", 2)) != sender_of(("45.1.1.2", 1))
+    assert sender_of(("127.0.0.1", 1)) != sender_of(("127.0.0.1", 2))
+
+
+def test_a_call_rings_under_a_flood_of_junk() -> None:
+    """Junk and finds at the callee and at every holder, thousands a second: the offer arrives in time."""
+    seed = 53
+    print("seed", seed)
+    universe = Universe(16, seed=seed)
+    callee, caller = universe.join(router=False), universe.join(router=False)
+    offer = inbox_record(1)
+    watch(universe, callee, offer.storage_key)
+    rng = random.Random(seed)
+    find = m.encode_frame(m.FindNode(b"12345678", b"\x31" * 20, 1, KEY, bytes(380)))
+    number = universe.at(caller).start_deliver(offer.encode(), universe.now)
+    universe.do(caller)
+    start = universe.now
+    log = universe.events[callee]
+    while universe.now < start + 2.0 and not any(isinstance(e, Notified) for _, e in log):
+        for address in universe.addresses():
+            for _ in range(10):  # 10,000 a second at each
+                junk = rng.randbytes(60) if rng.random() < 0.5 else find
+                source = (f"{rng.randrange(60, 99)}.{rng.randrange(256)}.{rng.randrange(256)}.9", 9)
+                universe.at(address).receive(junk, source, universe.now)
+            universe.do(address)
+        universe.link.run(0.001)
+    assert any(isinstance(e, Notified) for _, e in log)
+    assert universe.now - start <= 0.3
+    assert number > 0
+
+
+def test_a_flood_of_replies_is_dropped_unread() -> None:
+    """Replies to nothing are known by their transaction id."""
+    universe = Universe(2, seed=54)
+    engine = universe.nodes[0]
+    head = (b"\x77" * 8, b"\x31" * 20, 0, bytes([45, 0, 0, 7, 15, 160]), b"")
+    engine.receive(m.encode_frame(m.Nodes(*head, b"", b"")), ("45.1.1.1", 1), universe.now)
+    engine.receive(m.encode_frame(m.Nodes(*head, b"", b""))[:20], ("45.1.1.1", 1), universe.now)
+    assert engine.statistics().counters["unsolicited"] == 2

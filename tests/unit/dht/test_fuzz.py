@@ -12,7 +12,13 @@ from meshcall.address import Address
 from meshcall.dht import DhtEngine, StoreDone, ValueFound
 from meshcall.dht import messages as m
 from meshcall.dht.core import digest
-from meshcall.limits import DATAGRAM_MAX, DHT_AMPLIFICATION_MAX, DHT_FIND_REQUEST_MIN, DHT_VERIFY_MAX
+from meshcall.limits import (
+    DATAGRAM_MAX,
+    DHT_AMPLIFICATION_MAX,
+    DHT_FIND_REQUEST_MIN,
+    DHT_READS_PER_SECOND,
+    DHT_VERIFY_MAX,
+)
 from tests.unit.dht.universe import Universe, address_of, inbox_record, presence_record
 
 ME = b"\x31" * 20
@@ -136,7 +142,7 @@ def test_strangers_cost_a_bounded_number_of_challenges() -> None:
     universe.clock.advance(0.5)
     engine.handle_timer(universe.now)
     assert engine.transmits() == []
-    assert engine.statistics().counters["verify-full"] == 10_000 - DHT_VERIFY_MAX
+    assert engine.statistics().counters["verify-full"] == DHT_READS_PER_SECOND - DHT_VERIFY_MAX
 
 
 def test_challenges_signed_per_second_are_bounded() -> None:
@@ -145,7 +151,7 @@ def test_challenges_signed_per_second_are_bounded() -> None:
     engine = universe.at(universe.add(universe.engine("x")))
     for index in range(600):
         ping = m.Ping(index.to_bytes(8, "big"), ME, 1, b"c" * 16, bytes(40))
-        engine.receive(m.encode_frame(ping), STRANGER, universe.now)
+        engine.receive(m.encode_frame(ping), ("10.200.1.1", 1 + index), universe.now)
     assert len(engine.transmits()) == 500
     assert engine.statistics().counters["signatures-full"] == 100
     engine.receive(m.encode_frame(m.Ping(bytes(8), ME, 1, b"", b"")), STRANGER, universe.now)
