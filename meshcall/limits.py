@@ -170,6 +170,15 @@ DHT_LOOKUPS_MAX: Final = 256
 DHT_FIND_VALUES_MAX: Final = 64
 """Distinct records one find hands out (a flooded key must not flood the reader)."""
 
+DHT_FIND_QUORUM: Final = 3
+"""Answers a find waits for once it has a record: one old or lying holder does not decide."""
+
+DHT_REPAIRS_MAX: Final = 4
+"""Copies of a presence that one find puts where they are missing: a reader's work for others has a bound."""
+
+DHT_REPAIR_LIFE_MIN: Final = 60
+"""Seconds that a record must still live to be put where it is missing."""
+
 DHT_VALUES_PER_KEY: Final = 16
 """Records under one key that a reply tells of."""
 

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from meshcall.dht.compact import ADDRESS4_SIZE, ADDRESS6_SIZE, NODE4_SIZE, NODE6_SIZE
 from meshcall.errors import Rejected
-from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE
+from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE, PRESENCE_TTL_MAX
 
 FIRST_OCTETS: Final = range(0x04, 0x10)
 """The first octets that belong to the DHT."""
@@ -44,6 +44,9 @@ PackedAddress = Annotated[bytes, Meta(min_length=ADDRESS4_SIZE, max_length=ADDRE
 Nodes4 = Annotated[bytes, Meta(max_length=DHT_K * NODE4_SIZE)]
 Nodes6 = Annotated[bytes, Meta(max_length=DHT_K * NODE6_SIZE)]
 Digests = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * DIGEST_SIZE)]
+Age = Annotated[int, Meta(ge=0, le=PRESENCE_TTL_MAX)]
+AGE_SIZE: Final = 2
+Ages = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * AGE_SIZE)]
 RecordBytes = Annotated[bytes, Meta(min_length=1, max_length=1024)]
 Padding = Annotated[bytes, Meta(max_length=DATAGRAM_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
@@ -89,10 +92,11 @@ class FindValue(Request, tag=3, array_like=True, forbid_unknown_fields=True, fro
 
 
 class Store(Request, tag=4, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """Keep this record until its ttl ends."""
+    """Keep this record until its ttl ends; of that ``age`` seconds have passed (0: it is its owner's)."""
 
     token: Token
     record: RecordBytes
+    age: Age
 
 
 class Deliver(Request, tag=5, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -154,13 +158,17 @@ class Nodes(Response, tag=18, array_like=True, forbid_unknown_fields=True, froze
 
 
 class Values(Response, tag=19, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """To find_value: ``held`` has the digests of all records here, ``values`` those that fit and are new."""
+    """To find_value: ``held`` has the digests of all records here, ``values`` those that fit and are new.
+
+    ``ages``: for each value u16, the seconds that have passed of its ttl.
+    """
 
     token: Token
     nodes4: Nodes4
     nodes6: Nodes6
     held: Digests
     values: Annotated[list[RecordBytes], Meta(max_length=DHT_VALUES_PER_KEY)]
+    ages: Ages
 
 
 class Stored(Response, tag=20, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -286,6 +294,8 @@ def _check_exact(message: Frame) -> None:
     if isinstance(message, FindValue) and len(message.have) % DIGEST_SIZE:
         raise Rejected("frame")
     if isinstance(message, Values) and len(message.held) % DIGEST_SIZE:
+        raise Rejected("frame")
+    if isinstance(message, Values) and len(message.ages) != AGE_SIZE * len(message.values):
         raise Rejected("frame")
     if isinstance(message, Nodes | Values) and (
         len(message.nodes4) % NODE4_SIZE or len(message.nodes6) % NODE6_SIZE

@@ -20,6 +20,7 @@ from meshcall.dht.contact import NODE_DOMAIN, proof_message
 from meshcall.dht.core import Core, digest
 from meshcall.dht.limiter import READS, WRITES, Limiter
 from meshcall.dht.messages import (
+    AGE_SIZE,
     DIGEST_SIZE,
     REFUSED_RECORD,
     REFUSED_TOKEN,
@@ -59,6 +60,7 @@ from meshcall.limits import (
     DHT_SIGNATURES_PER_SECOND,
     DHT_VALUES_PER_KEY,
     DHT_WATCH_LEASE,
+    PRESENCE_TTL_MAX,
 )
 from meshcall.record.codec import Record, RecordType
 from meshcall.record.store import StoreResult
@@ -186,20 +188,22 @@ class Responder:
         core = self._core
         room = self._room(size)
         types = [t for t in RecordType if t in request.types] if request.types else None
-        records = core.store.get(request.target, now, types)[:DHT_VALUES_PER_KEY]
-        names = [digest(record) for record in records]
+        aged = core.store.get_aged(request.target, now, types)[:DHT_VALUES_PER_KEY]
+        names = [digest(record) for record, _ in aged]
         room -= len(names) * DIGEST_SIZE
         have = request.have
         known = {have[i : i + DIGEST_SIZE] for i in range(0, len(have), DIGEST_SIZE)}
         values: list[bytes] = []
-        for name, record in zip(names, records, strict=True):
-            if name not in known and len(record) + 3 <= room:
+        ages = b""
+        for name, (record, age) in zip(names, aged, strict=True):
+            if name not in known and len(record) + 3 + AGE_SIZE <= room:
                 values.append(record)
-                room -= len(record) + 3
+                ages += min(int(age), PRESENCE_TTL_MAX).to_bytes(AGE_SIZE, "big")
+                room -= len(record) + 3 + AGE_SIZE
         nodes4, nodes6 = self._nodes(request.target, request.sender, address, room)
         token = core.mint.token(address, now)
         held = b"".join(names) if room >= 0 else b""
-        return Values(*self._head(request, address), token, nodes4, nodes6, held, values)
+        return Values(*self._head(request, address), token, nodes4, nodes6, held, values, ages)
 
     # --- writing ---
 
@@ -218,14 +222,14 @@ class Responder:
         record = self._admit_record(request, address, now)
         if isinstance(record, Refused):
             return record
-        result = self._keep(record, address, now)
+        result = self._keep(record, address, now, request.age)
         return Stored(*self._head(request, address), int(result is not None and result.kept))
 
-    def _keep(self, record: Record, address: Address, now: float) -> StoreResult | None:
+    def _keep(self, record: Record, address: Address, now: float, age: int = 0) -> StoreResult | None:
         """What became of it; None when this node keeps nothing for others."""
         if not self._core.routes:
             return None
-        result = self._core.store.put(record, address[0], now)
+        result = self._core.store.put(record, address[0], now, age=age)
         self._core.counters["store-" + result] += 1
         return result
 

@@ -79,7 +79,7 @@ class StoreOperation(Operation):
     def _request(self, address: Address, token: bytes, now: float) -> None:
         core = self.core
         call = core.transactions.request(
-            address, lambda tid: Store(tid, core.node_id, core.flags, token, self._record), self, now
+            address, lambda tid: Store(tid, core.node_id, core.flags, token, self._record, 0), self, now
         )
         if call is None:
             self._sent[address] = False

@@ -240,7 +240,7 @@ def test_a_flood_from_invented_addresses_does_not_push_out_who_has_a_token() -> 
         engine.receive(find, address, universe.now + index / 20_000)
         answered += len(engine.transmits())
         if index == 15_000:
-            store = m.Store(b"22345678", b"\x31" * 20, 1, token, inbox_record(1).encode())
+            store = m.Store(b"22345678", b"\x31" * 20, 1, token, inbox_record(1).encode(), 0)
             (reply,) = ask(engine, store, friend, universe.now + index / 20_000)
             assert isinstance(reply, m.Stored)
             assert reply.stored == 1

@@ -36,13 +36,13 @@ def samples(universe: Universe) -> list[bytes]:
         m.Ping(tid, ME, 0, b"c" * 16, b""),
         m.FindNode(tid, ME, 0, key, bytes(300)),
         m.FindValue(tid, ME, 0, key, b"\x11", b"\2" * 16, bytes(300)),
-        m.Store(tid, ME, 0, token, record),
+        m.Store(tid, ME, 0, token, record, 0),
         m.Deliver(tid, ME, 0, token, record, key, token),
         m.Watch(tid, ME, 0, token, key, 30, 1),
         m.Notify(tid, ME, 0, key, record, token),
         m.Pong(tid, ME, 0, seen, token, b"k" * 32, b"s" * 64),
         m.Nodes(tid, ME, 0, seen, token, nodes, b""),
-        m.Values(tid, ME, 0, seen, token, nodes, b"", b"\3" * 8, [record]),
+        m.Values(tid, ME, 0, seen, token, nodes, b"", b"\3" * 8, [record], bytes(2)),
         m.Stored(tid, ME, 0, seen, 1),
         m.Delivered(tid, ME, 0, seen, 1, 1, 0),
         m.Acked(tid, ME, 0, 1),
@@ -166,10 +166,12 @@ def _full_node(universe: Universe) -> DhtEngine:
         record = inbox_record(1, seq=index + 1, fill=bytes([index])) if index < 8 else None
         record = record or presence_record(1, seq=index, fill=bytes([index]))
         source: Address = (f"10.3.3.{index + 1}", 9)
-        engine.receive(m.encode_frame(m.Store(bytes(8), ME, 1, b"", record.encode())), source, universe.now)
+        engine.receive(
+            m.encode_frame(m.Store(bytes(8), ME, 1, b"", record.encode(), 0)), source, universe.now
+        )
         (refused,) = [m.decode_frame_untrusted(data) for data, to in engine.transmits() if to == source]
         assert isinstance(refused, m.Refused)
-        store = m.Store(bytes(8), ME, 1, refused.token, record.encode())
+        store = m.Store(bytes(8), ME, 1, refused.token, record.encode(), 0)
         engine.receive(m.encode_frame(store), source, universe.now)
         engine.transmits()
     assert engine.statistics().records.values >= 8
@@ -202,8 +204,8 @@ RECORD = inbox_record(1).encode()
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(100)),
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(350)),
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(1000)),
-        m.Store(bytes(8), ME, 0, b"", b"x"),
-        m.Store(bytes(8), ME, 0, b"", RECORD),
+        m.Store(bytes(8), ME, 0, b"", b"x", 0),
+        m.Store(bytes(8), ME, 0, b"", RECORD, 0),
         m.Deliver(bytes(8), ME, 0, b"", RECORD, KEY, b""),
         m.Deliver(bytes(8), ME, 0, b"", b"x", b"", b""),
         m.Watch(bytes(8), ME, 0, b"", KEY, 30, 1),
