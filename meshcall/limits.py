@@ -152,6 +152,35 @@ DHT_WRITES_PER_SECOND: Final = 1500
 DHT_LIMITER_KEPT: Final = 4096
 """Addresses whose requests are counted; the longest silent is forgotten (floods from invented addresses)."""
 
+DHT_DIAL_PROOFS: Final = 3
+"""Networks from which strangers must have reached us before others may route through us (HyperDHT's rule)."""
+
+DHT_DIAL_STABLE: Final = 600.0
+"""Seconds that we must have been reachable at one address by then (nodes that come and go harm a table)."""
+
+DHT_DIAL_LIFE: Final = 1800.0
+"""Seconds after which a proof of reachability is worth nothing: mappings and firewalls change."""
+
+DHT_DIAL_INTERVAL: Final = 20.0
+DHT_DIAL_INTERVAL_MAX: Final = 100.0
+DHT_DIAL_INTERVAL_PROVEN: Final = 300.0
+"""Seconds between requests to be dialled; doubled while none succeeds, and the last when enough did."""
+
+DHT_DIAL_QUIET: Final = 200.0
+"""A dial proves something only from an IP that we sent nothing to for this long: a NAT would let it pass."""
+
+DHT_DIAL_WAIT: Final = 5.0
+"""Seconds that a dial may take to come."""
+
+DHT_DIALS_PER_SECOND: Final = 5
+"""Dials that a node makes or passes on for others (it is asked to send to an address that another names)."""
+
+DHT_DIAL_PAUSE: Final = 10.0
+"""Seconds before the same IP address is dialled again from here (a victim that many nodes are sent to)."""
+
+DHT_CONTACTED_KEPT: Final = 4096
+"""IP addresses that we sent to lately: no dial from them counts."""
+
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
 
@@ -302,6 +331,9 @@ DHT_REFRESH_INTERVAL: Final = 900.0
 
 DHT_SAVED_CONTACTS_MAX: Final = 200
 """Contacts in the saved table."""
+
+DHT_SAVE_INTERVAL: Final = 300.0
+"""Seconds between saves of the table: a crash loses no more."""
 
 DHT_STATE_MAX: Final = 65536
 """Largest saved table that is read."""

@@ -21,9 +21,10 @@ from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
-from meshcall.dht.messages import Acked, Request, Response, decode_frame_untrusted, response_tid
+from meshcall.dht.messages import Acked, Dialled, Request, Response, decode_frame_untrusted, response_tid
 from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
+from meshcall.dht.roles import Roles
 from meshcall.dht.saved import decode_table_untrusted, encode_table
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.dht.storing import StoreOperation
@@ -61,7 +62,8 @@ class DhtEngine:
         store: RecordStore | None = None,
         check_record: CheckRecord = check_record_untrusted,
     ) -> None:
-        """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral.
+        """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral
+        until enough strangers of other networks have reached it.
 
         ``lan``: all nodes share a LAN, so they are not counted by network.
 
@@ -80,7 +82,8 @@ class DhtEngine:
         self._verifier = Verifier(core)
         core.consider = self._verifier.consider
         core.recheck = self._verifier.recheck
-        self._responder = Responder(core, now)
+        self._roles = Roles(core, now, decides=not (lan or router))
+        self._responder = Responder(core, self._roles, now)
         self._operations: dict[int, Operation] = {}
         self._count = 0
         self._last_input = now
@@ -97,11 +100,12 @@ class DhtEngine:
 
     @property
     def routes(self) -> bool:
-        """Whether others may put this node into their tables; may be changed at any time."""
+        """Whether others may put this node into their tables; once it is set it stays."""
         return self._core.routes
 
     @routes.setter
     def routes(self, value: bool) -> None:
+        self._roles.decides = False
         self._core.routes = value
 
     # --- the network and the timer ---
@@ -131,6 +135,8 @@ class DhtEngine:
                 core.answered(call, message, now)
                 if call.listener is not None:
                     call.listener.on_reply(call, message, now)
+        elif isinstance(message, Dialled):
+            self._roles.on_dialled(message, address, now)
         elif isinstance(message, Acked):
             told = core.acks.get((message.tid, address), now)
             if told is None:
@@ -154,6 +160,7 @@ class DhtEngine:
         core.counters["network-changed"] += 1
         self._last_input = now
         core.forget_place()
+        self._roles.forget(now)
         for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_REVERIFY_MAX]:
             self._verifier.challenge(contact.address, None, now, node_id=contact.id)
         for operation in list(self._operations.values()):

@@ -44,6 +44,7 @@ PackedAddress = Annotated[bytes, Meta(min_length=ADDRESS4_SIZE, max_length=ADDRE
 Nodes4 = Annotated[bytes, Meta(max_length=DHT_K * NODE4_SIZE)]
 Nodes6 = Annotated[bytes, Meta(max_length=DHT_K * NODE6_SIZE)]
 Digests = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * DIGEST_SIZE)]
+Nonce = Annotated[bytes, Meta(min_length=8, max_length=8)]
 Age = Annotated[int, Meta(ge=0, le=PRESENCE_TTL_MAX)]
 AGE_SIZE: Final = 2
 Ages = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * AGE_SIZE)]
@@ -132,6 +133,21 @@ class Notify(Request, tag=7, array_like=True, forbid_unknown_fields=True, frozen
     token: Token
 
 
+class DialBack(Request, tag=8, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Have a node of another network say ``nonce`` to the address that this comes from."""
+
+    token: Token
+    nonce: Nonce
+
+
+class Dial(Request, tag=9, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Say ``nonce`` to ``address``, which asked me for it."""
+
+    token: Token
+    nonce: Nonce
+    address: PackedAddress
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -197,6 +213,12 @@ class Noted(Response, tag=23, array_like=True, forbid_unknown_fields=True, froze
     watching: Annotated[int, Meta(ge=0, le=1)]
 
 
+class Dialling(Response, tag=24, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To dial_back and dial: 1 when it is done or passed on, 0 when it can't be now."""
+
+    dialling: Annotated[int, Meta(ge=0, le=1)]
+
+
 class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
 
@@ -217,6 +239,12 @@ class Acked(Notice, tag=40, array_like=True, forbid_unknown_fields=True, frozen=
     acked: Count
 
 
+class Dialled(Notice, tag=41, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """You can be reached from here: ``nonce`` is what you asked to be told."""
+
+    nonce: Nonce
+
+
 REFUSED_TOKEN: Final = 1
 """The token was missing, too old or of another address."""
 
@@ -231,6 +259,8 @@ Frame = (
     | Deliver
     | Watch
     | Notify
+    | DialBack
+    | Dial
     | Pong
     | Nodes
     | Values
@@ -238,11 +268,13 @@ Frame = (
     | Delivered
     | Watching
     | Noted
+    | Dialling
     | Refused
     | Acked
+    | Dialled
 )
 
-REQUESTS: Final = (Ping, FindNode, FindValue, Store, Deliver, Watch, Notify)
+REQUESTS: Final = (Ping, FindNode, FindValue, Store, Deliver, Watch, Notify, DialBack, Dial)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
@@ -253,7 +285,7 @@ def encode_frame(message: Message) -> bytes:
     return b"\x04" + _encoder.encode(message)
 
 
-_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 31, 40})
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 31, 40})
 """Kinds of responses, and of notices that carry the transaction id of a request."""
 
 
@@ -281,6 +313,8 @@ def decode_frame_untrusted(data: bytes) -> Frame:
 def _check_exact(message: Frame) -> None:
     """Sizes that are one of two and so can't stand in the schema."""
     if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
+        raise Rejected("frame")
+    if isinstance(message, Dial) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
     if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
         raise Rejected("frame")

@@ -4,7 +4,7 @@ Law 1: one dispatch table; a request never names code.
 Law 2: a reply is at most three times its request until the sender has shown a token.
 Law 3: nothing is stored, pushed or watched without a token, and no record without its signature checked.
 Law 4: only so many requests per address and in all are looked at, before anything else is done for them.
-Law 5: nobody is sent anything unasked, except the holder of a watch.
+Law 5: nobody is sent anything unasked, except the holder of a watch and who asked to be dialled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from meshcall.address import Address
+from meshcall.address import Address, is_lan
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
 from meshcall.dht.contact import NODE_DOMAIN, proof_message
@@ -27,6 +27,9 @@ from meshcall.dht.messages import (
     Acked,
     Deliver,
     Delivered,
+    Dial,
+    DialBack,
+    Dialling,
     FindNode,
     FindValue,
     Nodes,
@@ -44,6 +47,7 @@ from meshcall.dht.messages import (
     Watching,
     encode_frame,
 )
+from meshcall.dht.roles import Roles
 from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
 from meshcall.limits import (
@@ -66,6 +70,9 @@ from meshcall.record.codec import Record, RecordType
 from meshcall.record.store import StoreResult
 
 _PUSHED_TYPES = (RecordType.INBOX, RecordType.MAILBOX)
+_WRITES = (Store, Deliver, Watch, DialBack, Dial)
+"""What needs a token."""
+
 _NODES_OVERHEAD = 96
 """Octets of a Nodes or Values frame without nodes, digests and records."""
 
@@ -83,8 +90,9 @@ class _Owed:
 class Responder:
     """Carries out requests."""
 
-    def __init__(self, core: Core, now: float) -> None:
+    def __init__(self, core: Core, roles: Roles, now: float) -> None:
         self._core = core
+        self._roles = roles
         self._limiter = Limiter(now)
         self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
         self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
@@ -102,12 +110,14 @@ class Responder:
             Deliver: self._deliver,
             Watch: self._watch,
             Notify: self._notify,
+            DialBack: self._dial_back,
+            Dial: self._dial,
         }
 
     def _refused(self, request: Request, address: Address, now: float) -> str | None:
         """Why the request is dropped without an answer; None: it is not."""
         proven = isinstance(request, Notify) and self._core.holders.get((request.key, address), now)
-        if isinstance(request, Store | Deliver | Watch):
+        if isinstance(request, _WRITES):
             proven = self._core.mint.check(request.token, address, now)
         return self._limiter.refuse(address, WRITES if proven else READS, now)
 
@@ -132,7 +142,9 @@ class Responder:
         if len(frame) > min(size * DHT_AMPLIFICATION_MAX, DATAGRAM_MAX):
             core.counters["amplification"] += 1
             return
-        if isinstance(request, Store | Deliver | Watch) and not isinstance(response, Refused):
+        if isinstance(request, Store | Deliver | Watch | DialBack | Dial) and not isinstance(
+            response, Refused
+        ):
             self._replies.put((address, request.tid), frame, now)
         core.out.append((frame, address))
         if len(frame) + DHT_PING_REQUEST_MIN <= size * DHT_AMPLIFICATION_MAX:
@@ -175,7 +187,12 @@ class Responder:
         count = min(DHT_K, max(0, room // size))
         core = self._core
         closest = core.tables[family(address)].closest(target, DHT_K, healthy=True)
-        usable = [c for c in closest if c.id != asker and not core.is_martian(c.address, address)]
+        lan = core.lan or is_lan(address[0])
+        usable = [
+            c
+            for c in closest
+            if c.id != asker and (not core.is_martian(c.address, address) if lan else not is_lan(c.ip))
+        ]
         return pack_nodes([(c.id, c.address) for c in usable[:count]])
 
     def _find_node(self, request: FindNode, address: Address, size: int, now: float) -> Response:
@@ -257,6 +274,19 @@ class Responder:
             self._add_watch(request.reply_watch, address, DHT_WATCH_LEASE, now, push_stored=True)
         kept = int(result is not None and result.kept)
         return Delivered(*self._head(request, address), kept, watchers, owed.acked)
+
+    # --- dialling ---
+
+    def _dial_back(self, request: DialBack, address: Address, size: int, now: float) -> Response:
+        if not self._core.mint.check(request.token, address, now):
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        done = self._roles.dial_back(request, address, now)
+        return Dialling(*self._head(request, address), int(done))
+
+    def _dial(self, request: Dial, address: Address, size: int, now: float) -> Response:
+        if not self._core.mint.check(request.token, address, now):
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        return Dialling(*self._head(request, address), int(self._roles.dial(request, address, now)))
 
     # --- watches ---
 

@@ -61,6 +61,18 @@ GOLDEN = [
         m.Delivered(TID, ME, 0, OBSERVED, 1, 300, 2),
         "0498 15" + HEAD + "00" + SEEN_HEX + "01cd012c02",
     ),
+    (
+        "dial_back",
+        m.DialBack(TID, ME, 1, TOKEN, b"\x08" * 8),
+        "0496 08" + HEAD + "01" + TOKEN_HEX + "c408" + "08" * 8,
+    ),
+    (
+        "dial",
+        m.Dial(TID, ME, 0, TOKEN, b"\x08" * 8, OBSERVED),
+        "0497 09" + HEAD + "00" + TOKEN_HEX + "c408" + "08" * 8 + SEEN_HEX,
+    ),
+    ("dialling", m.Dialling(TID, ME, 0, OBSERVED, 1), "0496 18" + HEAD + "00" + SEEN_HEX + "01"),
+    ("dialled", m.Dialled(TID, ME, 0, b"\x08" * 8), "0495 29" + HEAD + "00c408" + "08" * 8),
     ("acked", m.Acked(TID, ME, 0, 2), "0495 28" + HEAD + "0002"),
     ("watching", m.Watching(TID, ME, 0, OBSERVED, 30), "0496 16" + HEAD + "00" + SEEN_HEX + "1e"),
     ("noted", m.Noted(TID, ME, 0, OBSERVED, 1), "0496 17" + HEAD + "00" + SEEN_HEX + "01"),

@@ -23,7 +23,7 @@ def address_of(index: int) -> Address:
 
 def public_address_of(index: int) -> Address:
     """The same on the internet: each node in a /24 of its own."""
-    return f"{45 + index // 200 % 50}.{index // 10_000}.{index % 200}.7", 4000
+    return f"{45 + index % 50}.{index // 50 % 200}.{index // 10_000}.7", 4000
 
 
 def inbox_record(seed: int, *, seq: int = 1, ttl: int = 60, fill: bytes = b"\x05") -> Record:
