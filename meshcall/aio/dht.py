@@ -35,6 +35,7 @@ from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.dht.saved import decode_table_untrusted
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.identity.keys import SigningKey
+from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
 
 Random = Callable[[int], bytes]
@@ -204,14 +205,19 @@ class DhtNode:
         state: bytes | None = None,
         on_notify: Callable[[Notify], bool] | None = None,
         router: bool = False,
+        on_state: Callable[[bytes], object] | None = None,
     ) -> None:
         """``lan`` or ``router``: others may route through us. ``state``: what :meth:`save` returned.
+
+        ``on_state`` is given the table to keep every ``DHT_SAVE_INTERVAL`` seconds, in the loop.
 
         ``on_notify`` is called once for each record under a watched key; its answer is counted.
         """
         self._udp = udp
         self._clock = clock
         self._on_notify = on_notify
+        self._on_state = on_state
+        self._saving: asyncio.TimerHandle | None = None
         self.engine = DhtEngine(node_key, random=random, now=clock.now(), lan=lan, router=router, state=state)
         """The machine; read its state, but give it input through this shell only."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -237,6 +243,8 @@ class DhtNode:
         """Listen. Raises ValueError if another DHT node uses the port object."""
         self._loop = asyncio.get_running_loop()
         self._udp.register(FIRST_OCTETS, self._receive)
+        if self._on_state is not None:
+            self._saving = self._loop.call_later(DHT_SAVE_INTERVAL, self._save_state)
         self._drain()
 
     async def close(self) -> None:
@@ -250,9 +258,15 @@ class DhtNode:
             self._end(operation)
         self._udp.unregister(FIRST_OCTETS)
         self._loop = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._saving):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._saving = None
+
+    def network_changed(self) -> None:
+        """Our interfaces or addresses are others now: contacts are checked and watches renewed at once."""
+        self.engine.network_changed(self._clock.now())
+        self._drain()
 
     def save(self) -> bytes:
         """The table, for the next start's ``state``."""
@@ -373,6 +387,14 @@ class DhtNode:
             find._finish()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    def _save_state(self) -> None:
+        """Hand the table out; an empty one would only take the place of a better one."""
+        if self._loop is None or self._on_state is None:
+            return
+        self._saving = self._loop.call_later(DHT_SAVE_INTERVAL, self._save_state)
+        if self.engine.contacts():
+            self._on_state(self.save())
 
     def _receive(self, data: bytes, address: Address) -> None:
         self.engine.receive(data, address, self._clock.now())
