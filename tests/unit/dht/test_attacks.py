@@ -19,11 +19,12 @@ from meshcall.limits import (
     DHT_READS_PER_SECOND,
     DHT_REQUESTS_BURST,
     DHT_REQUESTS_PER_SECOND,
+    RECORDS_PER_NETWORK,
 )
 from meshcall.testing import seeded_random
-from tests.unit.dht.hostile import Hostile, Lie
-from tests.unit.dht.test_engine import watch
-from tests.unit.dht.universe import Universe, inbox_record
+from tests.unit.dht.hostile import LIES, Hostile, Lie
+from tests.unit.dht.test_engine import get, put, watch
+from tests.unit.dht.universe import Universe, inbox_record, presence_record
 
 KEY = inbox_record(1).storage_key
 
@@ -299,3 +300,78 @@ def test_a_flood_of_replies_is_dropped_unread() -> None:
     engine.receive(m.encode_frame(m.Nodes(*head, b"", b"")), ("45.1.1.1", 1), universe.now)
     engine.receive(m.encode_frame(m.Nodes(*head, b"", b""))[:20], ("45.1.1.1", 1), universe.now)
     assert engine.statistics().counters["unsolicited"] == 2
+
+
+# --- liars and forgers ---
+
+
+def test_a_fifth_of_the_nodes_lies_in_all_ways() -> None:
+    """20 % liars at random, of all kinds: at least 95 % of records are found, and never a wrong one."""
+    seed = 55
+    print("seed", seed)
+    universe = Universe(50, seed=seed)
+    kinds = list(LIES.values())
+    for index, address in enumerate(universe.random.sample(universe.addresses(), 10)):
+        universe.link.attach(address, Hostile(universe.at(address), kinds[(2 * index) % len(kinds)], seed))
+    users = [a for a in universe.addresses() if not isinstance(universe.link.machine(a), Hostile)]
+    found = 0
+    for index in range(20):
+        record = inbox_record(2000 + index)
+        writer, reader = universe.random.sample(users, 2)
+        store = universe.at(writer).start_store(record.encode(), universe.now)
+        universe.wait(writer, StoreDone, store)
+        find = universe.at(reader).start_find(record.storage_key, universe.now)
+        universe.wait(reader, FindDone, find)
+        values = [e.record for e in universe.seen(reader, ValueFound) if e.op == find]
+        assert values in ([], [record.encode()])
+        found += bool(values)
+    print(f"{found} of 20 found")
+    assert found >= 19
+
+
+def test_overwriting_a_record_fails() -> None:
+    """Whoever does not have its key stores nothing under it, neither altered nor under another's key."""
+    print("seed 56")
+    universe = Universe(12, seed=56)
+    record = presence_record(1)
+    put(universe, universe.addresses()[0], record.encode())
+    thief: Address = ("45.66.6.6", 6)
+    forged = bytearray(record.encode())
+    forged[-70] ^= 1
+    for holder in universe.addresses():
+        engine = universe.at(holder)
+        token = token_of(engine, thief, universe.now)
+        for value in (bytes(forged), presence_record(2, seq=99).encode()):
+            universe.link.flush(holder)
+            ask(engine, m.Store(value[:8], b"\x31" * 20, 1, token, value, 0), thief, universe.now)
+    universe.link.run(1.0)
+    for reader in universe.addresses():
+        assert get(universe, reader, record.storage_key) == [record.encode()]
+
+
+def test_rolling_back_a_record_fails() -> None:
+    """An old record, kept by somebody and stored again everywhere, hides the newer one from nobody."""
+    print("seed 57")
+    universe = Universe(12, seed=57, public=True)
+    old, new = presence_record(1, seq=1), presence_record(1, seq=2, fill=b"\7")
+    writer = universe.addresses()[0]
+    put(universe, writer, old.encode())
+    put(universe, writer, new.encode())
+    for address in (writer, ("45.66.6.6", 6)):
+        for holder in universe.addresses()[1:]:
+            engine = universe.at(holder)
+            token = token_of(engine, address, universe.now)
+            ask(engine, m.Store(b"22345678", b"\x31" * 20, 1, token, old.encode(), 0), address, universe.now)
+    for reader in universe.addresses()[1:]:
+        assert new.encode() in get(universe, reader, new.storage_key)
+
+
+def test_filling_a_node_leaves_room_for_others() -> None:
+    """Thousands of valid records from one address, and from one network: the caps hold, others can store."""
+    print("seed 58")
+    universe = Universe(1, seed=58)
+    store = universe.nodes[0]._core.store
+    for index in range(3000):
+        store.put(inbox_record(3000 + index % 200, seq=index), f"45.1.1.{index % 4 and index % 250}", 0.0)
+    assert store.statistics().values <= RECORDS_PER_NETWORK
+    assert store.put(inbox_record(1), "46.1.1.1", 0.0).kept
