@@ -41,6 +41,10 @@ class Bucket:
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate, self._burst, self._level, self._since = rate, burst, burst, now
 
+    def is_full(self, now: float) -> bool:
+        """Whether all of the burst is there again."""
+        return self._level + (now - self._since) * self._rate >= self._burst
+
     def take(self, now: float) -> bool:
         """Whether one more is allowed now."""
         self._level = min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
@@ -68,11 +72,20 @@ class Limiter:
     def __len__(self) -> int:
         return len(self._senders)
 
+    def _forget_idle(self, now: float) -> None:
+        """Whoever was silent long enough has a full bucket again: as if it had never been here."""
+        for _ in range(2):
+            oldest = next(iter(self._senders.values()), None)
+            if oldest is None or not oldest.is_full(now):
+                return
+            self._senders.popitem(last=False)
+
     def refuse(self, address: Address, kind: str, now: float) -> str | None:
         """Why a request from ``address`` is not looked at: "sender" or the kind's name; None: it is."""
         sender = sender_of(address)
         bucket = self._senders.get(sender)
         if bucket is None:
+            self._forget_idle(now)
             bucket = self._senders[sender] = Bucket(DHT_REQUESTS_PER_SECOND, DHT_REQUESTS_BURST, now)
             if len(self._senders) > DHT_LIMITER_KEPT:
                 self._senders.popitem(last=False)

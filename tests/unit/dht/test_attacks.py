@@ -250,11 +250,14 @@ def test_a_flood_from_invented_addresses_does_not_push_out_who_has_a_token() -> 
 
 
 def test_the_limiter_has_a_fixed_memory() -> None:
-    """A request from each of 50,000 addresses leaves 4,096 of them in memory."""
+    """A request from each of 50,000 addresses leaves at most 4,096 in memory, and the idle are forgotten."""
     limiter = Limiter(0.0)
     for index in range(50_000):
-        limiter.refuse((f"60.{index >> 16}.{index >> 8 & 255}.{index & 255}", 9), READS, index / 1000)
-    assert len(limiter) == DHT_LIMITER_KEPT
+        limiter.refuse((f"60.{index >> 16}.{index >> 8 & 255}.{index & 255}", 9), READS, index / 20_000)
+    assert len(limiter) <= DHT_LIMITER_KEPT
+    limiter.refuse(("61.1.1.1", 9), READS, 100.0)
+    limiter.refuse(("61.1.1.2", 9), READS, 100.0)
+    assert len(limiter) <= DHT_LIMITER_KEPT - 2
 
 
 def test_senders_behind_one_ipv6_prefix_are_one_sender() -> None:
