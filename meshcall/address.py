@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from meshcall.errors import UsageError
 
@@ -27,6 +28,7 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@lru_cache(maxsize=8192)
 def is_lan(ip: str) -> bool:
     """Whether ``ip`` is an address of this machine or of a local network (RFC 6890, RFC 4193)."""
     try:

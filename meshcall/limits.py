@@ -127,6 +127,60 @@ DHT_REPLICAS: Final = 8
 DHT_ALPHA: Final = 6
 """Requests of one lookup in flight and not yet late: 40 % dead, a store takes 350 ms; with 4 it takes 445."""
 
+DHT_PER_NETWORK: Final = 2
+"""Places of one public /24 or /48 in a bucket and in a result (many ids at one cheap block of addresses)."""
+
+DHT_EVICTION_IDLE: Final = 60.0
+"""A contact silent for this long is pinged when somebody waits for its place (Kademlia paper section 2.2)."""
+
+DHT_PATHS: Final = 2
+"""Disjoint paths of a lookup for a key that strangers can predict (liars that name only each other)."""
+
+DHT_SPLIT_DEPTH: Final = 2
+"""Bits of the id space in which every bucket splits: contacts near any key, so one hop less."""
+
+DHT_REQUESTS_PER_SECOND: Final = 50
+DHT_REQUESTS_BURST: Final = 200
+"""Requests of one address (IPv6: of one /64) that are looked at: a flood from one machine."""
+
+DHT_READS_PER_SECOND: Final = 5000
+"""Pings and finds answered in all: 40 us each, so a fifth of a core (floods from invented addresses)."""
+
+DHT_WRITES_PER_SECOND: Final = 1500
+"""Requests with a good token carried out in all: 150 us each, mostly one signature (floods from a botnet)."""
+
+DHT_LIMITER_KEPT: Final = 4096
+"""Addresses whose requests are counted; the longest silent is forgotten (floods from invented addresses)."""
+
+DHT_DIAL_PROOFS: Final = 3
+"""Networks from which strangers must have reached us before others may route through us (HyperDHT's rule)."""
+
+DHT_DIAL_STABLE: Final = 600.0
+"""Seconds that we must have been reachable at one address by then (nodes that come and go harm a table)."""
+
+DHT_DIAL_LIFE: Final = 1800.0
+"""Seconds after which a proof of reachability is worth nothing: mappings and firewalls change."""
+
+DHT_DIAL_INTERVAL: Final = 20.0
+DHT_DIAL_INTERVAL_MAX: Final = 100.0
+DHT_DIAL_INTERVAL_PROVEN: Final = 300.0
+"""Seconds between requests to be dialled; doubled while none succeeds, and the last when enough did."""
+
+DHT_DIAL_QUIET: Final = 200.0
+"""A dial proves something only from an IP that we sent nothing to for this long: a NAT would let it pass."""
+
+DHT_DIAL_WAIT: Final = 5.0
+"""Seconds that a dial may take to come."""
+
+DHT_DIALS_PER_SECOND: Final = 5
+"""Dials that a node makes or passes on for others (it is asked to send to an address that another names)."""
+
+DHT_DIAL_PAUSE: Final = 10.0
+"""Seconds before the same IP address is dialled again from here (a victim that many nodes are sent to)."""
+
+DHT_CONTACTED_KEPT: Final = 4096
+"""IP addresses that we sent to lately: no dial from them counts."""
+
 DHT_BUCKETS_MAX: Final = 160
 """Buckets of a table: one per bit of an id (ids that can't be told apart would split for ever)."""
 
@@ -144,6 +198,15 @@ DHT_LOOKUPS_MAX: Final = 256
 
 DHT_FIND_VALUES_MAX: Final = 64
 """Distinct records one find hands out (a flooded key must not flood the reader)."""
+
+DHT_FIND_QUORUM: Final = 3
+"""Answers a find waits for once it has a record: one old or lying holder does not decide."""
+
+DHT_REPAIRS_MAX: Final = 4
+"""Copies of a presence that one find puts where they are missing: a reader's work for others has a bound."""
+
+DHT_REPAIR_LIFE_MIN: Final = 60
+"""Seconds that a record must still live to be put where it is missing."""
 
 DHT_VALUES_PER_KEY: Final = 16
 """Records under one key that a reply tells of."""
@@ -164,6 +227,24 @@ DHT_HARD_TIMEOUT: Final = 1.5
 
 DHT_NOTIFY_RETRY: Final = 0.2
 """A notify that was not acknowledged is sent once more after this."""
+
+DHT_DELIVER_ALPHA: Final = 10
+"""The same for a deliver: a call waits for it, so more nodes are asked at once."""
+
+DHT_DELIVER_VERDICT: Final = 2.5
+"""Seconds after which a deliver says that nobody watches, though late nodes might still answer."""
+
+DHT_ACK_WAIT: Final = 1.0
+"""Seconds that a deliver which was pushed stays to hear whether a watcher has it."""
+
+DHT_ACKS_KEPT: Final = 1024
+"""Delivers of which acknowledgements are awaited or owed; each for at most ``DHT_ACK_LIFE``."""
+
+DHT_ACK_LIFE: Final = 5.0
+"""Seconds after which a watcher's acknowledgement is not passed on any more."""
+
+DHT_ACKS_PER_DELIVER: Final = 4
+"""Acknowledgements that one deliver sets off: octets to the sender stay few, whoever watches."""
 
 DHT_FAILURES_MAX: Final = 2
 """Failed requests in a row after which a contact leaves the table."""
@@ -188,7 +269,13 @@ DHT_WATCH_LEASE: Final = 30.0
 """Longest lease of a watch: dead watchers are forgotten, renewals keep the NAT mapping (RFC 4787 REQ-5)."""
 
 DHT_WATCH_RENEW: Final = 10.0
-"""Seconds between renewals, up to 2 s more by chance: a dead holder is noticed in 15 s."""
+"""Seconds between renewals, up to 2 s more by chance: dead holders are noticed and replaced in 15 s."""
+
+DHT_RESUME: Final = 60.0
+"""A gap of so many seconds between two inputs, which timers make impossible, is a machine that slept."""
+
+DHT_REVERIFY_MAX: Final = 64
+"""Contacts challenged at once when our network has changed."""
 
 DHT_WATCH_LOOKUP: Final = 60.0
 """Seconds between looks for nodes closer to a watched key than its holders."""
@@ -244,6 +331,9 @@ DHT_REFRESH_INTERVAL: Final = 900.0
 
 DHT_SAVED_CONTACTS_MAX: Final = 200
 """Contacts in the saved table."""
+
+DHT_SAVE_INTERVAL: Final = 300.0
+"""Seconds between saves of the table: a crash loses no more."""
 
 DHT_STATE_MAX: Final = 65536
 """Largest saved table that is read."""

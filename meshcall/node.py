@@ -165,6 +165,7 @@ class Node:
             lan=config.lan_only,
             state=saved,
             on_notify=lambda notify: self._post.on_notify(notify),
+            on_state=lambda table: self._spawn(self._keep_table(home.dht, table)),
         )
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
@@ -285,6 +286,12 @@ class Node:
     def _save_table(self, path: Path) -> None:
         try:
             write_atomic(path, self._dht.save())
+        except OSError as error:
+            _log.warning("the DHT's table can't be saved: %s", error.strerror)
+
+    async def _keep_table(self, path: Path, table: bytes) -> None:
+        try:
+            await asyncio.to_thread(write_atomic, path, table)
         except OSError as error:
             _log.warning("the DHT's table can't be saved: %s", error.strerror)
 

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
@@ -20,6 +21,7 @@ from meshcall.dht.engine import DhtEngine
 from meshcall.dht.events import (
     BootstrapDone,
     DeliverDone,
+    DeliverProgress,
     Event,
     FindDone,
     LookupDone,
@@ -34,6 +36,7 @@ from meshcall.dht.saved import decode_table_untrusted
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.errors import Rejected, StateCorrupt
 from meshcall.identity.keys import SigningKey
+from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
 
 Random = Callable[[int], bytes]
@@ -65,6 +68,8 @@ class DeliverReport:
     """Most watchers that one node pushed it to; 0: nobody is listening now."""
     asked: int
     """Nodes that it was sent to."""
+    acked: int = 0
+    """Most watchers behind one node that have acknowledged it: it is on their machines."""
 
 
 class Delivery:
@@ -74,6 +79,21 @@ class Delivery:
         self._node = node
         self._operation = operation
         self.report = report
+        self._reached = asyncio.Event()
+
+    def _progress(self, report: DeliverReport) -> None:
+        self.report = report
+        if report.acked:
+            self._reached.set()
+
+    @property
+    def acked(self) -> int:
+        """Watchers that have it for certain; grows for a moment after the delivery returned."""
+        return self.report.acked
+
+    async def wait_acked(self) -> None:
+        """Return when it has reached a watcher's machine. That may never be: give it a timeout."""
+        await self._reached.wait()
 
     @property
     def stored(self) -> int:
@@ -189,14 +209,19 @@ class DhtNode:
         state: bytes | None = None,
         on_notify: Callable[[Notify], bool] | None = None,
         router: bool = False,
+        on_state: Callable[[bytes], object] | None = None,
     ) -> None:
         """``lan`` or ``router``: others may route through us. ``state``: what :meth:`save` returned.
+
+        ``on_state`` is given the table to keep every ``DHT_SAVE_INTERVAL`` seconds, in the loop.
 
         ``on_notify`` is called once for each record under a watched key; its answer is counted.
         """
         self._udp = udp
         self._clock = clock
         self._on_notify = on_notify
+        self._on_state = on_state
+        self._saving: asyncio.TimerHandle | None = None
         self.engine = DhtEngine(node_key, random=random, now=clock.now(), lan=lan, router=router, state=state)
         """The machine; read its state, but give it input through this shell only."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -207,6 +232,7 @@ class DhtNode:
         self._waiters: dict[int, asyncio.Future[Event | None]] = {}
         self._finds: dict[int, Find] = {}
         self._watches: dict[int, Watch] = {}
+        self._deliveries: WeakValueDictionary[int, Delivery] = WeakValueDictionary()
         self._lasting: set[int] = set()
         """Deliveries with a reply watch."""
         self._notified = 0
@@ -221,6 +247,8 @@ class DhtNode:
         """Listen. Raises ValueError if another DHT node uses the port object."""
         self._loop = asyncio.get_running_loop()
         self._udp.register(FIRST_OCTETS, self._receive)
+        if self._on_state is not None:
+            self._saving = self._loop.call_later(DHT_SAVE_INTERVAL, self._save_state)
         self._drain()
 
     async def close(self) -> None:
@@ -234,9 +262,15 @@ class DhtNode:
             self._end(operation)
         self._udp.unregister(FIRST_OCTETS)
         self._loop = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._saving):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._saving = None
+
+    def network_changed(self) -> None:
+        """Our interfaces or addresses are others now: contacts are checked and watches renewed at once."""
+        self.engine.network_changed(self._clock.now())
+        self._drain()
 
     def save(self) -> bytes:
         """The table, for the next start's ``state``."""
@@ -287,11 +321,10 @@ class DhtNode:
         )
         if reply_watch is not None:
             self._lasting.add(operation)
-        done = await self._run(operation)
-        report = DeliverReport(0, 0, 0)
-        if isinstance(done, DeliverDone):
-            report = DeliverReport(done.stored, done.watchers, done.asked)
-        return Delivery(self, operation, report)
+        delivery = Delivery(self, operation, DeliverReport(0, 0, 0))
+        self._deliveries[operation] = delivery
+        await self._run(operation)
+        return delivery
 
     def watch(self, key: bytes) -> Watch:
         """Be told (``on_notify``) of what is delivered under ``key``, until the watch is closed."""
@@ -359,6 +392,14 @@ class DhtNode:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def _save_state(self) -> None:
+        """Hand the table out; an empty one would only take the place of a better one."""
+        if self._loop is None or self._on_state is None:
+            return
+        self._saving = self._loop.call_later(DHT_SAVE_INTERVAL, self._save_state)
+        if self.engine.contacts():
+            self._on_state(self.save())
+
     def _receive(self, data: bytes, address: Address) -> None:
         self.engine.receive(data, address, self._clock.now())
         self._drain()
@@ -396,6 +437,12 @@ class DhtNode:
             self._timer_due = due
             self._timer = self._loop.call_later(max(0.0, due - self._clock.now()), self._timer_fired)
 
+    def _progress(self, event: DeliverProgress | DeliverDone) -> None:
+        delivery = self._deliveries.get(event.op)
+        if delivery is not None:
+            report = DeliverReport(event.stored, event.watchers, event.asked, event.acked)
+            delivery._progress(report)
+
     def _handle(self, event: Event) -> None:
         if isinstance(event, Notified):
             self._notified += 1
@@ -407,7 +454,11 @@ class DhtNode:
         elif isinstance(event, WatchChanged):
             if event.op in self._watches:
                 self._watches[event.op]._change(event.holders)
+        elif isinstance(event, DeliverProgress):
+            self._progress(event)
         elif isinstance(event, _DONE):
+            if isinstance(event, DeliverDone):
+                self._progress(event)
             waiter = self._waiters.get(event.op)
             if waiter is not None and not waiter.done():
                 waiter.set_result(event)

@@ -15,7 +15,7 @@ from meshcall.dht.messages import Nodes, Values
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.table import ID_SPACE
 from meshcall.dht.verifier import Verifier
-from meshcall.limits import DHT_ALPHA, DHT_K, NODE_ID_SIZE
+from meshcall.limits import DHT_ALPHA, DHT_K, DHT_REPLICAS, DHT_SPLIT_DEPTH, NODE_ID_SIZE
 
 
 def random_id_in(low: int, high: int, random: Callable[[int], bytes]) -> bytes:
@@ -111,7 +111,8 @@ class BootstrapOperation(Operation):
         for depth in range(shared + 1):
             size = ID_SPACE >> (depth + 1)
             low = (own ^ size) // size * size
-            ranges.append((low, low + size - 1))
+            piece = min(size, ID_SPACE >> DHT_SPLIT_DEPTH + 1) if len(neighbours) > DHT_REPLICAS else size
+            ranges += [(start, start + piece - 1) for start in range(low, low + size, piece)]
         return ranges[::-1]
 
     def _done(self, now: float, *, over: bool = True) -> None:

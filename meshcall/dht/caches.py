@@ -23,6 +23,9 @@ class ExpiringCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K, now: float) -> V | None:
         """The value, if it is not too old."""
         entry = self._entries.get(key)
@@ -36,6 +39,11 @@ class ExpiringCache(Generic[K, V]):
     def put(self, key: K, value: V, now: float) -> None:
         """Remember ``value`` from now on; the oldest makes room."""
         self._entries.pop(key, None)
+        for _ in range(2):  # the oldest are first: what has expired costs no memory for long
+            oldest = next(iter(self._entries.values()), None)
+            if oldest is None or oldest[0] > now:
+                break
+            self._entries.popitem(last=False)
         self._entries[key] = (now + self._lifetime, value)
         if len(self._entries) > self._cap:
             self._entries.popitem(last=False)

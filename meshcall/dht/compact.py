@@ -9,7 +9,7 @@ Law: nothing here resolves a name; an address on the wire is 4 or 16 octets and 
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Final
 
 from meshcall.address import Address
@@ -68,28 +68,46 @@ def unpack_nodes_untrusted(four: bytes, six: bytes) -> list[NodeInfo]:
     return nodes
 
 
+_SHARED: Final = IPv4Network("100.64.0.0/10")
+"""Inside a provider's NAT (RFC 6598): no more public than a LAN."""
+
+
+@lru_cache(maxsize=4096)
+def is_impossible(address: Address) -> bool:
+    """Whether no single node can be at ``address``, wherever one stands.
+
+    Port 0, multicast, broadcast, unspecified, reserved and mapped addresses, and names.
+    """
+    try:
+        there = ip_address(address[0].partition("%")[0])
+    except ValueError:
+        return True
+    if not 0 < address[1] < 65536 or there.is_multicast or there.is_unspecified:
+        return True
+    if isinstance(there, IPv6Address):
+        return there.ipv4_mapped is not None
+    return there.packed[0] == 0 or there.packed[0] >= 240  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
+
+
+@lru_cache(maxsize=4096)
+def _reach(ip: str) -> int:
+    """How far an address means something: 0 this machine, 1 its LAN, 2 everywhere."""
+    there = ip_address(ip.partition("%")[0])
+    if there.is_loopback:
+        return 0
+    if there.is_private or there.is_link_local or there in _SHARED:
+        return 1
+    return 2
+
+
 def is_martian(address: Address, told_by: Address) -> bool:
     """Whether nobody can be at ``address``, or ``told_by`` can't know that somebody is.
 
-    Multicast, broadcast, unspecified, reserved and mapped addresses and port 0 never name a node. Private
-    and loopback addresses mean something only within the network they come from: a node on the internet
-    that names one wants us to send packets into our own LAN.
+    Private and loopback addresses mean something only within the network they come from: a node on the
+    internet that names one wants us to send packets into our own LAN.
     """
-    ip, port = address
-    try:
-        there = ip_address(ip.partition("%")[0])
-        teller = ip_address(told_by[0].partition("%")[0])
-    except ValueError:
+    if is_impossible(address) or is_impossible((told_by[0], 1)):
         return True
-    if port == 0 or there.is_multicast or there.is_unspecified:
-        return True
-    if isinstance(there, IPv6Address):
-        if there.ipv4_mapped is not None or there.is_link_local:
-            return True  # link-local: the scope does not travel
-    elif there.packed[0] == 0 or there.packed[0] >= 240:  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
-        return True
-    if there.is_loopback:
-        return not teller.is_loopback
-    if there.is_private or there.is_link_local:
-        return not (teller.is_private or teller.is_loopback or teller.is_link_local)
-    return False
+    if ":" in address[0] and ip_address(address[0].partition("%")[0]).is_link_local:
+        return True  # the scope does not travel
+    return _reach(address[0]) < _reach(told_by[0])

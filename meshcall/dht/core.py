@@ -14,7 +14,7 @@ from typing import Protocol
 from meshcall.address import Address, is_lan
 from meshcall.dht.alarms import Alarms
 from meshcall.dht.caches import ExpiringCache
-from meshcall.dht.compact import NodeInfo, family, unpack_address_untrusted
+from meshcall.dht.compact import NodeInfo, family, is_impossible, is_martian, unpack_address_untrusted
 from meshcall.dht.contact import Contact, node_id_of
 from meshcall.dht.events import Event, Notified
 from meshcall.dht.messages import (
@@ -28,12 +28,16 @@ from meshcall.dht.messages import (
     Values,
     encode_frame,
 )
+from meshcall.dht.networks import NetworkCount
 from meshcall.dht.table import Table
 from meshcall.dht.tokens import TokenMint
 from meshcall.dht.transactions import Call, Transactions
 from meshcall.dht.watches import WatchBook
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import (
+    DHT_ACK_LIFE,
+    DHT_ACKS_KEPT,
+    DHT_EVICTION_IDLE,
     DHT_FAILURES_MAX,
     DHT_K,
     DHT_NOTIFIED_KEPT,
@@ -83,6 +87,7 @@ class Core:
         *,
         random: Random,
         routes: bool,
+        lan: bool,
         store: RecordStore,
         check_record: CheckRecord,
         now: float,
@@ -92,6 +97,8 @@ class Core:
         self.random = random
         self.routes = routes
         """Whether others may put us into their tables."""
+        self.lan = lan
+        """All nodes share a LAN: their addresses tell nothing about who they are."""
         self.store = store
         self.check_record = check_record
         self.out: deque[tuple[bytes, Address]] = deque()
@@ -102,7 +109,7 @@ class Core:
         self.transactions.on_unanswered = self._unanswered
         self.mint = TokenMint(random, now)
         self.watches = WatchBook()
-        self.tables = {4: Table(self.node_id), 6: Table(self.node_id)}
+        self.tables = {n: Table(self.node_id, one_network=lan) for n in (4, 6)}
         self.tokens: ExpiringCache[Address, bytes] = ExpiringCache(DHT_TOKENS_KEPT, DHT_TOKEN_ROTATION)
         """Tokens that others gave us."""
         self.unreachable: ExpiringCache[Address, bool] = ExpiringCache(
@@ -120,7 +127,13 @@ class Core:
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, 7200.0)
         self._observed: OrderedDict[Address, Address] = OrderedDict()
+        self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
+            DHT_ACKS_KEPT, DHT_ACK_LIFE
+        )
+        """(transaction id, address) of our delivers: who is told of watchers that have the record."""
         self.consider: Consider = _ignore
+        self.recheck: Callable[[Contact, float], None] = lambda contact, now: None
+        """Ping a contact for whose place somebody waits."""
 
     # --- who we are ---
 
@@ -156,6 +169,14 @@ class Core:
         agreeing = sum(ip == seen[0] for ip in votes.values())
         return len(votes) >= DHT_WITNESSES_MIN and agreeing < DHT_WITNESSES_MIN // 2
 
+    def is_own(self, address: Address) -> bool:
+        """Whether ``address`` is where others see us."""
+        return address in (self.observed(4), self.observed(6))
+
+    def is_martian(self, address: Address, told_by: Address) -> bool:
+        """Whether nobody can be at ``address``, or ``told_by`` can't know of it; on a LAN all may know."""
+        return is_impossible(address) if self.lan else is_martian(address, told_by)
+
     # --- tables ---
 
     def contacts(self) -> list[Contact]:
@@ -163,13 +184,18 @@ class Core:
         return [*self.tables[4], *self.tables[6]]
 
     def closest(self, target: bytes, k: int = DHT_K) -> list[Contact]:
-        """The ``k`` closest healthy contacts of both families."""
+        """The ``k`` closest healthy contacts of both families; of a node with both the address heard last."""
         found = self.tables[4].closest(target, k, healthy=True)
         if len(self.tables[6]):
             goal = int.from_bytes(target, "big")
             found += self.tables[6].closest(target, k, healthy=True)
-            found.sort(key=lambda contact: (contact.long_id ^ goal, contact))
+            found.sort(key=lambda contact: (contact.long_id ^ goal, -contact.last_seen, contact))
+            found = list({contact.id: contact for contact in reversed(found)}.values())[::-1]
         return found[:k]
+
+    def networks(self) -> NetworkCount:
+        """Counts the voices in a result."""
+        return NetworkCount(lifted=self.lan)
 
     def wants(self, node_id: bytes, address: Address) -> bool:
         """Whether a proven node there would enter a table."""
@@ -179,7 +205,7 @@ class Core:
         known = table.get(node_id)
         if known is not None:
             return known.address != address and known.failures > 0
-        return table.wants(node_id)
+        return table.wants(node_id, address[0])
 
     def ready(self, address: Address, now: float) -> bool:
         """Whether we may write to ``address`` at once: it gave us a token, and did not fail since."""
@@ -193,8 +219,12 @@ class Core:
         for other in [c for c in table if c.address == address]:
             table.remove_contact(other)  # it has a new key now
         contact = Contact(node_id, address, last_seen=now)
-        table.add_contact(contact)
-        self.counters["admitted"] += 1
+        placed = table.add_contact(contact)
+        self.counters["admitted" if placed else "queued"] += 1
+        if not placed:
+            oldest = min(table.bucket(node_id).contacts(), key=lambda c: c.last_seen, default=None)
+            if oldest is not None and now - oldest.last_seen > DHT_EVICTION_IDLE:
+                self.recheck(oldest, now)
         return contact
 
     def answered(self, call: Call, message: Response, now: float) -> None:
@@ -235,6 +265,12 @@ class Core:
         self._observed[responder] = seen
         if len(self._observed) > 16:
             self._observed.popitem(last=False)
+
+    def forget_place(self) -> None:
+        """Forget what holds only for the address we had: witnesses, tokens, who seemed dead from there."""
+        self._observed.clear()
+        self.tokens.clear()
+        self.unreachable.clear()
 
     # --- our own watches ---
 

@@ -4,7 +4,9 @@ Law 1: eager. A node that answers the lookup, and is near the key as far as is k
 the nearest that answered have it when the lookup has settled; never more than the cap.
 Law 2: the nearest nodes of a key that was looked up a moment ago get it with no lookup; a lookup follows
 only if one of them is late or none has a watcher.
-Law 3: with a reply watch the operation lasts: the nodes that took the record are asked, lease by lease,
+Law 3: "nobody watches" is said when all that can be heard were heard, or after ``DHT_DELIVER_VERDICT``; that
+a watcher has it is said when the node that pushed it passes on the acknowledgement.
+Law 4: with a reply watch the operation lasts: the nodes that took the record are asked, lease by lease,
 to push us what comes back, until it is cancelled.
 """
 
@@ -31,7 +33,11 @@ from meshcall.dht.messages import (
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
 from meshcall.limits import (
+    DHT_ACK_WAIT,
+    DHT_DELIVER_ALPHA,
     DHT_DELIVER_SENDS_MAX,
+    DHT_DELIVER_VERDICT,
+    DHT_PATHS,
     DHT_REPLICAS,
     DHT_WATCH_LEASE,
     DHT_WATCH_RENEW,
@@ -69,12 +75,17 @@ class DeliverOperation(Operation):
         self._late: set[Address] = set()
         self._repeated: set[Address] = set()
         self._calls: dict[bytes, Call] = {}
+        self._acked: dict[Address, int] = {}
+        """Watchers behind each node that have it."""
         self._told = False
+        self._verdict: Alarm | None = None
+        self._patience: Alarm | None = None
         self._renewal: Alarm | None = None
         self._lookup: Lookup | None = None
 
     def start(self, now: float) -> None:
         """Begin."""
+        self._verdict = self.core.alarms.set(now + DHT_DELIVER_VERDICT, self._decide)
         if self._reply_watch:
             self.core.watch_key(self._reply_watch)
             self._renewal = self.core.alarms.set(now + DHT_WATCH_RENEW, self._renew)
@@ -101,8 +112,9 @@ class DeliverOperation(Operation):
         for call in self._calls.values():
             call.forget()
         self._calls.clear()
-        if self._renewal is not None:
-            self._renewal.cancel()
+        for alarm in (self._renewal, self._verdict, self._patience):
+            if alarm is not None:
+                alarm.cancel()
         if self._reply_watch:
             self.core.unwatch_key(self._reply_watch)
             for address in self._takers():
@@ -122,7 +134,9 @@ class DeliverOperation(Operation):
             make=find_node(self.core, self._key),
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=self._maybe_done,
+            alpha=DHT_DELIVER_ALPHA,
         )
         self._lookup.start(now)
 
@@ -172,13 +186,22 @@ class DeliverOperation(Operation):
             self._sent[address] = True
         else:
             self._calls[call.tid] = call
+            core.acks.put((call.tid, address), lambda acked, now: self._on_acked(address, acked, now), now)
 
     # --- the reply watch ---
 
     def _renew(self, now: float) -> None:
+        self._repeated.clear()
         for address in self._takers():
             self._watch(address, int(DHT_WATCH_LEASE), now)
         self._renewal = self.core.alarms.set(now + DHT_WATCH_RENEW, self._renew)
+
+    def network_changed(self, now: float) -> None:
+        """Replies are pushed to an address that we may have no more."""
+        if self._reply_watch and not self.finished:
+            if self._renewal is not None:
+                self._renewal.cancel()
+            self._renew(now)
 
     def _watch(self, address: Address, lease: int, now: float) -> None:
         core = self.core
@@ -202,7 +225,10 @@ class DeliverOperation(Operation):
         address = call.address
         if isinstance(message, Refused) and message.reason == REFUSED_TOKEN:
             if isinstance(call.request, Watch):
-                return  # the next renewal has the new token
+                if address not in self._repeated:
+                    self._repeated.add(address)
+                    self._watch(address, int(DHT_WATCH_LEASE), now)
+                return
             if address not in self._repeated:
                 self._repeated.add(address)
                 self._request(address, now)
@@ -211,9 +237,25 @@ class DeliverOperation(Operation):
             self._sent[address] = message if isinstance(message, Delivered) else True
             self._late.discard(address)
             if isinstance(message, Delivered):
-                stored, watchers = self._sums()
-                self.core.events.append(DeliverProgress(self.number, stored, watchers, len(self._sent)))
+                self._acked[address] = max(message.acked, self._acked.get(address, 0))
+                self._progress()
             self._maybe_done(now)
+
+    def _on_acked(self, address: Address, acked: int, now: float) -> None:
+        """A node says that watchers have the record."""
+        if self.finished or acked <= self._acked.get(address, 0):
+            return
+        self._acked[address] = acked
+        self._progress()
+        self._maybe_done(now)
+
+    def _progress(self) -> None:
+        stored, watchers = self._sums()
+        progress = DeliverProgress(self.number, stored, watchers, len(self._sent), self._reached())
+        self.core.events.append(progress)
+
+    def _reached(self) -> int:
+        return max(self._acked.values(), default=0)
 
     def on_slow(self, call: Call, now: float) -> None:
         """Others are tried (Listener)."""
@@ -236,7 +278,7 @@ class DeliverOperation(Operation):
 
     def _maybe_done(self, now: float) -> None:
         waiting = any(reply is False and a not in self._late for a, reply in self._sent.items())
-        stored, watchers = self._sums()
+        watchers = self._sums()[1]
         if not waiting and not watchers and not self._only and self._lookup is None:
             self._look(now)  # which comes back here
             return
@@ -244,8 +286,29 @@ class DeliverOperation(Operation):
         gone = self._lookup is None or self._lookup.finished
         none_open = not any(reply is False for reply in self._sent.values())
         # "Nobody watches" is said only when everybody has been heard or given up
-        if looked and not waiting and (watchers or (gone and none_open)) and not self._told:
-            self._told = True
-            self.core.events.append(DeliverDone(self.number, stored, watchers, len(self._sent)))
-        if gone and none_open and self._told and not self._reply_watch:
+        if looked and not waiting and (watchers or (gone and none_open)):
+            self._tell(now)
+        acks_over = not watchers or self._reached() or self._patience is None
+        if gone and none_open and self._told and acks_over and not self._reply_watch:
             self.finished = True
+            for alarm in (self._verdict, self._patience):
+                if alarm is not None:
+                    alarm.cancel()
+
+    def _tell(self, now: float) -> None:
+        if self._told:
+            return
+        self._told = True
+        stored, watchers = self._sums()
+        done = DeliverDone(self.number, stored, watchers, len(self._sent), self._reached())
+        self.core.events.append(done)
+        if watchers and not self._reached():
+            self._patience = self.core.alarms.set(now + DHT_ACK_WAIT, self._no_ack)
+
+    def _decide(self, now: float) -> None:
+        """Whoever waits for the answer has waited long enough; late nodes may still get the record."""
+        self._tell(now)
+
+    def _no_ack(self, now: float) -> None:
+        self._patience = None
+        self._maybe_done(now)

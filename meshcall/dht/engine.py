@@ -16,14 +16,15 @@ from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
 from meshcall.dht.bootstrap import BootstrapOperation, random_id_in
-from meshcall.dht.compact import NodeInfo
+from meshcall.dht.compact import NodeInfo, is_impossible
 from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
-from meshcall.dht.messages import Request, Response, decode_frame_untrusted
+from meshcall.dht.messages import Acked, Dialled, Request, Response, decode_frame_untrusted, response_tid
 from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
+from meshcall.dht.roles import Roles
 from meshcall.dht.saved import decode_table_untrusted, encode_table
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.dht.storing import StoreOperation
@@ -35,6 +36,8 @@ from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
+    DHT_RESUME,
+    DHT_REVERIFY_MAX,
     DHT_SEEDS_MAX,
 )
 from meshcall.record.codec import Record
@@ -59,7 +62,10 @@ class DhtEngine:
         store: RecordStore | None = None,
         check_record: CheckRecord = check_record_untrusted,
     ) -> None:
-        """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral.
+        """``lan`` or ``router``: others may route through this node; otherwise it is ephemeral
+        until enough strangers of other networks have reached it.
+
+        ``lan``: all nodes share a LAN, so they are not counted by network.
 
         ``state`` is what :meth:`save` returned; damaged state is counted and ignored. ``now`` in monotonic
         seconds. ``random(n)`` returns n octets.
@@ -68,15 +74,19 @@ class DhtEngine:
             node_key,
             random=random,
             routes=lan or router,
+            lan=lan,
             store=RecordStore() if store is None else store,
             check_record=check_record,
             now=now,
         )
         self._verifier = Verifier(core)
         core.consider = self._verifier.consider
-        self._responder = Responder(core)
+        core.recheck = self._verifier.recheck
+        self._roles = Roles(core, now, decides=not (lan or router))
+        self._responder = Responder(core, self._roles, now)
         self._operations: dict[int, Operation] = {}
         self._count = 0
+        self._last_input = now
         self._restored = self._read_state(state)
         core.seeds = [address for _, address in self._restored][:DHT_SEEDS_MAX]
         core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
@@ -90,11 +100,12 @@ class DhtEngine:
 
     @property
     def routes(self) -> bool:
-        """Whether others may put this node into their tables; may be changed at any time."""
+        """Whether others may put this node into their tables; once it is set it stays."""
         return self._core.routes
 
     @routes.setter
     def routes(self, value: bool) -> None:
+        self._roles.decides = False
         self._core.routes = value
 
     # --- the network and the timer ---
@@ -102,6 +113,14 @@ class DhtEngine:
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """One datagram came from ``address``. Never raises."""
         core = self._core
+        self._awake(now)
+        if is_impossible(address):
+            core.counters["martian-sender"] += 1
+            return
+        tid = response_tid(data)
+        if tid is not None and not core.transactions.is_open(tid) and (tid, address) not in core.acks:
+            core.counters["unsolicited"] += 1
+            return
         try:
             message = decode_frame_untrusted(data)
         except Rejected as rejected:
@@ -116,12 +135,43 @@ class DhtEngine:
                 core.answered(call, message, now)
                 if call.listener is not None:
                     call.listener.on_reply(call, message, now)
+        elif isinstance(message, Dialled):
+            self._roles.on_dialled(message, address, now)
+        elif isinstance(message, Acked):
+            told = core.acks.get((message.tid, address), now)
+            if told is None:
+                core.counters["unsolicited"] += 1
+            else:
+                told(message.acked, now)
         self._sweep()
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        self._awake(now)
         self._core.alarms.run(now)
         self._sweep()
+
+    def network_changed(self, now: float) -> None:
+        """We may be elsewhere: another interface or address, or back from sleep. Call it at once.
+
+        What depended on our address is forgotten, contacts are challenged in parallel, watches renewed.
+        """
+        core = self._core
+        core.counters["network-changed"] += 1
+        self._last_input = now
+        core.forget_place()
+        self._roles.forget(now)
+        for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_REVERIFY_MAX]:
+            self._verifier.challenge(contact.address, None, now, node_id=contact.id)
+        for operation in list(self._operations.values()):
+            operation.network_changed(now)
+
+    def _awake(self, now: float) -> None:
+        """Notice that the machine slept: maintenance alone wakes us more often than that."""
+        slept = now - self._last_input > DHT_RESUME
+        self._last_input = now
+        if slept:
+            self.network_changed(now)
 
     def deadline(self) -> float | None:
         """When :meth:`handle_timer` is to be called next, in monotonic seconds."""
@@ -228,6 +278,10 @@ class DhtEngine:
         """All nodes in the tables."""
         return [(contact.id, contact.address) for contact in self._core.contacts()]
 
+    def closest_contacts(self, target: bytes, k: int) -> list[NodeInfo]:
+        """The ``k`` healthy contacts closest to ``target``, closest first."""
+        return [(contact.id, contact.address) for contact in self._core.closest(target, k)]
+
     def liveliest_contacts(self, count: int) -> list[Address]:
         """Where the ``count`` contacts are that answered last, latest first."""
         healthy = [contact for contact in self._core.contacts() if not contact.failures]
@@ -281,7 +335,7 @@ class DhtEngine:
         if not state:
             return []
         try:
-            return decode_table_untrusted(state)
+            return [info for info in decode_table_untrusted(state) if not is_impossible(info[1])]
         except Rejected:
             self._core.counters["state-damaged"] += 1
             return []

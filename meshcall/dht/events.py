@@ -48,12 +48,14 @@ class StoreDone:
 
 @dataclass(frozen=True, slots=True)
 class DeliverProgress:
-    """A node acknowledged a delivery."""
+    """A node took the record, or a watcher has it."""
 
     op: int
     stored: int
     watchers: int
     asked: int
+    acked: int = 0
+    """Most watchers behind any one node that have acknowledged it: it has reached their machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class DeliverDone:
     watchers: int
     """Most watchers that any one node pushed it to."""
     asked: int
+    acked: int = 0
+    """Most of these that have acknowledged it so far."""
 
 
 @dataclass(frozen=True, slots=True)

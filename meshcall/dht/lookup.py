@@ -4,8 +4,14 @@ Law 1: no rounds. A node that is late frees its place at once; its late reply is
 Law 2: bounded: requests, seconds and remembered nodes have caps, whatever nodes answer.
 Law 3: what a reply says about other nodes is a claim; one address is asked once, whatever ids it is given.
 Law 4: nothing here raises on what a peer sends.
+Law 5: of one public network no more nodes than ``DHT_PER_NETWORK`` count; the next one does when one of them
+is late or dead.
 
-A lookup is *settled* when the ``want`` closest nodes it knows, except the late and the dead, have answered.
+Law 6: what a node names is asked on the node's own path alone, unless the other path hears of it too. A liar
+that names only its friends keeps its path busy with them; the other path still finds the rest.
+
+A lookup is *settled* when the ``want`` closest nodes it knows, except the late and the dead, have answered,
+on every path.
 It is *finished* when nobody is waited for any more; between the two, late replies still count.
 """
 
@@ -15,10 +21,11 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 
 from meshcall.address import Address
 from meshcall.dht.alarms import Alarm
-from meshcall.dht.compact import NodeInfo, is_martian, unpack_nodes_untrusted
+from meshcall.dht.compact import NodeInfo, unpack_nodes_untrusted
 from meshcall.dht.core import Core
 from meshcall.dht.messages import EPHEMERAL, Nodes, Request, Response, Values
 from meshcall.dht.transactions import Call
@@ -53,6 +60,10 @@ class Candidate:
     state: State = field(compare=False, default=State.FRESH)
     given: bool = field(compare=False, default=False)
     """Named by our own side, not by a reply."""
+    paths: int = field(compare=False, default=1)
+    """Bits of the paths that heard of it."""
+    path: int = field(compare=False, default=0)
+    """The path on which it is asked: what it names is heard there."""
     outsider: bool = field(compare=False, default=False)
     """Answered, but takes no part in routing: never one of the closest."""
 
@@ -76,7 +87,9 @@ class Lookup:
         want: int = DHT_REPLICAS,
         alpha: int = DHT_ALPHA,
         only_given: bool = False,
+        paths: int = 1,
     ) -> None:
+        """``paths``: disjoint ways to go, for a target that a stranger can predict, with no more work."""
         self._core = core
         self.target = target
         self._goal = int.from_bytes(target, "big")
@@ -87,6 +100,11 @@ class Lookup:
         self._want = want
         self._alpha = alpha
         self._only_given = only_given
+        self._paths = paths
+        self._asked = [0] * paths
+        """Requests per path."""
+        self._window = alpha if paths == 1 else alpha * 2 // 3
+        """Requests under way on one path."""
         self._candidates: list[Candidate] = []
         self._addresses: dict[Address, Candidate] = {}
         self._calls: dict[bytes, tuple[Call, Candidate]] = {}
@@ -99,16 +117,16 @@ class Lookup:
 
     def start(self, now: float, given: Sequence[Address] = ()) -> None:
         """Begin with the closest contacts; ``given`` addresses are asked at once."""
-        for address in given[:DHT_REPLICAS]:
-            self._add(None, address, now, given=True)
+        for index, address in enumerate(given[:DHT_REPLICAS]):
+            self._add(None, address, now, given=True, path=index)
         if not self._only_given:
-            for contact in self._core.closest(self.target, DHT_K):
-                self._add(contact.id, contact.address, now)
-            for node_id, address in self._core.recent.get(self.target, now) or ():
-                self._add(node_id, address, now)
+            for index, contact in enumerate(self._core.closest(self.target, DHT_K)):
+                self._add(contact.id, contact.address, now, path=index)
+            for index, (node_id, address) in enumerate(self._core.recent.get(self.target, now) or ()):
+                self._add(node_id, address, now, path=index)
             if not self._candidates:
-                for address in (*self._core.seeds[:DHT_K], *self._core.lost):
-                    self._add(None, address, now, given=True)
+                for index, address in enumerate((*self._core.seeds[:DHT_K], *self._core.lost)):
+                    self._add(None, address, now, given=True, path=index)
         self._limit = self._core.alarms.set(now + DHT_LOOKUP_TIME_MAX, self._time_is_up)
         self._pump(now)
 
@@ -136,13 +154,22 @@ class Lookup:
 
     # --- candidates ---
 
-    def _add(self, node_id: bytes | None, address: Address, now: float, *, given: bool = False) -> None:
-        if node_id == self._core.node_id or address in self._addresses:
+    def _add(
+        self, node_id: bytes | None, address: Address, now: float, *, path: int, given: bool = False
+    ) -> None:
+        path %= self._paths
+        known = self._addresses.get(address)
+        if known is not None:
+            if known.node_id == node_id:
+                known.paths |= 1 << path
+            return
+        if node_id == self._core.node_id or self._core.is_own(address):
             return
         if not given and self._core.unreachable.get(address, now):
             return
         distance = FAR if node_id is None else int.from_bytes(node_id, "big") ^ self._goal
-        candidate = Candidate(distance, address, node_id, given=given)
+        paths = (1 << self._paths) - 1 if given else 1 << path
+        candidate = Candidate(distance, address, node_id, given=given, paths=paths, path=path)
         insort(self._candidates, candidate)
         self._addresses[address] = candidate
         if len(self._candidates) > DHT_LOOKUP_CANDIDATES_MAX:
@@ -156,47 +183,75 @@ class Lookup:
                 del self._addresses[candidate.address]
                 return
 
+    def _counting(self, path: int) -> Iterable[Candidate]:
+        """The nodes that count on a path, closest first: a network has only so many places."""
+        networks = self._core.networks()
+        for candidate in self._candidates:
+            if not candidate.paths >> path & 1 or candidate.outsider or candidate.state is State.FAILED:
+                continue
+            if candidate.state is State.LATE or networks.take(candidate.address[0]):
+                yield candidate
+
     def rank(self, candidate: Candidate) -> int:
-        """How many nodes that have not failed are closer."""
-        closer = 0
-        for other in self._candidates:
-            if other is candidate:
-                break
-            closer += other.state is not State.FAILED and not other.outsider
-        return closer
+        """How many nodes that have not failed are closer, on the path where there are fewest."""
+        ranks = [len(self._candidates)]
+        for path in range(self._paths):
+            for closer, other in enumerate(self._counting(path)):
+                if other is candidate:
+                    ranks.append(closer)
+                    break
+        return min(ranks)
 
     def closest(self) -> list[Candidate]:
-        """The ``want`` closest that answered, closest first."""
-        answered = [c for c in self._candidates if c.state is State.ANSWERED and not c.outsider]
-        return answered[: self._want]
+        """The ``want`` closest that answered on each path, closest first: often the same on all paths."""
+        found: dict[Address, Candidate] = {}
+        for path in range(self._paths):
+            answered = (c for c in self._counting(path) if c.state is State.ANSWERED)
+            found |= {c.address: c for c in islice(answered, self._want)}
+        networks = self._core.networks()
+        return [c for c in sorted(found.values()) if networks.take(c.address[0])]
 
     # --- the window ---
 
     def _pump(self, now: float) -> None:
         if self.finished:
             return
-        under_way = sum(c.state is State.ASKED for c in self._candidates if not c.given)
-        for candidate in list(self._eligible()):
-            if self.requests >= DHT_LOOKUP_RPCS_MAX:
-                self._core.counters["lookup-requests"] += not self.settled
-                break
-            if not candidate.given:
-                if under_way >= self._alpha:
-                    break
-                under_way += 1
-            self._ask(candidate, now)
+        under_way = [0] * self._paths
+        for candidate in self._candidates:
+            if candidate.state is State.ASKED and not candidate.given:
+                under_way[candidate.path] += 1
+        for candidate in [c for c in self._candidates if c.given and c.state is State.FRESH]:
+            if self.requests < DHT_LOOKUP_RPCS_MAX:
+                self._ask(candidate, now)
+        fresh = [iter(list(self._eligible(path))) for path in range(self._paths)]
+        open_paths = list(range(self._paths))
+        while open_paths and sum(under_way) < self._alpha:
+            for path in list(open_paths):
+                after = next((c for c in fresh[path] if c.state is State.FRESH), None)
+                if after is None or under_way[path] >= self._window:
+                    open_paths.remove(path)
+                elif self._exhausted(path):
+                    self._core.counters["lookup-requests"] += not self.settled
+                    open_paths.remove(path)
+                elif sum(under_way) < self._alpha:
+                    after.path = path
+                    self._ask(after, now)
+                    under_way[path] += after.state is State.ASKED
+                    self._asked[path] += 1
         self._check(now)
 
-    def _eligible(self) -> Iterable[Candidate]:
-        """Nodes to ask next: the given ones, then those with fewer than ``want`` answered ones closer."""
-        yield from (c for c in self._candidates if c.given and c.state is State.FRESH)
+    def _exhausted(self, path: int) -> bool:
+        most = DHT_LOOKUP_RPCS_MAX // self._paths
+        return self._asked[path] >= most or self.requests >= DHT_LOOKUP_RPCS_MAX
+
+    def _eligible(self, path: int) -> Iterable[Candidate]:
+        """Nodes to ask next on a path: those with fewer than ``want`` answered ones closer."""
         answered = 0
-        for candidate in self._candidates:
+        for candidate in self._counting(path):
             if answered >= self._want:
                 return
-            if candidate.state is State.ANSWERED:
-                answered += not candidate.outsider
-            elif candidate.state is State.FRESH and not candidate.given:
+            answered += candidate.state is State.ANSWERED
+            if candidate.state is State.FRESH and not candidate.given:
                 yield candidate
 
     def _ask(self, candidate: Candidate, now: float) -> None:
@@ -221,17 +276,20 @@ class Lookup:
             self._finish(now)
 
     def _is_settled(self) -> bool:
-        answered = late = 0
-        exhausted = self.requests >= DHT_LOOKUP_RPCS_MAX
-        for candidate in self._candidates:
-            if answered >= self._want and not candidate.given:
-                continue
-            if candidate.state is State.ASKED or (candidate.state is State.FRESH and not exhausted):
-                return False
-            answered += candidate.state is State.ANSWERED and not candidate.outsider
-            late += candidate.state is State.LATE
+        heard = late = 0
+        for path in range(self._paths):
+            exhausted = self._exhausted(path)
+            answered = 0
+            for candidate in self._counting(path):
+                if answered >= self._want and not candidate.given:
+                    continue
+                if candidate.state is State.ASKED or (candidate.state is State.FRESH and not exhausted):
+                    return False
+                answered += candidate.state is State.ANSWERED
+                late += candidate.state is State.LATE
+            heard += answered
         # With nobody heard yet the late ones are all there is
-        return answered > 0 or late == 0
+        return heard > 0 or late == 0
 
     # --- replies ---
 
@@ -268,10 +326,10 @@ class Lookup:
     def _learn(self, teller: Candidate, message: Nodes | Values, now: float) -> None:
         nodes: list[NodeInfo] = unpack_nodes_untrusted(message.nodes4, message.nodes6)  # sizes are checked
         for node_id, address in nodes[:DHT_K]:
-            if is_martian(address, teller.address):
+            if self._core.is_martian(address, teller.address):
                 self._core.counters["martian"] += 1
             else:
-                self._add(node_id, address, now)
+                self._add(node_id, address, now, path=teller.path)
 
     def on_slow(self, call: Call, now: float) -> None:
         """A node is late (Listener)."""

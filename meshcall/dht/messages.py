@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from meshcall.dht.compact import ADDRESS4_SIZE, ADDRESS6_SIZE, NODE4_SIZE, NODE6_SIZE
 from meshcall.errors import Rejected
-from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE
+from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE, PRESENCE_TTL_MAX
 
 FIRST_OCTETS: Final = range(0x04, 0x10)
 """The first octets that belong to the DHT."""
@@ -44,6 +44,10 @@ PackedAddress = Annotated[bytes, Meta(min_length=ADDRESS4_SIZE, max_length=ADDRE
 Nodes4 = Annotated[bytes, Meta(max_length=DHT_K * NODE4_SIZE)]
 Nodes6 = Annotated[bytes, Meta(max_length=DHT_K * NODE6_SIZE)]
 Digests = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * DIGEST_SIZE)]
+Nonce = Annotated[bytes, Meta(min_length=8, max_length=8)]
+Age = Annotated[int, Meta(ge=0, le=PRESENCE_TTL_MAX)]
+AGE_SIZE: Final = 2
+Ages = Annotated[bytes, Meta(max_length=DHT_VALUES_PER_KEY * AGE_SIZE)]
 RecordBytes = Annotated[bytes, Meta(min_length=1, max_length=1024)]
 Padding = Annotated[bytes, Meta(max_length=DATAGRAM_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
@@ -89,10 +93,11 @@ class FindValue(Request, tag=3, array_like=True, forbid_unknown_fields=True, fro
 
 
 class Store(Request, tag=4, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """Keep this record until its ttl ends."""
+    """Keep this record until its ttl ends; of that ``age`` seconds have passed (0: it is its owner's)."""
 
     token: Token
     record: RecordBytes
+    age: Age
 
 
 class Deliver(Request, tag=5, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -128,6 +133,21 @@ class Notify(Request, tag=7, array_like=True, forbid_unknown_fields=True, frozen
     token: Token
 
 
+class DialBack(Request, tag=8, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Have a node of another network say ``nonce`` to the address that this comes from."""
+
+    token: Token
+    nonce: Nonce
+
+
+class Dial(Request, tag=9, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Say ``nonce`` to ``address``, which asked me for it."""
+
+    token: Token
+    nonce: Nonce
+    address: PackedAddress
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -154,13 +174,17 @@ class Nodes(Response, tag=18, array_like=True, forbid_unknown_fields=True, froze
 
 
 class Values(Response, tag=19, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """To find_value: ``held`` has the digests of all records here, ``values`` those that fit and are new."""
+    """To find_value: ``held`` has the digests of all records here, ``values`` those that fit and are new.
+
+    ``ages``: for each value u16, the seconds that have passed of its ttl.
+    """
 
     token: Token
     nodes4: Nodes4
     nodes6: Nodes6
     held: Digests
     values: Annotated[list[RecordBytes], Meta(max_length=DHT_VALUES_PER_KEY)]
+    ages: Ages
 
 
 class Stored(Response, tag=20, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -170,10 +194,11 @@ class Stored(Response, tag=20, array_like=True, forbid_unknown_fields=True, froz
 
 
 class Delivered(Response, tag=21, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """To deliver: whether it is kept, and how many watchers it was pushed to."""
+    """To deliver: whether it is kept, how many watchers it was pushed to, how many have it already."""
 
     stored: Annotated[int, Meta(ge=0, le=1)]
     watchers: Count
+    acked: Count
 
 
 class Watching(Response, tag=22, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -188,11 +213,36 @@ class Noted(Response, tag=23, array_like=True, forbid_unknown_fields=True, froze
     watching: Annotated[int, Meta(ge=0, le=1)]
 
 
+class Dialling(Response, tag=24, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To dial_back and dial: 1 when it is done or passed on, 0 when it can't be now."""
+
+    dialling: Annotated[int, Meta(ge=0, le=1)]
+
+
 class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
 
     reason: Octet
     token: Token
+
+
+# --- notices --------------------------------------------------------------------------------------
+
+
+class Notice(Message, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Has no answer."""
+
+
+class Acked(Notice, tag=40, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """So many watchers have acknowledged the record of the deliver with the same ``tid``."""
+
+    acked: Count
+
+
+class Dialled(Notice, tag=41, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """You can be reached from here: ``nonce`` is what you asked to be told."""
+
+    nonce: Nonce
 
 
 REFUSED_TOKEN: Final = 1
@@ -209,6 +259,8 @@ Frame = (
     | Deliver
     | Watch
     | Notify
+    | DialBack
+    | Dial
     | Pong
     | Nodes
     | Values
@@ -216,7 +268,10 @@ Frame = (
     | Delivered
     | Watching
     | Noted
+    | Dialling
     | Refused
+    | Acked
+    | Dialled
 )
 
 _encoder = msgspec.msgpack.Encoder()
@@ -226,6 +281,17 @@ _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 def encode_frame(message: Message) -> bytes:
     """The datagram that carries ``message``."""
     return b"\x04" + _encoder.encode(message)
+
+
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 31, 40})
+"""Kinds of responses, and of notices that carry the transaction id of a request."""
+
+
+def response_tid(data: bytes) -> bytes | None:
+    """The transaction id of what looks like a response or a notice, read without decoding it: for floods."""
+    if len(data) < 3 + 2 + TID_SIZE or data[0] != VERSION_1 or data[2] not in _ANSWERS:
+        return None
+    return data[5 : 5 + TID_SIZE] if data[3:5] == b"\xc4\x08" else None
 
 
 def decode_frame_untrusted(data: bytes) -> Frame:
@@ -246,6 +312,8 @@ def _check_exact(message: Frame) -> None:
     """Sizes that are one of two and so can't stand in the schema."""
     if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
+    if isinstance(message, Dial) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
+        raise Rejected("frame")
     if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
         raise Rejected("frame")
     if isinstance(message, Pong) and (len(message.node_key), len(message.signature)) not in (
@@ -258,6 +326,8 @@ def _check_exact(message: Frame) -> None:
     if isinstance(message, FindValue) and len(message.have) % DIGEST_SIZE:
         raise Rejected("frame")
     if isinstance(message, Values) and len(message.held) % DIGEST_SIZE:
+        raise Rejected("frame")
+    if isinstance(message, Values) and len(message.ages) != AGE_SIZE * len(message.values):
         raise Rejected("frame")
     if isinstance(message, Nodes | Values) and (
         len(message.nodes4) % NODE4_SIZE or len(message.nodes6) % NODE6_SIZE

@@ -44,6 +44,9 @@ class Operation:
         """End it without another event. Cannot fail, at any moment, also twice."""
         self.finished = True
 
+    def network_changed(self, now: float) -> None:
+        """Our address may be another one. What lasts asks again; the rest has its repetitions."""
+
 
 def find_node(core: Core, target: bytes) -> Callable[[bytes], Request]:
     """Makes padded find_node requests."""

@@ -3,25 +3,33 @@
 Law 1: one dispatch table; a request never names code.
 Law 2: a reply is at most three times its request until the sender has shown a token.
 Law 3: nothing is stored, pushed or watched without a token, and no record without its signature checked.
-Law 4: nobody is sent anything unasked, except the holder of a watch.
+Law 4: only so many requests per address and in all are looked at, before anything else is done for them.
+Law 5: nobody is sent anything unasked, except the holder of a watch and who asked to be dialled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from meshcall.address import Address
+from meshcall.address import Address, is_lan
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
 from meshcall.dht.contact import proof_message
 from meshcall.dht.core import Core, digest
+from meshcall.dht.limiter import READS, WRITES, Limiter
 from meshcall.dht.messages import (
+    AGE_SIZE,
     DIGEST_SIZE,
     REFUSED_RECORD,
     REFUSED_TOKEN,
+    Acked,
     Deliver,
     Delivered,
+    Dial,
+    DialBack,
+    Dialling,
     FindNode,
     FindValue,
     Nodes,
@@ -39,11 +47,15 @@ from meshcall.dht.messages import (
     Watching,
     encode_frame,
 )
+from meshcall.dht.roles import Roles
 from meshcall.dht.transactions import Call
 from meshcall.errors import Rejected
 from meshcall.identity.keys import NODE
 from meshcall.limits import (
     DATAGRAM_MAX,
+    DHT_ACK_LIFE,
+    DHT_ACKS_KEPT,
+    DHT_ACKS_PER_DELIVER,
     DHT_AMPLIFICATION_MAX,
     DHT_K,
     DHT_NOTIFY_RETRY,
@@ -53,22 +65,42 @@ from meshcall.limits import (
     DHT_SIGNATURES_PER_SECOND,
     DHT_VALUES_PER_KEY,
     DHT_WATCH_LEASE,
+    PRESENCE_TTL_MAX,
 )
 from meshcall.record.codec import Record, RecordType
 from meshcall.record.store import StoreResult
 
 _PUSHED_TYPES = (RecordType.INBOX, RecordType.MAILBOX)
+_WRITES = (Store, Deliver, Watch, DialBack, Dial)
+"""What needs a token."""
+
 _NODES_OVERHEAD = 96
 """Octets of a Nodes or Values frame without nodes, digests and records."""
+
+
+@dataclass(slots=True, eq=False)
+class _Owed:
+    """A sender who is told when watchers have its record."""
+
+    address: Address
+    tid: bytes
+    acked: int = 0
+    sent: int = 0
 
 
 class Responder:
     """Carries out requests."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, roles: Roles, now: float) -> None:
         self._core = core
+        self._roles = roles
+        self._limiter = Limiter(now)
         self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
         self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
+        self._owed: ExpiringCache[bytes, _Owed] = ExpiringCache(DHT_ACKS_KEPT, DHT_ACK_LIFE)
+        """Transaction id of a notify to: who wants to know that it was noted."""
+        self._noted: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, DHT_ACK_LIFE)
+        """(record, watcher) of what was noted lately."""
         self._signing_since = float("-inf")
         self._signed = 0
         self._handlers: dict[type[Request], Callable[[Any, Address, int, float], Response | None]] = {
@@ -79,11 +111,24 @@ class Responder:
             Deliver: self._deliver,
             Watch: self._watch,
             Notify: self._notify,
+            DialBack: self._dial_back,
+            Dial: self._dial,
         }
+
+    def _refused(self, request: Request, address: Address, now: float) -> str | None:
+        """Why the request is dropped without an answer; None: it is not."""
+        proven = isinstance(request, Notify) and self._core.holders.get((request.key, address), now)
+        if isinstance(request, _WRITES):
+            proven = self._core.mint.check(request.token, address, now)
+        return self._limiter.refuse(address, WRITES if proven else READS, now)
 
     def handle(self, request: Request, size: int, address: Address, now: float) -> None:
         """Answer one request whose frame had ``size`` octets."""
         core = self._core
+        refusal = self._refused(request, address, now)
+        if refusal is not None:
+            core.counters["limited-" + refusal] += 1
+            return
         kept = self._replies.get((address, request.tid), now)
         if kept is not None:
             core.out.append((kept, address))
@@ -98,7 +143,9 @@ class Responder:
         if len(frame) > min(size * DHT_AMPLIFICATION_MAX, DATAGRAM_MAX):
             core.counters["amplification"] += 1
             return
-        if isinstance(request, Store | Deliver | Watch) and not isinstance(response, Refused):
+        if isinstance(request, Store | Deliver | Watch | DialBack | Dial) and not isinstance(
+            response, Refused
+        ):
             self._replies.put((address, request.tid), frame, now)
         core.out.append((frame, address))
         if len(frame) + DHT_PING_REQUEST_MIN <= size * DHT_AMPLIFICATION_MAX:
@@ -133,11 +180,21 @@ class Responder:
         return Pong(*head, token, core.node_key.public, core.node_key.sign(NODE, proof))
 
     def _nodes(self, target: bytes, asker: bytes, address: Address, room: int) -> tuple[bytes, bytes]:
-        """The closest healthy contacts of the asker's family that fit into ``room`` octets."""
+        """The closest healthy contacts of the asker's family that fit into ``room`` octets.
+
+        Nobody on the internet is told of nodes in our LAN.
+        """
         size = 38 if family(address) == 6 else 26
         count = min(DHT_K, max(0, room // size))
-        closest = self._core.tables[family(address)].closest(target, count + 1, healthy=True)
-        return pack_nodes([(c.id, c.address) for c in closest if c.id != asker][:count])
+        core = self._core
+        closest = core.tables[family(address)].closest(target, DHT_K, healthy=True)
+        lan = core.lan or is_lan(address[0])
+        usable = [
+            c
+            for c in closest
+            if c.id != asker and (not core.is_martian(c.address, address) if lan else not is_lan(c.ip))
+        ]
+        return pack_nodes([(c.id, c.address) for c in usable[:count]])
 
     def _find_node(self, request: FindNode, address: Address, size: int, now: float) -> Response:
         room = self._room(size)
@@ -149,20 +206,22 @@ class Responder:
         core = self._core
         room = self._room(size)
         types = [t for t in RecordType if t in request.types] if request.types else None
-        records = core.store.get(request.target, now, types)[:DHT_VALUES_PER_KEY]
-        names = [digest(record) for record in records]
+        aged = core.store.get_aged(request.target, now, types)[:DHT_VALUES_PER_KEY]
+        names = [digest(record) for record, _ in aged]
         room -= len(names) * DIGEST_SIZE
         have = request.have
         known = {have[i : i + DIGEST_SIZE] for i in range(0, len(have), DIGEST_SIZE)}
         values: list[bytes] = []
-        for name, record in zip(names, records, strict=True):
-            if name not in known and len(record) + 3 <= room:
+        ages = b""
+        for name, (record, age) in zip(names, aged, strict=True):
+            if name not in known and len(record) + 3 + AGE_SIZE <= room:
                 values.append(record)
-                room -= len(record) + 3
+                ages += min(int(age), PRESENCE_TTL_MAX).to_bytes(AGE_SIZE, "big")
+                room -= len(record) + 3 + AGE_SIZE
         nodes4, nodes6 = self._nodes(request.target, request.sender, address, room)
         token = core.mint.token(address, now)
         held = b"".join(names) if room >= 0 else b""
-        return Values(*self._head(request, address), token, nodes4, nodes6, held, values)
+        return Values(*self._head(request, address), token, nodes4, nodes6, held, values, ages)
 
     # --- writing ---
 
@@ -181,14 +240,14 @@ class Responder:
         record = self._admit_record(request, address, now)
         if isinstance(record, Refused):
             return record
-        result = self._keep(record, address, now)
+        result = self._keep(record, address, now, request.age)
         return Stored(*self._head(request, address), int(result is not None and result.kept))
 
-    def _keep(self, record: Record, address: Address, now: float) -> StoreResult | None:
+    def _keep(self, record: Record, address: Address, now: float, age: int = 0) -> StoreResult | None:
         """What became of it; None when this node keeps nothing for others."""
         if not self._core.routes:
             return None
-        result = self._core.store.put(record, address[0], now)
+        result = self._core.store.put(record, address[0], now, age=age)
         self._core.counters["store-" + result] += 1
         return result
 
@@ -200,20 +259,35 @@ class Responder:
         key = record.storage_key
         result = self._keep(record, address, now)
         watchers = 0
+        owed = _Owed(address, request.tid)
         if request.reply_token:
             core.tokens.put(address, request.reply_token, now)
         if key in core.own_keys:
-            watchers = 1
+            watchers = owed.acked = 1
             core.notify_us(request.record, key, address, now)
         if result not in (StoreResult.STALE, StoreResult.CONFLICT):
             for watcher in core.watches.watchers(key, now):
                 if watcher != address:
                     watchers += 1
-                    self._push(watcher, key, request.record, now)
+                    owed.acked += bool(self._noted.get((digest(request.record), watcher), now))
+                    self._push(watcher, key, request.record, now, owed)
         if request.reply_watch:
             self._add_watch(request.reply_watch, address, DHT_WATCH_LEASE, now, push_stored=True)
         kept = int(result is not None and result.kept)
-        return Delivered(*self._head(request, address), kept, watchers)
+        return Delivered(*self._head(request, address), kept, watchers, owed.acked)
+
+    # --- dialling ---
+
+    def _dial_back(self, request: DialBack, address: Address, size: int, now: float) -> Response:
+        if not self._core.mint.check(request.token, address, now):
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        done = self._roles.dial_back(request, address, now)
+        return Dialling(*self._head(request, address), int(done))
+
+    def _dial(self, request: Dial, address: Address, size: int, now: float) -> Response:
+        if not self._core.mint.check(request.token, address, now):
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        return Dialling(*self._head(request, address), int(self._roles.dial(request, address, now)))
 
     # --- watches ---
 
@@ -242,25 +316,40 @@ class Responder:
                 self._push(address, key, record, now)
         return True
 
-    def _push(self, watcher: Address, key: bytes, record: bytes, now: float) -> None:
+    def _push(
+        self, watcher: Address, key: bytes, record: bytes, now: float, owed: _Owed | None = None
+    ) -> None:
         core = self._core
         name = (digest(record), watcher)
         if self._pushed.get(name, now):
             return
         self._pushed.put(name, True, now)
         token = core.mint.token(watcher, now)
-        core.transactions.request(
+        call = core.transactions.request(
             watcher,
             lambda tid: Notify(tid, core.node_id, core.flags, key, record, token),
             self,
             now,
             soft=DHT_NOTIFY_RETRY,
         )
+        if call is not None and owed is not None:
+            self._owed.put(call.tid, owed, now)
 
     def on_reply(self, call: Call, message: Response, now: float) -> None:
         """A watcher acknowledged, or is no watcher any more (Listener)."""
-        if isinstance(call.request, Notify) and not (isinstance(message, Noted) and message.watching):
+        if not isinstance(call.request, Notify):
+            return
+        if not (isinstance(message, Noted) and message.watching):
             self._core.watches.remove(call.request.key, call.address)
+            return
+        self._noted.put((digest(call.request.record), call.address), True, now)
+        owed = self._owed.get(call.tid, now)
+        if owed is not None:
+            owed.acked += 1
+            if owed.sent < DHT_ACKS_PER_DELIVER:
+                owed.sent += 1
+                core = self._core
+                core.send(Acked(owed.tid, core.node_id, core.flags, owed.acked), owed.address)
 
     def on_slow(self, call: Call, now: float) -> None:
         """It was sent again (Listener)."""

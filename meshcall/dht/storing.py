@@ -16,7 +16,7 @@ from meshcall.dht.lookup import Candidate, Lookup
 from meshcall.dht.messages import REFUSED_TOKEN, Nodes, Refused, Response, Store, Stored, Values
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
-from meshcall.limits import DHT_REPLICAS
+from meshcall.limits import DHT_PATHS, DHT_REPLICAS
 
 
 class StoreOperation(Operation):
@@ -40,6 +40,7 @@ class StoreOperation(Operation):
             make=find_node(core, key),
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=self._on_finished,
         )
 
@@ -78,7 +79,7 @@ class StoreOperation(Operation):
     def _request(self, address: Address, token: bytes, now: float) -> None:
         core = self.core
         call = core.transactions.request(
-            address, lambda tid: Store(tid, core.node_id, core.flags, token, self._record), self, now
+            address, lambda tid: Store(tid, core.node_id, core.flags, token, self._record, 0), self, now
         )
         if call is None:
             self._sent[address] = False

@@ -4,26 +4,32 @@ Law 1: only verified contacts enter.
 Law 2: there are never more buckets than an id has bits, whatever ids come.
 Law 3: ``closest`` returns the true k closest of all contacts.
 Law 4: a contact that answers is never pushed out by a newcomer; only failures make room.
+Law 5: one public network has at most ``DHT_PER_NETWORK`` places in a bucket, in its queue and in a result.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kademlia.routing import KBucket, RoutingTable
 
 from meshcall.dht.contact import Contact
-from meshcall.limits import DHT_BUCKETS_MAX, DHT_K
+from meshcall.dht.networks import NetworkCount, network_of
+from meshcall.limits import DHT_BUCKETS_MAX, DHT_K, DHT_PER_NETWORK, DHT_SPLIT_DEPTH
 
 ID_SPACE = 1 << 160
+
+_ALWAYS_SPLIT = ID_SPACE >> DHT_SPLIT_DEPTH
+"""Buckets larger than this split also far from our own id (Kademlia paper section 4.2)."""
 
 
 class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
     """One range of ids."""
 
-    def __init__(self, low: int, high: int, ksize: int = DHT_K) -> None:
+    def __init__(self, low: int, high: int, ksize: int = DHT_K, *, one_network: bool = False) -> None:
         super().__init__(low, high, ksize, replacementNodeFactor=1)
+        self.one_network = one_network
+        """All nodes share a LAN: networks are not counted."""
         self.refreshed = 0.0
         """When a lookup last went through this range."""
 
@@ -34,7 +40,10 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         """Two halves. A contact that was waiting gets a place if its half has room."""
         low, high = self.range
         middle = (low + high) // 2
-        halves = Bucket(low, middle, self.ksize), Bucket(middle + 1, high, self.ksize)
+        halves = (
+            Bucket(low, middle, self.ksize, one_network=self.one_network),
+            Bucket(middle + 1, high, self.ksize, one_network=self.one_network),
+        )
         for half in halves:
             half.refreshed = self.refreshed
         for contact in (*self.nodes.values(), *self.replacement_nodes.values()):
@@ -45,19 +54,48 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         """Longest silent first."""
         return iter(self.nodes.values())
 
+    def crowded(self, ip: str, among: Iterable[Contact]) -> bool:
+        """Whether the network of ``ip`` has all its places ``among`` these contacts."""
+        network = None if self.one_network else network_of(ip)
+        if network is None:
+            return False
+        return sum(network_of(contact.ip) == network for contact in among) >= DHT_PER_NETWORK
+
+    def add_node(self, node: Contact) -> bool:
+        """Whether the contact has a place now; otherwise it waits, unless too many of its network do."""
+        others = [contact for contact in self.nodes.values() if contact.id != node.id]
+        if not self.crowded(node.ip, others):
+            return bool(super().add_node(node))
+        waiting = [contact for contact in self.replacement_nodes.values() if contact.id != node.id]
+        if not self.crowded(node.ip, waiting) and len(waiting) < self.max_replacement_nodes:
+            self.replacement_nodes[node.id] = node
+        return False
+
+    def remove_node(self, node: Contact) -> None:
+        """The contact goes; the newest that waits and may have its place takes it."""
+        self.replacement_nodes.pop(node.id, None)
+        if self.nodes.pop(node.id, None) is None:
+            return
+        for waiting in reversed(list(self.replacement_nodes.values())):
+            if not self.crowded(waiting.ip, self.nodes.values()):
+                del self.replacement_nodes[waiting.id]
+                self.nodes[waiting.id] = waiting
+                return
+
 
 class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
     """The contacts of one address family, seen from one node id."""
 
     buckets: list[Bucket]
 
-    def __init__(self, own_id: bytes, ksize: int = DHT_K) -> None:
+    def __init__(self, own_id: bytes, ksize: int = DHT_K, *, one_network: bool = False) -> None:
+        self._one_network = one_network
         own = Contact(own_id, ("0.0.0.0", 0))  # noqa: S104 - nothing listens; kademlia wants a node
         super().__init__(None, ksize, own)
 
     def flush(self) -> None:
         """Forget all contacts."""
-        self.buckets = [Bucket(0, ID_SPACE - 1, self.ksize)]
+        self.buckets = [Bucket(0, ID_SPACE - 1, self.ksize, one_network=self._one_network)]
 
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self.buckets)
@@ -89,23 +127,24 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
         contact: Contact | None = self.bucket(node_id).nodes.get(node_id)
         return contact
 
-    def wants(self, node_id: bytes) -> bool:
-        """Whether a contact with that id would get a place, or a place in the queue."""
+    def wants(self, node_id: bytes, ip: str) -> bool:
+        """Whether a contact with that id at ``ip`` would get a place, or a place in the queue."""
         if node_id == self.node.id:
             return False
         bucket = self.bucket(node_id)
         if node_id in bucket.nodes or node_id in bucket.replacement_nodes:
             return False
-        return (
-            len(bucket) < self.ksize
-            or self._splittable(bucket)
-            or len(bucket.replacement_nodes) < bucket.max_replacement_nodes
+        queue = len(bucket.replacement_nodes) < bucket.max_replacement_nodes and not bucket.crowded(
+            ip, bucket.replacement_nodes.values()
         )
+        if bucket.crowded(ip, bucket.contacts()):
+            return queue
+        return len(bucket) < self.ksize or self._splittable(bucket) or queue
 
     def _splittable(self, bucket: Bucket) -> bool:
         return (
             len(self.buckets) < DHT_BUCKETS_MAX
-            and bucket.has_in_range(self.node)
+            and (bucket.has_in_range(self.node) or bucket.range[1] - bucket.range[0] >= _ALWAYS_SPLIT)
             and bucket.range[0] < bucket.range[1]
         )
 
@@ -117,8 +156,8 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
             bucket = self.bucket(node.id)
             if bucket.add_node(node):
                 return True
-            if not self._splittable(bucket):
-                return False
+            if len(bucket) < self.ksize or not self._splittable(bucket):
+                return False  # full, or too many of that network: no reason to split
             self.split_bucket(self._index(node.long_id))
 
     def seen(self, contact: Contact, now: float) -> None:
@@ -131,6 +170,7 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
     def closest(self, target: bytes, k: int, *, healthy: bool = False) -> list[Contact]:
         """The ``k`` contacts closest to ``target``, closest first; ``healthy``: none that failed last.
 
+        A crowded network does not count for more than its places: its next contacts are left out.
         Buckets are disjoint subtrees of ids, so the distances of two of them never overlap: the nearest
         buckets are taken one by one until there are k contacts, and only these are sorted.
         """
@@ -140,12 +180,17 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
             low, high = bucket.range
             return int((low ^ goal) & ~(high - low))
 
+        def distance(contact: Contact) -> tuple[int, Contact]:
+            return contact.long_id ^ goal, contact
+
         found: list[Contact] = []
+        networks = NetworkCount(lifted=self._one_network)
         for bucket in sorted(self.buckets, key=nearest):
             if len(found) >= k:
                 break
-            found += [c for c in bucket.contacts() if not (healthy and c.failures)]
-        return heapq.nsmallest(k, found, key=lambda contact: (contact.long_id ^ goal, contact))
+            usable = [c for c in bucket.contacts() if not (healthy and c.failures)]
+            found += [c for c in sorted(usable, key=distance) if networks.take(c.ip)]
+        return found[:k]
 
     def find_neighbors(
         self, node: Contact, k: int | None = None, exclude: Contact | None = None

@@ -20,6 +20,9 @@ from meshcall.dht.messages import (
     TID_SIZE,
     Deliver,
     Delivered,
+    Dial,
+    DialBack,
+    Dialling,
     FindNode,
     FindValue,
     Nodes,
@@ -48,6 +51,8 @@ EXPECTED: Final[dict[type[Request], type[Response]]] = {
     Deliver: Delivered,
     Watch: Watching,
     Notify: Noted,
+    DialBack: Dialling,
+    Dial: Dialling,
 }
 
 
@@ -103,10 +108,15 @@ class Transactions:
         self.rtts = RttBook()
         self.last_reply = float("-inf")
         """When anybody last answered."""
+        self.on_sent: Callable[[Address, float], None] = lambda address, now: None
         self.on_unanswered: Callable[[Call, float], None] = lambda call, now: None
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def is_open(self, tid: bytes) -> bool:
+        """Whether a reply with that transaction id is waited for."""
+        return tid in self._open
 
     def request(
         self,
@@ -132,6 +142,7 @@ class Transactions:
         call = Call(tid, address, request, frame, now, listener, node_id, repeat)
         self._open[tid] = call
         self._out.append((frame, address))
+        self.on_sent(address, now)
         self._counters["sent-" + type(request).__name__.lower()] += 1
         soft = self.rtts.soft_timeout(address) if soft is None else soft
         call.alarm = self._alarms.set(now + soft, lambda now: self._soft(call, now))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from meshcall.address import Address
 from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import unpack_address_untrusted
-from meshcall.dht.contact import node_id_of, proof_message
+from meshcall.dht.contact import Contact, node_id_of, proof_message
 from meshcall.dht.core import Core
 from meshcall.dht.messages import CHALLENGE_SIZE, EPHEMERAL, Ping, Pong, Response, padding
 from meshcall.dht.transactions import Call
@@ -57,6 +57,13 @@ class Verifier:
             return
         self._tried.put((node_id, address), True, now)
         self.challenge(address, None, now, node_id=node_id, repeat=proven)
+
+    def recheck(self, contact: Contact, now: float) -> None:
+        """Somebody waits for the contact's place: is it still there. Silence counts as a failure."""
+        name = (contact.id, contact.address)
+        if len(self._open) < DHT_VERIFY_MAX and not self._tried.get(name, now):
+            self._tried.put(name, True, now)
+            self.challenge(contact.address, None, now, node_id=contact.id)
 
     def challenge(
         self,

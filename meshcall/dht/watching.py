@@ -1,7 +1,8 @@
 """Our own watches: kept at the nodes closest to a key until they are given up.
 
 Law 1: a holder is asked again before its lease ends; one that does not answer is replaced at once.
-Law 2: with no holder at all the search goes on for ever, slower and slower, up to once per lease.
+Law 2: when our network has changed all holders are asked again at once.
+Law 3: with no holder at all the search goes on for ever, slower and slower, up to once per lease.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from meshcall.dht.messages import REFUSED_TOKEN, Nodes, Refused, Response, Value
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
 from meshcall.limits import (
+    DHT_PATHS,
     DHT_REPLICAS,
     DHT_WATCH_LEASE,
     DHT_WATCH_LOOKUP,
@@ -110,6 +112,7 @@ class WatchOperation(Operation):
             make=find_node(self.core, self.key),
             on_answer=self._on_answer,
             on_settled=self._on_settled,
+            paths=DHT_PATHS,
             on_finished=lambda now: None,
         )
         self._lookup.start(now)
@@ -136,16 +139,23 @@ class WatchOperation(Operation):
             self._pause = min(2 * self._pause, DHT_WATCH_LEASE)
         self._tell()
 
+    def network_changed(self, now: float) -> None:
+        """The holders push to an address that we may have no more: ask them again, and look for others."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renew(now, fresh=True)
+        self._search_at(now)
+
     # --- leases ---
 
     def _renew_after(self) -> float:
         return DHT_WATCH_RENEW + _RENEW_SPREAD * self.core.random(1)[0] / 256
 
-    def _renew(self, now: float) -> None:
+    def _renew(self, now: float, *, fresh: bool = False) -> None:
         self._renewal = self.core.alarms.set(now + self._renew_after(), self._renew)
         for address, holder in self._holders.items():
             holder.repeated = False
-            self._request(address, now)
+            self._request(address, now, fresh=int(fresh))
 
     def _hold(self, address: Address, now: float) -> None:
         if address not in self._holders:
@@ -185,7 +195,9 @@ class WatchOperation(Operation):
         self._tell()
 
     def on_slow(self, call: Call, now: float) -> None:
-        """It may come yet (Listener)."""
+        """It may come yet; others are looked for in case that it does not (Listener)."""
+        if call.address in self._holders and self._holders[call.address].confirmed:
+            self.search_soon(now)
 
     def on_failed(self, call: Call, now: float) -> None:
         """The holder is dead: another one is looked for (Listener)."""

@@ -5,7 +5,9 @@ Law 2: a value's place is (storage key, type, source network). Whoever knows an 
 so a newer number replaces only what came from the same network, and never anybody else's value.
 Law 3: lives are counted on the monotonic clock from the first store of these octets; storing the same
 octets again lengthens nothing (else old records could be kept alive for ever).
-Law 4: a full key or source refuses; a full store drops what would expire first, but never an own value.
+Law 4: a copy that a reader brings (``age``) lives no longer than the original, takes a place only if nobody
+has brought the same octets, and leaves half of the places of its key to those that own records.
+Law 5: a full key or source refuses; a full store drops what would expire first, but never an own value.
 
 A network is an IPv4 /24 or an IPv6 /48; on a LAN it is the single address, since all peers share one.
 """
@@ -43,6 +45,8 @@ class StoreResult(StrEnum):
     KEY_FULL = "key-full"
     SOURCE_FULL = "source-full"
     STORE_FULL = "store-full"
+    EXPIRED = "too-old"
+    """Its life was over when it came."""
 
     @property
     def kept(self) -> bool:
@@ -126,22 +130,32 @@ class RecordStore:
         """How many values are kept."""
         return self._count
 
-    def put(self, record: Record, source: str, now: float, *, pinned: bool = False) -> StoreResult:
+    def put(
+        self, record: Record, source: str, now: float, *, pinned: bool = False, age: float = 0.0
+    ) -> StoreResult:
         """Keep a validated ``record`` that came from IP address ``source``; ``now`` in monotonic seconds.
 
         ``pinned`` is for our own records: no cap but the total stands against them, and nothing evicts them.
+        ``age``: seconds of its ttl that have passed, when somebody brings a copy of another's record.
         """
-        result = self._put(record, source, now, pinned)
+        result = self._put(record, source, now, pinned, age)
         self._results[result] += 1
         return result
 
-    def _put(self, record: Record, source: str, now: float, pinned: bool) -> StoreResult:
+    def _put(self, record: Record, source: str, now: float, pinned: bool, age: float) -> StoreResult:
         self.expire(now)
         host, network = (_OWN, _OWN) if pinned else _source(source)
         place = _Place(record.storage_key, record.type, network)
         data = record.encode()
-        expires = now + min(record.ttl, TTL_MAX[record.type])
+        expires = now + min(record.ttl, TTL_MAX[record.type]) - age
+        if expires <= now:
+            return StoreResult.EXPIRED
         held = self._values.get(place.key, {})
+        if age > 0:
+            if any(value.data == data for value in held.values()):
+                return StoreResult.UNCHANGED
+            if sum(p.type is place.type for p in held) >= self._per_key_and_type // 2:
+                return StoreResult.KEY_FULL
         old = held.get(place)
         if old is not None:
             if record.seq < old.record.seq:
@@ -223,13 +237,23 @@ class RecordStore:
         Only those of ``types`` if given. The order favours who was there first, not who signs the highest
         number: everybody who knows an ID can sign any number.
         """
+        return [data for data, _ in self.get_aged(storage_key, now, types)]
+
+    def get_aged(
+        self, storage_key: bytes, now: float, types: Collection[RecordType] | None = None
+    ) -> list[tuple[bytes, float]]:
+        """The same, each with the seconds that have passed of its life."""
         values = [
             value
             for place, value in self._values.get(storage_key, {}).items()
             if value.expires > now and (types is None or place.type in types)
         ]
         values.sort(key=lambda value: value.order)
-        return list(dict.fromkeys(value.data for value in values))
+        found: dict[bytes, float] = {}
+        for value in values:
+            life = min(value.record.ttl, TTL_MAX[value.record.type])
+            found.setdefault(value.data, max(0.0, life - (value.expires - now)))
+        return list(found.items())
 
     def remove_own(self, storage_key: bytes, type: RecordType) -> bool:  # noqa: A002 - the layout's word
         """Forget our own pinned record of ``type``; tells whether there was one."""

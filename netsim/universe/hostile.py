@@ -13,9 +13,9 @@ import msgspec
 from meshcall.address import Address
 from meshcall.dht import messages as m
 from meshcall.dht.compact import NodeInfo, pack_address, pack_nodes
-from meshcall.dht.contact import NODE_DOMAIN, node_id_of, proof_message
+from meshcall.dht.contact import node_id_of, proof_message
 from meshcall.errors import Rejected
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import NODE, SigningKey
 from meshcall.limits import DHT_K
 from meshcall.record.codec import VALUE_SIZES, RecordType, sign_record, storage_key
 from netsim.universe.frames import frame
@@ -115,7 +115,7 @@ class HostileNode:
             if not request.challenge:
                 return frame(m.Pong, *head, token=TOKEN)
             proof = proof_message(request.challenge, self.node_id, request.sender, head[3])
-            signature = self.key.sign(NODE_DOMAIN, proof)
+            signature = self.key.sign(NODE, proof)
             return frame(m.Pong, *head, token=TOKEN, node_key=self.key.public, signature=signature)
         if self.kind == "refuses tokens":
             return frame(m.Refused, *head, reason=m.REFUSED_TOKEN, token=self.random(8))

@@ -311,3 +311,51 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
         main(arguments)
     assert caught.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+async def test_the_table_is_handed_out_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash loses minutes only: what was handed out last starts a node that needs no bootstrap."""
+    monkeypatch.setattr("meshcall.aio.dht.DHT_SAVE_INTERVAL", 0.05)
+    kept: asyncio.Queue[bytes] = asyncio.Queue()
+    async with Testnet(4) as net:
+        port = await UdpPort.open(0, hosts=("127.0.0.1",))
+        node = DhtNode(
+            port,
+            node_key=SigningKey.from_seed(b"\x41" * 32),
+            clock=SystemClock(),
+            random=system_random,
+            on_state=kept.put_nowait,
+        )
+        await node.start()
+        assert await node.bootstrap(net.addresses) == 4
+        while not kept.empty():
+            kept.get_nowait()
+        state = await asyncio.wait_for(kept.get(), 5.0)
+        assert await asyncio.wait_for(kept.get(), 5.0)
+        await node.close()
+        again = DhtNode(
+            port,
+            node_key=SigningKey.from_seed(b"\x42" * 32),
+            clock=SystemClock(),
+            random=system_random,
+            state=state,
+        )
+        await again.start()
+        assert await again.bootstrap() >= 3
+        again.network_changed()
+        assert again.status().counters["network-changed"] == 1
+        await again.close()
+        await port.close()
+    assert kept.empty()
+
+
+async def test_a_delivery_tells_that_it_reached_the_callee() -> None:
+    """``acked`` counts the watcher that has it for certain."""
+    record = inbox_record(1)
+    async with Testnet(4) as net, peer(net.addresses) as callee, peer(net.addresses) as caller:
+        watch = callee.node.watch(record.storage_key)
+        await watch.wait_held(4)
+        delivery = await caller.node.deliver(record.encode())
+        await asyncio.wait_for(delivery.wait_acked(), 5.0)
+        assert delivery.acked == 1
+        watch.close()

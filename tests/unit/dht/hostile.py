@@ -69,7 +69,9 @@ class Hostile:
         four, six = pack_nodes(nodes)
         head = (request.tid, sender or self.engine.node_id, 0, pack_address(address), b"\1" * 8)
         if isinstance(request, m.FindValue):
-            return m.encode_frame(m.Values(*head, four, six, held, values or []))
+            return m.encode_frame(
+                m.Values(*head, four, six, held, values or [], bytes(2 * len(values or [])))
+            )
         return m.encode_frame(m.Nodes(*head, four, six))
 
     def near(self, target: bytes, bits: int = 40) -> bytes:
@@ -91,7 +93,7 @@ def _raw(*fields: object) -> bytes:
 
 def _int_for_nodes(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
     kind = 19 if isinstance(request, m.FindValue) else 18
-    return _raw(kind, request.tid, me.engine.node_id, 0, pack_address(address), b"", 7, 7, 7, 7)
+    return _raw(kind, request.tid, me.engine.node_id, 0, pack_address(address), b"", 7, 7, 7, 7, 7)
 
 
 def _map_for_reply(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
@@ -104,13 +106,13 @@ def _deep(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> b
 
 def _short_ids(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
     kind = 19 if isinstance(request, m.FindValue) else 18
-    tail = [b"", []] if kind == 19 else []
+    tail = [b"", [], b""] if kind == 19 else []
     return _raw(kind, request.tid, me.engine.node_id, 0, pack_address(address), b"", b"x" * 25, b"", *tail)
 
 
 def _too_many(me: Hostile, request: m.FindNode | m.FindValue, address: Address) -> bytes:
     kind = 19 if isinstance(request, m.FindValue) else 18
-    tail = [b"", []] if kind == 19 else []
+    tail = [b"", [], b""] if kind == 19 else []
     nodes = b"".join(me.near(request.target) + bytes([10, 9, 9, i]) + b"\1\1" for i in range(21))
     return _raw(kind, request.tid, me.engine.node_id, 0, pack_address(address), b"", nodes, b"", *tail)
 

@@ -78,6 +78,9 @@ def test_nodes_of_both_families() -> None:
         (("fd00::1", 1), "2600::1", True),
         (("2600::1", 1), "2600::2", False),
         (("localhost", 1), "127.0.0.1", True),
+        (("100.64.0.9", 1), "9.9.9.9", True),
+        (("100.64.0.9", 1), "100.64.0.7", False),
+        (("9.9.9.9", 1), "localhost", True),
     ],
 )
 def test_martians(address: Address, teller: str, martian: bool) -> None:

@@ -518,10 +518,10 @@ def test_writing_needs_the_token_of_that_node() -> None:
         (reply,) = [m.decode_frame_untrusted(data) for data, to in engine.transmits() if to == address]
         return reply
 
-    refused = ask(m.Store(b"12345678", b"\x31" * 20, 1, b"", record), other)
+    refused = ask(m.Store(b"12345678", b"\x31" * 20, 1, b"", record, 0), other)
     assert isinstance(refused, m.Refused)
     for request in (
-        m.Store(b"12345678", b"\x31" * 20, 1, refused.token, record),
+        m.Store(b"12345678", b"\x31" * 20, 1, refused.token, record, 0),
         m.Deliver(b"12345678", b"\x31" * 20, 1, refused.token, record, REPLY_KEY, b""),
         m.Watch(b"12345678", b"\x31" * 20, 1, refused.token, REPLY_KEY, 30, 1),
     ):
@@ -529,7 +529,7 @@ def test_writing_needs_the_token_of_that_node() -> None:
         assert isinstance(reply, m.Refused)
         assert reply.reason == m.REFUSED_TOKEN
     assert engine.statistics().records.values == engine.statistics().watches_held == 0
-    stored = ask(m.Store(b"22345678", b"\x31" * 20, 1, refused.token, record), other)
+    stored = ask(m.Store(b"22345678", b"\x31" * 20, 1, refused.token, record, 0), other)
     assert isinstance(stored, m.Stored)
     assert stored.stored == 1
 

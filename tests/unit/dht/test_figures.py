@@ -34,6 +34,7 @@ def test_store_find_and_push(dead: float, put_goal: float, put_max: float) -> No
         universe.do(caller)
         pushes.append(universe.wait(callee, Notified, limit=3.0)[0])
         universe.at(caller).cancel(number, universe.now)
+        universe.link.run(1.0)
     for index in range(OPERATIONS):
         writer, reader = universe.random.sample(universe.addresses(), 2)
         record = inbox_record(index)

@@ -12,7 +12,13 @@ from meshcall.address import Address
 from meshcall.dht import DhtEngine, StoreDone, ValueFound
 from meshcall.dht import messages as m
 from meshcall.dht.core import digest
-from meshcall.limits import DATAGRAM_MAX, DHT_AMPLIFICATION_MAX, DHT_FIND_REQUEST_MIN, DHT_VERIFY_MAX
+from meshcall.limits import (
+    DATAGRAM_MAX,
+    DHT_AMPLIFICATION_MAX,
+    DHT_FIND_REQUEST_MIN,
+    DHT_READS_PER_SECOND,
+    DHT_VERIFY_MAX,
+)
 from tests.unit.dht.universe import Universe, address_of, inbox_record, presence_record
 
 ME = b"\x31" * 20
@@ -30,15 +36,20 @@ def samples(universe: Universe) -> list[bytes]:
         m.Ping(tid, ME, 0, b"c" * 16, b""),
         m.FindNode(tid, ME, 0, key, bytes(300)),
         m.FindValue(tid, ME, 0, key, b"\x11", b"\2" * 16, bytes(300)),
-        m.Store(tid, ME, 0, token, record),
+        m.Store(tid, ME, 0, token, record, 0),
         m.Deliver(tid, ME, 0, token, record, key, token),
         m.Watch(tid, ME, 0, token, key, 30, 1),
         m.Notify(tid, ME, 0, key, record, token),
         m.Pong(tid, ME, 0, seen, token, b"k" * 32, b"s" * 64),
         m.Nodes(tid, ME, 0, seen, token, nodes, b""),
-        m.Values(tid, ME, 0, seen, token, nodes, b"", b"\3" * 8, [record]),
+        m.Values(tid, ME, 0, seen, token, nodes, b"", b"\3" * 8, [record], bytes(2)),
         m.Stored(tid, ME, 0, seen, 1),
-        m.Delivered(tid, ME, 0, seen, 1, 1),
+        m.Delivered(tid, ME, 0, seen, 1, 1, 0),
+        m.Acked(tid, ME, 0, 1),
+        m.DialBack(tid, ME, 0, token, bytes(8)),
+        m.Dial(tid, ME, 0, token, bytes(8), seen),
+        m.Dialling(tid, ME, 0, seen, 1),
+        m.Dialled(tid, ME, 0, bytes(8)),
         m.Watching(tid, ME, 0, seen, 30),
         m.Noted(tid, ME, 0, seen, 1),
         m.Refused(tid, ME, 0, seen, 1, token),
@@ -135,7 +146,7 @@ def test_strangers_cost_a_bounded_number_of_challenges() -> None:
     universe.clock.advance(0.5)
     engine.handle_timer(universe.now)
     assert engine.transmits() == []
-    assert engine.statistics().counters["verify-full"] == 10_000 - DHT_VERIFY_MAX
+    assert engine.statistics().counters["verify-full"] == DHT_READS_PER_SECOND - DHT_VERIFY_MAX
 
 
 def test_challenges_signed_per_second_are_bounded() -> None:
@@ -144,7 +155,7 @@ def test_challenges_signed_per_second_are_bounded() -> None:
     engine = universe.at(universe.add(universe.engine("x")))
     for index in range(600):
         ping = m.Ping(index.to_bytes(8, "big"), ME, 1, b"c" * 16, bytes(40))
-        engine.receive(m.encode_frame(ping), STRANGER, universe.now)
+        engine.receive(m.encode_frame(ping), ("10.200.1.1", 1 + index), universe.now)
     assert len(engine.transmits()) == 500
     assert engine.statistics().counters["signatures-full"] == 100
     engine.receive(m.encode_frame(m.Ping(bytes(8), ME, 1, b"", b"")), STRANGER, universe.now)
@@ -159,10 +170,12 @@ def _full_node(universe: Universe) -> DhtEngine:
         record = inbox_record(1, seq=index + 1, fill=bytes([index])) if index < 8 else None
         record = record or presence_record(1, seq=index, fill=bytes([index]))
         source: Address = (f"10.3.3.{index + 1}", 9)
-        engine.receive(m.encode_frame(m.Store(bytes(8), ME, 1, b"", record.encode())), source, universe.now)
+        engine.receive(
+            m.encode_frame(m.Store(bytes(8), ME, 1, b"", record.encode(), 0)), source, universe.now
+        )
         (refused,) = [m.decode_frame_untrusted(data) for data, to in engine.transmits() if to == source]
         assert isinstance(refused, m.Refused)
-        store = m.Store(bytes(8), ME, 1, refused.token, record.encode())
+        store = m.Store(bytes(8), ME, 1, refused.token, record.encode(), 0)
         engine.receive(m.encode_frame(store), source, universe.now)
         engine.transmits()
     assert engine.statistics().records.values >= 8
@@ -195,8 +208,8 @@ RECORD = inbox_record(1).encode()
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(100)),
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(350)),
         m.FindValue(bytes(8), ME, 0, KEY, b"", b"", bytes(1000)),
-        m.Store(bytes(8), ME, 0, b"", b"x"),
-        m.Store(bytes(8), ME, 0, b"", RECORD),
+        m.Store(bytes(8), ME, 0, b"", b"x", 0),
+        m.Store(bytes(8), ME, 0, b"", RECORD, 0),
         m.Deliver(bytes(8), ME, 0, b"", RECORD, KEY, b""),
         m.Deliver(bytes(8), ME, 0, b"", b"x", b"", b""),
         m.Watch(bytes(8), ME, 0, b"", KEY, 30, 1),

@@ -102,7 +102,7 @@ def test_an_ephemeral_node_keeps_nothing_for_others(router: bool) -> None:
     engine.receive(m.encode_frame(m.Ping(b"1" * 8, b"\x11" * 20, 1, b"", b"")), THERE, 1.0)
     (pong,) = frames(engine, THERE)
     assert isinstance(pong, m.Pong)
-    engine.receive(m.encode_frame(m.Store(b"2" * 8, b"\x11" * 20, 1, pong.token, record)), THERE, 1.0)
+    engine.receive(m.encode_frame(m.Store(b"2" * 8, b"\x11" * 20, 1, pong.token, record, 0)), THERE, 1.0)
     (stored,) = frames(engine, THERE)
     assert isinstance(stored, m.Stored)
     engine.receive(
@@ -240,7 +240,7 @@ def test_a_flooded_key_does_not_flood_the_reader() -> None:
         nodes = reply(find, at, range(first, first + 8))
         records = [presence_record(1, seq=next(made)).encode() for _ in range(2)]
         return m.Values(
-            find.tid, nodes.sender, 0, nodes.observed, nodes.token, nodes.nodes4, b"", b"", records
+            find.tid, nodes.sender, 0, nodes.observed, nodes.token, nodes.nodes4, b"", b"", records, bytes(4)
         )
 
     events = play(engine, flood, 0.01, 20)

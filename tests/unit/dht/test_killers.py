@@ -131,7 +131,7 @@ def test_b8_a_poison_value_is_not_stored() -> None:
     pong = request(engine, m.Ping(bytes(8), b"\x02" * 20, 1, b"", bytes(60)))[0]
     assert isinstance(pong, m.Pong)
     for poison in (b"[1, 2]", bytes(308), bytes(677)):
-        (reply,) = request(engine, m.Store(b"\3" * 8, b"\x02" * 20, 1, pong.token, poison))
+        (reply,) = request(engine, m.Store(b"\3" * 8, b"\x02" * 20, 1, pong.token, poison, 0))
         assert isinstance(reply, m.Refused)
     engine.receive(
         b"\x04" + msgspec.msgpack.encode([4, bytes(8), b"\x02" * 20, 1, pong.token, [1, 2]]), STRANGER, 1.0

@@ -9,7 +9,7 @@ import pytest
 
 from meshcall.dht.contact import Contact, node_id_of, proof_message
 from meshcall.dht.table import Table
-from meshcall.limits import DHT_BUCKETS_MAX, DHT_K
+from meshcall.limits import DHT_BUCKETS_MAX, DHT_K, DHT_PER_NETWORK
 
 
 def contact(node_id: bytes | int, host: int = 1) -> Contact:
@@ -99,9 +99,9 @@ def test_a_live_contact_is_never_pushed_out() -> None:
     assert [table.add_contact(c) for c in first] == [True] * DHT_K
     late = contact(top + 100, 100)
     table.add_contact(contact(1, 200))  # the near half splits off
-    assert table.wants(late.id)
+    assert table.wants(late.id, late.ip)
     assert not table.add_contact(late)
-    assert not table.wants(late.id)
+    assert not table.wants(late.id, late.ip)
     assert table.get(late.id) is None
     assert len(table) == DHT_K + 1
     table.remove_contact(first[3])
@@ -117,13 +117,13 @@ def test_queue_of_a_full_bucket_is_bounded() -> None:
     bucket = table.bucket(top.to_bytes(20, "big"))
     assert len(bucket) == DHT_K
     assert len(bucket.replacement_nodes) <= DHT_K
-    assert not table.wants((top + 999).to_bytes(20, "big"))
+    assert not table.wants((top + 999).to_bytes(20, "big"), "10.0.0.1")
 
 
 def test_own_id_is_no_contact() -> None:
     """Nobody can put us into our own table."""
     table = Table(b"\x01" * 20)
-    assert not table.wants(b"\x01" * 20)
+    assert not table.wants(b"\x01" * 20, "10.0.0.1")
     assert not table.add_contact(contact(b"\x01" * 20))
     assert len(table) == 0
 
@@ -150,3 +150,69 @@ def test_node_id_and_proof() -> None:
         == b"c" * 16 + b"r" * 20 + b"q" * 20 + b"o" * 6
     )
     assert repr(contact(1)).startswith("<Contact 00000000 10.0.0.1:4000")
+
+
+# --- networks ---
+
+
+def spread(rng: random.Random, count: int, network: str) -> list[Contact]:
+    """Contacts with random ids in one network."""
+    return [Contact(rng.randbytes(20), (f"{network}{i + 1}", 4000)) for i in range(count)]
+
+
+@pytest.mark.parametrize("network", ["45.1.2.", "2600:1:2:0::"])
+def test_one_network_has_two_places_in_a_bucket_and_in_a_result(network: str) -> None:
+    """Of 200 ids at one /24 or /48 at most two enter each bucket, and two stand in a result."""
+    rng = random.Random(31)
+    table = Table(bytes(20))
+    for contact in spread(rng, 100, network):
+        table.add_contact(contact)
+    assert len(table) == DHT_PER_NETWORK
+    for contact in [Contact(rng.randbytes(20), (f"46.{i}.1.1", 1)) for i in range(200)]:
+        table.add_contact(contact)
+    for contact in spread(rng, 100, network):
+        table.add_contact(contact)
+    for bucket in table.buckets:
+        assert sum(c.ip.startswith(network) for c in bucket.contacts()) <= DHT_PER_NETWORK
+    for _ in range(20):
+        result = table.closest(rng.randbytes(20), 20)
+        assert len(result) == 20
+        assert sum(c.ip.startswith(network) for c in result) <= DHT_PER_NETWORK
+
+
+@pytest.mark.parametrize(
+    ("network", "one_network"), [("10.1.2.", False), ("fd00:1:2::", False), ("45.1.2.", True)]
+)
+def test_networks_are_not_counted_on_a_lan(network: str, one_network: bool) -> None:
+    """Private addresses, and a table of one LAN, take as many of a /24 as there is room for."""
+    table = Table(bytes(20), one_network=one_network)
+    for contact in spread(random.Random(32), 100, network):
+        table.add_contact(contact)
+    assert len(table) >= 20
+    assert len(table.closest(bytes(20), 20)) == 20
+
+
+def test_a_crowded_network_makes_nobody_split_or_wait() -> None:
+    """Its ids cause no split, and its queue is as short as its places are few."""
+    table = Table(bytes(20))
+    for contact in spread(random.Random(33), 100, "45.1.2."):
+        table.add_contact(contact)
+    assert len(table.buckets) == 1
+    assert len(table.buckets[0].replacement_nodes) == DHT_PER_NETWORK
+
+
+def test_who_waits_takes_a_place_only_if_its_network_has_one() -> None:
+    """The newest that waits is passed over when two of its network are in."""
+    rng = random.Random(34)
+    table = Table(bytes(20), 4)
+    far = [(1 << 159 | rng.getrandbits(158)).to_bytes(20, "big") for _ in range(7)]
+    places = ["45.1.1.1", "45.1.1.2", "45.2.1.1", "45.3.1.1", "45.4.1.1", "45.1.1.3"]
+    near = [Contact(bytes([0, i]) + rng.randbytes(18), (f"47.{i}.1.1", 1)) for i in range(4)]
+    contacts = [Contact(i, (ip, 1)) for i, ip in zip(far, places, strict=False)]
+    for contact in (*near, *contacts):
+        table.add_contact(contact)
+    table.remove_contact(contacts[2])
+    bucket = table.bucket(far[0])
+    assert {c.ip for c in bucket.contacts()} == {"45.1.1.1", "45.1.1.2", "45.3.1.1", "45.4.1.1"}
+    table.remove_contact(contacts[0])
+    assert {c.ip for c in bucket.contacts()} == {"45.1.1.2", "45.3.1.1", "45.4.1.1", "45.1.1.3"}

@@ -21,6 +21,11 @@ def address_of(index: int) -> Address:
     return f"10.1.{index // 250}.{index % 250 + 1}", 4000
 
 
+def public_address_of(index: int) -> Address:
+    """The same on the internet: each node in a /24 of its own."""
+    return f"{45 + index % 50}.{index // 50 % 200}.{index // 10_000}.7", 4000
+
+
 def inbox_record(seed: int, *, seq: int = 1, ttl: int = 60, fill: bytes = b"\x05") -> Record:
     """A valid record of 677 octets under the key of ``seed``."""
     signer = SigningKey.from_seed(random.Random(f"key {seed}").randbytes(32))
@@ -36,7 +41,11 @@ def presence_record(seed: int, *, seq: int = 1, ttl: int = 3600, fill: bytes = b
 class Universe:
     """``n`` nodes that know each other, and the events of all of them."""
 
-    def __init__(self, n: int = 0, *, seed: int = 1, delay: float = 0.025, loss: float = 0.0) -> None:
+    def __init__(
+        self, n: int = 0, *, seed: int = 1, delay: float = 0.025, loss: float = 0.0, public: bool = False
+    ) -> None:
+        """``public``: at addresses of the internet, each in a network of its own."""
+        self.place = public_address_of if public else address_of
         self.clock = FakeClock()
         self.link = Link(self.clock, seed=seed, delay=delay, loss=loss)
         self.link.on_step = self._collect
@@ -49,7 +58,9 @@ class Universe:
         if n:
             self.link.run(30.0)
 
-    def engine(self, name: str, *, router: bool = True, state: bytes | None = None) -> DhtEngine:
+    def engine(
+        self, name: str, *, router: bool = True, state: bytes | None = None, lan: bool = False
+    ) -> DhtEngine:
         """An engine that is nowhere yet."""
         name = f"{self.seed} {name}"
         key = SigningKey.from_seed(random.Random(f"node {name}").randbytes(32))
@@ -58,21 +69,22 @@ class Universe:
             random=seeded_random(f"engine {name}"),
             now=self.clock.now(),
             router=router,
+            lan=lan,
             state=state,
         )
 
-    def add(self, engine: DhtEngine) -> Address:
-        """Put an engine on the link, at the next free address."""
-        address = address_of(len(self.nodes))
+    def add(self, engine: DhtEngine, at: Address | None = None) -> Address:
+        """Put an engine on the link, at the next free address or ``at`` another one."""
+        address = self.place(len(self.nodes)) if at is None else at
         self.nodes.append(engine)
         self.events[address] = []
         self.link.attach(address, engine)
         return address
 
-    def join(self, *, router: bool = True) -> Address:
+    def join(self, *, router: bool = True, lan: bool = False, at: Address | None = None) -> Address:
         """One more node, which joins through up to three others."""
-        address = self.add(self.engine(str(len(self.nodes)), router=router))
-        others = [a for a in (address_of(0), address_of(1), address_of(2)) if a != address and self.alive(a)]
+        address = self.add(self.engine(str(len(self.nodes)), router=router, lan=lan), at)
+        others = [a for a in map(self.place, range(3)) if a != address and self.alive(a)]
         if others:
             self.at(address).start_bootstrap(others, self.clock.now())
             self.link.flush(address)

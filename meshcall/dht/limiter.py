@@ -1,0 +1,96 @@
+"""How many requests a node answers: so many per address, so many in all, and a fixed memory for it.
+
+Law 1: whatever addresses a flood pretends to come from, the work per second and the memory have a cap.
+Law 2: who shows a good token is really where it says it is, so a flood from invented addresses never takes
+its place: reads and writes are counted apart.
+Law 3: an IPv4 address or an IPv6 /64 is one sender; in a LAN, where peers may share an address, each port is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from meshcall.address import Address, is_lan
+from meshcall.limits import (
+    DHT_LIMITER_KEPT,
+    DHT_READS_PER_SECOND,
+    DHT_REQUESTS_BURST,
+    DHT_REQUESTS_PER_SECOND,
+    DHT_WRITES_PER_SECOND,
+)
+
+Sender = bytes | Address
+
+
+@lru_cache(maxsize=4096)
+def sender_of(address: Address) -> Sender:
+    """Who is counted for a request from ``address``."""
+    if is_lan(address[0]):
+        return address
+    return ip_address(address[0].partition("%")[0]).packed[:8]
+
+
+class Bucket:
+    """A token bucket: ``rate`` per second, up to ``burst`` at once."""
+
+    __slots__ = ("_burst", "_level", "_rate", "_since")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst, self._level, self._since = rate, burst, burst, now
+
+    def is_full(self, now: float) -> bool:
+        """Whether all of the burst is there again."""
+        return self._level + (now - self._since) * self._rate >= self._burst
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed now."""
+        self._level = min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
+        self._since = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+
+READS: Final = "reads"
+WRITES: Final = "writes"
+
+
+class Limiter:
+    """All buckets of one node."""
+
+    def __init__(self, now: float) -> None:
+        self._senders: OrderedDict[Sender, Bucket] = OrderedDict()
+        self._totals = {
+            READS: Bucket(DHT_READS_PER_SECOND, DHT_READS_PER_SECOND, now),
+            WRITES: Bucket(DHT_WRITES_PER_SECOND, DHT_WRITES_PER_SECOND, now),
+        }
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    def _forget_idle(self, now: float) -> None:
+        """Whoever was silent long enough has a full bucket again: as if it had never been here."""
+        for _ in range(2):
+            oldest = next(iter(self._senders.values()), None)
+            if oldest is None or not oldest.is_full(now):
+                return
+            self._senders.popitem(last=False)
+
+    def refuse(self, address: Address, kind: str, now: float) -> str | None:
+        """Why a request from ``address`` is not looked at: "sender" or the kind's name; None: it is."""
+        sender = sender_of(address)
+        bucket = self._senders.get(sender)
+        if bucket is None:
+            self._forget_idle(now)
+            bucket = self._senders[sender] = Bucket(DHT_REQUESTS_PER_SECOND, DHT_REQUESTS_BURST, now)
+            if len(self._senders) > DHT_LIMITER_KEPT:
+                self._senders.popitem(last=False)
+        else:
+            self._senders.move_to_end(sender)
+        if not bucket.take(now):
+            return "sender"
+        return None if self._totals[kind].take(now) else kind
