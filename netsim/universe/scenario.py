@@ -262,7 +262,7 @@ class Scenario:
         outcome.push_failed += len(offers) - len(arrived)
 
     def put(self) -> list[tuple[Record, int]]:
-        """A store has succeeded when copies are acknowledged and an honest node really has one."""
+        """A store has succeeded when a copy is acknowledged; who really has one is the coverage."""
         world, outcome, seed = self.world, self.outcome, self.settings.seed
         count = self.settings.operations
         records = [(record_of(seed, f"new {n}", seq=2), n) for n in range(count)]
