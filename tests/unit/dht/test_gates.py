@@ -233,14 +233,14 @@ def test_a_flooded_key_does_not_flood_the_reader() -> None:
     engine = engine_of(1)
     key = presence_record(1).storage_key
     engine.start_find(key, 1.0, at=[public(1)])
-    made, fresh = itertools.count(1), itertools.count(2, 8)
+    made, fresh = itertools.count(1), itertools.count(2, 4)
 
     def flood(find: m.FindNode | m.FindValue, at: Address) -> m.Values:
         first = next(fresh)
-        nodes = reply(find, at, range(first, first + 8))
-        records = [presence_record(1, seq=next(made)).encode() for _ in range(2)]
+        nodes = reply(find, at, range(first, first + 4))
+        records = [presence_record(1, seq=next(made)).encode() for _ in range(3)]
         return m.Values(
-            find.tid, nodes.sender, 0, nodes.observed, nodes.token, nodes.nodes4, b"", b"", records, bytes(4)
+            find.tid, nodes.sender, 0, nodes.observed, nodes.token, nodes.nodes4, b"", b"", records, bytes(6)
         )
 
     events = play(engine, flood, 0.01, 20)

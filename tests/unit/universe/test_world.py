@@ -134,7 +134,7 @@ def test_a_table_by_construction_is_one_that_kademlia_would_make() -> None:
 
 
 def test_constructed_and_joined_tables_are_alike() -> None:
-    """Two worlds of 80: tables made by joins hold somewhat fewer contacts, by a fifth at most."""
+    """Two worlds of 80: tables made by construction and by joins differ by a quarter at most."""
 
     def mean_contacts(world: World) -> float:
         routers = world.living_routers()
@@ -149,7 +149,7 @@ def test_constructed_and_joined_tables_are_alike() -> None:
         join(joined, node, [other.address for other in routers[:3] if other is not node])
         joined.run(1.0)
     joined.run(30.0)
-    assert 0.8 <= mean_contacts(joined) / mean_contacts(built) <= 1.05
+    assert 0.75 <= mean_contacts(joined) / mean_contacts(built) <= 1.25
 
 
 def test_engines_are_made_when_they_are_reached() -> None:
