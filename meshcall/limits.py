@@ -193,9 +193,6 @@ DHT_LOOKUP_TIME_MAX: Final = 10.0
 DHT_LOOKUP_CANDIDATES_MAX: Final = 128
 """Nodes a lookup remembers; the farthest are forgotten (replies full of invented nodes)."""
 
-DHT_LOOKUPS_MAX: Final = 256
-"""Operations of our own that run at a time."""
-
 DHT_FIND_VALUES_MAX: Final = 64
 """Distinct records one find hands out (a flooded key must not flood the reader)."""
 
