@@ -7,6 +7,7 @@ Law 2: ``finished`` operations hold no timer and no open request.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
@@ -28,7 +29,7 @@ from meshcall.limits import (
 )
 
 
-class Operation:
+class Operation(ABC):
     """Something that a user started and may cancel."""
 
     def __init__(self, core: Core, number: int) -> None:
@@ -36,15 +37,15 @@ class Operation:
         self.number = number
         self.finished = False
 
+    @abstractmethod
     def start(self, now: float) -> None:
         """Begin. Called once, when the operation has its number."""
-        raise NotImplementedError
 
     def cancel(self, now: float) -> None:
         """End it without another event. Cannot fail, at any moment, also twice."""
         self.finished = True
 
-    def network_changed(self, now: float) -> None:
+    def network_changed(self, now: float) -> None:  # noqa: B027 - most have nothing to do
         """Our address may be another one. What lasts asks again; the rest has its repetitions."""
 
 
