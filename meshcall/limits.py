@@ -149,6 +149,10 @@ DHT_READS_PER_SECOND: Final = 5000
 DHT_WRITES_PER_SECOND: Final = 1500
 """Requests with a good token carried out in all: 150 us each, mostly one signature (floods from a botnet)."""
 
+DHT_PUSHES_PER_SECOND: Final = 500
+"""Pushes looked at in all, from nodes that hold our watches: nobody else takes their place (a botnet whose
+members all hold tokens)."""
+
 DHT_LIMITER_KEPT: Final = 4096
 """Addresses whose requests are counted; the longest silent is forgotten (floods from invented addresses)."""
 
@@ -336,10 +340,16 @@ DHT_STATE_MAX: Final = 65536
 """Largest saved table that is read."""
 
 UDP_BATCH: Final = 64
-"""Datagrams read per wake-up, so that a flood can't keep timers and calls waiting."""
+"""Datagrams that nobody waits for handled per wake-up; more that came with them are dropped, so that a flood
+can't keep timers and calls waiting."""
 
-UDP_BUFFER: Final = 1 << 20
-"""Socket buffers asked for: a key frame of video is a burst of hundreds of datagrams."""
+UDP_DRAIN: Final = 512
+"""Datagrams taken from the kernel per wake-up: dropping one of a flood costs a tenth of handling it, and the
+buffer has room again for what is waited for."""
+
+UDP_BUFFER: Final = 4 << 20
+"""Socket buffers asked for (the system may give less): a key frame of video is a burst of hundreds of
+datagrams, and a flood brings a thousand in a tenth of a second that the process does not run."""
 
 # --- record ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Law 1: whatever addresses a flood pretends to come from, the work per second and the memory have a cap.
 Law 2: who shows a good token is really where it says it is, so a flood from invented addresses never takes
-its place: reads and writes are counted apart.
+its place: reads and writes are counted apart, in all and for each sender. So are pushes by the nodes that we
+asked for them: neither writers with tokens nor pings in a holder's name take the place of our own calls.
 Law 3: an IPv4 address or an IPv6 /64 is one sender; in a LAN, where peers may share an address, each port is.
 """
 
@@ -16,6 +17,7 @@ from typing import Final
 from meshcall.address import Address, is_lan
 from meshcall.limits import (
     DHT_LIMITER_KEPT,
+    DHT_PUSHES_PER_SECOND,
     DHT_READS_PER_SECOND,
     DHT_REQUESTS_BURST,
     DHT_REQUESTS_PER_SECOND,
@@ -57,16 +59,18 @@ class Bucket:
 
 READS: Final = "reads"
 WRITES: Final = "writes"
+PUSHES: Final = "pushes"
 
 
 class Limiter:
     """All buckets of one node."""
 
     def __init__(self, now: float) -> None:
-        self._senders: OrderedDict[Sender, Bucket] = OrderedDict()
+        self._senders: OrderedDict[tuple[Sender, str], Bucket] = OrderedDict()
         self._totals = {
             READS: Bucket(DHT_READS_PER_SECOND, DHT_READS_PER_SECOND, now),
             WRITES: Bucket(DHT_WRITES_PER_SECOND, DHT_WRITES_PER_SECOND, now),
+            PUSHES: Bucket(DHT_PUSHES_PER_SECOND, DHT_PUSHES_PER_SECOND, now),
         }
 
     def __len__(self) -> int:
@@ -82,7 +86,7 @@ class Limiter:
 
     def refuse(self, address: Address, kind: str, now: float) -> str | None:
         """Why a request from ``address`` is not looked at: "sender" or the kind's name; None: it is."""
-        sender = sender_of(address)
+        sender = sender_of(address), kind
         bucket = self._senders.get(sender)
         if bucket is None:
             self._forget_idle(now)

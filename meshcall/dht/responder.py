@@ -18,7 +18,7 @@ from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
 from meshcall.dht.contact import proof_message
 from meshcall.dht.core import Core, digest
-from meshcall.dht.limiter import READS, WRITES, Limiter
+from meshcall.dht.limiter import PUSHES, READS, WRITES, Limiter
 from meshcall.dht.messages import (
     AGE_SIZE,
     DIGEST_SIZE,
@@ -117,10 +117,12 @@ class Responder:
 
     def _refused(self, request: Request, address: Address, now: float) -> str | None:
         """Why the request is dropped without an answer; None: it is not."""
-        proven = isinstance(request, Notify) and self._core.holders.get((request.key, address), now)
-        if isinstance(request, _WRITES):
-            proven = self._core.mint.check(request.token, address, now)
-        return self._limiter.refuse(address, WRITES if proven else READS, now)
+        kind = READS
+        if isinstance(request, Notify) and self._core.holders.get((request.key, address), now):
+            kind = PUSHES
+        elif isinstance(request, _WRITES) and self._core.mint.check(request.token, address, now):
+            kind = WRITES
+        return self._limiter.refuse(address, kind, now)
 
     def handle(self, request: Request, size: int, address: Address, now: float) -> None:
         """Answer one request whose frame had ``size`` octets."""
@@ -237,6 +239,8 @@ class Responder:
             return self._refuse(request, address, REFUSED_RECORD, now)
 
     def _store(self, request: Store, address: Address, size: int, now: float) -> Response:
+        if not self._core.routes and self._core.mint.check(request.token, address, now):
+            return Stored(*self._head(request, address), 0)  # kept it would not be: no signature is checked
         record = self._admit_record(request, address, now)
         if isinstance(record, Refused):
             return record

@@ -249,6 +249,44 @@ def test_a_flood_from_invented_addresses_does_not_push_out_who_has_a_token() -> 
     assert engine.statistics().counters["limited-reads"] >= 5_000
 
 
+def test_a_flood_of_writers_with_tokens_does_not_push_out_pushes() -> None:
+    """4,000 writes at once by hosts that hold tokens, then a push by a holder of our watch."""
+    print("seed 53")
+    universe = Universe(9, seed=53)
+    callee = universe.addresses()[0]
+    engine = universe.at(callee)
+    record = inbox_record(3)
+    holder = engine.watch_holders(watch(universe, callee, record.storage_key))[0]
+    writers: list[Address] = [(f"47.{index}.1.1", 9) for index in range(100)]
+    tokens = [token_of(engine, writer, universe.now) for writer in writers]
+    for index in range(4000):
+        junk = m.Store(index.to_bytes(8, "big"), b"\x31" * 20, 1, tokens[index % 100], b"junk", 0)
+        engine.receive(m.encode_frame(junk), writers[index % 100], universe.now)
+    assert engine.statistics().counters["limited-writes"] > 500
+    engine.events()
+    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"")
+    engine.receive(m.encode_frame(push), holder, universe.now)
+    assert [event.record for event in engine.events() if isinstance(event, Notified)] == [record.encode()]
+
+
+def test_pings_in_a_holders_name_do_not_push_out_its_pushes() -> None:
+    """Who knows the holders of our watch and forges their address takes none of their share."""
+    print("seed 54")
+    universe = Universe(9, seed=54)
+    callee = universe.addresses()[0]
+    engine = universe.at(callee)
+    record = inbox_record(3)
+    for holder in engine.watch_holders(watch(universe, callee, record.storage_key)):
+        for index in range(500):
+            ping = m.Ping(index.to_bytes(8, "big"), b"\x31" * 20, 1, b"", b"")
+            engine.receive(m.encode_frame(ping), holder, universe.now)
+    assert engine.statistics().counters["limited-sender"] > 500
+    engine.events()
+    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"")
+    engine.receive(m.encode_frame(push), holder, universe.now)
+    assert [event.record for event in engine.events() if isinstance(event, Notified)] == [record.encode()]
+
+
 def test_the_limiter_has_a_fixed_memory() -> None:
     """A request from each of 50,000 addresses leaves at most 4,096 in memory, and the idle are forgotten."""
     limiter = Limiter(0.0)
