@@ -246,7 +246,7 @@ class DhtNode:
     async def start(self) -> None:
         """Listen. Raises ValueError if another DHT node uses the port object."""
         self._loop = asyncio.get_running_loop()
-        self._udp.register(FIRST_OCTETS, self._receive)
+        self._udp.register(FIRST_OCTETS, self._receive, self.engine.is_awaited)
         if self._on_state is not None:
             self._saving = self._loop.call_later(DHT_SAVE_INTERVAL, self._save_state)
         self._drain()

@@ -1,7 +1,8 @@
 """One UDP port of this machine: a v4 and a v6 socket that all protocols of a node share.
 
 Law 1: ``send`` never raises and never waits; what can't be sent is counted.
-Law 2: at most ``UDP_BATCH`` datagrams are read per wake-up, so timers and calls keep their turn in a flood.
+Law 2: a wake-up takes up to ``UDP_DRAIN`` datagrams from the kernel and handles what is waited for; of what
+strangers ask, ``UDP_BATCH``. So a flood fills no buffer that a call needs, and timers keep their turn.
 Law 3: a datagram goes to the protocol whose first octets it has (RFC 7983, RFC 9443), or is counted.
 """
 
@@ -18,10 +19,13 @@ from typing import Final
 
 from meshcall.address import Address
 from meshcall.errors import InvalidConfig, PortTaken
-from meshcall.limits import DATAGRAM_MAX, UDP_BATCH, UDP_BUFFER
+from meshcall.limits import DATAGRAM_MAX, UDP_BATCH, UDP_BUFFER, UDP_DRAIN
 
 Handler = Callable[[bytes, Address], None]
 """Takes one datagram and the address it came from; must not raise."""
+
+Awaited = Callable[[bytes, Address], bool]
+"""Whether a datagram is waited for, told without much work; must not raise."""
 
 ANY_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 - peers are to reach us on every interface
 _READ_MAX: Final = 65535
@@ -52,6 +56,7 @@ class UdpPort:
         self.port: int = next(iter(sockets.values())).getsockname()[1]
         """The port number, the same in both families."""
         self._handlers: list[Handler | None] = [None] * 256
+        self._awaited: list[Awaited | None] = [None] * 256
         self._counters: Counter[str] = Counter()
         self._sent = 0
         self._received = 0
@@ -81,17 +86,22 @@ class UdpPort:
         """4, 6 or both."""
         return tuple(sorted(self._sockets))
 
-    def register(self, first_octets: range, handler: Handler) -> None:
-        """Give datagrams that start with these octets to ``handler``; ValueError if another has them."""
+    def register(self, first_octets: range, handler: Handler, awaited: Awaited | None = None) -> None:
+        """Give datagrams that start with these octets to ``handler``; ValueError if another has them.
+
+        When more come than can be handled, those go first that are ``awaited`` (None: all are).
+        """
         if any(self._handlers[octet] not in (None, handler) for octet in first_octets):
             raise ValueError(f"first octets {first_octets} are taken")
         for octet in first_octets:
             self._handlers[octet] = handler
+            self._awaited[octet] = awaited
 
     def unregister(self, first_octets: range) -> None:
         """Nobody wants datagrams that start with these octets any more."""
         for octet in first_octets:
             self._handlers[octet] = None
+            self._awaited[octet] = None
 
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram to an IP address (never a name). Cannot fail: errors are counted."""
@@ -125,19 +135,32 @@ class UdpPort:
         sock = self._sockets.get(family)
         if sock is None:
             return
-        for _ in range(UDP_BATCH):
+        taken: list[tuple[bytes, Address]] = []
+        for _ in range(UDP_DRAIN):
             try:
                 data, source = sock.recvfrom(_READ_MAX)
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
                 # ICMP errors of earlier sends arrive here on some systems; the socket is fine
                 self._counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error').lower()}"] += 1
-                return
-            self._received += 1
-            self._dispatch(data, _source(source))
+                break
+            taken.append((data, _source(source)))
+        self._received += len(taken)
+        room = UDP_BATCH
+        for data, address in taken:
+            if not self._is_awaited(data, address):
+                room -= 1
+                if room < 0:
+                    self._counters["overload"] += 1
+                    continue
+            self._dispatch(data, address)
             if family not in self._sockets:
                 return  # a handler has closed the port
+
+    def _is_awaited(self, data: bytes, address: Address) -> bool:
+        awaited = self._awaited[data[0]] if data else None
+        return awaited is None or awaited(data, address)
 
     def _dispatch(self, data: bytes, address: Address) -> None:
         if not data:

@@ -21,7 +21,15 @@ from meshcall.dht.core import CheckRecord, Core
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
-from meshcall.dht.messages import Acked, Dialled, Request, Response, decode_frame_untrusted, response_tid
+from meshcall.dht.messages import (
+    Acked,
+    Dialled,
+    Request,
+    Response,
+    decode_frame_untrusted,
+    is_push,
+    response_tid,
+)
 from meshcall.dht.operations import LookupOperation, Operation, PingOperation
 from meshcall.dht.responder import Responder
 from meshcall.dht.roles import Roles
@@ -144,6 +152,14 @@ class DhtEngine:
             else:
                 told(message.acked, now)
         self._sweep()
+
+    def is_awaited(self, data: bytes, address: Address) -> bool:
+        """Whether a datagram seems to answer us, or to be a push of a node that holds a watch of ours."""
+        core = self._core
+        tid = response_tid(data)
+        if tid is not None:
+            return core.transactions.is_open(tid) or (tid, address) in core.acks
+        return is_push(data) and any((key, address) in core.holders for key in core.own_keys)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""

@@ -294,6 +294,11 @@ def response_tid(data: bytes) -> bytes | None:
     return data[5 : 5 + TID_SIZE] if data[3:5] == b"\xc4\x08" else None
 
 
+def is_push(data: bytes) -> bool:
+    """Whether it looks like a notify, read without decoding it: for floods."""
+    return len(data) > 2 and data[0] == VERSION_1 and data[2] == 7
+
+
 def decode_frame_untrusted(data: bytes) -> Frame:
     """The message in a datagram; raises only :class:`Rejected`: size, version or frame."""
     if not 2 <= len(data) <= DATAGRAM_MAX:

@@ -14,7 +14,7 @@ from meshcall.address import Address
 from meshcall.aio import udp as module
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig, PortTaken
-from meshcall.limits import UDP_BATCH
+from meshcall.limits import UDP_BATCH, UDP_DRAIN
 
 HERE = ("127.0.0.1",)
 
@@ -184,20 +184,40 @@ async def test_a_dead_destination_does_not_break_the_socket() -> None:
 
 
 async def test_a_flood_leaves_others_their_turn() -> None:
-    """Hundreds of datagrams wait: the loop runs something else at least once per batch."""
+    """Many datagrams wait: the loop runs something else between two lots of them."""
     port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
     inbox = Inbox()
     port.register(range(4, 16), inbox)
-    for _ in range(300):
+    for _ in range(UDP_DRAIN + 100):
         other.send(b"\x04flood", ("127.0.0.1", port.port))
     turns: list[int] = []
     try:
         async with asyncio.timeout(5):
-            while len(inbox.got) < 300:
+            while len(inbox.got) < UDP_DRAIN + 100:
                 turns.append(len(inbox.got))
                 await asyncio.sleep(0)
-        steps = [later - earlier for earlier, later in pairwise(turns)]
-        assert max(steps) <= UDP_BATCH
+        assert UDP_DRAIN in turns
+        assert max(later - earlier for earlier, later in pairwise(turns)) <= UDP_DRAIN
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_what_is_awaited_goes_before_a_flood() -> None:
+    """Of what strangers sent a few are handled and the others counted; what is waited for all comes."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    port.register(range(4, 16), inbox, lambda data, address: data == b"\x04reply")
+    for number in range(UDP_DRAIN - 100):
+        other.send(b"\x04reply" if number % 10 == 9 else b"\x04flood", ("127.0.0.1", port.port))
+    replies = (UDP_DRAIN - 100) // 10
+    try:
+        async with asyncio.timeout(5):
+            while len(inbox.got) < UDP_BATCH + replies:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        assert [data for data, _ in inbox.got].count(b"\x04reply") == replies
+        assert port.statistics().counters == {"overload": UDP_DRAIN - 100 - replies - UDP_BATCH}
+        assert port.statistics().received == UDP_DRAIN - 100
     finally:
         await port.close()
         await other.close()
