@@ -97,7 +97,8 @@ class RtcEndpoint:
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
-        self._candidates_taken = 0
+        self._taken: Counter[str] = Counter()
+        """Candidates of the peer that we check, by address: a later message has no new allowance."""
         self._gate = False
         self._supervisor: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -242,7 +243,7 @@ class RtcEndpoint:
             raise
         except Exception as error:
             raise Rejected("description") from error
-        self._candidates_taken = len(remote.candidates)
+        self._taken = Counter(candidate.address for candidate in remote.candidates)
         if kind == "answer":
             self._sending.negotiated()
             await self._add(self._early)
@@ -251,11 +252,14 @@ class RtcEndpoint:
     async def _add(self, candidates: list[Candidate]) -> None:
         if self._pc is None or self._remote is None or self._closing is not None:
             return
-        room = max(0, limits.ICE_REMOTE_CANDIDATES_MAX - self._candidates_taken)
-        self._candidates_taken += len(candidates[:room])
-        self._counters["candidate-too-many"] += len(candidates[room:])
-        for candidate in candidates[:room]:
-            await self._pc.addIceCandidate(to_aiortc(candidate, self._remote.sections[0].mid))
+        for candidate in candidates:
+            if self._taken.total() >= limits.ICE_REMOTE_CANDIDATES_MAX:
+                self._counters["candidate-too-many"] += 1
+            elif self._taken[candidate.address] >= limits.CANDIDATES_PER_ADDRESS_MAX:
+                self._counters["candidate-port-scan"] += 1
+            else:
+                self._taken[candidate.address] += 1
+                await self._pc.addIceCandidate(to_aiortc(candidate, self._remote.sections[0].mid))
 
     def _policy(self) -> CandidatePolicy:
         # Without a network of its own, a machine can still call itself.
