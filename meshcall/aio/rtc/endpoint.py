@@ -236,6 +236,8 @@ class RtcEndpoint:
     async def _set_remote(self, remote: Description, kind: Literal["offer", "answer"]) -> None:
         assert self._pc is not None, "_open() has made it"
         text = to_sdp(remote, kind)
+        # Before the first await: later candidates may come meanwhile
+        self._taken.update(candidate.address for candidate in remote.candidates)
         try:
             async with asyncio.timeout(self._plan.gather_timeout):
                 await self._pc.setRemoteDescription(RTCSessionDescription(text, kind))
@@ -243,7 +245,6 @@ class RtcEndpoint:
             raise
         except Exception as error:
             raise Rejected("description") from error
-        self._taken = Counter(candidate.address for candidate in remote.candidates)
         if kind == "answer":
             self._sending.negotiated()
             await self._add(self._early)
