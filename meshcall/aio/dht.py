@@ -32,9 +32,8 @@ from meshcall.dht.events import (
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
-from meshcall.dht.saved import decode_table_untrusted
+from meshcall.dht.saved import checked_table as checked_table
 from meshcall.dht.statistics import DhtStatistics
-from meshcall.errors import Rejected, StateCorrupt
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
@@ -44,15 +43,6 @@ Notify = Notified
 """What ``on_notify`` is given: record, storage_key, via."""
 DhtStatus = DhtStatistics
 """What ``status`` returns."""
-
-
-def checked_table(data: bytes) -> bytes:
-    """``data`` if it is a saved table; raises :class:`StateCorrupt`."""
-    try:
-        decode_table_untrusted(data)
-    except Rejected:
-        raise StateCorrupt("it is not a saved table of the DHT") from None
-    return data
 
 
 _DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
