@@ -115,7 +115,7 @@ def _serve(router: Router, home: HomePaths, *, quiet: bool) -> None:
     systemd.notify("READY=1")
     interval = systemd.watchdog_interval()
     if interval is not None:
-        router.every(interval, lambda: systemd.notify("WATCHDOG=1") and None)
+        router.every(interval, lambda: systemd.notify("WATCHDOG=1"))
     if not quiet:
         router.every(REPORT_INTERVAL, lambda: log(report(router)))
     _give_back_memory()
@@ -140,7 +140,9 @@ def load_node_key(home: HomePaths) -> SigningKey:
         try:
             create_exclusive(home.node_key, seed)
         except OSError as error:
-            raise StateUnwritable(f"the node key {home.node_key} can't be written: {error.strerror}") from error
+            raise StateUnwritable(
+                f"the node key {home.node_key} can't be written: {error.strerror}"
+            ) from error
     return SigningKey.from_seed(seed)
 
 

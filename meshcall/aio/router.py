@@ -1,4 +1,4 @@
-"""A DHT router alone on its port: the pure engine, a poll, a few timers. No event loop, so that it stays small.
+"""A DHT router alone on its port: the pure engine, a poll, timers. No event loop, so that it stays small.
 
 Law 1: every input (datagram, timer) is followed by a complete drain of the engine's output.
 Law 2: nothing here waits for the disk or for DNS while others wait for an answer: threads of their own do.
@@ -49,8 +49,7 @@ class Router:
     ) -> None:
         """Opens ``port`` (0: any free one); raises :class:`meshcall.errors.PortTaken`.
 
-        ``bootstrap``: HOST:PORT, names allowed. ``table``: the file that the table is kept in; ``state``: what
-        it held.
+        ``bootstrap``: HOST:PORT, names allowed. ``table``: the file of the table; ``state``: what it held.
         """
         self._clock = clock
         self._log = log
@@ -83,7 +82,7 @@ class Router:
         """A byte written here ends the wait; for :func:`signal.set_wakeup_fd`."""
         return self._waker.fileno()
 
-    def every(self, seconds: float, work: Callable[[], None]) -> None:
+    def every(self, seconds: float, work: Callable[[], object]) -> None:
         """Call ``work`` every so many seconds, in the thread that serves."""
 
         def again() -> None:
@@ -202,7 +201,7 @@ class Router:
     # --- the table on the disk ---
 
     def _save_aside(self) -> None:
-        """Keep the table; an empty one would only take the place of a better one, and calls for a new start."""
+        """Keep the table; an empty one would take the place of a better one, and calls for a new start."""
         if not self.engine.contacts():
             self._join()
         elif self._save_thread is None or not self._save_thread.is_alive():

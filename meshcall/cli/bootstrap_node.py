@@ -1,4 +1,4 @@
-"""`bootstrap-node`: its flags are checked here; then the program takes this one's place, with nothing of it."""
+"""`bootstrap-node`: its flags are checked here; then the program takes this one's place."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def bootstrap_node(
 ) -> None:
     """Run a plain DHT router, for others to join through.
 
-    In the foreground, without an identity: it takes no calls. It routes at once, so its port must be reachable
-    from where the others are. SIGTERM and Ctrl-C stop it; SIGUSR1 has it log how it is.
+    In the foreground, without an identity or calls. It routes at once, so others must reach its port.
+    SIGTERM and Ctrl-C stop it; SIGUSR1 has it log how it is.
     """
     session = session_of(context)
     if not 0 <= port <= 65535:

@@ -53,7 +53,7 @@ def resident(pid: int) -> int:
 
 
 def environment() -> dict[str, str]:
-    """Of a machine where meshcall is installed: its bytecode is there, and nothing is compiled at each start."""
+    """Of a machine where meshcall is installed: its bytecode is there, nothing is compiled at a start."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     if "PYTHONDONTWRITEBYTECODE" in os.environ:
         kept["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / f"meshcall-bytecode-{os.getuid()}")

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
         write_atomic,
     )
     from meshcall.aio.files.home import HomeLock, open_home
-    from meshcall.aio.files.keyfile import change_passphrase, create_key, key_is_locked, load_key, load_peer_id
+    from meshcall.aio.files.keyfile import (
+        change_passphrase,
+        create_key,
+        key_is_locked,
+        load_key,
+        load_peer_id,
+    )
     from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, ReplayRow
     from meshcall.aio.files.statedb import StateDb
 
@@ -34,7 +40,7 @@ _PLACES: Final = {
     "rows": ("AddressRow", "CallRow", "ContactRow", "InviteRow", "ReplayRow"),
     "statedb": ("StateDb",),
 }
-"""Which module has which names. Each is loaded when it is first asked for: a bootstrap node needs no SQLite."""
+"""Which module has which names. Each is loaded when first asked for: a bootstrap node needs no SQLite."""
 
 
 def __getattr__(name: str) -> Any:
