@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -155,7 +156,17 @@ def test_nobody_answers(tmp_path: Path, start_router: StartRouter, start_daemon:
         4,
         "error: the host no-such-host.invalid can't be resolved",
     )
-    assert daemon.cli("dht", "ping", "0.0.0.0:4600").code == 2
+    for arguments, code in (
+        (("ping", "0.0.0.0:4600"), 2),
+        (("ping", "here"), 2),
+        (("ping", "here:99999"), 2),
+        (("lookup", "ab" * 19), 2),
+        (("lookup", "nobody"), 4),
+        (("lookup", "a" * 56), 2),
+    ):
+        done = daemon.cli("dht", *arguments)
+        assert (done.code, done.out) == (code, ""), (arguments, done.err)
+        assert done.err.startswith("error: ")
 
 
 def test_a_lan_only_node_says_that_it_uses_no_dht(home: Path, start_daemon: StartDaemon) -> None:
@@ -176,7 +187,7 @@ def test_a_lan_only_node_says_that_it_uses_no_dht(home: Path, start_daemon: Star
 def test_a_bootstrap_node_that_is_killed_comes_back(
     tmp_path: Path, start_router: StartRouter, start_daemon: StartDaemon
 ) -> None:
-    """The same id and the table saved last, after SIGTERM and after SIGKILL, without being told an address."""
+    """The same id and the table saved last, after SIGTERM and SIGKILL, without being told an address."""
     first = start_router("first")
     second = start_router("second", "--port", "0", "--bootstrap", first.address)
     wait_for(lambda: "1 nodes" in second.report(), "the second knows the first")
@@ -289,3 +300,18 @@ def test_a_bootstrap_node_loads_nothing_that_it_does_not_use(start_router: Start
     for name in ("_ssl.", "_hashlib.", "_asyncio.", "_sqlite3.", "libcrypto.", "aiohttp"):
         assert name not in maps, name
     assert resident(router.process.pid) <= MEMORY_MAX
+
+
+def test_the_systemd_unit_is_valid(tmp_path: Path) -> None:
+    """The unit in docs/operations.md, with a program that is there, has nothing that systemd complains of."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    found = re.search(r"meshcall-bootstrap-node\.service`:\n\n```ini\n(.*?)```", text, re.DOTALL)
+    assert found, "the unit is in the documentation"
+    unit = tmp_path / "meshcall-bootstrap-node.service"
+    unit.write_text(found[1].replace("/opt/meshcall/bin/meshcall", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

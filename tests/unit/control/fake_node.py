@@ -167,6 +167,7 @@ class FakeDht:
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
         """Set when a lookup of the key that never ends was given up."""
+        self.waiting = asyncio.Event()
 
     def state(self) -> DhtStateView:
         return DhtStateView(
@@ -198,6 +199,7 @@ class FakeDht:
 
     async def lookup(self, text: str) -> DhtLookupView:
         if text == "00" * 20:
+            self.waiting.set()
             try:
                 await asyncio.Event().wait()
             finally:
