@@ -188,6 +188,28 @@ class PeerGone(MeshcallError):
     exit_code = 6
 
 
+class NodeSilent(NoPath):
+    """No DHT node answers there."""
+
+    code = "node-silent"
+    default_hint = "is the port right, does it run, and does a firewall let UDP through?"
+
+
+class HostUnknown(MeshcallError):
+    """That host name can't be resolved."""
+
+    code = "host-unknown"
+    exit_code = 4
+    default_hint = "check the name, or give the IP address"
+
+
+class DhtOff(MeshcallError):
+    """This daemon runs with `--lan-only` and uses no DHT."""
+
+    code = "dht-off"
+    default_hint = "start it without `--lan-only`"
+
+
 # --- identity: exit code 7 ------------------------------------------------------------------------
 
 

@@ -333,6 +333,12 @@ DHT_REFRESH_INTERVAL: Final = 900.0
 DHT_SAVED_CONTACTS_MAX: Final = 200
 """Contacts in the saved table."""
 
+DHT_PING_TRIES: Final = 2
+"""Pings that `dht ping` sends before it says that nobody is there; each is repeated once by itself."""
+
+DHT_PING_ADDRESSES_MAX: Final = 4
+"""Addresses of one name that `dht ping` tries (a name that somebody else controls)."""
+
 DHT_SAVE_INTERVAL: Final = 300.0
 """Seconds between saves of the table: a crash loses no more."""
 

@@ -42,6 +42,7 @@ from meshcall.broadcast import Broadcast
 from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
+from meshcall.dht_tools import DhtTools
 from meshcall.errors import (
     MeshcallError,
     NoIdentity,
@@ -117,6 +118,8 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._dht: DhtNode
+        self._dht_tools: DhtTools
+        self._table_saved_ms: int | None = None
         self._post: Post
         self._finder: Finder
         self._introductions: Introductions
@@ -170,6 +173,15 @@ class Node:
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(self._save_table, home.dht)
+        self._dht_tools = DhtTools(
+            self._dht,
+            self._me,
+            self._contacts,
+            clock=clock,
+            enabled=not config.lan_only,
+            bootstrap=config.bootstrap,
+            saved_ms=lambda: self._table_saved_ms,
+        )
         self._lan = Lan(
             config,
             self._me,
@@ -292,6 +304,7 @@ class Node:
     async def _keep_table(self, path: Path, table: bytes) -> None:
         try:
             await asyncio.to_thread(write_atomic, path, table)
+            self._table_saved_ms = self._clock.now_ms()
         except OSError as error:
             _log.warning("the DHT's table can't be saved: %s", error.strerror)
 
@@ -354,6 +367,11 @@ class Node:
         return self._contacts
 
     @property
+    def dht(self) -> DhtTools:
+        """What can be seen of the DHT."""
+        return self._dht_tools
+
+    @property
     def port(self) -> int:
         """Our UDP port."""
         return self._udp.port
@@ -390,6 +408,7 @@ class Node:
                 nodes=dht.contacts,
                 stored=dht.records.values,
                 watches=sum(dht.own_watches.values()),
+                role="router" if dht.routes else "ephemeral",
             ),
             calls=sum(not call.ended for call in self._calls),
             uptime_s=round(self._clock.now() - self._started, 1),

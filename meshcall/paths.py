@@ -42,6 +42,11 @@ class HomePaths:
         return self.path / "dht.state"
 
     @property
+    def node_key(self) -> Path:
+        """The node key of a bootstrap node; a daemon keeps its own in its state (mode 0600)."""
+        return self.path / "node.key"
+
+    @property
     def run(self) -> Path:
         """What lives only as long as a daemon (mode 0700)."""
         return self.path / "run"
@@ -57,14 +62,14 @@ class HomePaths:
         return self.run / "control.sock"
 
 
-def default_home() -> Path:
+def default_home(application: str = "meshcall") -> Path:
     """Where the identity of this user lives, if nothing else is said."""
     from platformdirs import user_data_path  # late: only a few commands need it
 
-    return Path(user_data_path("meshcall", appauthor=False))
+    return Path(user_data_path(application, appauthor=False))
 
 
-def choose_home(option: str | None) -> Path:
+def choose_home(option: str | None, application: str = "meshcall") -> Path:
     """The home that ``--home``, or else MESHCALL_HOME, or else the platform says; always absolute.
 
     An empty ``--home`` (a variable of a script that was never set) is a :class:`UsageError`, not the default.
@@ -72,4 +77,4 @@ def choose_home(option: str | None) -> Path:
     if option is not None and not option.strip():
         raise UsageError("--home: no folder is named")
     text = option or os.environ.get(HOME_VARIABLE) or ""
-    return Path(text).expanduser().absolute() if text else default_home()
+    return Path(text).expanduser().absolute() if text else default_home(application)

@@ -60,6 +60,10 @@ class LanStatus(View, frozen=True, kw_only=True):
     """meshcall daemons seen now, known or not."""
 
 
+DhtRole = Literal["router", "ephemeral"]
+"""Whether others put the node into their tables."""
+
+
 class DhtStatusView(View, frozen=True, kw_only=True):
     """Our DHT node."""
 
@@ -70,6 +74,141 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     """Records kept for others."""
     watches: int = 0
     """Leases that we hold at other nodes."""
+    role: DhtRole = "ephemeral"
+
+
+class DhtStoredView(View, frozen=True, kw_only=True):
+    """What our DHT node keeps for others."""
+
+    records: int
+    octets: int
+    keys: int
+    sources: int
+    """Hosts that they came from."""
+
+
+class DhtWatchView(View, frozen=True, kw_only=True):
+    """A key that we watch."""
+
+    key: str
+    holders: list[str]
+    """The nodes that push to us now, HOST:PORT."""
+
+
+class DhtLimiterView(View, frozen=True, kw_only=True):
+    """How much more our DHT node would answer this moment."""
+
+    senders: int
+    """Senders that are counted now, of ``senders_max``."""
+    senders_max: int
+    reads_left: int
+    """Requests without a token."""
+    writes_left: int
+    """Requests with one."""
+
+
+class DhtStateView(View, frozen=True, kw_only=True):
+    """What `meshcall dht status` shows."""
+
+    enabled: bool
+    """False: this node is for its LAN alone; what is below is its node all the same."""
+    node_id: str
+    """40 hexadecimal digits."""
+    role: DhtRole
+    why: str
+    proofs: int
+    """Networks that have reached us."""
+    proofs_needed: int
+    addresses: list[str]
+    """Ours, as most nodes see them."""
+    nodes: int
+    nodes4: int
+    nodes6: int
+    buckets: int
+    stored: DhtStoredView
+    own_watches: list[DhtWatchView]
+    watches_held: int
+    """Watches that others keep here."""
+    operations: int
+    open_requests: int
+    limiter: DhtLimiterView
+    bootstrap: list[str]
+    """The configured hosts."""
+    restored: int
+    """Nodes that the saved table had when the daemon started."""
+    saved_ms: int | None
+    """When the table was saved last, by this daemon."""
+    counters: dict[str, int]
+
+
+class DhtNodeView(View, frozen=True, kw_only=True):
+    """A node that was asked."""
+
+    node_id: str
+    """40 hexadecimal digits; empty: it said none."""
+    address: str
+    answered: bool
+    rtt_ms: float | None
+    hop: int
+    """1: our node knew it; n + 1: named by one of hop n."""
+    closest: bool
+    """One of the closest to the key that answered."""
+
+
+class DhtValueView(View, frozen=True, kw_only=True):
+    """A record that was found."""
+
+    type: str
+    """`presence`, `inbox` or `mailbox`."""
+    octets: int
+    seq: int
+    ttl_s: int
+    age_s: int
+    """Of these, what has passed, as the node says that had it."""
+    at_ms: float
+    """When it came, from the start."""
+    source: str
+    """Who had it; empty: our own node."""
+    problem: str
+    """Why the peer's presence is not believed; empty: it is, or was not to be read."""
+
+
+class DhtLookupView(View, frozen=True, kw_only=True):
+    """What `meshcall dht lookup` shows."""
+
+    key: str
+    """40 hexadecimal digits."""
+    peer_id: str
+    """Whose presence was looked for; empty: a bare key."""
+    asked: list[DhtNodeView]
+    """Closest to the key first."""
+    requests: int
+    hops: int
+    first_ms: float | None
+    """Until the first value; None: there was none."""
+    total_ms: float
+    values: list[DhtValueView]
+    holders: list[str]
+    """If the key is one that we watch: the nodes that hold our watch."""
+    watchers_here: int
+    """Watches of the key that others keep at our node."""
+
+
+class DhtPingView(View, frozen=True, kw_only=True):
+    """What `meshcall dht ping` shows."""
+
+    address: str
+    node_id: str
+    rtt_ms: float
+    proven: bool
+    """It signed our challenge with the key that its id comes from."""
+    proof: str
+    """`proven`, or why it is not."""
+    role: DhtRole
+    """As it says."""
+    observed: str
+    """Our address as it sees it."""
+    tries: int
 
 
 class NodeStatus(View, frozen=True, kw_only=True):

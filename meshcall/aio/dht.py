@@ -32,27 +32,18 @@ from meshcall.dht.events import (
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
-from meshcall.dht.saved import decode_table_untrusted
+from meshcall.dht.saved import checked_table as checked_table
 from meshcall.dht.statistics import DhtStatistics
-from meshcall.errors import Rejected, StateCorrupt
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
 
 Random = Callable[[int], bytes]
+OnValue = Callable[[ValueFound], None]
 Notify = Notified
 """What ``on_notify`` is given: record, storage_key, via."""
 DhtStatus = DhtStatistics
 """What ``status`` returns."""
-
-
-def checked_table(data: bytes) -> bytes:
-    """``data`` if it is a saved table; raises :class:`StateCorrupt`."""
-    try:
-        decode_table_untrusted(data)
-    except Rejected:
-        raise StateCorrupt("it is not a saved table of the DHT") from None
-    return data
 
 
 _DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
@@ -148,9 +139,12 @@ class Watch:
 class Find:
     """The records under a key as they are found: an async iterator. ``async with`` ends it early."""
 
-    def __init__(self, node: DhtNode, operation: int) -> None:
+    def __init__(self, node: DhtNode, operation: int, on_value: OnValue | None = None) -> None:
         self._node = node
         self._operation = operation
+        self._on_value = on_value
+        self.done: FindDone | None = None
+        """How it ended; None: it has not, or was closed."""
         self._records: deque[bytes] = deque()
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
@@ -182,8 +176,10 @@ class Find:
         self._node._end(self._operation)
         self._finish()
 
-    def _found(self, record: bytes) -> None:
-        self._records.append(record)
+    def _found(self, event: ValueFound) -> None:
+        if self._on_value is not None:
+            self._on_value(event)
+        self._records.append(event.record)
         self._wake()
 
     def _finish(self) -> None:
@@ -284,15 +280,25 @@ class DhtNode:
         return done.answered if isinstance(done, BootstrapDone) else 0
 
     def find(
-        self, key: bytes, *, at: Sequence[Address] = (), only: bool = False, types: Sequence[int] = ()
+        self,
+        key: bytes,
+        *,
+        at: Sequence[Address] = (),
+        only: bool = False,
+        types: Sequence[int] = (),
+        on_value: OnValue | None = None,
+        traced: bool = False,
     ) -> Find:
         """Raw valid records under ``key`` as they come, each once; ends with the lookup.
 
         ``at`` is asked first; ``only``: nobody else is, and it takes one round trip. ``types``: record types
-        wanted, all if empty.
+        wanted, all if empty. ``on_value`` is told of each with all that is known of it. ``traced``: ``done``
+        says who was asked.
         """
-        operation = self.engine.start_find(key, self._clock.now(), at=at, only=only, types=types)
-        find = self._finds[operation] = Find(self, operation)
+        operation = self.engine.start_find(
+            key, self._clock.now(), at=at, only=only, types=types, traced=traced
+        )
+        find = self._finds[operation] = Find(self, operation, on_value)
         if self._loop is None:
             find.close()
         self._drain()
@@ -345,6 +351,11 @@ class DhtNode:
         """Round-trip time to ``address`` in seconds; None when nobody answers."""
         done = await self._run(self.engine.start_ping(address, self._clock.now()))
         return done.rtt if isinstance(done, PingDone) else None
+
+    async def probe(self, address: Address) -> PingDone | None:
+        """What whoever is at ``address`` says of itself and of us; None when nobody answers."""
+        done = await self._run(self.engine.start_ping(address, self._clock.now(), prove=True))
+        return done if isinstance(done, PingDone) and done.rtt is not None else None
 
     async def lookup(self, target: bytes) -> list[NodeInfo]:
         """The nodes closest to ``target`` that answered, closest first."""
@@ -450,7 +461,7 @@ class DhtNode:
                 self._unwanted += 1
         elif isinstance(event, ValueFound):
             if event.op in self._finds:
-                self._finds[event.op]._found(event.record)
+                self._finds[event.op]._found(event)
         elif isinstance(event, WatchChanged):
             if event.op in self._watches:
                 self._watches[event.op]._change(event.holders)
@@ -463,4 +474,6 @@ class DhtNode:
             if waiter is not None and not waiter.done():
                 waiter.set_result(event)
             if event.op in self._finds:
-                self._finds.pop(event.op)._finish()
+                find = self._finds.pop(event.op)
+                find.done = event if isinstance(event, FindDone) else None
+                find._finish()

@@ -8,14 +8,13 @@ Law 3: a datagram goes to the protocol whose first octets it has (RFC 7983, RFC 
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.errors import InvalidConfig, PortTaken
@@ -47,10 +46,20 @@ class UdpStatistics:
     """What went wrong how often: send errors by name, datagrams that nobody wanted."""
 
 
+class Readers(Protocol):
+    """What tells of sockets that can be read: an event loop, or :class:`meshcall.aio.poll.Poll`."""
+
+    def add_reader(self, fd: int, callback: Callable[[int], None], *args: Any) -> object:
+        """Call ``callback(*args)`` whenever ``fd`` can be read."""
+
+    def remove_reader(self, fd: int) -> object:
+        """Do so no more."""
+
+
 class UdpPort:
     """Sockets of one port number. Use :meth:`open`."""
 
-    def __init__(self, sockets: dict[int, socket.socket], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sockets: dict[int, socket.socket], loop: Readers) -> None:
         self._sockets = sockets
         self._loop = loop
         self.port: int = next(iter(sockets.values())).getsockname()[1]
@@ -71,7 +80,13 @@ class UdpPort:
         A family that this machine does not have is left out. Raises :class:`PortTaken`, or
         :class:`InvalidConfig` when none of the hosts is an address of this machine.
         """
-        loop = asyncio.get_running_loop()
+        import asyncio  # late: a program without an event loop does not load it
+
+        return cls.open_on(asyncio.get_running_loop(), port, hosts=hosts)
+
+    @classmethod
+    def open_on(cls, loop: Readers, port: int, *, hosts: Sequence[str] = ANY_HOSTS) -> UdpPort:
+        """:meth:`open` for any ``loop``."""
         for attempt in range(_ATTEMPTS):
             try:
                 return cls(_open_sockets(port, hosts), loop)
@@ -177,6 +192,10 @@ class UdpPort:
 
     async def close(self) -> None:
         """Close the sockets. Idempotent."""
+        self.shut()
+
+    def shut(self) -> None:
+        """:meth:`close` for a program without an event loop."""
         for sock in self._sockets.values():
             self._loop.remove_reader(sock.fileno())
             sock.close()

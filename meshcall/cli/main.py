@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
+from meshcall.cli import bootstrap_node, contacts, dht, identity, invites, status
 from meshcall.cli import call as call_commands
 from meshcall.cli import calls as calls_commands
-from meshcall.cli import contacts, identity, invites, status
 from meshcall.cli.session import Session, session_of
 from meshcall.errors import MeshcallError, UsageError
 from meshcall.reporting import print_error
@@ -75,6 +75,7 @@ def daemon(context: typer.Context) -> None:
     os.execv(sys.executable, [*command, *context.args])  # noqa: S606 - our own interpreter, no shell
 
 
+app.command("bootstrap-node")(bootstrap_node.bootstrap_node)
 app.command()(identity.init)
 app.command("id")(identity.show_id)
 app.command()(status.status)
@@ -88,6 +89,7 @@ app.command()(calls_commands.decline)
 app.command()(calls_commands.hangup)
 app.command()(calls_commands.calls)
 app.command()(calls_commands.chat)
+app.add_typer(dht.dht_commands, name="dht")
 app.add_typer(status.config_commands, name="config")
 app.command()(status.version)
 

@@ -47,7 +47,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("name", document["name"] or "(none)"),
         ("port", f"{document['port']} (UDP)"),
         ("addresses", ", ".join(document["addresses"]) or "(none)"),
-        ("lan", f"{_count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
+        ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
         ("calls", str(document["calls"])),
         ("uptime", format_duration(document["uptime_s"])),
@@ -63,11 +63,17 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
 
 def _dht_text(dht: dict[str, Any]) -> str:
     return ", ".join(
-        (_count(dht["nodes"], "node"), _count(dht["watches"], "watch", "es"), f"{dht['stored']} stored")
+        (
+            dht["role"],
+            count(dht["nodes"], "node"),
+            count(dht["watches"], "watch", "es") + " held",
+            f"{dht['stored']} stored",
+        )
     )
 
 
-def _count(number: int, word: str, plural: str = "s") -> str:
+def count(number: int, word: str, plural: str = "s") -> str:
+    """A number and its word."""
     return f"{number} {word}{'' if number == 1 else plural}"
 
 

@@ -11,7 +11,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from meshcall.views import CallEvent, CallView, ContactView, NodeEvent, NodeStatus, PeerView
+from meshcall.views import (
+    CallEvent,
+    CallView,
+    ContactView,
+    DhtLookupView,
+    DhtPingView,
+    DhtStateView,
+    NodeEvent,
+    NodeStatus,
+    PeerView,
+)
 
 
 class CallApi(Protocol):
@@ -66,12 +76,29 @@ class ContactsApi(Protocol):
         """Undo :meth:`block`."""
 
 
+class DhtApi(Protocol):
+    """The DHT, for people who look at it."""
+
+    def state(self) -> DhtStateView:
+        """How our node is."""
+
+    async def lookup(self, text: str) -> DhtLookupView:
+        """Search a storage key (40 hex digits), or the presence of a peer (name, ID or link)."""
+
+    async def ping(self, text: str) -> DhtPingView:
+        """Ask whoever is at HOST:PORT who it is."""
+
+
 class NodeApi(Protocol):
     """A running node."""
 
     @property
     def contacts(self) -> ContactsApi:
         """The contact book."""
+
+    @property
+    def dht(self) -> DhtApi:
+        """What can be seen of the DHT."""
 
     def id_text(self) -> str:
         """Our ID: 56 characters."""

@@ -147,6 +147,9 @@ class ControlServer:
         table: list[tuple[str, str, Handler]] = [
             ("GET", "/id", self._get_id),
             ("GET", "/status", self._get_status),
+            ("GET", "/dht", self._get_dht),
+            ("GET", "/dht/lookup/{key}", self._dht_lookup),
+            ("GET", "/dht/ping/{address}", self._dht_ping),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
             ("POST", "/contacts", self._add_contact),
@@ -179,6 +182,8 @@ class ControlServer:
             check_headers(request)
             if request.match_info.handler in (self._start_call, self._answer_call, self._get_events):
                 return await handler(request)
+            if request.match_info.handler in (self._dht_lookup, self._dht_ping):
+                return await limited(handler(request))  # ends with its client: it changes nothing
             # shielded: a change that was begun is finished even if the client does not wait for the answer
             return await asyncio.shield(self._spawn(limited(handler(request))))
         except MeshcallError as error:
@@ -212,6 +217,15 @@ class ControlServer:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return document(self._node.status())
+
+    async def _get_dht(self, request: web.Request) -> web.Response:
+        return document(self._node.dht.state())
+
+    async def _dht_lookup(self, request: web.Request) -> web.Response:
+        return document(await self._node.dht.lookup(request.match_info["key"]))
+
+    async def _dht_ping(self, request: web.Request) -> web.Response:
+        return document(await self._node.dht.ping(request.match_info["address"]))
 
     async def _get_peers(self, request: web.Request) -> web.Response:
         return document({"peers": self._node.peers()})

@@ -228,13 +228,18 @@ class DhtEngine:
         at: Sequence[Address] = (),
         only: bool = False,
         types: Sequence[int] = (),
+        traced: bool = False,
     ) -> int:
         """Search the records under ``key``: a ValueFound for each, then FindDone.
 
         ``at`` is asked first; ``only``: nobody else is. ``types``: record types wanted, empty for all.
+        ``traced``: FindDone tells who was asked, for people who look on.
         """
         return self._start(
-            lambda number: FindOperation(self._core, number, key, at=at, only=only, types=types), now
+            lambda number: FindOperation(
+                self._core, number, key, at=at, only=only, types=types, traced=traced
+            ),
+            now,
         )
 
     def start_store(self, record: bytes, now: float, *, at: Sequence[Address] = ()) -> int:
@@ -268,9 +273,10 @@ class DhtEngine:
         """Be told of what is delivered under ``key`` (Notified), until :meth:`cancel`."""
         return self._start(lambda number: WatchOperation(self._core, number, key), now)
 
-    def start_ping(self, address: Address, now: float) -> int:
-        """Ask whether somebody is there. Ends with PingDone."""
-        return self._start(lambda number: PingOperation(self._core, number, address), now)
+    def start_ping(self, address: Address, now: float, *, prove: bool = False) -> int:
+        """Ask whether somebody is there. Ends with PingDone. ``prove``: it is to prove its id, too."""
+        check = self._verifier.check_untrusted if prove else None
+        return self._start(lambda number: PingOperation(self._core, number, address, check), now)
 
     def cancel(self, operation: int, now: float) -> None:
         """End an operation; no event of it follows. Cannot fail, also when it has ended."""
@@ -304,6 +310,10 @@ class DhtEngine:
         healthy.sort(key=lambda contact: (-contact.last_seen, contact))
         return [contact.address for contact in healthy[:count]]
 
+    def watchers(self, key: bytes, now: float) -> int:
+        """How many watches of ``key`` others keep here."""
+        return len(self._core.watches.watchers(key, now))
+
     def watch_holders(self, operation: int) -> list[Address]:
         """The nodes that hold the watch of this operation; none when it has ended."""
         watch = self._operations.get(operation)
@@ -316,13 +326,20 @@ class DhtEngine:
         return DhtStatistics(
             node_id=core.node_id,
             routes=core.routes,
+            decides=self._roles.decides,
+            proofs=self._roles.proofs,
+            since=self._roles.since,
             contacts=len(core.contacts()),
+            contacts_by_family={number: len(table) for number, table in core.tables.items()},
+            restored=len(self._restored),
             buckets=sum(len(table.buckets) for table in core.tables.values()),
             operations=len(self._operations),
             open_requests=len(core.transactions),
             own_watches={watch.key: watch.holders for watch in watches},
+            watch_holders={watch.key: tuple(watch.confirmed()) for watch in watches},
             watches_held=len(core.watches),
             records=core.store.statistics(),
+            limiter=self._responder.load(self._last_input),
             observed4=core.observed(4),
             observed6=core.observed(6),
             counters=dict(core.counters),

@@ -16,6 +16,24 @@ class ValueFound:
     """Valid in itself and stored under the key asked for."""
     source: Address | None
     """Who had it; None: this node itself."""
+    age: int = 0
+    """Seconds of its life that have passed, as who had it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedNode:
+    """One node that a lookup asked."""
+
+    node_id: bytes | None
+    """None: nobody said, and it did not answer."""
+    address: Address
+    answered: bool
+    rtt: float | None
+    """Seconds."""
+    hop: int
+    """1: known before; n + 1: named by one of hop n."""
+    closest: bool
+    """One of the closest of all that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,8 @@ class FindDone:
     op: int
     values: int
     requests: int
+    asked: tuple[AskedNode, ...] = ()
+    """Closest first, if the find was traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,12 @@ class PingDone:
     address: Address
     node_id: bytes | None
     rtt: float | None
+    proof: str = ""
+    """If it was asked to prove its id: "proven", or why that is not believed."""
+    routes: bool = False
+    """It says that it takes part in routing."""
+    observed: Address | None = None
+    """Our address as it sees it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,14 @@ class FindOperation(Operation):
         at: Sequence[Address] = (),
         only: bool = False,
         types: Sequence[int] = (),
+        traced: bool = False,
     ) -> None:
         super().__init__(core, number)
         self._key = key
         self._types = bytes(types)
         self._at = at
         self._only = only
+        self._traced = traced
         self._known: dict[bytes, bool] = {}
         """Digests of records seen, with whether they were valid."""
         self._found = 0
@@ -127,7 +129,7 @@ class FindOperation(Operation):
         newer = self._presence is None or checked.seq > self._presence.seq
         if checked.type is RecordType.PRESENCE and newer:
             self._presence, self._age, self._fetched = checked, age, now
-        self.core.events.append(ValueFound(self.number, record, source))
+        self.core.events.append(ValueFound(self.number, record, source, age))
 
     def _on_answer(self, candidate: Candidate, message: Nodes | Values, now: float) -> None:
         if isinstance(message, Values):
@@ -183,7 +185,8 @@ class FindOperation(Operation):
         if over and not self._told:
             self._told = True
             requests = self._lookup.requests + self._extra_requests
-            self.core.events.append(FindDone(self.number, self._found, requests))
+            asked = self._lookup.asked() if self._traced else ()
+            self.core.events.append(FindDone(self.number, self._found, requests, asked))
             self._repair(now)
         self.finished = self._lookup.finished and not self._extra
 

@@ -10,6 +10,7 @@ Law 3: an IPv4 address or an IPv6 /64 is one sender; in a LAN, where peers may s
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
@@ -43,6 +44,10 @@ class Bucket:
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate, self._burst, self._level, self._since = rate, burst, burst, now
 
+    def left(self, now: float) -> float:
+        """How many would be allowed now."""
+        return min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
+
     def is_full(self, now: float) -> bool:
         """Whether all of the burst is there again."""
         return self._level + (now - self._since) * self._rate >= self._burst
@@ -62,6 +67,18 @@ WRITES: Final = "writes"
 PUSHES: Final = "pushes"
 
 
+@dataclass(frozen=True, slots=True)
+class LimiterStatistics:
+    """A snapshot of a :class:`Limiter`."""
+
+    senders: int
+    """Senders that are counted now; ``DHT_LIMITER_KEPT`` at most."""
+    reads_left: int
+    """Requests without a token that would be looked at now, from all senders together."""
+    writes_left: int
+    """The same with a token."""
+
+
 class Limiter:
     """All buckets of one node."""
 
@@ -75,6 +92,11 @@ class Limiter:
 
     def __len__(self) -> int:
         return len(self._senders)
+
+    def statistics(self, now: float) -> LimiterStatistics:
+        """A frozen snapshot."""
+        left = {kind: int(bucket.left(now)) for kind, bucket in self._totals.items()}
+        return LimiterStatistics(len(self._senders), left[READS], left[WRITES])
 
     def _forget_idle(self, now: float) -> None:
         """Whoever was silent long enough has a full bucket again: as if it had never been here."""

@@ -27,6 +27,7 @@ from meshcall.address import Address
 from meshcall.dht.alarms import Alarm
 from meshcall.dht.compact import NodeInfo, unpack_nodes_untrusted
 from meshcall.dht.core import Core
+from meshcall.dht.events import AskedNode
 from meshcall.dht.messages import EPHEMERAL, Nodes, Request, Response, Values
 from meshcall.dht.transactions import Call
 from meshcall.limits import (
@@ -66,6 +67,10 @@ class Candidate:
     """The path on which it is asked: what it names is heard there."""
     outsider: bool = field(compare=False, default=False)
     """Answered, but takes no part in routing: never one of the closest."""
+    hop: int = field(compare=False, default=1)
+    """1: known before; n + 1: named by one of hop n."""
+    rtt: float | None = field(compare=False, default=None)
+    """Seconds, if it answered."""
 
 
 FAR = 1 << 160
@@ -155,7 +160,14 @@ class Lookup:
     # --- candidates ---
 
     def _add(
-        self, node_id: bytes | None, address: Address, now: float, *, path: int, given: bool = False
+        self,
+        node_id: bytes | None,
+        address: Address,
+        now: float,
+        *,
+        path: int,
+        given: bool = False,
+        hop: int = 1,
     ) -> None:
         path %= self._paths
         known = self._addresses.get(address)
@@ -169,7 +181,7 @@ class Lookup:
             return
         distance = FAR if node_id is None else int.from_bytes(node_id, "big") ^ self._goal
         paths = (1 << self._paths) - 1 if given else 1 << path
-        candidate = Candidate(distance, address, node_id, given=given, paths=paths, path=path)
+        candidate = Candidate(distance, address, node_id, given=given, paths=paths, path=path, hop=hop)
         insort(self._candidates, candidate)
         self._addresses[address] = candidate
         if len(self._candidates) > DHT_LOOKUP_CANDIDATES_MAX:
@@ -210,6 +222,15 @@ class Lookup:
             found |= {c.address: c for c in islice(answered, self._want)}
         networks = self._core.networks()
         return [c for c in sorted(found.values()) if networks.take(c.address[0])]
+
+    def asked(self) -> tuple[AskedNode, ...]:
+        """Everybody that was asked, closest first."""
+        closest = {candidate.address for candidate in self.closest()}
+        return tuple(
+            AskedNode(c.node_id, c.address, c.state is State.ANSWERED, c.rtt, c.hop, c.address in closest)
+            for c in self._candidates
+            if c.state is not State.FRESH
+        )
 
     # --- the window ---
 
@@ -301,6 +322,7 @@ class Lookup:
         candidate = entry[1]
         if isinstance(message, Nodes | Values) and self._identify(candidate, message):
             candidate.state = State.ANSWERED
+            candidate.rtt = now - call.started
             candidate.outsider = bool(message.flags & EPHEMERAL)
             if not self._only_given:
                 self._learn(candidate, message, now)
@@ -329,7 +351,7 @@ class Lookup:
             if self._core.is_martian(address, teller.address):
                 self._core.counters["martian"] += 1
             else:
-                self._add(node_id, address, now, path=teller.path)
+                self._add(node_id, address, now, path=teller.path, hop=teller.hop + 1)
 
     def on_slow(self, call: Call, now: float) -> None:
         """A node is late (Listener)."""

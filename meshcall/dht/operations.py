@@ -11,22 +11,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
+from meshcall.dht.compact import unpack_address_untrusted
 from meshcall.dht.core import Core
 from meshcall.dht.events import LookupDone, PingDone
 from meshcall.dht.lookup import Candidate, Lookup
 from meshcall.dht.messages import (
+    CHALLENGE_SIZE,
+    EPHEMERAL,
     FindNode,
     Nodes,
     Ping,
+    Pong,
     Request,
     Response,
     Values,
     padding,
 )
 from meshcall.dht.transactions import Call
-from meshcall.limits import (
-    DHT_FIND_REQUEST_MIN,
-)
+from meshcall.errors import Rejected
+from meshcall.limits import DHT_FIND_REQUEST_MIN, DHT_PING_REQUEST_MIN
+
+Check = Callable[[Pong, bytes, Address], None]
+"""``Verifier.check_untrusted``."""
 
 
 class Operation(ABC):
@@ -92,21 +98,27 @@ class LookupOperation(Operation):
 
 
 class PingOperation(Operation):
-    """Whether somebody is there, and how far."""
+    """Whether somebody is there, how far, and who."""
 
-    def __init__(self, core: Core, number: int, address: Address) -> None:
+    def __init__(self, core: Core, number: int, address: Address, check_untrusted: Check | None) -> None:
+        """``check_untrusted``: whether an answer to our challenge proves an id; None: none is wanted."""
         super().__init__(core, number)
         self._address = address
+        self._check_untrusted = check_untrusted
         self._call: Call | None = None
 
     def start(self, now: float) -> None:
         """Begin."""
         core = self.core
+        challenge = pad = b""
+        if self._check_untrusted is not None:
+            challenge = core.random(CHALLENGE_SIZE)
+            pad = padding(Ping(bytes(8), core.node_id, 0, challenge, b""), DHT_PING_REQUEST_MIN)
         self._call = core.transactions.request(
-            self._address, lambda tid: Ping(tid, core.node_id, core.flags, b"", b""), self, now
+            self._address, lambda tid: Ping(tid, core.node_id, core.flags, challenge, pad), self, now
         )
         if self._call is None:
-            self._tell(None, None)
+            self._tell_silence()
 
     def cancel(self, now: float) -> None:
         """End it without another event."""
@@ -114,17 +126,35 @@ class PingOperation(Operation):
         if self._call is not None:
             self._call.forget()
 
-    def _tell(self, node_id: bytes | None, rtt: float | None) -> None:
+    def _tell_silence(self) -> None:
         self.finished = True
-        self.core.events.append(PingDone(self.number, self._address, node_id, rtt))
+        self.core.events.append(PingDone(self.number, self._address, None, None))
 
     def on_reply(self, call: Call, message: Response, now: float) -> None:
         """It is there (Listener)."""
-        self._tell(message.sender, now - call.started)
+        self.finished = True
+        rtt = now - call.started
+        proof = self._proof(call, message)
+        routes = not message.flags & EPHEMERAL
+        observed = unpack_address_untrusted(message.observed)  # sizes were checked by the decoder
+        self.core.events.append(
+            PingDone(self.number, self._address, message.sender, rtt, proof, routes, observed)
+        )
+
+    def _proof(self, call: Call, message: Response) -> str:
+        if self._check_untrusted is None or not isinstance(call.request, Ping):
+            return ""
+        if not isinstance(message, Pong):
+            return "missing"
+        try:
+            self._check_untrusted(message, call.request.challenge, call.address)
+        except Rejected as rejected:
+            return rejected.reason
+        return "proven"
 
     def on_slow(self, call: Call, now: float) -> None:
         """It may come yet (Listener)."""
 
     def on_failed(self, call: Call, now: float) -> None:
         """Nobody answered (Listener)."""
-        self._tell(None, None)
+        self._tell_silence()

@@ -18,7 +18,7 @@ from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.compact import family, pack_address, pack_nodes
 from meshcall.dht.contact import proof_message
 from meshcall.dht.core import Core, digest
-from meshcall.dht.limiter import PUSHES, READS, WRITES, Limiter
+from meshcall.dht.limiter import PUSHES, READS, WRITES, Limiter, LimiterStatistics
 from meshcall.dht.messages import (
     AGE_SIZE,
     DIGEST_SIZE,
@@ -114,6 +114,10 @@ class Responder:
             DialBack: self._dial_back,
             Dial: self._dial,
         }
+
+    def load(self, now: float) -> LimiterStatistics:
+        """How much more would be answered now."""
+        return self._limiter.statistics(now)
 
     def _refused(self, request: Request, address: Address, now: float) -> str | None:
         """Why the request is dropped without an answer; None: it is not."""

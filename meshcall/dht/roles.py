@@ -62,6 +62,16 @@ class Roles:
         self._alarm: Alarm = core.alarms.set(now + DHT_DIAL_INTERVAL, self._look)
         core.transactions.on_sent = self._sent
 
+    @property
+    def proofs(self) -> int:
+        """Networks that have reached us."""
+        return len(self._proofs)
+
+    @property
+    def since(self) -> float:
+        """Since when we are at this address, monotonic seconds."""
+        return self._since
+
     def _sent(self, address: Address, now: float) -> None:
         if self.decides:
             self._contacted.put(address[0], True, now)

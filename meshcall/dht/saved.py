@@ -13,7 +13,7 @@ from msgspec import Meta
 from meshcall.address import Address
 from meshcall.dht.compact import pack_address, unpack_address_untrusted
 from meshcall.dht.contact import Contact
-from meshcall.errors import Rejected
+from meshcall.errors import Rejected, StateCorrupt
 from meshcall.limits import DHT_SAVED_CONTACTS_MAX, DHT_STATE_MAX, NODE_ID_SIZE
 
 
@@ -50,3 +50,12 @@ def decode_table_untrusted(data: bytes) -> list[tuple[bytes, Address]]:
         return [(c.node_id, unpack_address_untrusted(c.address)) for c in saved.contacts]
     except Rejected as rejected:
         raise Rejected("state") from rejected
+
+
+def checked_table(data: bytes) -> bytes:
+    """``data`` if it is a saved table; raises :class:`StateCorrupt`."""
+    try:
+        decode_table_untrusted(data)
+    except Rejected:
+        raise StateCorrupt("it is not a saved table of the DHT") from None
+    return data

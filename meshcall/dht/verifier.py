@@ -99,7 +99,7 @@ class Verifier:
         proven: bytes | None = None
         if isinstance(call.request, Ping) and isinstance(message, Pong):
             try:
-                self._check_untrusted(message, call.request.challenge, call.address)
+                self.check_untrusted(message, call.request.challenge, call.address)
                 proven = message.sender
             except Rejected as rejected:
                 core.counters["proof-" + rejected.reason] += 1
@@ -108,7 +108,8 @@ class Verifier:
         if on_proof is not None:
             on_proof(proven, now)
 
-    def _check_untrusted(self, message: Pong, challenge: bytes, address: Address) -> None:
+    def check_untrusted(self, message: Pong, challenge: bytes, address: Address) -> None:
+        """Return if the answer to ``challenge`` proves the sender's id; raises Rejected with the reason."""
         if not message.node_key:
             raise Rejected("missing")
         if node_id_of(message.node_key) != message.sender:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -138,12 +139,15 @@ class AgreementKey:
         raise TypeError("a private key is never pickled")
 
 
-_PROBE: Final = AgreementKey(bytes([0x40]) * 32)
+@lru_cache(maxsize=1)
+def _probe() -> AgreementKey:
+    """Made when it is first needed: with it the library loads 2 MB that a router never needs."""
+    return AgreementKey(bytes([0x40]) * 32)
 
 
 def check_agreement_key_untrusted(public: bytes) -> None:
     """Raise ``Rejected("agreement")`` unless something can be sealed to this X25519 key. About 35 us."""
-    _PROBE.agree_untrusted(public)
+    _probe().agree_untrusted(public)
 
 
 def verify_untrusted(public: bytes, signature: bytes, domain: bytes, message: bytes) -> None:

@@ -69,8 +69,12 @@ class StoreStatistics:
 
 @dataclass(slots=True)
 class _Value:
-    record: Record
+    """One value, without its fields: they would hold every octet a second time."""
+
     data: bytes
+    seq: int
+    life: float
+    """Seconds that it lives in all."""
     expires: float
     host: str
     network: str
@@ -147,7 +151,8 @@ class RecordStore:
         host, network = (_OWN, _OWN) if pinned else _source(source)
         place = _Place(record.storage_key, record.type, network)
         data = record.encode()
-        expires = now + min(record.ttl, TTL_MAX[record.type]) - age
+        life = min(record.ttl, TTL_MAX[record.type])
+        expires = now + life - age
         if expires <= now:
             return StoreResult.EXPIRED
         held = self._values.get(place.key, {})
@@ -158,9 +163,9 @@ class RecordStore:
                 return StoreResult.KEY_FULL
         old = held.get(place)
         if old is not None:
-            if record.seq < old.record.seq:
+            if record.seq < old.seq:
                 return StoreResult.STALE
-            if record.seq == old.record.seq:
+            if record.seq == old.seq:
                 return StoreResult.UNCHANGED if data == old.data else StoreResult.CONFLICT
         if not pinned:
             refusal = self._refusal(place, host, held, old)
@@ -172,7 +177,7 @@ class RecordStore:
             return StoreResult.STORE_FULL
         self._order += 1
         order = self._order if old is None else old.order
-        value = _Value(record, data, expires, host, network, order)
+        value = _Value(data, record.seq, life, expires, host, network, order)
         self._values.setdefault(place.key, {})[place] = value
         self._count += 1
         self._octets += len(data)
@@ -251,8 +256,7 @@ class RecordStore:
         values.sort(key=lambda value: value.order)
         found: dict[bytes, float] = {}
         for value in values:
-            life = min(value.record.ttl, TTL_MAX[value.record.type])
-            found.setdefault(value.data, max(0.0, life - (value.expires - now)))
+            found.setdefault(value.data, max(0.0, value.life - (value.expires - now)))
         return list(found.items())
 
     def remove_own(self, storage_key: bytes, type: RecordType) -> bool:  # noqa: A002 - the layout's word

@@ -24,6 +24,8 @@ GROWTH = (100, 300, 1000, 3000, 10_000)
 QUICK_GROWTH = (100, 300, 1000)
 OPERATIONS, QUICK_OPERATIONS = 200, 40
 CLIENTS, QUICK_CLIENTS = 100, 20
+SETTLE, QUICK_SETTLE = 60.0, 5.0
+"""Seconds that a bootstrap node has been one of its network when it is weighed."""
 SEED = 1
 
 
@@ -62,7 +64,7 @@ def _measure(options: Options) -> Report:
         # A goal for another kind of network says nothing here
         found += (f if f.judged else Figure(f.name, f.unit, f.values, None, f.statistic) for f in of_universe)
     options.log("this machine")
-    found += load.make_figures(batches=options.repeat)
+    found += load.make_figures(batches=options.repeat, settle=QUICK_SETTLE if options.quick else SETTLE)
     sizes = QUICK_GROWTH if options.quick else GROWTH
     base = replace(settings_of(options)[0], clients=QUICK_CLIENTS)
     points = growth.measure(base, sizes, options.log)

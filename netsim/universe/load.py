@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ from meshcall.address import Address
 from meshcall.dht import DhtEngine
 from meshcall.dht import messages as m
 from netsim.bench.figure import Figure
+from netsim.bench.router_process import Weights
+from netsim.bench.router_process import weigh as weigh_process
 from netsim.universe.chance import Octets, dice
 from netsim.universe.frames import frame
 from netsim.universe.places import public_addresses
@@ -32,7 +36,8 @@ BATCH = 400
 PAD = 300
 SPACING = 0.01
 """Virtual seconds between two requests, so that no rate limit stops them."""
-DAEMON_WAIT = 20.0
+RECORDS = 1000
+"""Kept by the bootstrap node that is weighed."""
 
 
 def find_node_rates(batches: int, seed: int = 1) -> list[float]:
@@ -131,27 +136,22 @@ def weigh(nodes: int, seed: int = 1) -> dict[str, float]:
     return found
 
 
-def weigh_daemon() -> float:
-    """MiB of a process with one router on real sockets: all that a bootstrap node runs."""
-    command = [sys.executable, "-m", "meshcall.testing.testnet", "--nodes", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None, "it was asked for"
-        try:
-            process.stdout.readline()
-            return resident(process.pid) / 1024
-        finally:
-            process.terminate()
-            process.wait(DAEMON_WAIT)
+def weigh_router(settle: float) -> Weights:
+    """Octets of the process of a bootstrap node, as one of a network and with records."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(weigh_process(Path(folder) / "home", settle=settle, stores=RECORDS))
 
 
-def make_figures(*, batches: int = 15, nodes: int = NODES) -> tuple[Figure, ...]:
-    """The figures of this machine, with their goals."""
+def make_figures(*, batches: int = 15, nodes: int = NODES, settle: float = 60.0) -> tuple[Figure, ...]:
+    """The figures of this machine, with their goals. ``settle``: seconds before a process is weighed."""
     memory = weigh(nodes)
+    router = weigh_router(settle)
     contacts = memory["contacts"]
     return (
         Figure(f"memory per node in one process, {nodes} nodes, {contacts:.0f} contacts each", "KiB",
                (round(memory["used"], 1),), 40),
-        Figure("memory of a process with one router", "MiB", (round(weigh_daemon(), 1),), 30),
+        Figure("memory of a bootstrap node, one of 21", "MB", (round(router.joined / 1e6, 1),), 30),
+        Figure(f"the same with {router.stored} records", "MB", (round(router.loaded / 1e6, 1),), 30),
         Figure("find_node served per core-second", "1/s", tuple(map(round, find_node_rates(batches))), 15_000,
                at_least=True),
         Figure("signed stores checked per core-second", "1/s", tuple(map(round, store_rates(batches))), 3_000,

@@ -224,7 +224,18 @@ def test_a_warning_is_logged_once(home: Path, start_daemon: StartDaemon) -> None
 
 @pytest.mark.parametrize(
     "command",
-    [["status"], ["peers"], ["calls"], ["contact", "list"], ["call", "bob"], ["answer"], ["invite"]],
+    [
+        ["status"],
+        ["dht", "status"],
+        ["dht", "lookup", "bob"],
+        ["dht", "ping", "h:1"],
+        ["peers"],
+        ["calls"],
+        ["contact", "list"],
+        ["call", "bob"],
+        ["answer"],
+        ["invite"],
+    ],
 )
 def test_no_daemon(home: Path, command: list[str]) -> None:
     """Exit code 3, and how to start one."""

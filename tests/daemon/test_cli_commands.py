@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -494,3 +495,50 @@ def test_stdout_that_nobody_reads(fake: Daemon) -> None:
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_dht_status_in_a_pipe(fake: Daemon) -> None:
+    """Role with its reason, table, watches; refusals without ``-v``, everything with it."""
+    lines = dict(line.split("\t", 1) for line in fake.cli("dht", "status").out.splitlines())
+    assert lines["role"] == "ephemeral: 1 of 3 networks have reached us"
+    assert lines["nodes"] == "18 IPv4, 2 IPv6, in 5 buckets"
+    assert lines["stored"] == "3 records, 2799 octets, 2 keys, from 2 hosts"
+    assert lines["own watches"] == "1 of 2 held"
+    assert lines["watch efefefef"] == "(no holder)"
+    assert lines["bootstrap"] == "router.example:4600, saved table (12)"
+    assert lines["count limited-sender"] == "4"
+    assert "count received-ping" not in lines
+    assert "count received-ping\t99" in fake.cli("-v", "dht", "status").out
+
+
+def test_dht_lookup_in_a_pipe(fake: Daemon) -> None:
+    """Who was asked and what was found on stdout, the summary on stderr."""
+    done = fake.cli("dht", "lookup", "ab" * 20)
+    assert done.out.splitlines() == [
+        "11111111\t203.0.113.9:4600\t12.5 ms\t2\tclosest",
+        "?\t203.0.113.8:4600\t-\t1\tsilent",
+        "presence: 308 octets, 60 of 7200 s old, number 5, from 203.0.113.9:4600 after 13.0 ms",
+    ]
+    assert "2 requests, 1 answered, 2 hops; first value after 13.0 ms, all in 25.5 ms" in done.err
+    assert "our watch of it is held by 203.0.113.9:4600" in done.err
+    assert fake.cli("dht", "lookup", "alice").err.endswith("nothing is stored there\n")
+    assert fake.cli("--quiet", "dht", "lookup", "ab" * 20).err == ""
+
+
+def test_dht_ping(fake: Daemon) -> None:
+    """Proven or not in words; silence is exit code 6 with a hint."""
+    done = fake.cli("dht", "ping", "203.0.113.9:4600")
+    assert "id\tproven\n" in done.out
+    assert "sees us at\t203.0.113.5:4242\n" in done.out
+    assert "id\tNOT proven (relayed)\n" in fake.cli("dht", "ping", "other.example:4600").out
+    fake.cli("dht", "ping", "203.0.113.8:4600").assert_error(6, "within 3 s", hint="firewall")
+
+
+def test_a_lookup_is_interrupted(fake: Daemon) -> None:
+    """Ctrl-C ends it at once, with 130 and no traceback."""
+    process = start_cli(fake, "dht", "lookup", "00" * 20)
+    time.sleep(1.0)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=5)
+    assert (process.returncode, out, err) == (130, "", "")

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from meshcall import limits
-from meshcall.aio.clock import SystemClock
+from meshcall.aio.clock import SystemClock, system_random
 from meshcall.errors import FileError
 
 T = TypeVar("T")
@@ -179,7 +178,7 @@ def probe(folder: Path) -> None:
 
 def _write_beside(path: Path, data: bytes) -> Path:
     """A new file with ``data`` in the folder of ``path``, on the disk; nothing is left if that fails."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{system_random(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, 0o600)
     try:

@@ -16,6 +16,7 @@ from meshcall.errors import (
     DuplicateContact,
     LocalProtocolError,
     MeshcallError,
+    NodeSilent,
     NoSuchCall,
     OwnId,
     PeerOffline,
@@ -33,7 +34,15 @@ from meshcall.views import (
     Connected,
     Connecting,
     ContactView,
+    DhtLimiterView,
+    DhtLookupView,
+    DhtNodeView,
+    DhtPingView,
+    DhtStateView,
     DhtStatusView,
+    DhtStoredView,
+    DhtValueView,
+    DhtWatchView,
     Ended,
     ErrorView,
     Incoming,
@@ -150,6 +159,87 @@ class FakeContacts:
         view = ContactView(peer_id=old.peer_id, short=old.short, name=old.name, blocked=blocked)
         self.views[name] = view
         return view
+
+
+class FakeDht:
+    """A DHT of two nodes, one of which is silent."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Event()
+        """Set when a lookup of the key that never ends was given up."""
+        self.waiting = asyncio.Event()
+
+    def state(self) -> DhtStateView:
+        return DhtStateView(
+            enabled=True,
+            node_id="ab" * 20,
+            role="ephemeral",
+            why="1 of 3 networks have reached us",
+            proofs=1,
+            proofs_needed=3,
+            addresses=["203.0.113.5:4242"],
+            nodes=20,
+            nodes4=18,
+            nodes6=2,
+            buckets=5,
+            stored=DhtStoredView(records=3, octets=2799, keys=2, sources=2),
+            own_watches=[
+                DhtWatchView(key="cd" * 20, holders=["203.0.113.9:4600"]),
+                DhtWatchView(key="ef" * 20, holders=[]),
+            ],
+            watches_held=7,
+            operations=2,
+            open_requests=0,
+            limiter=DhtLimiterView(senders=9, senders_max=4096, reads_left=5000, writes_left=1500),
+            bootstrap=["router.example:4600"],
+            restored=12,
+            saved_ms=now_ms() - 90_000,
+            counters={"limited-sender": 4, "received-ping": 99},
+        )
+
+    async def lookup(self, text: str) -> DhtLookupView:
+        if text == "00" * 20:
+            self.waiting.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cancelled.set()
+        near = DhtNodeView(
+            node_id="11" * 20, address="203.0.113.9:4600", answered=True, rtt_ms=12.5, hop=2, closest=True
+        )
+        silent = DhtNodeView(
+            node_id="", address="203.0.113.8:4600", answered=False, rtt_ms=None, hop=1, closest=False
+        )
+        value = DhtValueView(
+            type="presence", octets=308, seq=5, ttl_s=7200, age_s=60, at_ms=13.0,
+            source="203.0.113.9:4600", problem="",
+        )  # fmt: skip
+        return DhtLookupView(
+            key="ab" * 20,
+            peer_id="",
+            asked=[near, silent],
+            requests=2,
+            hops=2,
+            first_ms=13.0,
+            total_ms=25.5,
+            values=[value] if text == "ab" * 20 else [],
+            holders=["203.0.113.9:4600"],
+            watchers_here=1,
+        )
+
+    async def ping(self, text: str) -> DhtPingView:
+        if text == "203.0.113.8:4600":
+            raise NodeSilent(f"no DHT node answers at {text} within 3 s")
+        return DhtPingView(
+            address="203.0.113.9:4600",
+            node_id="11" * 20,
+            rtt_ms=12.5,
+            proven=text.startswith("203."),
+            proof="proven" if text.startswith("203.") else "relayed",
+            role="router",
+            observed="203.0.113.5:4242",
+            tries=1,
+        )
 
 
 class FakeCall:
@@ -270,6 +360,7 @@ class FakeNode:
         self.config = config
         self.passphrase = passphrase
         self.contacts = FakeContacts()
+        self.dht = FakeDht()
         self.made: dict[str, FakeCall] = {}
         self.queues: list[asyncio.Queue[NodeEvent]] = []
         self.lock = HomeLock(open_home(config.home))

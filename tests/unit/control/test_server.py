@@ -224,6 +224,31 @@ async def test_the_id_in_all_its_forms(paths: HomePaths) -> None:
     }
 
 
+async def test_the_dht_is_shown(paths: HomePaths) -> None:
+    """State, lookup and ping have addresses of their own; an address with a colon needs no quoting."""
+    state = await ask(paths, "GET", "/dht")
+    assert (state.status, state.json["role"], state.json["schema"]) == (200, "ephemeral", 1)
+    found = await ask(paths, "GET", "/dht/lookup/" + "ab" * 20)
+    assert found.json["values"][0]["type"] == "presence"
+    ping = await ask(paths, "GET", "/dht/ping/203.0.113.9:4600")
+    assert ping.json["proven"] is True
+    silent = await ask(paths, "GET", "/dht/ping/203.0.113.8:4600")
+    assert (silent.status, silent.code, silent.json["error"]["exit_code"]) == (409, "node-silent", 6)
+
+
+async def test_a_lookup_ends_with_its_client(paths: HomePaths, node: FakeNode) -> None:
+    """Nobody waits for it any more, so nobody works for it any more."""
+    _, writer = await asyncio.open_unix_connection(str(paths.socket))
+    target = f"{models.API_PREFIX}/dht/lookup/{'00' * 20}"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await writer.drain()
+    async with asyncio.timeout(5):
+        await node.dht.waiting.wait()
+        writer.close()
+        await node.dht.cancelled.wait()
+    assert node.dht.cancelled.is_set()
+
+
 async def test_contacts(paths: HomePaths) -> None:
     """Add, rename, block, unblock, remove; names may hold any character."""
     name = "Zoë / 100 %?#"
