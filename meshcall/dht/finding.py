@@ -6,10 +6,13 @@ nodes that have more are asked again while new ones come, up to a cap.
 Law 3: with a record in hand the find still waits for a quorum of answers.
 Law 4: of the presences found the one with the highest number is put onto the closest nodes that lack it, a
 bounded number of copies, none of which lives longer than the original.
+Law 5: no node fills a result alone: of one that gives an invalid record nothing more is taken, of the others
+as many records as one key may have.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -63,8 +66,11 @@ class FindOperation(Operation):
         self._at = at
         self._only = only
         self._traced = traced
-        self._known: dict[bytes, bool] = {}
-        """Digests of records seen, with whether they were valid."""
+        self._known: dict[bytes, None] = {}
+        """Digests of the valid records seen, in order."""
+        self._taken: Counter[Address] = Counter()
+        """How many of them each node gave first; of one that gave an invalid record nothing more is taken."""
+        self._liars: set[Address] = set()
         self._found = 0
         self._extra: dict[bytes, Call] = {}
         self._extra_requests = 0
@@ -118,14 +124,19 @@ class FindOperation(Operation):
             self._age = max(self._age, age - int(now - self._fetched))
         if name in self._known or len(self._known) >= DHT_FIND_VALUES_MAX:
             return
+        if source is not None and (source in self._liars or self._taken[source] >= DHT_VALUES_PER_KEY):
+            return
         try:
             checked = self.core.check_record(record, self._key)
         except Rejected as rejected:
             self.core.counters["value-" + rejected.reason] += 1
-            self._known[name] = False
+            if source is not None:
+                self._liars.add(source)
             return
-        self._known[name] = True
+        self._known[name] = None
         self._found += 1
+        if source is not None:
+            self._taken[source] += 1
         newer = self._presence is None or checked.seq > self._presence.seq
         if checked.type is RecordType.PRESENCE and newer:
             self._presence, self._age, self._fetched = checked, age, now
@@ -150,6 +161,8 @@ class FindOperation(Operation):
         held = message.held
         names = {held[i : i + DIGEST_SIZE] for i in range(0, len(held), DIGEST_SIZE)}
         if not message.values or names <= self._known.keys() or self._extra_requests >= DHT_VALUES_PER_KEY:
+            return
+        if address in self._liars:
             return
         call = self.core.transactions.request(address, self._make, self, now)
         if call is not None:

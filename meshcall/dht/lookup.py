@@ -66,7 +66,9 @@ class Candidate:
     path: int = field(compare=False, default=0)
     """The path on which it is asked: what it names is heard there."""
     outsider: bool = field(compare=False, default=False)
-    """Answered, but takes no part in routing: never one of the closest."""
+    """Answered, but takes no part in routing, or under an id that another has: never one of the closest."""
+    renamed: bool = field(compare=False, default=False)
+    """Answered under an id that nobody had said to be there."""
     hop: int = field(compare=False, default=1)
     """1: known before; n + 1: named by one of hop n."""
     rtt: float | None = field(compare=False, default=None)
@@ -320,11 +322,12 @@ class Lookup:
         if entry is None:
             return
         candidate = entry[1]
-        if isinstance(message, Nodes | Values) and self._identify(candidate, message):
+        if isinstance(message, Nodes | Values) and message.sender != self._core.node_id:
+            counts = self._identify(candidate, message)
             candidate.state = State.ANSWERED
             candidate.rtt = now - call.started
-            candidate.outsider = bool(message.flags & EPHEMERAL)
-            if not self._only_given:
+            candidate.outsider = not counts or bool(message.flags & EPHEMERAL)
+            if counts and not self._only_given:
                 self._learn(candidate, message, now)
             self._on_answer(candidate, message, now)
         else:
@@ -332,14 +335,22 @@ class Lookup:
         self._pump(now)
 
     def _identify(self, candidate: Candidate, message: Response) -> bool:
-        """Whether the sender may count; it is ranked by the id it answers with, not by what others said."""
-        if message.sender == self._core.node_id:
-            return False
-        if any(c.node_id == message.sender and c.state is State.ANSWERED for c in self._candidates):
+        """Whether the sender may count; it is ranked by the id it answers with, not by what others said.
+
+        One id counts once: where it was said to be, or else where it answered first. What the others hold
+        is still taken, so that nobody silences a node by answering under its id.
+        """
+        expected = candidate.node_id == message.sender
+        for other in self._candidates:
+            if other.node_id != message.sender or other.state is not State.ANSWERED or other.outsider:
+                continue
             self._core.counters["duplicate-id"] += 1
-            return False
-        if candidate.node_id != message.sender:
+            if not (expected and other.renamed):
+                return False
+            other.outsider = True
+        if not expected:
             self._candidates.remove(candidate)
+            candidate.renamed = True
             candidate.node_id = message.sender
             candidate.distance = int.from_bytes(message.sender, "big") ^ self._goal
             insort(self._candidates, candidate)

@@ -16,7 +16,7 @@ from meshcall.dht.compact import NodeInfo, pack_address, pack_nodes
 from meshcall.dht.contact import node_id_of, proof_message
 from meshcall.errors import Rejected
 from meshcall.identity.keys import NODE, SigningKey
-from meshcall.limits import DHT_K
+from meshcall.limits import DHT_K, DHT_VALUES_PER_KEY
 from meshcall.record.codec import VALUE_SIZES, RecordType, sign_record, storage_key
 from netsim.universe.frames import frame
 
@@ -234,6 +234,28 @@ def _junk_values(me: HostileNode, request: Find, address: Address) -> bytes:
     return me.reply(request, address, values=[me.random(308), me.random(10), bytes(500)], held=me.random(128))
 
 
+def _flood_of_junk(me: HostileNode, request: Find, address: Address) -> bytes:
+    """As many values as a reply may hold, and names of more: the asker comes back for them."""
+    values = [me.random(4) for _ in range(DHT_VALUES_PER_KEY)]
+    return me.reply(request, address, me.honest[:4], values=values, held=me.random(128))
+
+
+def _stolen_id(me: HostileNode, request: Find, address: Address) -> bytes:
+    """Under the id of an honest node that is close to the target, another one each time."""
+    goal = int.from_bytes(request.target, "big")
+    known = sorted(me.honest, key=lambda node: int.from_bytes(node[0], "big") ^ goal)[:8]
+    thief = known[me.random(1)[0] % len(known)][0] if known else me.node_id
+    return me.reply(request, address, sender=thief)
+
+
+def _real_ids(me: HostileNode, request: Find, address: Address) -> bytes:
+    """The ids of honest nodes near the target, at addresses of accomplices."""
+    goal = int.from_bytes(request.target, "big")
+    known = sorted(me.honest, key=lambda node: int.from_bytes(node[0], "big") ^ goal)[:DHT_K]
+    places = [there for _, there in me.accomplices]
+    return me.reply(request, address, [(who[0], there) for who, there in zip(known, places, strict=False)])
+
+
 def _kept(me: HostileNode, request: Find) -> bytes:
     """The real record, if it was given one; else one of another key."""
     if me.records:
@@ -302,7 +324,10 @@ KINDS: Final[dict[str, Lie]] = {
     "the asker itself": _asker,
     "a new id each time": _new_id,
     "wrong ids": _wrong_ids,
+    "real ids elsewhere": _real_ids,
+    "another's id": _stolen_id,
     "junk for values": _junk_values,
+    "a flood of junk values": _flood_of_junk,
     "forged values": _forged,
     "unsigned values": _unsigned,
     "stale values": _stale,

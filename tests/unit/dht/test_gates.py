@@ -18,6 +18,7 @@ from meshcall.limits import (
     DHT_FIND_VALUES_MAX,
     DHT_LOOKUP_CANDIDATES_MAX,
     DHT_LOOKUP_TIME_MAX,
+    DHT_VALUES_PER_KEY,
 )
 from meshcall.testing import seeded_random
 from tests.unit.dht.universe import Universe, inbox_record, presence_record
@@ -247,3 +248,87 @@ def test_a_flooded_key_does_not_flood_the_reader() -> None:
     assert sum(isinstance(event, ValueFound) for _, event in events) == DHT_FIND_VALUES_MAX
     (done,) = [event for _, event in events if isinstance(event, FindDone)]
     assert done.values == DHT_FIND_VALUES_MAX
+
+
+def values(
+    find: m.FindNode | m.FindValue, sender: bytes, records: list[bytes], held: bytes = b""
+) -> m.Values:
+    """A reply with these records and the names of more."""
+    ages = bytes(2 * len(records))
+    return m.Values(find.tid, sender, 0, pack_address(HERE), b"t" * 8, b"", b"", held, records, ages)
+
+
+@pytest.mark.parametrize("valid", [False, True])
+def test_one_liar_s_flood_does_not_keep_a_record_out(valid: bool) -> None:
+    """It answers first, names ever more and fills every reply, with junk or with records that it signed.
+
+    The holder answers after all of that, and is heard.
+    """
+    engine = engine_of(1)
+    record = inbox_record(1)
+    number = engine.start_find(record.storage_key, 1.0, at=[HERE, THERE])
+    finds = {to: m.decode_frame_untrusted(data) for data, to in engine.transmits()}
+    junk = itertools.count(1)
+    asked = 0
+    find = finds[HERE]
+    while isinstance(find, m.FindValue):
+        asked += 1
+        records = [next(junk).to_bytes(4, "big") for _ in range(16)]
+        if valid:
+            records = [presence_record(1, seq=next(junk)).encode() for _ in range(3)]
+        held = next(junk).to_bytes(8, "big")
+        engine.receive(m.encode_frame(values(find, b"\x66" * 20, records, held)), HERE, 1.0)
+        more = [frame for frame in frames(engine, HERE) if isinstance(frame, m.FindValue)]
+        find = more[0] if more else m.Ping(b"1" * 8, b"\x66" * 20, 0, b"", b"")
+    assert asked == (1 + DHT_VALUES_PER_KEY if valid else 1)
+    true = inbox_record(1, seq=999)
+    find = finds[THERE]
+    assert isinstance(find, m.FindValue)
+    engine.receive(m.encode_frame(values(find, b"\x11" * 20, [true.encode()])), THERE, 1.1)
+    assert true.encode() in [e.record for e in engine.events() if isinstance(e, ValueFound)]
+    engine.cancel(number, 1.1)
+
+
+def test_a_stolen_id_does_not_keep_its_owner_out() -> None:
+    """A liar answers under the id of a node that we were told of; that node's record is still taken."""
+    engine = engine_of(1)
+    record = inbox_record(1)
+    liar, owner, owner_id = public(1), public(2), named(2, record.storage_key)
+    engine.start_find(record.storage_key, 1.0, at=[liar, public(3)])
+    first = {to: m.decode_frame_untrusted(data) for data, to in engine.transmits()}
+    teller = first[public(3)]
+    assert isinstance(teller, m.FindValue)
+    nodes = reply(teller, public(3), range(2, 3))
+    engine.receive(m.encode_frame(nodes_as_values(nodes)), public(3), 1.0)
+    (asked,) = [f for f in frames(engine, owner) if isinstance(f, m.FindValue)]
+    find = first[liar]
+    assert isinstance(find, m.FindValue)
+    engine.receive(m.encode_frame(values(find, owner_id, [])), liar, 1.01)
+    engine.receive(m.encode_frame(values(asked, owner_id, [record.encode()])), owner, 1.02)
+    events = engine.events()
+    assert record.encode() in [e.record for e in events if isinstance(e, ValueFound)]
+
+
+def nodes_as_values(nodes: m.Nodes) -> m.Values:
+    """The same nodes as an answer to find_value."""
+    return m.Values(
+        nodes.tid, nodes.sender, 0, nodes.observed, nodes.token, nodes.nodes4, nodes.nodes6, b"", [], b""
+    )
+
+
+def test_an_id_is_its_owner_s_place_among_the_closest() -> None:
+    """Who answers under an id that was said to be elsewhere makes room for the node that is there."""
+    engine = engine_of(1)
+    target = bytes(20)
+    liar, owner, teller = public(256), public(512), public(768)
+    engine.start_lookup(target, 1.0, at=[liar, teller])
+    finds = {to: m.decode_frame_untrusted(data) for data, to in engine.transmits()}
+    to_liar, to_teller = finds[liar], finds[teller]
+    assert isinstance(to_liar, m.FindNode)
+    assert isinstance(to_teller, m.FindNode)
+    engine.receive(m.encode_frame(reply(to_teller, teller, range(512, 513))), teller, 1.0)
+    (asked,) = [f for f in frames(engine, owner) if isinstance(f, m.FindNode)]
+    engine.receive(m.encode_frame(reply(to_liar, owner, range(0))), liar, 1.01)
+    engine.receive(m.encode_frame(reply(asked, owner, range(0))), owner, 1.02)
+    (done,) = [event for event in engine.events() if isinstance(event, LookupDone)]
+    assert done.closest == ((named(768, target), teller), (named(512, target), owner))
