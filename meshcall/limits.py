@@ -662,6 +662,10 @@ CALL_EVENTS_MAX: Final = 500
 CALLS_LIVE_MAX: Final = 8
 """Calls at a time, ringing ones included (a flood of valid offers must not exhaust sockets)."""
 
+CALLS_PER_PEER_MAX: Final = 2
+"""Of these, calls of one peer: the new one, and one whose media are still being closed (offers and hang-ups
+in turn, faster than sockets can be given back)."""
+
 CALLS_STRANGERS_MAX: Final = 4
 """Of these, calls that strangers may begin: the other places are for contacts and for our own calls."""
 

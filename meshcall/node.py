@@ -540,7 +540,7 @@ class Node:
             spawn=self._spawn,
         )
         self._calls.append(call)
-        ended = [old for old in self._calls if old.ended]
+        ended = [old for old in self._calls if old.ended_ms is not None]
         for old in ended[: max(0, len(ended) - limits.CALLS_ENDED_MAX)]:
             self._calls.remove(old)
         return call
@@ -585,12 +585,18 @@ class Node:
         self._hand_over(call, letter)
 
     def _has_room(self, sender: PeerId) -> bool:
-        """Whether one more call may ring; strangers leave places for contacts."""
+        """Whether one more call may ring; strangers leave places for contacts.
+
+        A call keeps its place until its media are closed: hanging up at once does not free sockets at once.
+        """
+        there = [call for call in self._calls if call.ended_ms is None]
+        if sum(call.peer_id == sender for call in there) >= limits.CALLS_PER_PEER_MAX:
+            return False
         if not self._contacts.is_contact(sender):
-            theirs = [c for c in self._calls if not c.ended and not self._contacts.is_contact(c.peer_id)]
+            theirs = [call for call in there if not self._contacts.is_contact(call.peer_id)]
             if sum(call.direction == "in" for call in theirs) >= limits.CALLS_STRANGERS_MAX:
                 return False
-        return self._live_count() < limits.CALLS_LIVE_MAX
+        return len(there) < limits.CALLS_LIVE_MAX
 
     def _is_busy_for(self, call: Call) -> bool:
         """Whether another call keeps ``call`` from ringing; what strangers ring keeps no contact off."""
@@ -615,8 +621,11 @@ class Node:
         call.driver.letter(letter, auto_answer=auto, busy=busy)
 
     def start_incoming(self, event: OfferReceived, letter: Letter) -> None:
-        """The peer began anew: its offer gets a call of its own."""
-        self._hand_over(self._incoming(letter), letter)
+        """The peer began anew: its offer gets a call of its own, if there is room."""
+        if self._has_room(letter.opened.sender):
+            self._hand_over(self._incoming(letter), letter)
+        else:
+            self._counters["offer-too-many-calls"] += 1
 
     def _auto_answers(self, peer: PeerId) -> bool:
         match self.config.auto_answer:

@@ -1,0 +1,149 @@
+"""A flood of valid offers: few calls are open at a time, fewer of one peer, and no sockets for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meshcall import limits
+from meshcall.aio.clock import system_random
+from meshcall.aio.dht import Notify
+from meshcall.config import Config
+from meshcall.identity.keys import AgreementKey
+from meshcall.media import endpoint as media
+from meshcall.media.plan import MediaPlan
+from meshcall.node import Node
+from meshcall.signaling import messages as m
+from tests.aio.test_node_hostile import Attacker, _id, live, settle
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "description.json"
+OFFER = next(
+    bytes.fromhex(vector["hex"])
+    for vector in json.loads(VECTORS.read_text(encoding="ascii"))["vectors"]
+    if vector["name"] == "aiortc-offer"
+)
+CLOSING = 0.05
+"""Seconds that it takes to close a media end."""
+
+
+class CountedEndpoint:
+    """Takes every offer and never gets connected: what a peer connection would be is counted."""
+
+    open = 0
+    most = 0
+    made = 0
+
+    def __init__(self) -> None:
+        self._closed = asyncio.Event()
+        CountedEndpoint.made += 1
+        CountedEndpoint.open += 1
+        CountedEndpoint.most = max(CountedEndpoint.most, CountedEndpoint.open)
+
+    async def offer(self) -> bytes:
+        return OFFER
+
+    async def answer(self, offer: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return OFFER
+
+    async def accept(self, answer: bytes) -> None:
+        """It is of no use."""
+
+    async def add_candidates(self, candidates: bytes) -> None:
+        """They are of no use."""
+
+    async def open_gate(self) -> None:
+        """Never asked for."""
+
+    def send_control(self, data: bytes) -> None:
+        """There is no channel."""
+
+    async def events(self) -> AsyncIterator[media.EndpointEvent]:
+        await self._closed.wait()
+        return
+        yield media.ControlOpen()
+
+    def statistics(self) -> media.EndpointStats:
+        return media.EndpointStats()
+
+    async def close(self) -> media.EndpointStats:
+        if not self._closed.is_set():
+            self._closed.set()
+            await asyncio.sleep(CLOSING)
+            CountedEndpoint.open -= 1
+        return media.EndpointStats()
+
+
+def offer(attacker: Attacker, node: Node, call_id: bytes) -> Notify:
+    """A valid offer of a new call, with a real description."""
+    reply_key = AgreementKey.generate(system_random)
+    message = m.Offer(OFFER, reply_key.public, "", m.Wants.AUDIO)
+    return attacker.message(node, message, call_id=call_id)
+
+
+def files() -> int:
+    """Open files of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("peers", "known", "hangs_up"),
+    [(1, True, True), (20, True, True), (200, True, False), (20, False, True)],
+    ids=["one contact", "20 contacts", "200 contacts without hang-ups", "20 strangers"],
+)
+@pytest.mark.timeout(120)
+async def test_1000_valid_offers_open_at_most_eight_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peers: int, known: bool, hangs_up: bool
+) -> None:
+    """A node that answers everybody by itself: <= 8 media ends in all, <= 2 of one peer, no files left."""
+
+    async def make(plan: MediaPlan) -> media.MediaEndpoint:
+        return CountedEndpoint()
+
+    CountedEndpoint.open = CountedEndpoint.most = CountedEndpoint.made = 0
+    monkeypatch.setattr("meshcall.node.make_endpoint", make)
+    monkeypatch.setattr("meshcall.node.prepare_media", lambda: None)
+    config = replace(
+        Config(home=tmp_path / "bob", mdns=False, lan_only=True, interfaces=("lo",), source="none"),
+        auto_answer="anyone",
+    )
+    async with Node(config) as node:
+        before = files()
+        senders = [Attacker() for _ in range(peers)]
+        for index, sender in enumerate(senders if known else []):
+            node.contacts.add(_id(sender), f"friend {index}")
+        most = of_one = most_files = 0
+        for number in range(1000):
+            sender, call_id = senders[number % peers], os.urandom(16)
+            node._post.on_notify(offer(sender, node, call_id))
+            if number % 7 == 0:
+                await asyncio.sleep(0.001)
+            if hangs_up and (call := next((call for call in live(node) if call.owns(call_id)), None)):
+                bind = call.driver._letters[call_id].opened.inner_hash
+                hangup = m.Hangup(m.HangupReason.CANCELLED)
+                node._post.on_notify(sender.message(node, hangup, call_id=call_id, bind=bind))
+            there = [call for call in node._calls if call.ended_ms is None]
+            most = max(most, len(there))
+            of_one = max(of_one, *Counter(call.peer_id for call in there).values(), 0)
+            if number % 20 == 0:
+                most_files = max(most_files, files())
+        ends = CountedEndpoint
+        print(
+            f"{most} calls at a time, {of_one} of one peer; {ends.most} media ends at a time, {ends.made} "
+            f"in all; +{most_files - before} files"
+        )
+        assert 1 <= most <= limits.CALLS_LIVE_MAX
+        assert of_one <= limits.CALLS_PER_PEER_MAX
+        assert ends.most <= most
+        assert most_files - before <= limits.CALLS_LIVE_MAX
+        for call in live(node):
+            await call.hangup()
+        await settle(node)
+    assert CountedEndpoint.open == 0
