@@ -6,25 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 INTERESTING = (0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF)
-MSGPACK_HEADS = (
-    0x80,
-    0x8F,
-    0x90,
-    0x9F,
-    0xA0,
-    0xC0,
-    0xC1,
-    0xC4,
-    0xC5,
-    0xC6,
-    0xC9,
-    0xCB,
-    0xCF,
-    0xD3,
-    0xDB,
-    0xDD,
-    0xDF,
-)
+MSGPACK_HEADS = bytes.fromhex("808f909fa0c0c1c4c5c6c9cbcfd3dbdddf")
 """First octets of values: maps, arrays, text, nil, octets, extensions, floats, 64-bit integers."""
 
 Mutation = Callable[[random.Random, bytearray, Sequence[bytes]], None]

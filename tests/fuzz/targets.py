@@ -67,11 +67,8 @@ class Dht:
             engine.start_find(rng.randbytes(20), universe.now)
         engine.start_ping(rng.choice(self.contacts), universe.now)
         self._tids = [(data[5:13], to) for data, to in engine.transmits() if len(data) > 13]
-        self._tokens = []
-        for index in range(8):
-            self._tokens.append(
-                (token_of(engine, (f"10.98.0.{index}", 9), universe.now), (f"10.98.0.{index}", 9))
-            )
+        friends: list[Address] = [(f"10.98.0.{index}", 9) for index in range(8)]
+        self._tokens = [(token_of(engine, friend, universe.now), friend) for friend in friends]
 
     def take(self, data: bytes) -> str:
         """One datagram: of a stranger, of one with a token, or from where an answer is waited for."""

@@ -42,6 +42,21 @@ def test_the_threat_model_names_tests_that_exist() -> None:
     assert sorted(set(re.findall(r"`(test_[a-z0-9_]+)`", text)) - names_of_tests()) == []
 
 
+def test_the_threat_model_names_attacks_with_the_file_of_their_test() -> None:
+    """Every row of the attacks names at least one; each is in that file."""
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    section = text.partition("## Attacks by name")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and line != "| attack | test |"]
+    assert len(rows) > 35
+    assert [row for row in rows if ".py::test_" not in row] == []
+    missing = [
+        f"{path}::{name}"
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
+        if not re.search(rf"def {name}\(", (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
+
+
 def test_every_label_of_the_code_is_in_the_protocol() -> None:
     """The table of domains is whole, and lists nothing that is not used."""
     used = {
