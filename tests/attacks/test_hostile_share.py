@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshcall.dht import FindDone, StoreDone, ValueFound
+from meshcall.limits import DHT_PER_NETWORK
 from netsim.universe import Settings
 from netsim.universe.hostile import KINDS
 from netsim.universe.scenario import Outcome, Scenario
@@ -77,9 +78,11 @@ def test_twenty_sybils_of_one_network_beside_a_predictable_key(seed: int) -> Non
     print("seed", seed)
     universe = sybil_network(seed)
     users = universe.addresses()[:40]
+    for node in universe.nodes:
+        assert sum(there[0].startswith("99.1.2.") for _, there in node.contacts()) <= 4 * DHT_PER_NETWORK
     record = inbox_record(1).encode()
     store = universe.at(users[7]).start_store(record, universe.now)
-    universe.wait(users[7], StoreDone, store)
+    assert universe.wait(users[7], StoreDone, store)[1].stored >= 6
     found = 0
     for reader in users:
         number = universe.at(reader).start_find(KEY, universe.now)
