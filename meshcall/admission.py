@@ -45,6 +45,8 @@ class Admission:
             return False
         if self._contacts.is_blocked(sender):  # what it began before can still be ended by it
             return kind not in _BEGINS and self._in_call(sender)
+        if kind is MessageKind.MISSED:
+            return self._contacts.is_contact(sender)
         if not self._is_charged(sender, kind):
             return True
         if kind is MessageKind.CANDIDATES or self._fill() < 1:
