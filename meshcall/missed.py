@@ -84,11 +84,10 @@ class MissedNotes:
         old = self._notes.get(peer)
         calls, count = ((), 0) if old is None else (old.missed.calls, old.missed.count)
         missed = Missed((*calls, call)[-limits.MISSED_CALLS_MAX :], min(count + 1, 0xFFFF))
-        row = NoteRow(peer, encode_body(missed), call.at_ms)
-        await self._state.run(self._state.put_note, row)
         self._notes[peer] = _Note(missed, self._clock.now() + limits.MISSED_FIRST)
         while len(self._notes) > limits.MISSED_NOTES_MAX:
             del self._notes[min(self._notes, key=lambda one: self._notes[one].last_ms)]
+        await self._state.run(self._state.put_note, NoteRow(peer, encode_body(missed), call.at_ms))
         self._wake.set()
 
     def sighted(self, peer: PeerId) -> None:
@@ -127,8 +126,8 @@ class MissedNotes:
                 self._counters["missed-told"] += 1
                 if self._notes.get(peer) is note:  # else there was another call meanwhile
                     await self._drop(peer)
-        except MeshcallError:
-            self._counters["missed-not-sent"] += 1  # the disk is full: later
+        except (MeshcallError, Rejected):  # the disk is full, or that presence has no usable prekey: later
+            self._counters["missed-not-sent"] += 1
 
     async def _told(self, peer: PeerId, missed: Missed) -> bool:
         found = await self._find(peer)

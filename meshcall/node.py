@@ -266,7 +266,7 @@ class Node:
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks.append(self._group.create_task(self._post.run(), name="post"))
-        tasks.append(self._group.create_task(self._missed.run(), name="missed"))
+        tasks.append(self._group.create_task(self._guard(self._missed.run()), name="missed"))
         if config.mdns:
             await self._lan.start()
         if not config.lan_only:

@@ -237,7 +237,11 @@ class StateDb(Database):
                 (call.peer_id.key, limits.MISSED_PER_PEER_MAX),
             )
             self._shorten_history(connection, call)
-        return bool(new)
+            (kept,) = connection.execute(
+                "SELECT count(*) FROM calls WHERE call_id = ? AND peer_id = ?",
+                (call.call_id, call.peer_id.key),
+            ).fetchone()
+        return bool(new and kept)
 
     @staticmethod
     def _shorten_history(connection: sqlite3.Connection, call: CallRow) -> None:
