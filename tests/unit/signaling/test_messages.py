@@ -111,8 +111,8 @@ def test_a_missed_call_note_is_bounded() -> None:
         (b"".join(entries), b"\x00\x09"),
     ]:
         assert reason_of(8, missed_body(calls, count)) == "body"
-    calls = tuple(m.MissedCall(bytes([number]) * 16, 0) for number in range(9))
-    for wrong in (m.Missed((), 0), m.Missed(calls, 9), m.Missed(calls[:2], 1), m.Missed(calls[:1], 65_536)):
+    named = tuple(m.MissedCall(bytes([number]) * 16, 0) for number in range(9))
+    for wrong in (m.Missed((), 0), m.Missed(named, 9), m.Missed(named[:2], 1), m.Missed(named[:1], 65_536)):
         with pytest.raises(ValueError, match="1 to 8"):
             m.encode_body(wrong)
 
