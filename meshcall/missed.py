@@ -36,7 +36,7 @@ class _Note:
 
     missed: Missed
     due: float
-    pause: float = limits.MISSED_PAUSE
+    pause: float = 0.0
 
     @property
     def last_ms(self) -> int:
@@ -117,8 +117,8 @@ class MissedNotes:
         if over or not self._contacts.is_contact(peer):
             await self._drop(peer)
             return
+        note.pause = min(max(2 * note.pause, limits.MISSED_PAUSE), limits.MISSED_PAUSE_MAX)
         note.due = self._clock.now() + note.pause
-        note.pause = min(2 * note.pause, limits.MISSED_PAUSE_MAX)
         if self._in_call(peer):
             return
         try:

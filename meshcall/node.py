@@ -266,7 +266,7 @@ class Node:
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks.append(self._group.create_task(self._post.run(), name="post"))
-        tasks.append(self._group.create_task(self._guard(self._missed.run()), name="missed"))
+        tasks.append(self._group.create_task(self._tell_missed(), name="missed"))
         if config.mdns:
             await self._lan.start()
         if not config.lan_only:
@@ -376,6 +376,9 @@ class Node:
         except Exception:  # noqa: BLE001 - that is the point
             self._counters["bugs"] += 1
             _log.exception("a task failed")
+
+    async def _tell_missed(self) -> None:
+        await self._guard(self._missed.run())  # made here: a task that is cancelled at once never began it
 
     # --- who we are -------------------------------------------------------------------------------
 

@@ -121,7 +121,8 @@ async def test_a_contact_tells_later_what_nobody_kept(
 ) -> None:
     """Away for longer than any node keeps a message: the caller's daemon tells, once it finds the callee."""
     monkeypatch.setattr(limits, "MISSED_FIRST", 0.2)
-    monkeypatch.setattr("meshcall.missed.limits.MISSED_PAUSE_MAX", 0.5)
+    monkeypatch.setattr(limits, "MISSED_PAUSE", 0.5)
+    monkeypatch.setattr(limits, "MISSED_PAUSE_MAX", 0.5)
     alice_id, _ = await acquainted(start)
     async with start("alice") as alice:
         calls = [await alice.call("bob")]
