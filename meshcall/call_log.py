@@ -9,7 +9,16 @@ import logging
 from collections.abc import AsyncIterator
 
 from meshcall.reporting import printable
-from meshcall.views import Connected, ContactRequested, Ended, Incoming, LookingUp, NodeEvent, RecordFailed
+from meshcall.views import (
+    Connected,
+    ContactRequested,
+    Ended,
+    Incoming,
+    LookingUp,
+    MissedCall,
+    NodeEvent,
+    RecordFailed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +53,9 @@ def describe(event: NodeEvent, *, by_hand: bool = False) -> str | None:
             return f"call {event.call[:8]} is not recorded any more: {event.message}"
         case Ended():
             return f"call {event.call[:8]} with {_who(event.name, '', event.peer_id)} ended: {event.reason}"
+        case MissedCall():
+            who = _who(event.missed.name, "", event.missed.peer_id)
+            return f"call {event.missed.id[:8]} from {who} was missed"
         case ContactRequested():
             return f"{event.contact.name} ({event.contact.short}) accepted an invite and is a contact now"
         case _:

@@ -177,6 +177,8 @@ class CallDriver:
                 self.feed(e.RingingReceived(opened.call_id))
             case s.ContactRequest():
                 self.counters["contact request in a call"] += 1
+            case s.Missed():
+                self.counters["missed-call note in a call"] += 1
 
     def _keep(self, letter: Letter) -> None:
         """An offer of the peer, which is replied to by its call id; of many attempts the last ones."""
@@ -306,7 +308,7 @@ class CallDriver:
             self._offers[last.inner_hash] = last
             for over in list(self._offers)[: -limits.CALL_OFFERS_MAX]:
                 self._post.close_box(self._offers.pop(over))
-        await self._post.deliver_offer(last, self._delivered)
+        await self._post.deliver_offer(last, self._delivered, on_reached=lambda: self.feed(e.Reached()))
 
     def _delivered(self, report: PostReport) -> None:
         self.feed(e.Delivered(report.watchers, report.stored))

@@ -104,6 +104,9 @@ STATE_INVITES_MAX: Final = 1000
 STATE_HISTORY_MAX: Final = 10_000
 """Calls kept in the history, the newest (disk)."""
 
+STATE_HISTORY_STRANGERS_MAX: Final = 1000
+"""Of these, calls with who is no contact (strangers who ring to push the calls of contacts out)."""
+
 STATE_PEERS_MAX: Final = 4096
 """Peers whose last addresses are kept, the most recently seen (flood of announcements)."""
 
@@ -363,7 +366,7 @@ PRESENCE_TTL_MAX: Final = 7200
 """Seconds a storage node keeps a presence (BEP 44 expires mutable items after 2 hours too)."""
 
 MESSAGE_TTL_MAX: Final = 600
-"""Seconds a storage node keeps a sealed message: an offer nobody took is worthless after that."""
+"""Seconds a storage node keeps a sealed message: who comes back within that finds what it missed."""
 
 RECORD_STORE_VALUES: Final = 4096
 """Values kept for others (storage exhaustion)."""
@@ -394,6 +397,9 @@ BODY_MAX: Final = 610
 
 SECRET_MAX: Final = 32
 """Octets of a secret in a contact request."""
+
+MISSED_CALLS_MAX: Final = 8
+"""Calls that one missed-call note names: it fits the smaller class, so its size tells nothing."""
 
 VALID_MAX: Final = 300
 """Seconds a sealed message may claim to be valid (a recorded offer that rings much later)."""
@@ -472,8 +478,12 @@ CALL_LOOKUP: Final = 12.0
 CALL_LOOKUP_EVERY: Final = 2.0
 """Pause between look-ups while waiting for a peer that is offline."""
 
-CALL_OFFLINE_AFTER: Final = 3.0
-"""After this time without ringing a callee that nobody delivers to is taken as offline: many round trips."""
+CALL_OFFLINE_AFTER: Final = 2.75
+"""So long after the offer a callee whose machine has not acknowledged it is taken as offline: many round
+trips; who calls knows it within 3 s."""
+
+CALL_ACK: Final = 0.5
+"""So long after a node said that it pushed the offer its acknowledgement may take: a few round trips."""
 
 CALL_OFFER_LIFE: Final = 90.0
 """How long an offer is valid at least: the callee may come back or hesitate."""
@@ -647,6 +657,30 @@ takes an offer and never rings)."""
 
 CLOCK_TOLD_MAX: Final = 1024
 """Calls that were told about a clock difference (a replayed old offer must not make us send for ever)."""
+
+MISSED_PER_PEER_MAX: Final = 32
+"""Missed calls that one peer may tell of and nobody has looked at (a contact that fills the history)."""
+
+MISSED_KNOWN_MAX: Final = 1024
+"""Late messages remembered so that a holder that repeats them costs no disk (memory)."""
+
+MISSED_LIFE: Final = 7 * 86400
+"""Seconds for which a missed call is told, and believed (notes that pile up; forged ones of long ago)."""
+
+MISSED_NOTES_MAX: Final = 256
+"""Contacts for whom a note of our calls is kept, the newest (disk, and look-ups for them)."""
+
+MISSED_FIRST: Final = 5.0
+"""Seconds from the start, or from the call's end, to the first attempt to tell a missed call."""
+
+MISSED_PAUSE: Final = 60.0
+"""Pause between the first two attempts at one contact; doubled each time (our own look-ups)."""
+
+MISSED_PAUSE_MAX: Final = MESSAGE_TTL_MAX
+"""Longest pause between two attempts: so long the nodes keep the note for a callee that comes back."""
+
+INBOX_LOOK_BACK: Final = 120.0
+"""Seconds after a start or a sleep in which inboxes of the last minutes are watched, too, for what waits."""
 
 MESSAGE_TTL: Final = 120
 """How long a storage node keeps a reply: longer than any caller waits for it."""

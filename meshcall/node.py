@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ from meshcall.errors import (
     UsageError,
 )
 from meshcall.finder import Finder
+from meshcall.history import History
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -60,8 +61,9 @@ from meshcall.introductions import Introductions
 from meshcall.media.plan import MediaPlan
 from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.media_paths import check_record
+from meshcall.missed import MissedNotes
 from meshcall.post import Letter, Post
-from meshcall.signaling.messages import ContactRequest, Hangup, Offer
+from meshcall.signaling.messages import ContactRequest, Hangup, Missed, MissedCall, Offer
 from meshcall.views import (
     CallDirection,
     CallEvent,
@@ -70,6 +72,7 @@ from meshcall.views import (
     ContactsChanged,
     ContactView,
     DhtStatusView,
+    HistoryView,
     Lagged,
     LanStatus,
     NodeEvent,
@@ -123,6 +126,8 @@ class Node:
         self._post: Post
         self._finder: Finder
         self._introductions: Introductions
+        self._history: History
+        self._missed: MissedNotes
         self._lan: Lan
         self._contacts: ContactBook
         self._me: PeerId
@@ -237,6 +242,23 @@ class Node:
             on_contact=self._contact_made,
             on_warning=self._warn,
         )
+        self._history = History(
+            self._state,
+            self._contacts,
+            clock=clock,
+            spawn=self._spawn,
+            publish=self._events.publish,
+            counters=self._counters,
+        )
+        self._missed = MissedNotes(
+            self._state,
+            self._contacts,
+            post=self._post,
+            finder=self._finder,
+            clock=clock,
+            in_call=lambda peer: self._live(peer) is not None,
+            counters=self._counters,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -244,6 +266,7 @@ class Node:
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks.append(self._group.create_task(self._post.run(), name="post"))
+        tasks.append(self._group.create_task(self._tell_missed(), name="missed"))
         if config.mdns:
             await self._lan.start()
         if not config.lan_only:
@@ -354,6 +377,9 @@ class Node:
             self._counters["bugs"] += 1
             _log.exception("a task failed")
 
+    async def _tell_missed(self) -> None:
+        await self._guard(self._missed.run())  # made here: a task that is cancelled at once never began it
+
     # --- who we are -------------------------------------------------------------------------------
 
     @property
@@ -411,6 +437,7 @@ class Node:
                 role="router" if dht.routes else "ephemeral",
             ),
             calls=sum(not call.ended for call in self._calls),
+            missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
             version=__version__,
             counters=dict(sorted(counters.items())),
@@ -463,6 +490,8 @@ class Node:
 
     def _lan_changed(self, peer: PeerId) -> None:
         view = self._peer_view(peer)
+        if view.presence == "lan":
+            self._missed.sighted(peer)
         self._events.publish(PresenceChanged(at_ms=self._clock.now_ms(), peer=view))
 
     # --- calls ------------------------------------------------------------------------------------
@@ -508,6 +537,14 @@ class Node:
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return [call.view() for call in reversed(self._calls)]
+
+    async def history(self, *, limit: int = 100, missed: bool = False) -> list[HistoryView]:
+        """The newest calls, newest first; ``missed``: only those that nobody took."""
+        return await self._history.calls(limit=limit, missed=missed)
+
+    async def see_missed(self, call_ids: Sequence[str]) -> None:
+        """Somebody has looked at these missed calls: they are not counted any more."""
+        await self._history.see(call_ids)
 
     def get_call(self, call_id: str | None) -> Call:
         """The call with that ID, or the only live one; raises :class:`NoSuchCall`."""
@@ -567,8 +604,16 @@ class Node:
         if not self._open:
             return
         opened = letter.opened
+        self._missed.sighted(opened.sender)
         if isinstance(opened.message, ContactRequest):
             self._introductions.requested(opened.sender, opened.message)
+            return
+        if isinstance(opened.message, Missed):
+            self._history.told(opened.sender, opened.message)
+            return
+        if letter.late or (letter.is_over and isinstance(opened.message, Offer)):
+            if not any(call.peer_id == opened.sender and call.owns(opened.call_id) for call in self._calls):
+                self._history.late(letter)
             return
         if any(call.peer_id != opened.sender and call.owns(opened.call_id) for call in self._calls):
             self._counters["letter-foreign-call"] += 1  # an id names one call, whoever asks for it
@@ -611,6 +656,8 @@ class Node:
         if isinstance(opened.message, Offer):
             call.self_name = opened.message.caller_name
             prepare_media()
+        else:
+            call.since_ms = min(call.since_ms, opened.created_ms)  # it was over before we heard of it
         return call
 
     def _hand_over(self, call: Call, letter: Letter) -> None:
@@ -668,8 +715,12 @@ class Node:
         """The history is written under the new id when the call gets further."""
 
     def ended(self, call: Call) -> None:
-        """Note it in the history."""
+        """Note it in the history; a contact who could not be reached is told of it later."""
         self._note(call)
+        if call.direction == "out" and call.was_unheard:
+            cancelled = call.machine.reason == "cancelled"
+            missed = MissedCall(call.machine.call_id, call.since_ms, cancelled)
+            self._spawn(self._missed.add(call.peer_id, missed))
 
     def _note(self, call: Call) -> None:
         row = CallRow(
@@ -681,11 +732,9 @@ class Node:
             ended_ms=call.ended_ms,
             reason=str(call.machine.reason or ""),
             path=call.machine.path,
+            missed=call.missed,
         )
-        self._spawn(self._write(self._state.put_call, row))
-
-    async def _write(self, method: Callable[[CallRow], None], row: CallRow) -> None:
-        await self._state.run(method, row)
+        self._history.note(row)
 
     # --- invites ----------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ from meshcall.signaling.messages import (
     ContactRequest,
     Message,
     MessageKind,
+    Missed,
     Offer,
     Reject,
     RejectReason,
@@ -63,6 +64,9 @@ from meshcall.signaling.rendezvous import Rendezvous, epochs_near, inbox, next_c
 _log = logging.getLogger("meshcall.post")
 
 _SEQUENCE: Final = b"post"
+
+_TOLD_LATE: Final = (MessageKind.OFFER, MessageKind.HANGUP, MessageKind.MISSED)
+"""What tells of a call that was missed, also when it is too late to do anything about it."""
 
 
 @dataclass(slots=True)
@@ -92,6 +96,15 @@ class Letter:
     opened: Opened
     via: Address
     """The node that pushed it, or the peer itself: answers go there."""
+    age: int = 0
+    """Seconds for which ``via`` has kept it."""
+    late: bool = False
+    """It is older than the gates allow, for it was kept while we were away: it tells, and begins nothing."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any more for what it asks."""
+        return self.late or self.age > self.opened.valid_s
 
     @property
     def is_from_caller(self) -> bool:
@@ -163,6 +176,9 @@ class Post:
         self._boxes: dict[bytes, SentOffer] = {}
         self._clock_told: set[tuple[PeerId, bytes]] = set()
         self._clock_warned: set[PeerId] = set()
+        self._late: set[bytes] = set()
+        self._refreshed_ms = 0
+        self._look_back_until = 0.0
         self._wake = asyncio.Event()
         self._taken = asyncio.Lock()
         self._not_before_ms = clock.now_ms() if state.was_reset else 0
@@ -230,7 +246,7 @@ class Post:
 
     def _watch_inboxes(self, now_ms: int) -> None:
         wanted = {}
-        for epoch in epochs_near(self.me, now_ms):
+        for epoch in self._own_epochs(now_ms):
             rendezvous = inbox(self.me, epoch)
             wanted[rendezvous.storage_key(RecordType.INBOX)] = rendezvous
         for key in [key for key in self._watches if key not in wanted]:
@@ -239,6 +255,16 @@ class Post:
             if key not in self._watches:
                 self._watches[key] = self._dht.watch(key)
         self._inboxes = wanted
+
+    def _own_epochs(self, now_ms: int) -> Sequence[int]:
+        """Those whose inbox we read: after a start or a sleep, also what was stored before it."""
+        if now_ms - self._refreshed_ms > limits.EPOCH_OVERLAP * 1000:
+            self._look_back_until = self._clock.now() + limits.INBOX_LOOK_BACK
+        self._refreshed_ms = now_ms
+        near = epochs_near(self.me, now_ms)
+        if self._clock.now() >= self._look_back_until:
+            return near
+        return [*near, *(e for e in epochs_near(self.me, now_ms, limits.MESSAGE_TTL_MAX) if e < min(near))]
 
     async def _publish(self, name: str) -> None:
         record = self._publisher.next_record(name, self._clock.now(), self._clock.now_ms())
@@ -273,8 +299,14 @@ class Post:
             self.close_box(self._boxes[next(iter(self._boxes))])
         return sent
 
-    async def deliver_offer(self, sent: SentOffer, report: Callable[[PostReport], None]) -> None:
-        """Deliver ``sent`` (again), telling of each step.
+    async def deliver_offer(
+        self,
+        sent: SentOffer,
+        report: Callable[[PostReport], None],
+        *,
+        on_reached: Callable[[], object] | None = None,
+    ) -> None:
+        """Deliver ``sent`` (again), telling of each step; ``on_reached``: it is on the callee's machine.
 
         Over the DHT too if the LAN does not take it, or took it before and nothing came of it: whoever heard
         the peer's hint can pose as it there.
@@ -284,14 +316,18 @@ class Post:
             sent.deliveries.pop(0).close()  # before the next one asks the same nodes again
         if sent.found.addresses:
             delivery = await self._dht.deliver(
-                sent.record, at=sent.found.addresses, only=True, reply_watch=sent.box_key
+                sent.record,
+                at=sent.found.addresses,
+                only=True,
+                reply_watch=sent.box_key,
+                on_reached=on_reached,
             )
             if not self._keep(sent, delivery):
                 return
             if not self._use_dht or (delivery.watchers and not again):
                 report(PostReport(delivery.watchers, delivery.stored))
                 return
-        delivery = await self._dht.deliver(sent.record, reply_watch=sent.box_key)
+        delivery = await self._dht.deliver(sent.record, reply_watch=sent.box_key, on_reached=on_reached)
         if self._keep(sent, delivery):
             sent.on_dht = True
             report(PostReport(delivery.watchers, delivery.stored))
@@ -315,6 +351,20 @@ class Post:
         """A later message of the caller (hangup, candidates) by the way that the offer went."""
         record, _ = await self._seal_inbox(sent.found, sent.call_id, message, sent.inner_hash, life)
         await self._send(record.encode(), sent.found, both=sent.on_dht)
+
+    async def tell_missed(self, found: Found, missed: Missed) -> bool:
+        """Tell ``found`` of our calls that it missed; whether a node says that its machine has it."""
+        bind, call_id = presence_hash(found.presence), missed.calls[-1].call_id
+        record, _ = await self._seal_inbox(found, call_id, missed, bind, limits.VALID_MAX)
+        reached = asyncio.Event()
+        if found.addresses:
+            await self._dht.deliver(record.encode(), at=found.addresses, only=True, on_reached=reached.set)
+        if self._use_dht and not reached.is_set():
+            delivery = await self._dht.deliver(record.encode(), on_reached=reached.set)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.DHT_ACK_WAIT if delivery.watchers else 0):
+                    await reached.wait()
+        return reached.is_set()
 
     async def tell_caller(self, letter: Letter, message: Message) -> tuple[bytes, bytes]:
         """A reply to the offer in ``letter``; returns (its inner hash, the record) when it is on its way."""
@@ -380,7 +430,7 @@ class Post:
             now_ms=now_ms,
             valid_s=valid_s,
             seq=seq,
-            ttl=min(valid_s, limits.MESSAGE_TTL_MAX),
+            ttl=limits.MESSAGE_TTL_MAX,
         )
 
     async def _next_seq(self) -> int:
@@ -412,6 +462,9 @@ class Post:
                 assert rendezvous is not None, "one of the two was found above"
                 opened = self._open_inbox(record, rendezvous)
         except ClockRejected as error:
+            if rendezvous is not None and error.was_kept(notify.age):
+                self._take_late(Letter(error.opened, notify.via, notify.age, late=True))
+                return True
             self._clock_differs(error, called=sent is not None)
             if sent is None:
                 self._answer_clock(Letter(error.opened, notify.via))
@@ -423,7 +476,7 @@ class Post:
         else:
             if sent is None:
                 self._charge(opened.sender, opened.kind)
-            self._spawn(self._take(Letter(opened, notify.via)))
+            self._spawn(self._take(Letter(opened, notify.via, notify.age)))
         return True
 
     def _open_reply(self, record: Record, sent: SentOffer) -> Opened:
@@ -452,6 +505,22 @@ class Post:
         if opened.created_ms < self._not_before_ms:
             raise Rejected("before-reset")  # the replay cache of that time is lost
         return opened
+
+    def _take_late(self, letter: Letter) -> None:
+        """Hand on, once, what was kept for us until it was too old to be answered."""
+        opened = letter.opened
+        known = opened.kind is MessageKind.HANGUP or opened.bind in self._known_presences(opened.created_ms)
+        if opened.inner_hash in self._late or opened.created_ms < self._not_before_ms:
+            self.counters["letter-replay"] += 1
+        elif opened.kind not in _TOLD_LATE or not known:
+            self.counters["letter-late"] += 1
+        else:
+            if len(self._late) >= limits.MISSED_KNOWN_MAX:
+                self._late.clear()
+            self._late.add(opened.inner_hash)
+            self._charge(opened.sender, opened.kind)
+            self.counters[f"late-{opened.kind.name.lower()}"] += 1
+            self._on_letter(letter)
 
     def _find_prekey(self, prekey_id: int) -> AgreementKey | None:
         prekey = self._prekeys.find(prekey_id)

@@ -101,6 +101,8 @@ class Call:
         self.connected_ms: int | None = None
         self.ended_ms: int | None = None
         self.self_name = ""
+        self.missed = False
+        self._via = ""
         self.driver: CallDriver
         """Set right after the making: driver and call know each other."""
         self._node = node
@@ -138,6 +140,16 @@ class Call:
     def owns(self, call_id: bytes) -> bool:
         """Whether a message about ``call_id`` belongs here."""
         return self.machine.owns(call_id)
+
+    @property
+    def was_unheard(self) -> bool:
+        """Whether it was over before the peer said that it rings, and the peer may not know of it."""
+        marks = self.machine.timeline.marks()
+        if "ringing" in marks or "answer" in marks:
+            return False
+        given_up = self.machine.reason in (e.EndReason.CANCELLED, e.EndReason.SHUTDOWN)
+        unheard = self.machine.reason in (e.EndReason.OFFLINE, e.EndReason.NO_ANSWER)
+        return unheard or (given_up and "delivered" in marks)
 
     @property
     def summary(self) -> CallSummary | None:
@@ -269,6 +281,7 @@ class Call:
                 name = self._node.contact_name(self.peer_id)
                 self._tell(LookingUp(call=call, at_ms=at_ms, peer_id=self.peer_id.text, name=name))
             case State.CALLING:
+                self._via = via
                 self._tell(Calling(call=call, at_ms=at_ms, via=via))
             case State.RINGING:
                 self._tell(Ringing(call=call, at_ms=at_ms))
@@ -320,6 +333,8 @@ class Call:
                 self._tell(RecordFailed(call=call, at_ms=at_ms, message=detail))
             case "waiting":
                 self._tell(Calling(call=call, at_ms=at_ms, via="waiting"))
+            case "reached":
+                self._tell(Calling(call=call, at_ms=at_ms, via=self._via, reached=True))
 
     def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
         """Both called at once: the call goes on under the peer's id."""
@@ -334,6 +349,7 @@ class Call:
         command, statistics = outcome.command, outcome.statistics
         summary = command.summary
         self.ended_ms = self._node.now_ms()
+        self.missed = command.missed
         self._summary = Ended(
             call=self.id,
             at_ms=self.ended_ms,

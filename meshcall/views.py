@@ -222,6 +222,8 @@ class NodeStatus(View, frozen=True, kw_only=True):
     dht: DhtStatusView
     calls: int
     """Calls that have not ended."""
+    missed: int = 0
+    """Missed calls that nobody has looked at."""
     uptime_s: float
     version: str
     counters: dict[str, int]
@@ -285,6 +287,28 @@ class CallView(View, frozen=True, kw_only=True):
     """The caller is no contact of ours."""
 
 
+class HistoryView(View, frozen=True, kw_only=True):
+    """A call of the past, or one that goes on, as `meshcall history` lists it."""
+
+    id: str
+    """32 hexadecimal digits. A caller chooses it: with ``peer_id`` it names one call."""
+    peer_id: str
+    name: str = ""
+    direction: CallDirection
+    started_ms: int
+    connected_ms: int | None = None
+    ended_ms: int | None = None
+    """None: it has not ended."""
+    reason: str = ""
+    """Why it ended; of a missed call ``offline`` if this node could not be reached then."""
+    path: str = ""
+    missed: bool = False
+    """It was for us, and nobody took it."""
+    seen: bool = False
+    """A missed call that somebody has looked at."""
+    stranger: bool = False
+
+
 class CallEventBase(View, frozen=True, kw_only=True, tag_field="event"):
     """Something that happened in a call. ``isinstance`` tells which; in JSON the field ``event`` does."""
 
@@ -306,6 +330,8 @@ class Calling(CallEventBase, frozen=True, kw_only=True, tag="calling"):
 
     via: str = ""
     """`lan` or `dht`."""
+    reached: bool = False
+    """A node says that the offer is on the peer's machine; only ``ringing`` is the peer's own word."""
 
 
 class Ringing(CallEventBase, frozen=True, kw_only=True, tag="ringing"):
@@ -414,6 +440,13 @@ class PresenceChanged(View, frozen=True, kw_only=True, tag_field="event", tag="p
     peer: PeerView
 
 
+class MissedCall(View, frozen=True, kw_only=True, tag_field="event", tag="missed"):
+    """A call was missed, now or while this node was off."""
+
+    at_ms: int
+    missed: HistoryView
+
+
 class ContactsChanged(View, frozen=True, kw_only=True, tag_field="event", tag="contacts"):
     """The contact book was changed."""
 
@@ -441,5 +474,5 @@ class Lagged(View, frozen=True, kw_only=True, tag_field="event", tag="lagged"):
     dropped: int
 
 
-NodeEvent = CallEvent | PresenceChanged | ContactsChanged | ContactRequested | Warned | Lagged
+NodeEvent = CallEvent | MissedCall | PresenceChanged | ContactsChanged | ContactRequested | Warned | Lagged
 """What ``Node.events()`` yields: events of all calls, and of the node itself."""

@@ -1,6 +1,7 @@
 """Makes tests/vectors/records.json: one golden record of each kind, with the private keys that open them.
 
     python scripts/make_vectors.py            # refuses to overwrite
+    python scripts/make_vectors.py --add      # adds those of new kinds, keeps the octets of all others
     python scripts/make_vectors.py --force    # a deliberate change of the wire format
 
 How they were made: every key, id and text comes from the counter-mode generator below, started with SEED, so
@@ -169,6 +170,8 @@ def make() -> dict[str, Any]:
     message("candidates-callee", m.Candidates(random(48)), offer_hash, replies)
     message("reject", m.Reject(m.RejectReason.BUSY), offer_hash, replies)
     message("hangup-callee", m.Hangup(m.HangupReason.HANGUP), offer_hash, replies)
+    missed = m.MissedCall(cast.call_id, NOW_MS - 3_600_000), m.MissedCall(bytes(16), NOW_MS, cancelled=True)
+    message("missed", m.Missed(missed, 3), known, box)
 
     return {
         "about": "golden records; docs/protocol/records.md and envelopes.md; made by scripts/make_vectors.py",
@@ -190,12 +193,20 @@ def make() -> dict[str, Any]:
 def main() -> int:
     """Write the file; 1 when it exists and --force was not given."""
     parser = argparse.ArgumentParser(description="Make tests/vectors/records.json.")
+    parser.add_argument("--add", action="store_true", help="keep the file's records and add new kinds")
     parser.add_argument("--force", action="store_true", help="overwrite: only when the wire format changed")
     arguments = parser.parse_args()
-    if TARGET.exists() and not arguments.force:
-        print(f"{TARGET} exists; golden vectors change only with the wire format (--force)", file=sys.stderr)
+    vectors = make()
+    if TARGET.exists() and arguments.add:
+        kept = {record["name"]: record for record in json.loads(TARGET.read_text("ascii"))["records"]}
+        vectors["records"] = [kept.get(record["name"], record) for record in vectors["records"]]
+    elif TARGET.exists() and not arguments.force:
+        print(
+            f"{TARGET} exists; golden vectors change only with the wire format (--add, --force)",
+            file=sys.stderr,
+        )
         return 1
-    TARGET.write_text(json.dumps(make(), indent=1) + "\n", encoding="ascii")
+    TARGET.write_text(json.dumps(vectors, indent=1) + "\n", encoding="ascii")
     print(f"wrote {TARGET}")
     return 0
 

@@ -66,16 +66,25 @@ class DeliverReport:
 class Delivery:
     """A delivery that was made. With a reply watch, answers keep coming until :meth:`close`."""
 
-    def __init__(self, node: DhtNode, operation: int, report: DeliverReport) -> None:
+    def __init__(
+        self,
+        node: DhtNode,
+        operation: int,
+        report: DeliverReport,
+        on_reached: Callable[[], object] | None = None,
+    ) -> None:
         self._node = node
         self._operation = operation
         self.report = report
+        self._on_reached = on_reached
         self._reached = asyncio.Event()
 
     def _progress(self, report: DeliverReport) -> None:
         self.report = report
-        if report.acked:
+        if report.acked and not self._reached.is_set():
             self._reached.set()
+            if self._on_reached is not None:
+                self._on_reached()
 
     @property
     def acked(self) -> int:
@@ -316,18 +325,20 @@ class DhtNode:
         at: Sequence[Address] = (),
         only: bool = False,
         reply_watch: bytes | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> Delivery:
         """Push a record to whoever watches its key; returns when all nodes that are to get it have it.
 
         ``at`` gets it directly; ``only``: nobody else. With ``reply_watch`` keep the result and close it when
-        no more answers are wanted.
+        no more answers are wanted. ``on_reached`` is called once, perhaps before this returns, when a
+        watcher's machine has it.
         """
         operation = self.engine.start_deliver(
             record, self._clock.now(), at=at, only=only, reply_watch=reply_watch
         )
         if reply_watch is not None:
             self._lasting.add(operation)
-        delivery = Delivery(self, operation, DeliverReport(0, 0, 0))
+        delivery = Delivery(self, operation, DeliverReport(0, 0, 0), on_reached)
         self._deliveries[operation] = delivery
         await self._run(operation)
         return delivery

@@ -94,15 +94,25 @@ def endpoint_ready(d: CallData, event: e.EndpointReady, now: float) -> None:
 
 
 def delivered(d: CallData, event: e.Delivered, now: float) -> None:
-    """The offer is out. When nobody delivers it, the callee has a moment left to ring."""
+    """The offer is out. Until the callee's machine has it, the callee has a moment left to ring."""
     if not d.offer_sent:
         return
     d.timeline.mark("delivered", now)
     d.stored = event.stored
-    if event.watchers > 0:
-        d.drop_timer(e.OfflineTimeout)
-    elif not d.waiting:
-        d.set_timer(e.OfflineTimeout, max(d.offer_first_at + limits.CALL_OFFLINE_AFTER, now))
+    if d.reached or d.waiting:
+        return
+    patience = limits.CALL_ACK if event.watchers > 0 else 0.0  # a watcher may have died a moment ago
+    d.set_timer(e.OfflineTimeout, max(d.offer_first_at + limits.CALL_OFFLINE_AFTER, now + patience))
+
+
+def reached(d: CallData, event: e.Reached, now: float) -> None:
+    """Somebody says that the callee's machine has the offer: it is not offline."""
+    if not d.offer_sent or d.reached:
+        return
+    d.reached = True
+    d.drop_timer(e.OfflineTimeout)
+    if d.timeline.mark("reached", now):
+        d.emit(c.Notify("reached"))
 
 
 def not_reached(d: CallData, event: e.Event, now: float) -> None:
@@ -484,7 +494,7 @@ def _offer(d: CallData, now: float, *, fresh: bool) -> None:
 
 def _first_offer(d: CallData, now: float) -> None:
     """The first copy, or the first after the peer was looked up again."""
-    d.offer_first_at, d.stored, d.waiting = now, 0, False
+    d.offer_first_at, d.stored, d.waiting, d.reached = now, 0, False, False
     d.resend_pause = limits.CALL_RESEND
     _offer(d, now, fresh=not d.offer_sent or now >= _refresh_at(d))
     d.set_timer(e.ResendTimeout, now + d.resend_pause)

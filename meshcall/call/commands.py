@@ -209,7 +209,7 @@ class StateChanged(Command):
 class Notify(Command):
     """Something the user may want to know; the call goes on."""
 
-    kind: Literal["chat", "media", "path", "record-failed", "source-ended", "waiting"]
+    kind: Literal["chat", "media", "path", "reached", "record-failed", "source-ended", "waiting"]
     """What."""
     detail: str = ""
     """The text, the kind of media, or the path."""

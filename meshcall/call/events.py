@@ -148,6 +148,11 @@ class Delivered(SignalingEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Reached(SignalingEvent):
+    """A node says that the offer is on the callee's machine; that it rings only the callee can say."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerMessage(SignalingEvent):
     """Base of what the peer signed for one call."""
 
@@ -382,6 +387,7 @@ SIGNALING_EVENTS: tuple[type[Event], ...] = (
     PresenceFound,
     PresenceMissing,
     Delivered,
+    Reached,
     OfferReceived,
     RingingReceived,
     AnswerReceived,

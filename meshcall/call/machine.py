@@ -70,6 +70,7 @@ TABLE: Final[dict[Key, Transition]] = {
     # calling
     (S.CALLING, e.Hangup): T(a.cancel, {S.ENDED: ""}),
     (S.CALLING, e.Delivered): T(a.delivered, {S.CALLING: ""}),
+    (S.CALLING, e.Reached): T(a.reached, {S.CALLING: ""}),
     (S.CALLING, e.OfferReceived): T(
         a.offer_while_calling, {S.CONNECTING: "ours not sent, or theirs wins", S.CALLING: "ours wins"}
     ),
@@ -182,7 +183,7 @@ def _pairs(state: State, *groups: tuple[type[e.Event], ...]) -> frozenset[Key]:
     return frozenset((state, event) for group in groups for event in group)
 
 
-_CALLER_LATE = (e.PresenceFound, e.PresenceMissing, e.Delivered)
+_CALLER_LATE = (e.PresenceFound, e.PresenceMissing, e.Delivered, e.Reached)
 """Reports about our look-ups and deliveries that the call no longer waits for."""
 _DESCRIPTIONS = (e.EndpointReady, e.AnswerReady)
 """Descriptions of an endpoint that was closed meanwhile, or copies."""
@@ -197,7 +198,7 @@ _MEDIA_NOTES = (e.MediaFailed, e.RecordFailed, e.SourceEnded)
 
 IGNORED: Final[frozenset[Key]] = (
     _pairs(S.IDLE, _CALLER_LATE, _NO_CALL, e.MEDIA_EVENTS, e.TIMER_EVENTS)
-    | _pairs(S.LOOKING_UP, (e.Delivered, e.AnswerReady), _TRANSPORT, _PROOF)
+    | _pairs(S.LOOKING_UP, (e.Delivered, e.Reached, e.AnswerReady), _TRANSPORT, _PROOF)
     | _pairs(
         S.LOOKING_UP, (e.OfflineTimeout, e.ResendTimeout, e.RingTimeout, e.PathTimeout, e.ConfirmTimeout)
     )

@@ -71,6 +71,7 @@ class CallData:
         self.offer_sealed_at = 0.0
         self.offer_copy_at = 0.0
         self.stored = 0
+        self.reached = False
         self.waiting = False
         self.peer_created_ms = 0
         self.early_candidates: list[bytes] = []

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final, Literal
 
 Mark = Literal[
-    "dial", "offer", "presence", "offer-ready", "delivered", "ringing", "answered", "answer", "ice", "dtls",
-    "control", "confirmed", "first-audio", "first-video", "ended",
+    "dial", "offer", "presence", "offer-ready", "delivered", "reached", "ringing", "answered", "answer",
+    "ice", "dtls", "control", "confirmed", "first-audio", "first-video", "ended",
 ]  # fmt: skip
 """dial: the user calls. offer: the peer's offer is here. presence: the peer is found. offer-ready: our
-description is made. delivered: a node took the offer. ringing: the callee rings. answered: our user
-accepts. answer: the answer is made or here. ice, dtls, control, confirmed: the steps to ``connected``."""
+description is made. delivered: a node took the offer. reached: a node says that it is on the callee's
+machine. ringing: the callee rings. answered: our user accepts. answer: the answer is made or here. ice,
+dtls, control, confirmed: the steps to ``connected``."""
 
 _PHASES: Final[tuple[tuple[str, tuple[Mark, ...], Mark], ...]] = (
     ("lookup", ("dial",), "presence"),

@@ -1,4 +1,4 @@
-"""`calls`, `decline`, `hangup` and `chat`: what to do with calls that are there."""
+"""`calls`, `history`, `decline`, `hangup` and `chat`: what to do with calls that are there, or were."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import select
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meshcall.cli.durations import format_age
+from meshcall.cli.durations import format_age, format_duration, format_time
 from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit, emit_json, emit_table, note
 from meshcall.cli.progress import reason_text
@@ -54,6 +54,58 @@ def calls(context: typer.Context, as_json: JsonOption = False) -> None:
         for view in sorted(document["calls"], key=lambda view: bool(view["state"] == "ended"))
     ]
     emit_table(("call", "", "peer", "state", "path", "since"), rows, empty="no calls")
+
+
+def history(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    missed: Annotated[bool, typer.Option("--missed", help="Only calls that nobody took.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most so many, the newest.")
+    ] = 50,
+) -> None:
+    """List past calls, newest first; missed ones count as seen then (not with --json)."""
+    client = session_of(context).client
+    document = client.get("history", limit=limit, missed=int(missed))
+    if as_json:
+        emit_json(document)
+        return
+    now_ms = time.time_ns() // 1_000_000
+    full = not sys.stdout.isatty()
+    rows = [
+        (
+            view["id"] if full else view["id"][:8],
+            "from" if view["direction"] == "in" else "to",
+            display_name(view) + (" (not a contact)" if view["stranger"] else ""),
+            _outcome(view),
+            view["path"],
+            _talked(view),
+            format_time(view["started_ms"]) if full else format_age(view["started_ms"], now_ms),
+        )
+        for view in document["calls"]
+    ]
+    headings = ("call", "", "peer", "how it ended", "path", "talked", "when")
+    emit_table(headings, rows, empty="no missed calls" if missed else "no calls")
+    if new := [view["id"] for view in document["calls"] if view["missed"] and not view["seen"]]:
+        from meshcall.control.models import SeeMissed
+
+        client.send("POST", "history", "seen", body=SeeMissed(calls=new))
+
+
+def _outcome(view: dict[str, Any]) -> str:
+    """In words; a missed call that nobody has looked at is marked."""
+    if view["ended_ms"] is None:
+        return "goes on"
+    if not view["missed"]:
+        return reason_text(view)
+    why = {"offline": "missed while offline", "cancelled": "missed, cancelled", "busy": "missed, busy"}
+    return why.get(view["reason"], "missed") + ("" if view["seen"] else " (new)")
+
+
+def _talked(view: dict[str, Any]) -> str:
+    if view["connected_ms"] is None or view["ended_ms"] is None:
+        return ""
+    return format_duration((view["ended_ms"] - view["connected_ms"]) / 1000)
 
 
 def decline(context: typer.Context, call_id: CallArgument = "-", as_json: JsonOption = False) -> None:

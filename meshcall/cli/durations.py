@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from meshcall.errors import UsageError
 
@@ -37,6 +38,11 @@ def format_duration(seconds: float) -> str:
         elif parts:
             break
     return " ".join(parts[:2])
+
+
+def format_time(then_ms: int) -> str:
+    """A unix time as ISO 8601 in this machine's zone, whole seconds."""
+    return datetime.fromtimestamp(then_ms / 1000, UTC).astimezone().isoformat(timespec="seconds")
 
 
 def format_age(then_ms: int | None, now_ms: int) -> str:

@@ -76,7 +76,9 @@ class HumanEvents:
         if named or (event.get("peer_id") and not self._named):
             self._named = True
             self._who = display_name(event)
-        if kind in _STEPS:
+        if kind == "calling" and event.get("reached"):
+            self._step("reached")
+        elif kind in _STEPS:
             self._step(_STEPS[kind])
         elif shower := self._showers.get(kind):
             shower(event)

@@ -50,6 +50,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
         ("calls", str(document["calls"])),
+        *([("missed", _missed_text(document["missed"]))] if document.get("missed") else []),
         ("uptime", format_duration(document["uptime_s"])),
         ("version", document["version"]),
     ]
@@ -70,6 +71,10 @@ def _dht_text(dht: dict[str, Any]) -> str:
             f"{dht['stored']} stored",
         )
     )
+
+
+def _missed_text(missed: int) -> str:
+    return f"{count(missed, 'missed call')}: meshcall history --missed"
 
 
 def count(number: int, word: str, plural: str = "s") -> str:

@@ -11,10 +11,10 @@ import contextlib
 import http.client
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -110,9 +110,9 @@ class ControlClient:
     def __init__(self, paths: HomePaths) -> None:
         self._paths = paths
 
-    def get(self, *path: str) -> Document:
+    def get(self, *path: str, **query: int) -> Document:
         """The document at an address; its parts need no quoting."""
-        return self._request("GET", path, None)
+        return self._request("GET", path, None, query=query)
 
     def send(self, method: str, *path: str, body: models.Request | None = None) -> Document:
         """Ask for a change; the answer is what it made."""
@@ -127,10 +127,18 @@ class ControlClient:
         """Start or answer a call that lives as long as the stream is open."""
         return self._open("POST", path, body)
 
-    def _request(self, method: str, path: tuple[str, ...], body: models.Request | None) -> Document:
+    def _request(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: models.Request | None,
+        *,
+        query: Mapping[str, int] | None = None,
+    ) -> Document:
         connection = _UnixConnection(self._paths)
+        url = _url(path) + (f"?{urlencode(query)}" if query else "")
         try:
-            response = _exchange(connection, method, _url(path), body)
+            response = _exchange(connection, method, url, body)
             return _read_answer(response)
         finally:
             connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -30,15 +30,29 @@ _STATUS_BY_CODE = {
 }
 
 
+_PARAMETERS: Final = {
+    models.API_PREFIX + "/events": {"call"},
+    models.API_PREFIX + "/history": {"limit", "missed"},
+}
+
+
 def check_headers(request: web.Request) -> None:
     """Refuse what no client of ours sends: a web page's request, a form, a question mark."""
     if "Origin" in request.headers:
         raise Forbidden("web pages can't use this interface")
     if request.method != "GET" and request.content_type != "application/json":
         raise BadRequest("the content type must be application/json")
-    unknown = set(request.query) - ({"call"} if request.path == models.API_PREFIX + "/events" else set())
+    unknown = set(request.query) - _PARAMETERS.get(request.path, set())
     if unknown:
         raise BadRequest(f"there is no parameter {sorted(unknown)[0]!r}")
+
+
+def whole_number(request: web.Request, name: str, default: int, maximum: int) -> int:
+    """The parameter ``name``, 0 to ``maximum``; :class:`BadRequest` for anything else."""
+    text = request.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= maximum):
+        raise BadRequest(f"{name} is a whole number from 0 to {maximum}")
+    return int(text)
 
 
 async def read_request(request: web.Request, model: type[RequestType]) -> RequestType:

@@ -27,12 +27,19 @@ LISTENER_QUEUE: Final = 1000
 CHAT_MAX: Final = 4000
 """Characters of one line of chat."""
 
+HISTORY_MAX: Final = 1000
+"""Calls in one answer of the history (memory of the daemon)."""
+
+HISTORY_DEFAULT: Final = 50
+"""Calls in an answer of the history, unless more or fewer are asked for."""
+
 ANY_CALL: Final = "-"
 """In place of a call's ID: the only call that the request can mean."""
 
 PeerText = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 NameText = Annotated[str, msgspec.Meta(max_length=256)]
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+CallIdText = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86400)]
 SecondsOrZero = Annotated[float, msgspec.Meta(ge=0, le=7 * 86400)]
 
@@ -94,6 +101,12 @@ class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True)
     record: PathText | None = None
     duration: Seconds | None = None
     attach: bool = False
+
+
+class SeeMissed(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST history/seen."""
+
+    calls: Annotated[list[CallIdText], msgspec.Meta(max_length=HISTORY_MAX)]
 
 
 class SendChat(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

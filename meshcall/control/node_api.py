@@ -7,7 +7,7 @@ on purpose; any other exception is a bug, answered with the code ``internal``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from meshcall.views import (
     DhtLookupView,
     DhtPingView,
     DhtStateView,
+    HistoryView,
     NodeEvent,
     NodeStatus,
     PeerView,
@@ -129,6 +130,12 @@ class NodeApi(Protocol):
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones."""
+
+    async def history(self, *, limit: int = 100, missed: bool = False) -> list[HistoryView]:
+        """The newest calls, newest first; ``missed``: only those that nobody took."""
+
+    async def see_missed(self, call_ids: Sequence[str]) -> None:
+        """Somebody has looked at these missed calls."""
 
     def get_call(self, call_id: str | None) -> CallApi:
         """The call with this full ID; :class:`meshcall.errors.NoSuchCall`."""

@@ -30,6 +30,7 @@ from meshcall.control.messages import (
     error_response,
     http_error_response,
     read_request,
+    whole_number,
 )
 from meshcall.control.node_api import CallApi, NodeApi
 from meshcall.control.selection import Purpose, choose_call
@@ -166,6 +167,8 @@ class ControlServer:
             ("POST", "/calls/{call}/decline", self._decline_call),
             ("POST", "/calls/{call}/hangup", self._hangup_call),
             ("POST", "/calls/{call}/chat", self._chat),
+            ("GET", "/history", self._get_history),
+            ("POST", "/history/seen", self._see_missed),
             ("GET", "/events", self._get_events),
         ]
         return [
@@ -238,6 +241,16 @@ class ControlServer:
 
     async def _get_call(self, request: web.Request) -> web.Response:
         return document(self._choose(request, "show").view())
+
+    async def _get_history(self, request: web.Request) -> web.Response:
+        limit = whole_number(request, "limit", models.HISTORY_DEFAULT, models.HISTORY_MAX)
+        missed = bool(whole_number(request, "missed", 0, 1))
+        return document({"calls": await self._node.history(limit=limit, missed=missed)})
+
+    async def _see_missed(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.SeeMissed)
+        await self._node.see_missed(wanted.calls)
+        return document({})
 
     # --- contacts and invites ---------------------------------------------------------------------
 

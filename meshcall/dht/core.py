@@ -284,11 +284,11 @@ class Core:
         if self.own_keys[key] <= 0:
             del self.own_keys[key]
 
-    def notify_us(self, record: bytes, key: bytes, via: Address, now: float) -> None:
-        """Hand a valid record to the application, once."""
+    def notify_us(self, record: bytes, key: bytes, via: Address, now: float, age: int = 0) -> None:
+        """Hand a valid record to the application, once; ``age``: seconds that ``via`` has kept it."""
         name = key + digest(record)
         if self._notified.get(name, now):
             self.counters["notify-again"] += 1
             return
         self._notified.put(name, True, now)
-        self.events.append(Notified(record, key, via))
+        self.events.append(Notified(record, key, via, age))

@@ -132,6 +132,8 @@ class Notified:
     storage_key: bytes
     via: Address
     """The node that pushed it, or the sender itself: answers go there."""
+    age: int = 0
+    """Seconds that ``via`` says it has kept the record; 0: it came just now."""
 
 
 Event = (

@@ -126,11 +126,15 @@ class Watch(Request, tag=6, array_like=True, forbid_unknown_fields=True, frozen=
 
 
 class Notify(Request, tag=7, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
-    """A record under a key that you watch here; ``token`` lets you write to me."""
+    """A record under a key that you watch here; ``token`` lets you write to me.
+
+    ``age``: seconds since I took the record; 0: it came just now.
+    """
 
     key: Key
     record: RecordBytes
     token: Token
+    age: Age
 
 
 class DialBack(Request, tag=8, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):

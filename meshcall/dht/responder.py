@@ -320,12 +320,18 @@ class Responder:
             core.counters["watches-full"] += 1
             return False
         if new or push_stored:
-            for record in core.store.get(key, now, _PUSHED_TYPES)[:DHT_PUSH_STORED_MAX]:
-                self._push(address, key, record, now)
+            for record, age in core.store.get_aged(key, now, _PUSHED_TYPES)[:DHT_PUSH_STORED_MAX]:
+                self._push(address, key, record, now, age=int(age))
         return True
 
     def _push(
-        self, watcher: Address, key: bytes, record: bytes, now: float, owed: _Owed | None = None
+        self,
+        watcher: Address,
+        key: bytes,
+        record: bytes,
+        now: float,
+        owed: _Owed | None = None,
+        age: int = 0,
     ) -> None:
         core = self._core
         name = (digest(record), watcher)
@@ -335,7 +341,7 @@ class Responder:
         token = core.mint.token(watcher, now)
         call = core.transactions.request(
             watcher,
-            lambda tid: Notify(tid, core.node_id, core.flags, key, record, token),
+            lambda tid: Notify(tid, core.node_id, core.flags, key, record, token, age),
             self,
             now,
             soft=DHT_NOTIFY_RETRY,
@@ -382,5 +388,5 @@ class Responder:
             return None
         if request.token:
             core.tokens.put(address, request.token, now)
-        core.notify_us(request.record, request.key, address, now)
+        core.notify_us(request.record, request.key, address, now, request.age)
         return Noted(*self._head(request, address), 1)

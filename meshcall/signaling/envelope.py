@@ -47,7 +47,7 @@ from meshcall.identity.keys import (
     verify_untrusted,
 )
 from meshcall.identity.peer_id import PeerId
-from meshcall.limits import CLOCK_SKEW_MAX, VALID_DEFAULT, VALID_MAX
+from meshcall.limits import CLOCK_SKEW_MAX, MESSAGE_TTL_MAX, VALID_DEFAULT, VALID_MAX
 from meshcall.record.codec import Record, RecordType, sign_record
 from meshcall.record.validation import verify_record_untrusted
 from meshcall.signaling.messages import (
@@ -74,7 +74,13 @@ _SKEW_MS: Final = CLOCK_SKEW_MAX * 1000
 
 KINDS: Final = {
     RecordType.INBOX: frozenset(
-        {MessageKind.OFFER, MessageKind.CANDIDATES, MessageKind.HANGUP, MessageKind.CONTACT_REQUEST}
+        {
+            MessageKind.OFFER,
+            MessageKind.CANDIDATES,
+            MessageKind.HANGUP,
+            MessageKind.CONTACT_REQUEST,
+            MessageKind.MISSED,
+        }
     ),
     RecordType.MAILBOX: frozenset(
         {
@@ -88,7 +94,7 @@ KINDS: Final = {
 }
 """What may be said where: callers write to inboxes, callees to reply boxes."""
 
-_BOUND_TO_PRESENCE: Final = frozenset({MessageKind.OFFER, MessageKind.CONTACT_REQUEST})
+_BOUND_TO_PRESENCE: Final = frozenset({MessageKind.OFFER, MessageKind.CONTACT_REQUEST, MessageKind.MISSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class Opened:
     """By the sender's clock, unix milliseconds."""
     valid_s: int
     bind: bytes
-    """32 octets: hash of the presence used (offer, contact request), or the offer's inner hash (all else)."""
+    """32 octets: hash of the presence used (offer, contact request, missed), or the offer's inner hash."""
     message: Message
     inner_hash: bytes
     """32 octets; of an offer, what its replies are bound to and where they go."""
@@ -121,6 +127,14 @@ class ClockRejected(Rejected):
         self.opened = opened
         """The message. It is authentic, but must not ring."""
         self.skew_s = skew_s
+
+    def was_kept(self, age: int) -> bool:
+        """Whether it is old because a holder kept it for ``age`` seconds, and no clock is wrong.
+
+        Its date and the holder's clock, which counts seconds only, agree. A holder that lies makes a missed
+        call of a warning, or the other way round, and nothing else.
+        """
+        return 0 < age <= MESSAGE_TTL_MAX and abs(self.skew_s - age) <= CLOCK_SKEW_MAX
 
     @property
     def sender(self) -> PeerId:

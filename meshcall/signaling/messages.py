@@ -12,6 +12,9 @@
     5 hangup          7 reason (u8)
     6 contact request [3 name]        8 secret (<= 32)
     7 ringing         -
+    8 missed          9 calls         10 count (u16)
+
+    calls = 1 to 8 of: call id (16 octets) begun (u64, unix ms) cancelled (u8: 0 or 1)
 
 Law 1: tags ascend strictly, so each occurs at most once and a body has one encoding.
 Law 2: an unknown tag >= 128 is skipped, an unknown tag below refuses the message.
@@ -22,6 +25,7 @@ Law 4: parsing here says nothing of who wrote it; :mod:`envelope` parses only af
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
@@ -30,7 +34,7 @@ from typing import Final
 from meshcall.errors import Rejected
 from meshcall.identity.keys import check_agreement_key_untrusted
 from meshcall.identity.uri import clean_name
-from meshcall.limits import BODY_MAX, NAME_MAX, SECRET_MAX
+from meshcall.limits import BODY_MAX, MISSED_CALLS_MAX, NAME_MAX, SECRET_MAX
 
 
 class MessageKind(IntEnum):
@@ -43,6 +47,7 @@ class MessageKind(IntEnum):
     HANGUP = 5
     CONTACT_REQUEST = 6
     RINGING = 7
+    MISSED = 8
 
 
 class Wants(IntFlag):
@@ -132,9 +137,33 @@ class Ringing:
     """The callee's people are being asked."""
 
 
-Message = Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing
+@dataclass(frozen=True, slots=True)
+class MissedCall:
+    """A call that did not reach its callee."""
 
-_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET = range(1, 9)
+    call_id: bytes
+    """16 octets."""
+    at_ms: int
+    """When it began, by the caller's clock."""
+    cancelled: bool = False
+    """Whether the caller gave up by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The sender called while the receiver could not be reached."""
+
+    calls: tuple[MissedCall, ...]
+    """The newest 1 to 8, oldest first."""
+    count: int
+    """How many there were in all, up to 65,535."""
+
+
+Message = Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing | Missed
+
+_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT = range(1, 11)
+
+_MISSED: Final = struct.Struct("!16sQB")
 
 _WANTS_KNOWN: Final = 7
 _REJECT_REASONS: Final = {int(reason): reason for reason in RejectReason}
@@ -148,6 +177,7 @@ _KIND: Final = {
     Hangup: MessageKind.HANGUP,
     ContactRequest: MessageKind.CONTACT_REQUEST,
     Ringing: MessageKind.RINGING,
+    Missed: MessageKind.MISSED,
 }
 
 _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
@@ -158,6 +188,7 @@ _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.HANGUP: (frozenset({_REASON}), frozenset()),
     MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME})),
     MessageKind.RINGING: (frozenset(), frozenset()),
+    MessageKind.MISSED: (frozenset({_CALLS, _COUNT}), frozenset()),
 }
 """Per kind: the tags that must be there, and those that may."""
 
@@ -233,6 +264,11 @@ def encode_body(message: Message) -> bytes:
                 fields[_NAME] = name.encode()
         case Ringing():
             fields = {}
+        case Missed(calls, count):
+            if not 1 <= len(calls) <= min(count, MISSED_CALLS_MAX) or count > 0xFFFF:
+                raise ValueError(f"a missed-call note names 1 to {MISSED_CALLS_MAX} calls")
+            packed = (_MISSED.pack(call.call_id, call.at_ms, call.cancelled) for call in calls)
+            fields = {_CALLS: b"".join(packed), _COUNT: count.to_bytes(2, "big")}
     if len(fields.get(_REPLY_KEY, bytes(32))) != 32 or len(fields.get(_SECRET, b"")) > SECRET_MAX:
         raise ValueError("a reply key has 32 octets, a secret at most 32")
     body = _write(fields)
@@ -273,3 +309,16 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
             return ContactRequest(decode_name_untrusted(fields.get(_NAME, b"")), fields[_SECRET])
         case MessageKind.RINGING:
             return Ringing()
+        case MessageKind.MISSED:
+            return _missed_untrusted(fields[_CALLS], fields[_COUNT])
+
+
+def _missed_untrusted(calls: bytes, count: bytes) -> Missed:
+    number, rest = divmod(len(calls), _MISSED.size)
+    if rest or len(count) != 2 or not 1 <= number <= min(int.from_bytes(count, "big"), MISSED_CALLS_MAX):
+        raise Rejected("body")
+    entries = list(_MISSED.iter_unpack(calls))
+    if any(how > 1 for _, _, how in entries) or len({call_id for call_id, _, _ in entries}) < number:
+        raise Rejected("body")
+    missed = tuple(MissedCall(call_id, at_ms, bool(how)) for call_id, at_ms, how in entries)
+    return Missed(missed, int.from_bytes(count, "big"))

@@ -28,6 +28,7 @@ from meshcall.aio.files import (
     ContactRow,
     HomeLock,
     InviteRow,
+    NoteRow,
     ReplayRow,
     StateDb,
     change_passphrase,
@@ -679,6 +680,68 @@ def test_history(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         db.put_call(CallRow(f"c{number}", CAT, "in", NOW + 100 + number))
     assert [call.call_id for call in db.history()] == ["c9", "c8", "c7"]
+
+
+def test_missed_calls(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New ones are added and counted until they are seen; of old ones only the cancelling is noted."""
+    late = CallRow("11", ANN, "in", NOW, None, NOW, "offline", missed=True)
+    taken = CallRow("22", ANN, "in", NOW + 1, NOW + 2, NOW + 3, "hangup")
+    db.put_call(taken)
+    assert db.put_missed(late)
+    assert not db.put_missed(late)
+    assert not db.put_missed(replace(late, call_id="22", reason="cancelled"))
+    assert db.history() == [taken, late]
+    assert not db.put_missed(replace(late, reason="cancelled", started_ms=NOW + 9))
+    assert not db.put_missed(late)
+    assert db.history(missed=True) == [replace(late, reason="cancelled")]
+    assert db.unseen_missed() == 1
+    db.see_missed(["11", "22", "33"])
+    assert db.unseen_missed() == 0
+    assert db.history() == [taken, replace(late, reason="cancelled", seen=True)]
+    monkeypatch.setattr(limits, "MISSED_PER_PEER_MAX", 2)
+    for number in range(5):
+        db.put_missed(replace(late, call_id=f"b{number}", peer_id=BEN, started_ms=NOW + number))
+    assert not db.put_missed(replace(late, call_id="b0", peer_id=BEN)), "it fell out at once"
+    db.put_missed(replace(late, call_id="44", started_ms=NOW - 1))
+    assert [call.call_id for call in db.history(missed=True)] == ["b4", "b3", "11", "44"]
+
+
+def test_strangers_push_no_contact_out_of_the_history(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have a share of their own, and the oldest of it go first."""
+    monkeypatch.setattr(limits, "STATE_HISTORY_STRANGERS_MAX", 2)
+    db.put_contact(ContactRow(ANN, "Ann"))
+    for number in range(3):
+        db.put_call(CallRow(f"a{number}", ANN, "in", NOW + number))
+        db.put_call(CallRow(f"b{number}", BEN, "in", NOW + 100 + number))
+        db.put_missed(CallRow(f"c{number}", CAT, "in", NOW + 50 + number, missed=True))
+    assert [call.call_id for call in db.history()] == ["b2", "b1", "a2", "a1", "a0"]
+
+
+def test_notes(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each contact, the newest of all."""
+    monkeypatch.setattr(limits, "MISSED_NOTES_MAX", 2)
+    db.put_note(NoteRow(ANN, b"one", NOW))
+    db.put_note(NoteRow(ANN, b"two", NOW + 1))
+    assert db.notes() == [NoteRow(ANN, b"two", NOW + 1)]
+    db.put_note(NoteRow(BEN, b"b", NOW + 3))
+    db.put_note(NoteRow(CAT, b"c", NOW + 2))
+    assert [note.peer_id for note in db.notes()] == [BEN, CAT]
+    assert db.remove_note(BEN)
+    assert not db.remove_note(BEN)
+    assert [note.peer_id for note in db.notes()] == [CAT]
+
+
+def test_a_history_of_the_first_schema_is_kept(home: HomePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its calls are neither missed nor new."""
+    monkeypatch.setattr("meshcall.aio.files.database.MIGRATIONS", schema.MIGRATIONS[:1])
+    old = StateDb.open(home.state)
+    old._write("INSERT INTO calls VALUES (?, ?, 'in', ?, NULL, ?, 'no-answer', '')", "11", ANN.key, NOW, NOW)
+    old.close()
+    monkeypatch.undo()
+    again = StateDb.open(home.state)
+    assert again.history() == [CallRow("11", ANN, "in", NOW, None, NOW, "no-answer")]
+    assert (again.unseen_missed(), again.warnings) == (0, ())
+    again.close()
 
 
 def test_a_peer_can_not_overwrite_another_ones_history(db: StateDb) -> None:

@@ -215,6 +215,29 @@ def test_status(fake: Daemon) -> None:
     assert "count rejected signature\t3" in fake.cli("-v", "status").out
 
 
+def test_history(fake: Daemon) -> None:
+    """Who, how it ended and when; missed calls are counted until a person has seen them listed."""
+    hint = "missed\t2 missed calls: meshcall history --missed"
+    assert hint in fake.cli("status").out
+    document = fake.cli("history", "--json").json
+    assert [call["missed"] for call in document["calls"]] == [True, True, False]
+    assert hint in fake.cli("status").out, "a program that looks is no person"
+    (line,) = fake.cli("history", "--limit", "1").out.splitlines()
+    assert line.split("\t")[1:4] == ["from", "ann", "missed, cancelled (new)"]
+    assert "missed\t1 missed call:" in fake.cli("status").out
+    cancelled, unreached = fake.cli("history", "--missed").out.splitlines()
+    assert cancelled.split("\t")[3] == "missed, cancelled"
+    assert unreached.split("\t")[2:4] == [
+        f"{peer_id_of(99).short} (not a contact)",
+        "missed while offline (new)",
+    ]
+    assert "missed" not in fake.cli("status").out
+    call_id, *fields, when = fake.cli("history").out.splitlines()[2].split("\t")
+    assert (call_id, fields) == ("e" * 32, ["to", "ann", "hung up", "lan", "1 min 1 s"])
+    assert when.startswith("2023-11-1")
+    fake.cli("history", "--limit", "0").assert_error(2, "--limit")
+
+
 def test_status_watch(fake: Daemon) -> None:
     """Line after line, until Ctrl-C."""
     process = start_cli(fake, "status", "--watch", "--json", "--interval", "50ms")

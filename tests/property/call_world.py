@@ -175,6 +175,7 @@ class World:
                 case c.SendOffer(call_id, offer):
                     self.send(side, e.OfferReceived(call_id, offer, side.clock_ms))
                     side.pending.append((machine, e.Delivered(1, 1)))
+                    side.pending.append((machine, e.Reached()))
                 case c.SendRinging(call_id):
                     self.send(side, e.RingingReceived(call_id))
                 case c.SendAnswer(call_id, answer):

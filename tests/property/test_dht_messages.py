@@ -36,15 +36,16 @@ NODES4 = st.integers(0, 20).flatmap(lambda n: exactly(26 * n))
 NODES6 = st.integers(0, 5).flatmap(lambda n: exactly(38 * n))
 DIGESTS = st.integers(0, 16).flatmap(lambda n: exactly(8 * n))
 BIT = st.integers(0, 1)
+AGE = st.integers(0, 7200)
 
 FRAMES: st.SearchStrategy[m.Frame] = st.one_of(
     st.builds(m.Ping, TID, ID, FLAGS, exactly(0) | exactly(16), st.binary(max_size=100)),
     st.builds(m.FindNode, TID, ID, FLAGS, ID, st.binary(max_size=400)),
     st.builds(m.FindValue, TID, ID, FLAGS, ID, st.binary(max_size=8), DIGESTS, st.binary(max_size=400)),
-    st.builds(m.Store, TID, ID, FLAGS, TOKEN, RECORD, st.integers(0, 7200)),
+    st.builds(m.Store, TID, ID, FLAGS, TOKEN, RECORD, AGE),
     st.builds(m.Deliver, TID, ID, FLAGS, TOKEN, RECORD, exactly(0) | ID, TOKEN),
     st.builds(m.Watch, TID, ID, FLAGS, TOKEN, ID, st.integers(0, 3600), BIT),
-    st.builds(m.Notify, TID, ID, FLAGS, ID, RECORD, TOKEN),
+    st.builds(m.Notify, TID, ID, FLAGS, ID, RECORD, TOKEN, AGE),
     st.builds(m.Pong, TID, ID, FLAGS, SEEN, TOKEN, exactly(32), exactly(64)),
     st.builds(m.Nodes, TID, ID, FLAGS, SEEN, TOKEN, NODES4, NODES6),
     st.builds(

@@ -84,6 +84,7 @@ class FakeDht:
         at: Sequence[Address] = (),
         only: bool = False,
         reply_watch: bytes | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> Receipt:
         record = decode_record_untrusted(data)
         self.before_leaving(record)
@@ -93,6 +94,8 @@ class FakeDht:
         watchers = [one for one in self._everybody if one is not self and record.storage_key in one.keys]
         for one in watchers:
             one.on_notify(Notify(data, record.storage_key, VIA))
+        if watchers and on_reached is not None:
+            on_reached()
         return Receipt(len(watchers))
 
 
@@ -167,9 +170,9 @@ class Peer:
         await self.settle()
         return sent
 
-    def hears(self, record: Record) -> None:
-        """A node pushes a record, perhaps once more."""
-        self.post.on_notify(Notify(record.encode(), record.storage_key, VIA))
+    def hears(self, record: Record, *, age: int = 0) -> None:
+        """A node pushes a record, perhaps once more, which it has kept for ``age`` seconds."""
+        self.post.on_notify(Notify(record.encode(), record.storage_key, VIA, age))
 
     def kinds(self) -> list[m.MessageKind]:
         """What was handed on."""

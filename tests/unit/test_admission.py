@@ -67,6 +67,14 @@ def test_a_call_that_lives_can_be_ended_by_everybody_in_it(tmp_path: Path) -> No
     assert not world.admitted(ENEMY) & {OFFER, REQUEST}
 
 
+def test_only_contacts_tell_of_missed_calls(tmp_path: Path) -> None:
+    """Strangers never, not even in a call: each note would be lines of history."""
+    world = World(tmp_path)
+    world.talking = {ANN, ENEMY}
+    told = [peer for peer in (FRIEND, ANN, BEN, ENEMY) if MessageKind.MISSED in world.admitted(peer)]
+    assert told == [FRIEND]
+
+
 def test_strangers_share_a_purse(tmp_path: Path) -> None:
     """It is emptied by what was taken, filled by time, and no contact depends on it."""
     world = World(tmp_path)

@@ -6,7 +6,7 @@ The story: Alice writes to Bob.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +56,7 @@ class Ways:
         at: Sequence[Address] = (),
         only: bool = False,
         reply_watch: bytes | None = None,
+        on_reached: Callable[[], object] | None = None,
     ) -> Sent:
         sent = Sent(tuple(at), self.on_lan if only else self.on_dht, held=reply_watch is not None)
         self.sent.append(sent)

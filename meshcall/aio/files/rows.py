@@ -61,6 +61,21 @@ class CallRow:
     """None: it lives, or the daemon was killed during it."""
     reason: str = ""
     path: str = ""
+    missed: bool = False
+    """It was for us, and nobody took it."""
+    seen: bool = False
+    """Whether somebody has looked at it; says something of missed ones only."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRow:
+    """What a contact is still to be told of our calls to it."""
+
+    peer_id: PeerId
+    body: bytes
+    """The body of the message, as it travels."""
+    last_ms: int
+    """When the last of the calls was."""
 
 
 @dataclass(frozen=True, slots=True)

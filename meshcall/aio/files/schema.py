@@ -71,5 +71,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             value BLOB NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE calls ADD COLUMN missed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE calls ADD COLUMN seen INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE notes (
+            peer_id BLOB PRIMARY KEY,
+            body BLOB NOT NULL,
+            last_ms INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 """``MIGRATIONS[n]`` takes schema version n to n + 1."""

@@ -1,4 +1,4 @@
-"""What a node remembers: contacts, prekeys, counters, replay entries, invites, history, addresses, blobs.
+"""What a node remembers: contacts, prekeys, counters, replay, invites, history, notes, addresses, blobs.
 
 Law 1: all SQL is here (and in :mod:`database`, :mod:`schema`); outside there are only values.
 Law 2: every table has a cap in :mod:`meshcall.limits`.
@@ -14,11 +14,11 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from meshcall import limits
 from meshcall.aio.files.database import Database, connect
-from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, ReplayRow
+from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, NoteRow, ReplayRow
 from meshcall.errors import DuplicateContact, InvalidPeerId, UsageError
 from meshcall.identity.peer_id import PeerId
 
@@ -207,33 +207,108 @@ class StateDb(Database):
     # --- history ----------------------------------------------------------------------------------
 
     def put_call(self, call: CallRow) -> None:
-        """Add a call to the history, or replace it; the oldest fall out."""
+        """Add a call to the history, or replace it; the oldest fall out, those of strangers first."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO calls"
-                " (call_id, peer_id, direction, started_ms, connected_ms, ended_ms, reason, path)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (call.call_id, call.peer_id.key, call.direction, call.started_ms, call.connected_ms,
-                 call.ended_ms, call.reason, call.path),
-            )  # fmt: skip
+                f"INSERT OR REPLACE INTO calls ({_CALL}) VALUES ({_CALL_VALUES})",  # noqa: S608 - our words
+                _call_values(call),
+            )
+            self._shorten_history(connection, call)
+
+    def put_missed(self, call: CallRow) -> bool:
+        """Add a missed call that is not in the history; of one that is there, note that it was cancelled.
+
+        Whether it is new. Of those of one peer that nobody has looked at, the oldest fall out.
+        """
+        with self._transaction() as connection:
+            new = connection.execute(
+                f"INSERT OR IGNORE INTO calls ({_CALL}) VALUES ({_CALL_VALUES})",  # noqa: S608 - our words
+                _call_values(call),
+            ).rowcount
+            if not new:
+                connection.execute(
+                    "UPDATE calls SET reason = ?1 WHERE call_id = ?2 AND peer_id = ?3 AND missed"
+                    " AND reason = 'offline' AND ?1 = 'cancelled'",
+                    (call.reason, call.call_id, call.peer_id.key),
+                )
             connection.execute(
-                "DELETE FROM calls WHERE started_ms <"
-                " (SELECT started_ms FROM calls ORDER BY started_ms DESC LIMIT 1 OFFSET ?)",
-                (limits.STATE_HISTORY_MAX - 1,),
+                "DELETE FROM calls WHERE peer_id = ?1 AND call_id IN (SELECT call_id FROM calls"
+                " WHERE peer_id = ?1 AND missed AND NOT seen ORDER BY started_ms DESC LIMIT -1 OFFSET ?2)",
+                (call.peer_id.key, limits.MISSED_PER_PEER_MAX),
+            )
+            self._shorten_history(connection, call)
+            (kept,) = connection.execute(
+                "SELECT count(*) FROM calls WHERE call_id = ? AND peer_id = ?",
+                (call.call_id, call.peer_id.key),
+            ).fetchone()
+        return bool(new and kept)
+
+    @staticmethod
+    def _shorten_history(connection: sqlite3.Connection, call: CallRow) -> None:
+        connection.execute(
+            "DELETE FROM calls WHERE started_ms <"
+            " (SELECT started_ms FROM calls ORDER BY started_ms DESC LIMIT 1 OFFSET ?)",
+            (limits.STATE_HISTORY_MAX - 1,),
+        )
+        (known,) = connection.execute(
+            "SELECT count(*) FROM contacts WHERE peer_id = ?", (call.peer_id.key,)
+        ).fetchone()
+        if not known:
+            connection.execute(
+                "DELETE FROM calls WHERE (call_id, peer_id) IN (SELECT call_id, peer_id FROM calls"
+                " WHERE peer_id NOT IN (SELECT peer_id FROM contacts)"
+                " ORDER BY started_ms DESC LIMIT -1 OFFSET ?)",
+                (limits.STATE_HISTORY_STRANGERS_MAX,),
             )
 
-    def history(self, maximum: int = 100) -> list[CallRow]:
-        """The newest calls, newest first."""
+    def history(self, maximum: int = 100, *, missed: bool = False) -> list[CallRow]:
+        """The newest calls, newest first; ``missed``: only those that nobody took."""
         rows = self._rows(
-            "SELECT call_id, peer_id, direction, started_ms, connected_ms, ended_ms, reason, path FROM calls"
-            " ORDER BY started_ms DESC LIMIT ?",
+            f"SELECT {_CALL} FROM calls WHERE missed >= ? ORDER BY started_ms DESC LIMIT ?",  # noqa: S608 - our words
+            int(missed),
             maximum,
         )
-        return _sensible(rows, lambda r: CallRow(r[0], PeerId.from_key(r[1]), *r[2:]))
+        return _sensible(rows, _call)
+
+    def unseen_missed(self) -> int:
+        """How many missed calls nobody has looked at."""
+        rows = self._rows("SELECT count(*) FROM calls WHERE missed AND NOT seen")
+        return rows[0][0] if rows and isinstance(rows[0][0], int) else 0
+
+    def see_missed(self, call_ids: Iterable[str]) -> None:
+        """Somebody has looked at these calls."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE calls SET seen = 1 WHERE call_id = ? AND missed", [(one,) for one in call_ids]
+            )
 
     def end_open_calls(self, now_ms: int, reason: str) -> int:
         """Close what a killed daemon left open in the history; how many."""
         return self._write("UPDATE calls SET ended_ms = ?, reason = ? WHERE ended_ms IS NULL", now_ms, reason)
+
+    # --- notes ------------------------------------------------------------------------------------
+
+    def notes(self) -> list[NoteRow]:
+        """What contacts are to be told, the newest first."""
+        rows = self._rows("SELECT peer_id, body, last_ms FROM notes ORDER BY last_ms DESC")
+        return _sensible(rows, lambda r: NoteRow(PeerId.from_key(r[0]), bytes(r[1]), int(r[2])))
+
+    def put_note(self, note: NoteRow) -> None:
+        """Keep a note, in place of the one for the same contact; the oldest fall out."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO notes (peer_id, body, last_ms) VALUES (?, ?, ?)",
+                (note.peer_id.key, note.body, note.last_ms),
+            )
+            connection.execute(
+                "DELETE FROM notes WHERE peer_id IN"
+                " (SELECT peer_id FROM notes ORDER BY last_ms DESC LIMIT -1 OFFSET ?)",
+                (limits.MISSED_NOTES_MAX,),
+            )
+
+    def remove_note(self, peer_id: PeerId) -> bool:
+        """Drop the note for a contact; whether there was one."""
+        return self._write("DELETE FROM notes WHERE peer_id = ?", peer_id.key) > 0
 
     # --- addresses --------------------------------------------------------------------------------
 
@@ -290,6 +365,31 @@ class StateDb(Database):
             raise ValueError(f"{name} has {len(value)} octets")
         else:
             self._write("INSERT OR REPLACE INTO blobs (name, value) VALUES (?, ?)", name, value)
+
+
+_CALL: Final = "call_id, peer_id, direction, started_ms, connected_ms, ended_ms, reason, path, missed, seen"
+_CALL_VALUES: Final = ", ".join("?" * 10)
+
+
+def _call_values(call: CallRow) -> tuple[object, ...]:
+    return (call.call_id, call.peer_id.key, call.direction, call.started_ms, call.connected_ms, call.ended_ms,
+            call.reason, call.path, call.missed, call.seen)  # fmt: skip
+
+
+def _call(row: tuple[Any, ...]) -> CallRow:
+    call_id, key, direction, started_ms, connected_ms, ended_ms, reason, path, missed, seen = row
+    return CallRow(
+        str(call_id),
+        PeerId.from_key(key),
+        str(direction),
+        int(started_ms),
+        connected_ms,
+        ended_ms,
+        str(reason),
+        str(path),
+        bool(missed),
+        bool(seen),
+    )
 
 
 def _name_key(name: str) -> str | None:

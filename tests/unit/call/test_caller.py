@@ -136,18 +136,49 @@ def test_no_watcher_and_no_ringing_in_three_seconds_is_offline() -> None:
     assert one.the(c.SendHangup) == c.SendHangup(CALL, "timeout")
 
 
-def test_a_watcher_found_later_takes_the_verdict_back() -> None:
-    """The last report counts."""
+def test_an_acknowledgement_takes_the_verdict_back() -> None:
+    """The callee's machine has the offer: the user is told so once, and it may take its time to ring."""
     one = One().calling()
     one.feed(e.Delivered(0, 1), e.Delivered(2, 8))
+    one.wait(0.5)
+    one.feed(e.Reached(), e.Reached())
+    one.wait(10)
+    assert one.state() is State.CALLING, "ringing is what the callee itself says"
+    assert one.all(c.Notify) == [c.Notify("reached")]
+    assert one.machine.timeline.at("reached") == 500.0
+
+
+def test_an_acknowledgement_before_the_report_counts() -> None:
+    """It overtakes the answers of slow and dead nodes."""
+    one = One().calling()
+    one.feed(e.Reached(), e.Delivered(1, 8))
     one.wait(10)
     assert one.state() is State.CALLING
 
 
-def test_watchers_but_no_ringing_at_all_is_offline_after_the_ring_time() -> None:
-    """A stale watch: it never rang, so it is not `no answer`."""
-    one = One().calling(ring_timeout=20)
+def test_a_watcher_that_died_a_moment_ago_is_offline_in_time() -> None:
+    """Nodes hold its watch for up to 30 s more; nobody acknowledges."""
+    one = One().calling()
+    one.feed(e.Delivered(3, 8))
+    one.wait(3.0)
+    assert one.the(c.Ended).reason is EndReason.OFFLINE
+
+
+def test_a_slow_report_of_a_watcher_leaves_time_for_its_acknowledgement() -> None:
+    """The verdict of the nodes may take 2.5 s by itself."""
+    one = One().calling()
+    one.wait(limits.CALL_OFFLINE_AFTER - 0.1)
     one.feed(e.Delivered(1, 8))
+    one.wait(limits.CALL_ACK - 0.01)
+    assert one.state() is State.CALLING
+    one.wait(0.01)
+    assert one.the(c.Ended).reason is EndReason.OFFLINE
+
+
+def test_watchers_but_no_ringing_at_all_is_offline_after_the_ring_time() -> None:
+    """A node that lies: it never rang, so it is not `no answer`."""
+    one = One().calling(ring_timeout=20)
+    one.feed(e.Delivered(1, 8), e.Reached())
     one.wait(20)
     assert one.the(c.Ended).reason is EndReason.OFFLINE
 
@@ -217,7 +248,7 @@ def test_an_answer_to_an_earlier_copy_is_taken_while_looking_up_again() -> None:
 def test_an_offer_without_reaction_is_sent_again_with_growing_pauses() -> None:
     """1, 2, 4, 8 s: a lost datagram costs one second, a dead peer costs little."""
     one = One().calling()
-    one.feed(e.Delivered(1, 8))
+    one.feed(e.Delivered(1, 8), e.Reached())
     one.wait(31)
     assert len(one.all(c.SendOffer)) == 1 + 6
     assert [command.fresh for command in one.all(c.SendOffer)] == [True] + [False] * 6

@@ -11,8 +11,10 @@ from meshcall.views import (
     ContactRequested,
     ContactView,
     Ended,
+    HistoryView,
     Incoming,
     LookingUp,
+    MissedCall,
     NodeEvent,
     RecordFailed,
 )
@@ -36,6 +38,13 @@ PEER = "a" * 56
             "call 698b69b2 is not recorded any more: disk full",
         ),
         (Ended(call=CALL, at_ms=1, peer_id=PEER, reason="busy"), "call 698b69b2 with aaaaaaa ended: busy"),
+        (
+            MissedCall(
+                at_ms=1,
+                missed=HistoryView(id=CALL, peer_id=PEER, name="ann", direction="in", started_ms=1),
+            ),
+            "call 698b69b2 from ann was missed",
+        ),
         (
             ContactRequested(at_ms=1, contact=ContactView(peer_id=PEER, short="aaaaaaa", name="ann")),
             "ann (aaaaaaa) accepted an invite and is a contact now",

@@ -114,6 +114,8 @@ def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
     shown = HumanEvents("alice")
     for event in (
         {"event": "looking-up", "name": "alice"},
+        {"event": "calling", "via": "dht", "reached": False},
+        {"event": "calling", "via": "dht", "reached": True},
         {"event": "ringing"},
         {"event": "from-the-future", "x": 1},
         {"event": "connecting"},
@@ -126,6 +128,8 @@ def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
         "alice: looking up",
+        "alice: calling",
+        "alice: reached",
         "alice: ringing",
         "alice: connecting",
         "alice: connected (lan, 80 ms)",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+import msgspec
 
 from meshcall.aio.files.home import HomeLock, open_home
 from meshcall.config import Config
@@ -45,6 +47,7 @@ from meshcall.views import (
     DhtWatchView,
     Ended,
     ErrorView,
+    HistoryView,
     Incoming,
     LanStatus,
     LookingUp,
@@ -363,6 +366,16 @@ class FakeNode:
         self.dht = FakeDht()
         self.made: dict[str, FakeCall] = {}
         self.queues: list[asyncio.Queue[NodeEvent]] = []
+        friend, stranger = peer_id_of(7).text, peer_id_of(99).text
+        self.past = [
+            HistoryView(id="c" * 32, peer_id=friend, name="ann", direction="in", started_ms=now_ms(),
+                        ended_ms=now_ms(), reason="cancelled", missed=True),
+            HistoryView(id="d" * 32, peer_id=stranger, direction="in", started_ms=1_700_000_000_000,
+                        ended_ms=1_700_000_000_000, reason="offline", missed=True, stranger=True),
+            HistoryView(id="e" * 32, peer_id=friend, name="ann", direction="out", path="lan",
+                        started_ms=1_700_000_000_000, connected_ms=1_700_000_001_000,
+                        ended_ms=1_700_000_062_000, reason="hangup"),
+        ]  # fmt: skip
         self.lock = HomeLock(open_home(config.home))
         self.started = time.monotonic()
 
@@ -392,6 +405,7 @@ class FakeNode:
             lan=LanStatus(enabled=self.config.mdns, peers=2),
             dht=DhtStatusView(enabled=not self.config.lan_only, nodes=20, stored=3, watches=8),
             calls=sum(1 for call in self.made.values() if call.state != "ended"),
+            missed=sum(row.missed and not row.seen for row in self.past),
             uptime_s=time.monotonic() - self.started,
             version="0.0.0-fake",
             counters={"rejected signature": 3},
@@ -442,6 +456,13 @@ class FakeNode:
         if call_id not in self.made:
             raise NoSuchCall
         return self.made[call_id]
+
+    async def history(self, *, limit: int = 100, missed: bool = False) -> list[HistoryView]:
+        rows = [row for row in self.past if row.missed or not missed]
+        return rows[:limit]
+
+    async def see_missed(self, call_ids: Sequence[str]) -> None:
+        self.past = [msgspec.structs.replace(row, seen=row.seen or row.id in call_ids) for row in self.past]
 
     def create_invite(self, *, once: bool, expires: float) -> str:
         return f"meshcall:{OWN_ID.text}#{'a' * 26}"

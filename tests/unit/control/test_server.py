@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -204,7 +205,7 @@ async def test_wrong_addresses(paths: HomePaths, method: str, target: str, statu
 async def test_no_get_changes_anything(paths: HomePaths, node: FakeNode) -> None:
     """Every address that answers GET leaves calls and contacts as they were."""
     before = dict(node.contacts.views)
-    for target in ("/id", "/status", "/peers", "/contacts", "/calls"):
+    for target in ("/id", "/status", "/peers", "/contacts", "/calls", "/history"):
         answer = await ask(paths, "GET", target)
         assert answer.status == 200
         assert answer.json["schema"] == 1
@@ -434,3 +435,36 @@ async def test_a_home_with_a_long_path(tmp_path: Path) -> None:
             document = await asyncio.to_thread(ControlClient(paths).get, "id")
         assert document["peer_id"] == OWN_ID.text
         assert not paths.socket.exists()
+
+
+async def test_the_history_is_listed_and_marked_as_seen(paths: HomePaths) -> None:
+    """All calls or the missed ones, so many; looking changes nothing, saying that one has looked does."""
+
+    async def ids(query: str) -> list[str]:
+        answer = await ask(paths, "GET", f"/history{query}")
+        return [call["id"][0] for call in answer.json["calls"]]
+
+    assert await ids("") == ["c", "d", "e"]
+    assert await ids("?missed=1") == ["c", "d"]
+    assert await ids("?missed=0&limit=1") == ["c"]
+    assert await ids("?limit=0") == []
+    assert (await ask(paths, "GET", "/status")).json["missed"] == 2
+    assert (await ask(paths, "POST", "/history/seen", {"calls": ["d" * 32]})).status == 200
+    assert (await ask(paths, "GET", "/status")).json["missed"] == 1
+    seen = {call["id"][0]: call["seen"] for call in (await ask(paths, "GET", "/history")).json["calls"]}
+    assert (seen["c"], seen["d"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=1001", "limit=-1", "limit=", "limit=1e3", "limit=²", "missed=2", "all=1"]
+)
+async def test_the_history_is_asked_for_in_whole_numbers(paths: HomePaths, query: str) -> None:
+    """A typing error is never ignored."""
+    answer = await ask(paths, "GET", f"/history?{quote(query, safe='=')}")
+    assert (answer.status, answer.code) == (400, "bad-request")
+
+
+@pytest.mark.parametrize("calls", [["short"], ["c" * 32] * 1001, "c" * 32])
+async def test_calls_that_were_seen_are_named_in_full(paths: HomePaths, calls: object) -> None:
+    """A thousand at most, by their whole ids."""
+    assert (await ask(paths, "POST", "/history/seen", {"calls": calls})).status == 400

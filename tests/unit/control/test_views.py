@@ -31,6 +31,9 @@ def test_ended_has_all_that_is_promised() -> None:
 EVENTS: list[views.NodeEvent] = [
     views.LookingUp(call="c", at_ms=1),
     views.Calling(call="c", at_ms=1, via="dht"),
+    views.MissedCall(
+        at_ms=1, missed=views.HistoryView(id="c", peer_id="p", direction="in", started_ms=1, missed=True)
+    ),
     views.Ringing(call="c", at_ms=1),
     views.Incoming(call="c", at_ms=1, peer_id="p", stranger=True),
     views.Connecting(call="c", at_ms=1),

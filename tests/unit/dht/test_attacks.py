@@ -240,7 +240,7 @@ def test_a_flood_of_writers_with_tokens_does_not_push_out_pushes() -> None:
         engine.receive(m.encode_frame(junk), writers[index % 100], universe.now)
     assert engine.statistics().counters["limited-writes"] > 500
     engine.events()
-    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"")
+    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"", 0)
     engine.receive(m.encode_frame(push), holder, universe.now)
     assert [event.record for event in engine.events() if isinstance(event, Notified)] == [record.encode()]
 
@@ -258,7 +258,7 @@ def test_pings_in_a_holders_name_do_not_push_out_its_pushes() -> None:
             engine.receive(m.encode_frame(ping), holder, universe.now)
     assert engine.statistics().counters["limited-sender"] > 500
     engine.events()
-    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"")
+    push = m.Notify(b"12345678", b"\x31" * 20, 0, record.storage_key, record.encode(), b"", 0)
     engine.receive(m.encode_frame(push), holder, universe.now)
     assert [event.record for event in engine.events() if isinstance(event, Notified)] == [record.encode()]
 

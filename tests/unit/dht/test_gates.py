@@ -82,13 +82,13 @@ def test_a_holder_can_only_push_valid_records_of_that_key() -> None:
             (good[:100], "notify-size"),
         ]
     ):
-        notify = m.Notify(bytes([number]) * 8, b"\x31" * 20, 0, record.storage_key, data, b"")
+        notify = m.Notify(bytes([number]) * 8, b"\x31" * 20, 0, record.storage_key, data, b"", 0)
         engine.receive(m.encode_frame(notify), holder, universe.now)
         assert frames(engine, holder) == [], "it is not acknowledged"
         assert engine.statistics().counters[reason] == 1
     assert engine.events() == []
     engine.receive(
-        m.encode_frame(m.Notify(b"right---", b"\x31" * 20, 0, record.storage_key, good, b"")),
+        m.encode_frame(m.Notify(b"right---", b"\x31" * 20, 0, record.storage_key, good, b"", 0)),
         holder,
         universe.now,
     )

@@ -39,7 +39,11 @@ GOLDEN = [
         "0498 05" + HEAD + "00" + TOKEN_HEX + "c403726563" + KEY_HEX + "c400",
     ),
     ("watch", m.Watch(TID, ME, 1, TOKEN, KEY, 30, 1), "0498 06" + HEAD + "01" + TOKEN_HEX + KEY_HEX + "1e01"),
-    ("notify", m.Notify(TID, ME, 0, KEY, b"rec", b""), "0497 07" + HEAD + "00" + KEY_HEX + "c403726563c400"),
+    (
+        "notify",
+        m.Notify(TID, ME, 0, KEY, b"rec", b"", 7),
+        "0498 07" + HEAD + "00" + KEY_HEX + "c403726563c40007",
+    ),
     (
         "pong",
         m.Pong(TID, ME, 0, OBSERVED, TOKEN, b"", b""),

@@ -30,6 +30,8 @@ MESSAGES: list[m.Message] = [
     m.ContactRequest("Ålice", bytes(32)),
     m.ContactRequest(),
     m.Ringing(),
+    m.Missed((m.MissedCall(bytes(16), 0),), 1),
+    m.Missed(tuple(m.MissedCall(bytes([n]) * 16, n, cancelled=n % 2 == 1) for n in range(8)), 65_535),
 ]
 
 
@@ -72,14 +74,53 @@ def test_the_kinds_are_those_on_the_wire() -> None:
         "HANGUP": 5,
         "CONTACT_REQUEST": 6,
         "RINGING": 7,
+        "MISSED": 8,
     }
     assert {kind.value for kind in m.MessageKind} == {vector["kind"] for vector in SEALED}
 
 
-@pytest.mark.parametrize("kind", [0, 8, 255, -1])
+@pytest.mark.parametrize("kind", [0, 9, 255, -1])
 def test_unknown_kinds_are_refused(kind: int) -> None:
     """A kind that does not exist is not parsed."""
     assert reason_of(kind, b"") == "kind"
+
+
+def missed_body(calls: bytes, count: bytes) -> bytes:
+    """A missed-call note by the drawing."""
+    return field(9, calls) + field(10, count)
+
+
+CALL_ENTRY = bytes(16) + bytes(8) + b"\x00"
+OTHER_ENTRY = b"\x01" * 16 + bytes(8) + b"\x01"
+
+
+def test_a_missed_call_note_is_bounded() -> None:
+    """One to eight different calls, of as many or more; nothing else is read."""
+    good = m.decode_body_untrusted(8, missed_body(CALL_ENTRY + OTHER_ENTRY, b"\x00\x09"))
+    assert good == m.Missed((m.MissedCall(bytes(16), 0), m.MissedCall(b"\x01" * 16, 0, cancelled=True)), 9)
+    entries = [bytes([number]) * 16 + bytes(9) for number in range(9)]
+    for calls, count in [
+        (b"", b"\x00\x00"),
+        (b"", b"\x00\x01"),
+        (CALL_ENTRY[:-1], b"\x00\x01"),
+        (CALL_ENTRY + OTHER_ENTRY, b"\x00\x01"),
+        (CALL_ENTRY, b"\x01"),
+        (CALL_ENTRY, b"\x00\x00\x01"),
+        (CALL_ENTRY[:-1] + b"\x02", b"\x00\x01"),
+        (CALL_ENTRY + CALL_ENTRY, b"\x00\x02"),
+        (b"".join(entries), b"\x00\x09"),
+    ]:
+        assert reason_of(8, missed_body(calls, count)) == "body"
+    named = tuple(m.MissedCall(bytes([number]) * 16, 0) for number in range(9))
+    for wrong in (m.Missed((), 0), m.Missed(named, 9), m.Missed(named[:2], 1), m.Missed(named[:1], 65_536)):
+        with pytest.raises(ValueError, match="1 to 8"):
+            m.encode_body(wrong)
+
+
+def test_a_full_note_is_as_large_as_any_small_message() -> None:
+    """Its size class tells a storage node nothing."""
+    calls = tuple(m.MissedCall(bytes([number]) * 16, 2**63) for number in range(8))
+    assert len(m.encode_body(m.Missed(calls, 65_535))) <= 354
 
 
 def test_unknown_tags_with_the_high_bit_are_skipped_others_refuse() -> None:
