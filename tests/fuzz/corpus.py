@@ -57,7 +57,7 @@ def frames() -> dict[str, bytes]:
         m.Store(TID, SENDER, 0, token, record, 0),
         m.Deliver(TID, SENDER, 0, token, record, key, token),
         m.Watch(TID, SENDER, 0, token, key, 30, 1),
-        m.Notify(TID, SENDER, 0, key, record, token),
+        m.Notify(TID, SENDER, 0, key, record, token, 0),
         m.DialBack(TID, SENDER, 0, token, bytes(8)),
         m.Dial(TID, SENDER, 0, token, bytes(8), seen),
         m.Pong(TID, SENDER, 0, seen, token, b"k" * 32, b"s" * 64),

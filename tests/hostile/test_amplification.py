@@ -37,7 +37,7 @@ def requests() -> Iterator[m.Request]:
         for token in TOKENS:
             for record in (b"x", bytes(308), RECORD):
                 yield m.Store(*head, token, record, 0)
-                yield m.Notify(*head, KEY, record, token)
+                yield m.Notify(*head, KEY, record, token, 0)
                 for reply_watch in (b"", KEY):
                     yield m.Deliver(*head, token, record, reply_watch, token)
             for lease in (0, 30):
