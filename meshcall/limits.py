@@ -780,3 +780,14 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
+
+# --- stun -----------------------------------------------------------------------------------------
+
+STUN_SIZE_MAX: Final = 1500
+"""Octets of a message that is looked at: one datagram on Ethernet; a TURN indication holds a whole one."""
+
+STUN_ATTRIBUTES_MAX: Final = 32
+"""Attributes that are looked at: real messages have about twelve at most (time for empty ones)."""
+
+STUN_REPLY_RATIO: Final = 3
+"""An answer is at most so many times as long as the request (amplification to a forged source)."""
