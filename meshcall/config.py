@@ -47,7 +47,11 @@ class Config:
     """Record every call that is answered automatically into this folder."""
 
     accept_strangers: bool = True
-    """Let people who are not contacts ring (they are shown apart). Off: contacts only."""
+    """Let people who are not contacts ring (they are shown apart)."""
+
+    contacts_only: bool = False
+    """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
+    no more than our ID can neither write nor see that we are online."""
 
     @classmethod
     def lan(cls, home: Path) -> Config:

@@ -7,8 +7,9 @@ Law 3: names are compared without regard to case, and can't be mistaken for an I
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from meshcall.aio.files import ContactRow, StateDb
 from meshcall.errors import DuplicateContact, InvalidPeerId, InvalidUri, OwnId, UnknownContact, UsageError
@@ -21,12 +22,19 @@ class ContactBook:
     """Contacts of one node, kept in its state database."""
 
     def __init__(
-        self, me: PeerId, state: StateDb, now_ms: Callable[[], int], on_change: Callable[[], None]
+        self,
+        me: PeerId,
+        state: StateDb,
+        now_ms: Callable[[], int],
+        on_change: Callable[[], None],
+        before_leaving: Callable[[ContactRow], None] = lambda row: None,
     ) -> None:
+        """``before_leaving``: this contact is about to be removed or blocked; what raises prevents it."""
         self._me = me
         self._state = state
         self._now_ms = now_ms
         self._on_change = on_change
+        self._before_leaving = before_leaving
         self._rows = {row.peer_id: row for row in state.contacts()}
 
     # --- reading ----------------------------------------------------------------------------------
@@ -53,6 +61,23 @@ class ContactBook:
     def peer_ids(self) -> list[PeerId]:
         """Everybody in the book who is not blocked."""
         return [row.peer_id for row in self._rows.values() if not row.blocked]
+
+    def secret(self, peer_id: PeerId) -> bytes:
+        """What ``peer_id`` gave us to find it by; empty: nothing."""
+        row = self._rows.get(peer_id)
+        return row.secret if row and not row.blocked else b""
+
+    def rows(self) -> Sequence[ContactRow]:
+        """Everybody in the book who is not blocked."""
+        return [row for row in self._rows.values() if not row.blocked]
+
+    def given(self) -> Sequence[PeerId]:
+        """Contacts that were given our rendezvous secret, of whatever generation."""
+        return [row.peer_id for row in self.rows() if row.given]
+
+    def owed(self, now_ms: int) -> Sequence[PeerId]:
+        """Contacts that are to be told of our rendezvous secret."""
+        return [row.peer_id for row in self.rows() if row.owed_ms > now_ms]
 
     def list(self) -> list[ContactView]:
         """All contacts, by name."""
@@ -124,25 +149,50 @@ class ContactBook:
     def remove(self, name: str) -> None:
         """Forget a contact."""
         row = self._require(name)
+        self._leave(row)
         self._state.remove_contact(row.peer_id)
         del self._rows[row.peer_id]
         self._on_change()
 
     def block(self, name: str) -> ContactView:
         """Never let this contact or ID ring again."""
-        row = self._find(name)
-        if row is None:
-            peer_id = self.resolve(name)
-            row = self._rows.get(peer_id) or ContactRow(
-                peer_id=peer_id, name=self.free_name("", peer_id), added_ms=self._now_ms()
-            )
+        known = self._find(name)
+        peer_id = known.peer_id if known else self.resolve(name)
+        if peer_id in self._rows:
+            self._leave(self._rows[peer_id])
+        row = self._rows.get(peer_id) or ContactRow(
+            peer_id=peer_id, name=self.free_name("", peer_id), added_ms=self._now_ms()
+        )
         return self._save(replace(row, blocked=True))
 
     def unblock(self, name: str) -> ContactView:
         """Let a blocked contact ring again."""
         return self._save(replace(self._require(name), blocked=False))
 
+    async def note(self, peer_id: PeerId, **changes: Any) -> None:
+        """Change what :meth:`StateDb.note_contact` takes, off the loop. Tells nobody: no view shows it."""
+        await self._state.run(self._state.note_contact, [peer_id], **changes)
+        self._apply(peer_id, changes)
+
+    def owe(self, peer_ids: Sequence[PeerId], until_ms: int, *, forget: PeerId) -> None:
+        """From now on these are owed our rendezvous secret; ``forget``, which leaves, has none any more."""
+        self._state.note_contact(peer_ids, owed_ms=until_ms)
+        for peer_id in peer_ids:
+            self._apply(peer_id, {"owed_ms": until_ms})
+        nothing: dict[str, Any] = {"given": 0, "known": 0, "owed_ms": 0}
+        self._state.note_contact([forget], **nothing)
+        self._apply(forget, nothing)
+
     # --- inside -----------------------------------------------------------------------------------
+
+    def _apply(self, peer_id: PeerId, changes: dict[str, Any]) -> None:
+        row = self._rows.get(peer_id)  # as it is now: a user may have changed it meanwhile
+        if row is not None:
+            self._rows[peer_id] = replace(row, **changes)
+
+    def _leave(self, row: ContactRow) -> None:
+        if not row.blocked:
+            self._before_leaving(row)
 
     def _find(self, name: str) -> ContactRow | None:
         wanted = name.strip().casefold()

@@ -57,7 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
         default="off",
         help="which calls are answered without asking (default: off)",
     )
-    add("--contacts-only", action="store_true", help="let nobody ring who is not a contact")
+    add("--no-strangers", action="store_true", help="let nobody ring who is not a contact")
+    add(
+        "--contacts-only",
+        action="store_true",
+        help="be found by contacts and invited people alone: who knows no more than your ID sees nothing",
+    )
     add(
         "--source",
         default="testsrc",
@@ -113,5 +118,6 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         auto_answer=options.auto_answer,
         source=source,
         record_dir=record_dir,
-        accept_strangers=not options.contacts_only,
+        accept_strangers=not (options.no_strangers or options.contacts_only),
+        contacts_only=options.contacts_only,
     )

@@ -8,6 +8,7 @@ Law 3: whatever happens to a call, its endpoint is closed and ``Ended`` is told,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -25,10 +26,12 @@ from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGo
 from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.identity.confirm import sign_confirm, verify_confirm_untrusted
 from meshcall.identity.keys import SigningKey
+from meshcall.identity.peer_id import PeerId
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
 from meshcall.post import Letter, Post, PostReport, SentOffer
 from meshcall.signaling import messages as s
+from meshcall.signaling.rendezvous import RendezvousSecret
 
 _log = logging.getLogger("meshcall.call")
 
@@ -67,11 +70,27 @@ class Outcome:
     statistics: m.EndpointStats
 
 
+class Secrets(Protocol):
+    """Who keeps the rendezvous secrets, ours and our contacts'."""
+
+    async def ours(self, peer: PeerId) -> RendezvousSecret | None:
+        """What to give ``peer``; None: nothing."""
+
+    async def keep(self, peer: PeerId, theirs: RendezvousSecret) -> bool:
+        """Find ``peer`` by ``theirs`` from now on; whether that is what we hold then."""
+
+    async def held(self, peer: PeerId, generation: int) -> None:
+        """``peer`` says which of ours it holds."""
+
+
 class Listener(Protocol):
     """Who is told what happens in a call."""
 
-    def on_state(self, state: State, via: str) -> None:
-        """The call is in another state; ``via``: lan, dht or cache once the peer is found."""
+    def on_state(self, state: State, via: str, by: str) -> None:
+        """The call is in another state; ``via``: lan, dht or cache once the peer is found.
+
+        ``by``: inbox or contact, what led to it.
+        """
 
     def on_ring(self, ringing: bool) -> None:
         """Start or stop ringing."""
@@ -101,6 +120,7 @@ class CallDriver:
         name: str,
         post: Post,
         finder: Finder,
+        secrets: Secrets,
         make_endpoint: MakeEndpoint,
         clock: Clock,
         spawn: Spawn,
@@ -112,6 +132,7 @@ class CallDriver:
         self._name = name
         self._post = post
         self._finder = finder
+        self._secrets = secrets
         self._make_endpoint = make_endpoint
         self._clock = clock
         self._spawn = spawn
@@ -127,6 +148,9 @@ class CallDriver:
         self._offer_task: asyncio.Task[None] | None = None
         self._search_task: asyncio.Task[None] | None = None
         self._reply: tuple[bytes, bytes] | None = None  # our answer: inner hash, record
+        # rendezvous secrets
+        self._given = 0  # generation of ours that was given in this call
+        self._theirs: RendezvousSecret | None = None  # what could not be kept yet
         # the transcript
         self._offer_hash: bytes | None = None
         self._answer_hash: bytes | None = None
@@ -260,6 +284,12 @@ class CallDriver:
                 self._send_control(control.Chat(text))
             case c.SendBye(failure):
                 self._send_control(control.Bye(failure))
+            case c.HandOver():
+                self._spawn(self._hand_over())
+            case c.KeepRendezvous(secret, generation):
+                self._spawn(self._keep_rendezvous(RendezvousSecret(secret, generation)))
+            case c.NoteHeld(generation):
+                self._spawn(self._secrets.held(self.machine.peer, generation))
             case c.OpenGate():
                 if self._endpoint is not None:
                     self._spawn(self._endpoint.open_gate())
@@ -270,7 +300,8 @@ class CallDriver:
             case c.StopRing():
                 self._listener.on_ring(False)
             case c.StateChanged(state):
-                self._listener.on_state(state, self._found.route if self._found else "")
+                found = self._found
+                self._listener.on_state(state, found.route if found else "", found.by if found else "")
             case c.Notify(kind, detail):
                 self._listener.on_notify(kind, detail)
             case c.Ended():
@@ -308,7 +339,33 @@ class CallDriver:
             self._offers[last.inner_hash] = last
             for over in list(self._offers)[: -limits.CALL_OFFERS_MAX]:
                 self._post.close_box(self._offers.pop(over))
-        await self._post.deliver_offer(last, self._delivered, on_reached=lambda: self.feed(e.Reached()))
+        if last.found.by == "inbox":
+            await self._deliver(last)
+        else:
+            await self._deliver_or_find_by_id(last, call_id, offer, life)
+
+    async def _deliver_or_find_by_id(
+        self, sent: SentOffer, call_id: bytes, offer: bytes, life: float
+    ) -> None:
+        """Deliver; if nobody takes it soon, offer at the peer's inbox, too.
+
+        The peer has a new secret that did not reach us yet, and what we found was left over.
+        """
+        delivery = asyncio.ensure_future(self._deliver(sent))
+        try:
+            await asyncio.wait([delivery], timeout=limits.RENDEZVOUS_HEAD_START)
+            if not _has_watchers(sent):
+                with contextlib.suppress(PresenceClock):
+                    found = await self._finder.find(self.machine.peer, by_id=True)
+                    if found is not None and not _has_watchers(sent):
+                        self._found = found
+                        await self._send_offer(call_id, offer, life, fresh=True)
+            await delivery
+        finally:
+            delivery.cancel()
+
+    async def _deliver(self, sent: SentOffer) -> None:
+        await self._post.deliver_offer(sent, self._delivered, on_reached=lambda: self.feed(e.Reached()))
 
     def _delivered(self, report: PostReport) -> None:
         self.feed(e.Delivered(report.watchers, report.stored))
@@ -467,6 +524,10 @@ class CallDriver:
                 self.feed(e.Bye(failure))
             case control.Chat(text):
                 self.feed(e.ChatReceived(text))
+            case control.Rendezvous(secret):
+                self.feed(e.RendezvousReceived(secret.secret, secret.generation))
+            case control.Held(generation):
+                self.feed(e.RendezvousHeld(generation))
             case control.Unknown(type):
                 self.counters[f"control type {type}"] += 1
 
@@ -511,9 +572,22 @@ class CallDriver:
             return False
         return True
 
-    def _send_control(
-        self, message: control.Confirm | control.Confirmed | control.Bye | control.Chat
-    ) -> None:
+    async def _hand_over(self) -> None:
+        ours = await self._secrets.ours(self.machine.peer)
+        if ours is not None and ours.generation > self._given:
+            self._given = ours.generation
+            self._send_control(control.Rendezvous(ours))
+        if self._theirs is not None:
+            await self._keep_rendezvous(self._theirs)
+
+    async def _keep_rendezvous(self, theirs: RendezvousSecret) -> None:
+        if await self._secrets.keep(self.machine.peer, theirs):
+            self._theirs = None
+            self._send_control(control.Held(theirs.generation))
+        else:
+            self._theirs = theirs
+
+    def _send_control(self, message: control.Sendable) -> None:
         if self._endpoint is None:
             return
         try:
@@ -565,4 +639,8 @@ class CallDriver:
             self._listener.on_ended(Outcome(command, self._statistics))
 
 
-__all__ = ["CallDriver", "Listener", "LocalProtocolError", "MakeEndpoint", "Outcome", "Spawn"]
+def _has_watchers(sent: SentOffer) -> bool:
+    return any(delivery.watchers for delivery in sent.deliveries)
+
+
+__all__ = ["CallDriver", "Listener", "LocalProtocolError", "MakeEndpoint", "Outcome", "Secrets", "Spawn"]

@@ -2,7 +2,9 @@
 
 Law 1: who holds a valid secret becomes a contact; everybody else's request is counted and dropped.
 Law 2: an invite is used up on the disk before its holder is let in.
-Law 3: the request goes out until the inviter confirms it, the invite expires, or this node stops.
+Law 3: the request and the word that confirms it carry the senders' rendezvous secrets, so that both find each
+other without the inbox afterwards.
+Law 4: the request goes out until the inviter confirms it, the invite expires, or this node stops.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from meshcall.aio.clock import Clock
 from meshcall.aio.files import InviteRow, StateDb
 from meshcall.contacts import ContactBook
 from meshcall.errors import InvalidInvite, OwnId
-from meshcall.finder import Finder, Found, PresenceClock
+from meshcall.finder import PresenceClock
+from meshcall.handover import Handover
 from meshcall.identity.keys import Random
 from meshcall.identity.peer_id import PeerId
 from meshcall.post import Post
@@ -38,7 +41,7 @@ class Introductions:
         contacts: ContactBook,
         state: StateDb,
         post: Post,
-        finder: Finder,
+        handover: Handover,
         clock: Clock,
         random: Random,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
@@ -52,7 +55,7 @@ class Introductions:
         self._contacts = contacts
         self._state = state
         self._post = post
-        self._finder = finder
+        self._handover = handover
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -76,26 +79,31 @@ class Introductions:
         )
         row = InviteRow(secret=invite.secret, expires_ms=invite.expires_ms, once=once, created_ms=now_ms)
         self._state.add_invite(row, now_ms)
+        self._post.look()
         return invite
 
     def requested(self, sender: PeerId, request: ContactRequest) -> None:
-        """``sender`` shows an invite of ours, or confirms that it took note of us."""
+        """``sender`` shows an invite of ours, confirms that it took note of us, or tells of its secret."""
         for pending in self._pending.get(sender, ()):
             pending.set()
-        if request.secret:
-            self._spawn(self._let_in(sender, request))
+        self._spawn(self._requested(sender, request))
 
-    async def _let_in(self, sender: PeerId, request: ContactRequest) -> None:
+    async def _requested(self, sender: PeerId, request: ContactRequest) -> None:
+        if request.secret and not await self._let_in(sender, request):
+            return
+        await self._handover.received(sender, request)
+
+    async def _let_in(self, sender: PeerId, request: ContactRequest) -> bool:
         invite = await self._state.run(self._state.use_invite, request.secret, self._clock.now_ms())
         if not self._contacts.is_contact(sender):
             if invite is None:
                 self._post.counters["contact-request-without-invite"] += 1
-                return
+                return False
             wish = invite.name or request.name
             self._on_contact(self._contacts.put(sender, self._contacts.free_name(wish, sender)))
-        found = await self._find(sender)
-        if found is not None:
-            await self._post.request_contact(found, self._name, b"")
+        self._post.look()  # an invite that works once is served no more
+        await self._handover.owe(sender)  # which confirms it, too
+        return True
 
     # --- we are invited ---------------------------------------------------------------------------
 
@@ -129,9 +137,7 @@ class Introductions:
                 invite.check(self._clock.now_ms())
             except InvalidInvite:
                 break
-            found = await self._find(invite.peer_id)
-            if found is not None:
-                await self._post.request_contact(found, self._name, invite.secret)
+            await self._ask(invite)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await confirmed.wait()
@@ -140,10 +146,11 @@ class Introductions:
         if not self._pending[invite.peer_id]:
             del self._pending[invite.peer_id]
 
-    async def _find(self, peer: PeerId) -> Found | None:
+    async def _ask(self, invite: Invite) -> None:
+        ours = await self._handover.ours(invite.peer_id)
+        request = ContactRequest(self._name, invite.secret, ours)
         try:
-            return await self._finder.find(peer)
+            await self._handover.send(invite.peer_id, request, invite=invite.secret)
         except PresenceClock:
-            who = self._contacts.name(peer) or peer.short
+            who = self._contacts.name(invite.peer_id) or invite.peer_id.short
             self._on_warning(f"the clocks of this machine and of {who} differ too much")
-            return None

@@ -77,6 +77,9 @@ SAS_NONCE: Final = 16
 INVITE_SECRET: Final = 16
 """Octets of an invite's secret: 128 bits can't be guessed."""
 
+INVITES_SERVED_MAX: Final = 8
+"""Open invites whose rendezvous are watched, the newest: each costs a lease at 8 nodes (our own traffic)."""
+
 INVITE_NODES_MAX: Final = 3
 """Bootstrap nodes in an invite: its QR code stays readable (a link that makes us contact many hosts)."""
 
@@ -647,6 +650,25 @@ PRESENCE_CACHE: Final = 600.0
 
 PRESENCE_CACHE_MAX: Final = 256
 """Presences kept for later calls (memory)."""
+
+RENDEZVOUS_HEAD_START: Final = 0.3
+"""How much later a contact is looked for by its ID than by its secret (RFC 8305 section 5 advises 0.25 s): as
+long as two look-ups take, so that who watches the inbox of an ID mostly sees no contact there."""
+
+RENDEZVOUS_GRACE: Final = 7 * 24 * 3600.0
+"""How long contacts are told of a new rendezvous secret, and how long the old one leads to us in
+contacts-only mode (a removed contact that goes on seeing when we are online)."""
+
+RENDEZVOUS_REPLACED_MAX: Final = 4
+"""Replaced secrets that are served at a time, the newest (somebody who removes contacts one by one)."""
+
+HANDOVER_RETRY: Final = 2.0
+HANDOVER_RETRY_MAX: Final = 6 * 3600.0
+"""First and longest pause between two tries to tell a contact of our secret; doubled each time, so 40 tries
+in a week (look-ups for contacts that never come back)."""
+
+HANDOVERS_AT_ONCE: Final = 4
+"""Contacts told at a time (10,000 look-ups at once when one of 10,000 contacts is removed)."""
 
 REPLY_BOXES_MAX: Final = 64
 """Offers of ours whose replies are awaited (our own use; each costs leases at other nodes)."""

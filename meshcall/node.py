@@ -53,6 +53,7 @@ from meshcall.errors import (
     UsageError,
 )
 from meshcall.finder import Finder
+from meshcall.handover import Handover
 from meshcall.history import History
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
@@ -63,6 +64,7 @@ from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Letter, Post
+from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Hangup, Missed, MissedCall, Offer
 from meshcall.views import (
     CallDirection,
@@ -125,6 +127,7 @@ class Node:
         self._table_saved_ms: int | None = None
         self._post: Post
         self._finder: Finder
+        self._handover: Handover
         self._introductions: Introductions
         self._history: History
         self._missed: MissedNotes
@@ -159,7 +162,16 @@ class Node:
         for warning in self._state.warnings:
             self._warn(warning)
         self._state.end_open_calls(clock.now_ms(), "shutdown")
-        self._contacts = ContactBook(self._me, self._state, clock.now_ms, self._contacts_changed)
+        self._contacts = ContactBook(
+            self._me,
+            self._state,
+            clock.now_ms,
+            self._contacts_changed,
+            before_leaving=lambda row: self._handover.leaves(row),
+        )
+        keys = RendezvousKeys(
+            self._me, self._state, clock=clock, random=self._random, contacts_only=config.contacts_only
+        )
         self._udp = await self._open_port()
         stack.push_async_callback(self._udp.close)
         saved, warning_or_none = load_or_set_aside(home.dht, checked_table, None, now_ms=clock.now_ms())
@@ -203,10 +215,11 @@ class Node:
             lan_addresses=self._lan.addresses,
             use_dht=not config.lan_only,
             counters=self._counters,
+            secret_of=self._contacts.secret,
         )
         admission = Admission(
             self._contacts,
-            accept_strangers=config.accept_strangers,
+            accept_strangers=config.accept_strangers and not config.contacts_only,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._live(peer) is not None,
@@ -215,6 +228,7 @@ class Node:
             self._identity,
             self._dht,
             self._state,
+            keys,
             clock=clock,
             random=self._random,
             use_dht=not config.lan_only,
@@ -228,13 +242,23 @@ class Node:
             presence_name=config.name if config.visible else "",
         )
         stack.callback(self._post.close)
+        self._handover = Handover(
+            keys,
+            self._contacts,
+            name=config.name,
+            post=self._post,
+            finder=self._finder,
+            clock=clock,
+            spawn=self._spawn,
+            counters=self._counters,
+        )
         self._introductions = Introductions(
             self._me,
             config.name,
             contacts=self._contacts,
             state=self._state,
             post=self._post,
-            finder=self._finder,
+            handover=self._handover,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -267,6 +291,7 @@ class Node:
         await self._post.refresh()
         tasks.append(self._group.create_task(self._post.run(), name="post"))
         tasks.append(self._group.create_task(self._tell_missed(), name="missed"))
+        tasks.append(self._group.create_task(self._handover.run(), name="handover"))
         if config.mdns:
             await self._lan.start()
         if not config.lan_only:
@@ -486,6 +511,8 @@ class Node:
 
     def _contacts_changed(self) -> None:
         self._lan.contacts_changed()
+        for call in self._calls:
+            call.contacts_changed()
         self._events.publish(ContactsChanged(at_ms=self._clock.now_ms()))
 
     def _lan_changed(self, peer: PeerId) -> None:
@@ -572,6 +599,7 @@ class Node:
             name=self.config.name,
             post=self._post,
             finder=self._finder,
+            secrets=self._handover,
             make_endpoint=make_endpoint,
             clock=self._clock,
             spawn=self._spawn,

@@ -1,10 +1,11 @@
-"""Our post: the presence that we publish, the keys that we watch, and every sealed message out and in.
+"""Our post: every sealed message out and in. Where letters to us come to: :mod:`meshcall.whereabouts`.
 
 Law 1: a message is acted on only after every gate of the envelope, and after the disk knows that it was
 taken: nothing rings twice, not even after ``kill -9``.
 Law 2: a sequence number is on the disk before the record that carries it leaves.
 Law 3: a peer on the LAN is asked and told with the same frames as a storage node; the DHT is for the rest.
 Law 4: what is refused is counted by reason, never logged one by one.
+Law 5: a letter is opened with the rendezvous whose key it came by, and that says who may write there.
 """
 
 from __future__ import annotations
@@ -20,22 +21,15 @@ from typing import Any, Final, Protocol
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
-from meshcall.aio.dht import Delivery, DhtNode, Notify, Watch
+from meshcall.aio.dht import Delivery, DhtNode, Notify
 from meshcall.aio.files import ReplayRow, StateDb
 from meshcall.errors import MeshcallError, Rejected
 from meshcall.finder import Found
 from meshcall.identity.keys import AgreementKey, Random, SigningKey
 from meshcall.identity.peer_id import PeerId
-from meshcall.identity.prekeys import PrekeyRing
-from meshcall.post_memory import (
-    FORGOTTEN,
-    PRESENCES,
-    dump_presences,
-    load_presences,
-    load_replay,
-)
+from meshcall.post_memory import FORGOTTEN, load_replay
 from meshcall.record.codec import Record, RecordType, decode_record_untrusted
-from meshcall.record.publisher import Publisher
+from meshcall.rendezvous_keys import Place, RendezvousKeys
 from meshcall.signaling.envelope import (
     REPLY_PREKEY_ID,
     ClockRejected,
@@ -53,17 +47,11 @@ from meshcall.signaling.messages import (
     RejectReason,
     Wants,
 )
-from meshcall.signaling.presence import (
-    Presence,
-    presence_hash,
-    publications,
-    renew_presence,
-)
-from meshcall.signaling.rendezvous import Rendezvous, epochs_near, inbox, next_change_ms, reply_box
+from meshcall.signaling.presence import presence_hash
+from meshcall.signaling.rendezvous import Kind, Rendezvous, reply_box
+from meshcall.whereabouts import SEQUENCE, Whereabouts
 
 _log = logging.getLogger("meshcall.post")
-
-_SEQUENCE: Final = b"post"
 
 _TOLD_LATE: Final = (MessageKind.OFFER, MessageKind.HANGUP, MessageKind.MISSED)
 """What tells of a call that was missed, also when it is too late to do anything about it."""
@@ -100,6 +88,8 @@ class Letter:
     """Seconds for which ``via`` has kept it."""
     late: bool = False
     """It is older than the gates allow, for it was kept while we were away: it tells, and begins nothing."""
+    key: bytes = b""
+    """The storage key that it came by."""
 
     @property
     def is_over(self) -> bool:
@@ -108,7 +98,7 @@ class Letter:
 
     @property
     def is_from_caller(self) -> bool:
-        """Whether it follows an offer, to the callee's inbox."""
+        """Whether it follows an offer, to where the callee was found."""
         return self.opened.kind in (MessageKind.CANDIDATES, MessageKind.HANGUP)
 
 
@@ -135,6 +125,7 @@ class Post:
         identity: SigningKey,
         dht: DhtNode,
         state: StateDb,
+        keys: RendezvousKeys,
         *,
         clock: Clock,
         random: Random,
@@ -164,26 +155,29 @@ class Post:
         self._on_letter = on_letter
         self._on_warning = on_warning
         self._spawn = spawn
-        self._presence_name = presence_name
         self.counters = counters
-        self._prekeys = PrekeyRing.from_state(state.prekeys())
-        self._prekeys_saved = self._prekeys.revision
+        self._wake = asyncio.Event()
+        self._where = Whereabouts(
+            identity,
+            dht,
+            state,
+            keys,
+            clock=clock,
+            random=random,
+            use_dht=use_dht,
+            spawn=spawn,
+            wake=self._wake.set,
+            name=presence_name,
+        )
         self._replay = load_replay(state, clock.now_ms())
-        self._publisher = Publisher(state.last_sequence(_SEQUENCE))
-        self._presences = load_presences(state, self.me)
-        self._inboxes: dict[bytes, Rendezvous] = {}
-        self._watches: dict[bytes, Watch] = {}
         self._boxes: dict[bytes, SentOffer] = {}
         self._clock_told: set[tuple[PeerId, bytes]] = set()
         self._clock_warned: set[PeerId] = set()
         self._late: set[bytes] = set()
-        self._refreshed_ms = 0
-        self._look_back_until = 0.0
-        self._wake = asyncio.Event()
         self._taken = asyncio.Lock()
         self._not_before_ms = clock.now_ms() if state.was_reset else 0
 
-    # --- our presence and our inbox ---------------------------------------------------------------
+    # --- where we are found -----------------------------------------------------------------------
 
     async def run(self) -> None:
         """Publish and watch until cancelled."""
@@ -195,93 +189,25 @@ class Post:
                 self._on_warning(str(error))
                 await asyncio.sleep(limits.POST_RETRY)
                 continue
-            now, now_ms = self._clock.now(), self._clock.now_ms()
-            pause = min((next_change_ms(self.me, now_ms) - now_ms) / 1000, limits.POST_REFRESH)
-            deadline = self._publisher.deadline()
-            if deadline is not None:
-                pause = min(pause, deadline - now)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(pause, 0.05)):
+                async with asyncio.timeout(max(self._where.pause(), 0.05)):
                     await self._wake.wait()
 
     def hasten(self) -> None:
         """The network changed: publish again now."""
-        self._publisher.hasten(self._clock.now())
+        self._where.hasten()
+        self._wake.set()
+
+    def look(self) -> None:
+        """Our secrets or invites changed: serve what is ours now."""
         self._wake.set()
 
     async def refresh(self) -> None:
-        """Renew what is due: prekey, presence, inbox watches, and the records that tell of them."""
-        now_ms = self._clock.now_ms()
-        prekey = self._prekeys.current(now_ms, self._random)
-        if self._prekeys.revision != self._prekeys_saved:
-            await self._state.run(self._state.save_prekeys, self._prekeys.to_state())
-            self._prekeys_saved = self._prekeys.revision
-        previous = self._presences[-1] if self._presences else None
-        presence = renew_presence(previous, self.me, prekey, now_ms, name=self._presence_name)
-        if presence is not previous:
-            await self._remember(presence)
-        self._watch_inboxes(now_ms)
-        self._publisher.want(publications(self._identity, presence, now_ms), self._clock.now())
-        for name in self._publisher.due(self._clock.now()):
-            await self._publish(name)
-        if self._replay.expire(now_ms):
+        """Renew what is due: where we are found, and what was taken."""
+        await self._where.refresh()
+        if self._replay.expire(self._clock.now_ms()):
             forgotten = str(self._replay.to_state()["forgotten_ms"]).encode()
             await self._state.run(self._state.set_blob, FORGOTTEN, forgotten)
-
-    async def _remember(self, presence: Presence) -> None:
-        """Know it on the disk, and then in memory, before anybody can bind an offer to it."""
-        presences = [*self._presences, presence][-limits.PRESENCES_KNOWN_MAX :]
-        await self._state.run(self._state.set_blob, PRESENCES, dump_presences(presences))
-        self._presences.append(presence)
-
-    def _known_presences(self, now_ms: int) -> list[bytes]:
-        """Hashes of what an offer may be bound to: our last two, and those that readers still take."""
-        last = list(self._presences)[-2:]
-        return [
-            presence_hash(presence)
-            for presence in self._presences
-            if presence in last
-            or now_ms <= presence.created_ms + (presence.ttl_s + limits.CLOCK_SKEW_MAX) * 1000
-        ]
-
-    def _watch_inboxes(self, now_ms: int) -> None:
-        wanted = {}
-        for epoch in self._own_epochs(now_ms):
-            rendezvous = inbox(self.me, epoch)
-            wanted[rendezvous.storage_key(RecordType.INBOX)] = rendezvous
-        for key in [key for key in self._watches if key not in wanted]:
-            self._watches.pop(key).close()
-        for key in wanted:
-            if key not in self._watches:
-                self._watches[key] = self._dht.watch(key)
-        self._inboxes = wanted
-
-    def _own_epochs(self, now_ms: int) -> Sequence[int]:
-        """Those whose inbox we read: after a start or a sleep, also what was stored before it."""
-        if now_ms - self._refreshed_ms > limits.EPOCH_OVERLAP * 1000:
-            self._look_back_until = self._clock.now() + limits.INBOX_LOOK_BACK
-        self._refreshed_ms = now_ms
-        near = epochs_near(self.me, now_ms)
-        if self._clock.now() >= self._look_back_until:
-            return near
-        return [*near, *(e for e in epochs_near(self.me, now_ms, limits.MESSAGE_TTL_MAX) if e < min(near))]
-
-    async def _publish(self, name: str) -> None:
-        record = self._publisher.next_record(name, self._clock.now(), self._clock.now_ms())
-        try:
-            await self._state.run(self._state.raise_sequence, _SEQUENCE, self._publisher.last_seq)
-        except MeshcallError:
-            self._publisher.report(name, 0, self._clock.now())  # not sent: due again soon
-            raise
-        data = record.encode()
-        self._dht.local_put(data)
-        if self._use_dht:
-            self._spawn(self._store(name, data))
-
-    async def _store(self, name: str, data: bytes) -> None:
-        copies = await self._dht.store(data)
-        self._publisher.report(name, copies, self._clock.now())
-        self._wake.set()
 
     # --- sending ----------------------------------------------------------------------------------
 
@@ -292,7 +218,7 @@ class Post:
         reply_key = AgreementKey.generate(self._random)
         message = Offer(description, reply_key.public, name, wants)
         bind = presence_hash(found.presence)
-        record, inner_hash = await self._seal_inbox(found, call_id, message, bind, life)
+        record, inner_hash = await self._seal_to_callee(found, call_id, message, bind, life)
         sent = SentOffer(call_id, found, record.encode(), inner_hash, reply_key, reply_box(inner_hash))
         self._boxes[sent.box_key] = sent
         while len(self._boxes) > limits.REPLY_BOXES_MAX:
@@ -349,13 +275,13 @@ class Post:
 
     async def tell_callee(self, sent: SentOffer, message: Message, *, life: float = 90.0) -> None:
         """A later message of the caller (hangup, candidates) by the way that the offer went."""
-        record, _ = await self._seal_inbox(sent.found, sent.call_id, message, sent.inner_hash, life)
+        record, _ = await self._seal_to_callee(sent.found, sent.call_id, message, sent.inner_hash, life)
         await self._send(record.encode(), sent.found, both=sent.on_dht)
 
     async def tell_missed(self, found: Found, missed: Missed) -> bool:
         """Tell ``found`` of our calls that it missed; whether a node says that its machine has it."""
         bind, call_id = presence_hash(found.presence), missed.calls[-1].call_id
-        record, _ = await self._seal_inbox(found, call_id, missed, bind, limits.VALID_MAX)
+        record, _ = await self._seal_to_callee(found, call_id, missed, bind, limits.VALID_MAX)
         reached = asyncio.Event()
         if found.addresses:
             await self._dht.deliver(record.encode(), at=found.addresses, only=True, on_reached=reached.set)
@@ -386,23 +312,22 @@ class Post:
             ttl=limits.MESSAGE_TTL,
         )
         data = record.encode()
-        self._spawn(self._push(data, letter.via))
+        self._spawn(self._push(data, letter))
         return inner_hash, data
 
     async def resend_reply(self, letter: Letter, data: bytes) -> None:
         """The same octets once more, through every node that the offer may have come through."""
-        await self._deliver(data, (letter.via, *self._holders()))
+        await self._deliver(data, (letter.via, *self._where.holders(letter.key)))
 
-    async def _push(self, data: bytes, via: Address) -> None:
-        report = await self._deliver(data, (via,))
+    async def _push(self, data: bytes, letter: Letter) -> None:
+        report = await self._deliver(data, (letter.via,))
         if not report.watchers:
-            await self._deliver(data, self._holders())
+            await self._deliver(data, self._where.holders(letter.key))
 
-    async def request_contact(self, found: Found, name: str, secret: bytes) -> PostReport:
-        """Ask ``found`` to become a contact, with the secret of its invite; how far the request got."""
-        message = ContactRequest(name, secret)
+    async def request_contact(self, found: Found, message: ContactRequest) -> PostReport:
+        """Ask ``found`` to become a contact, or tell it of our secret; how far the request got."""
         bind = presence_hash(found.presence)
-        record, _ = await self._seal_inbox(found, self._random(16), message, bind, limits.VALID_MAX)
+        record, _ = await self._seal_to_callee(found, self._random(16), message, bind, limits.VALID_MAX)
         return await self._send(record.encode(), found)
 
     async def _send(self, data: bytes, found: Found, *, both: bool = False) -> PostReport:
@@ -412,7 +337,7 @@ class Post:
             report = await self._deliver(data, ())
         return report
 
-    async def _seal_inbox(
+    async def _seal_to_callee(
         self, found: Found, call_id: bytes, message: Message, bind: bytes, life: float
     ) -> tuple[Record, bytes]:
         valid_s = max(1, min(int(life), limits.VALID_MAX))
@@ -422,7 +347,7 @@ class Post:
             to=found.presence.peer_id,
             prekey_id=found.presence.prekey_id,
             prekey=found.presence.prekey,
-            rendezvous=found.inbox_at(now_ms),
+            rendezvous=found.rendezvous_at(now_ms),
             type=RecordType.INBOX,
             call_id=call_id,
             message=message,
@@ -435,23 +360,19 @@ class Post:
 
     async def _next_seq(self) -> int:
         """A number above all that were used with keys that we share with others (law 2)."""
-        return await self._state.run(self._state.next_sequence, _SEQUENCE, self._clock.now_ms())
+        return await self._state.run(self._state.next_sequence, SEQUENCE, self._clock.now_ms())
 
     async def _deliver(self, data: bytes, at: Sequence[Address]) -> PostReport:
         delivery = await self._dht.deliver(data, at=tuple(dict.fromkeys(at)), only=bool(at))
         return PostReport(delivery.watchers, delivery.stored)
 
-    def _holders(self) -> list[Address]:
-        """Nodes that hold our inbox watches: a caller's offer went to them, so its reply watch is there."""
-        return [address for watch in self._watches.values() for address in watch.addresses()]
-
     # --- receiving --------------------------------------------------------------------------------
 
     def on_notify(self, notify: Notify) -> bool:
         """A record under a key that we watch; whether the key is ours."""
-        rendezvous = self._inboxes.get(notify.storage_key)
+        place = self._where.place(notify.storage_key)
         sent = self._boxes.get(notify.storage_key)
-        if rendezvous is None and sent is None:
+        if place is None and sent is None:
             self.counters["notify-unknown-key"] += 1
             return False
         try:
@@ -459,24 +380,26 @@ class Post:
             if sent is not None:
                 opened = self._open_reply(record, sent)
             else:
-                assert rendezvous is not None, "one of the two was found above"
-                opened = self._open_inbox(record, rendezvous)
+                assert place is not None, "one of the two was found above"
+                opened = self._open_here(record, place)
         except ClockRejected as error:
-            if rendezvous is not None and error.was_kept(notify.age):
-                self._take_late(Letter(error.opened, notify.via, notify.age, late=True))
+            if place is not None and error.was_kept(notify.age):
+                self._take_late(
+                    Letter(error.opened, notify.via, notify.age, late=True, key=notify.storage_key)
+                )
                 return True
             self._clock_differs(error, called=sent is not None)
             if sent is None:
-                self._answer_clock(Letter(error.opened, notify.via))
+                self._answer_clock(Letter(error.opened, notify.via, key=notify.storage_key))
             else:  # whatever the callee said: its clock and ours can't make a call
                 reject = replace(error.opened, message=Reject(RejectReason.CLOCK))
-                self._on_letter(Letter(reject, notify.via))
+                self._on_letter(Letter(reject, notify.via, key=notify.storage_key))
         except Rejected as error:
             self.counters[f"letter-{error.reason}"] += 1
         else:
             if sent is None:
                 self._charge(opened.sender, opened.kind)
-            self._spawn(self._take(Letter(opened, notify.via, notify.age)))
+            self._spawn(self._take(Letter(opened, notify.via, notify.age, key=notify.storage_key)))
         return True
 
     def _open_reply(self, record: Record, sent: SentOffer) -> Opened:
@@ -491,16 +414,16 @@ class Post:
             admit=lambda sender, kind: sender == callee,
         )
 
-    def _open_inbox(self, record: Record, rendezvous: Rendezvous) -> Opened:
+    def _open_here(self, record: Record, place: Place) -> Opened:
         opened = open_message_untrusted(
             record,
             me=self.me,
-            find_prekey=self._find_prekey,
-            rendezvous=rendezvous,
+            find_prekey=self._where.find_prekey,
+            rendezvous=place.rendezvous,
             now_ms=self._clock.now_ms(),
             replay=self._replay,
-            admit=self._admit,
-            known_presences=self._known_presences(self._clock.now_ms()),
+            admit=lambda sender, kind: self._may_write(sender, kind, place.series.kind),
+            known_presences=self._where.known_presences(self._clock.now_ms()),
         )
         if opened.created_ms < self._not_before_ms:
             raise Rejected("before-reset")  # the replay cache of that time is lost
@@ -509,7 +432,9 @@ class Post:
     def _take_late(self, letter: Letter) -> None:
         """Hand on, once, what was kept for us until it was too old to be answered."""
         opened = letter.opened
-        known = opened.kind is MessageKind.HANGUP or opened.bind in self._known_presences(opened.created_ms)
+        known = opened.kind is MessageKind.HANGUP or opened.bind in self._where.known_presences(
+            opened.created_ms
+        )
         if opened.inner_hash in self._late or opened.created_ms < self._not_before_ms:
             self.counters["letter-replay"] += 1
         elif opened.kind not in _TOLD_LATE or not known:
@@ -522,9 +447,15 @@ class Post:
             self.counters[f"late-{opened.kind.name.lower()}"] += 1
             self._on_letter(letter)
 
-    def _find_prekey(self, prekey_id: int) -> AgreementKey | None:
-        prekey = self._prekeys.find(prekey_id)
-        return prekey.key if prekey else None
+    def _may_write(self, sender: PeerId, kind: MessageKind, by: Kind) -> bool:
+        """The rendezvous narrows the policy: contacts have theirs, an invite is for being let in."""
+        if by == "contact" and not self._trusts(sender):
+            self.counters["letter-contact-key-by-stranger"] += 1
+            return False
+        if by == "invite" and kind is not MessageKind.CONTACT_REQUEST:
+            self.counters["letter-invite-key-misused"] += 1
+            return False
+        return self._admit(sender, kind)
 
     async def _take(self, letter: Letter) -> None:
         """Remember the message on the disk, then hand it on (law 1), in the order of arrival."""
@@ -581,8 +512,6 @@ class Post:
 
     def close(self) -> None:
         """Give every watch back."""
-        for watch in self._watches.values():
-            watch.close()
-        self._watches.clear()
+        self._where.close()
         for sent in list(self._boxes.values()):
             self.close_box(sent)

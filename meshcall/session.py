@@ -18,7 +18,7 @@ from meshcall.call import events as e
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.call.summary import reason_error
-from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Spawn
+from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Secrets, Spawn
 from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
 from meshcall.finder import Finder
 from meshcall.identity.keys import SigningKey
@@ -223,6 +223,10 @@ class Call:
         """Record to ``record`` (None: not at all), before the endpoint is made."""
         self.driver.plan = replace(self.driver.plan, record=record)
 
+    def contacts_changed(self) -> None:
+        """The peer may be a contact now, or what contacts find us by may be another."""
+        self.driver.feed(e.ContactsChanged())
+
     def _user(self, event: e.UserEvent) -> None:
         try:
             self.driver.feed(event)
@@ -273,7 +277,7 @@ class Call:
 
     # --- what the driver tells (driver.Listener) --------------------------------------------------
 
-    def on_state(self, state: State, via: str) -> None:
+    def on_state(self, state: State, via: str, by: str) -> None:
         """Tell the new state."""
         call, at_ms = self.id, self._node.now_ms()
         match state:
@@ -282,7 +286,7 @@ class Call:
                 self._tell(LookingUp(call=call, at_ms=at_ms, peer_id=self.peer_id.text, name=name))
             case State.CALLING:
                 self._via = via
-                self._tell(Calling(call=call, at_ms=at_ms, via=via))
+                self._tell(Calling(call=call, at_ms=at_ms, via=via, by=by))
             case State.RINGING:
                 self._tell(Ringing(call=call, at_ms=at_ms))
             case State.INCOMING:
@@ -395,6 +399,7 @@ def open_call(
     name: str,
     post: Post,
     finder: Finder,
+    secrets: Secrets,
     make_endpoint: MakeEndpoint,
     clock: Clock,
     spawn: Spawn,
@@ -409,6 +414,7 @@ def open_call(
         name=name,
         post=post,
         finder=finder,
+        secrets=secrets,
         make_endpoint=make_endpoint,
         clock=clock,
         spawn=spawn,

@@ -330,6 +330,8 @@ class Calling(CallEventBase, frozen=True, kw_only=True, tag="calling"):
 
     via: str = ""
     """`lan` or `dht`."""
+    by: str = ""
+    """What led to the peer: `contact`, the secret that it gave us, or `inbox`, its ID."""
     reached: bool = False
     """A node says that the offer is on the peer's machine; only ``ringing`` is the peer's own word."""
 

@@ -105,7 +105,7 @@ def make() -> dict[str, Any]:
         nonlocal seq
         seq += 1
         value = Presence(bob, cast.prekey_id, cast.prekey.public, NOW_MS, name=shown)
-        record = publish_presence(cast.bob, value, epoch, seq)
+        record = publish_presence(cast.bob, value, box, seq)
         records.append(
             _outer(name, record)
             | {

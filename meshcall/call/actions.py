@@ -387,6 +387,21 @@ def chat_received(d: CallData, event: e.ChatReceived, now: float) -> None:
     d.emit(c.Notify("chat", event.text))
 
 
+def hand_over(d: CallData, event: e.ContactsChanged, now: float) -> None:
+    """The peer may be a contact now, or may need our new secret."""
+    d.emit(c.HandOver())
+
+
+def rendezvous_received(d: CallData, event: e.RendezvousReceived, now: float) -> None:
+    """Where to find the peer the next time."""
+    d.emit(c.KeepRendezvous(event.secret, event.generation))
+
+
+def rendezvous_held(d: CallData, event: e.RendezvousHeld, now: float) -> None:
+    """The peer knows where to find us."""
+    d.emit(c.NoteHeld(event.generation))
+
+
 def first_media(d: CallData, event: e.FirstMedia, now: float) -> None:
     """Sound or a picture is there."""
     if d.timeline.mark("first-audio" if event.kind == "audio" else "first-video", now):
@@ -554,6 +569,7 @@ def _confirm(d: CallData, now: float) -> None:
     if d.gate_open and d.own_confirmed:
         d.timeline.mark("confirmed", now)
         d.go(State.CONNECTED)
+        d.emit(c.HandOver())
 
 
 def _tell(d: CallData, word: c.HangupWord, refusal: c.RejectWord) -> None:

@@ -9,7 +9,7 @@ Law 4: ``Ended`` comes once, after ``CloseMedia`` if media was begun; only a ``S
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -172,6 +172,32 @@ class SendChat(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver(Command):
+    """The peer is proved: give it our rendezvous secret, if it is a contact and has not got it in this call.
+
+    What the peer gave and could not be kept, because it was no contact, is kept now if it is one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRendezvous(Command):
+    """Find the peer by this secret from now on, if it is a contact; then say so to it."""
+
+    secret: bytes = field(repr=False)
+    """32 octets."""
+    generation: int
+    """The newest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteHeld(Command):
+    """The peer holds our rendezvous secret."""
+
+    generation: int
+    """Which one."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendBye(Command):
     """Say on the control channel that the call is over."""
 
@@ -241,7 +267,10 @@ __all__ = [
     "CreateOffer",
     "Ended",
     "FindPresence",
+    "HandOver",
     "HangupWord",
+    "KeepRendezvous",
+    "NoteHeld",
     "Notify",
     "OpenGate",
     "RejectWord",

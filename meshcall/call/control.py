@@ -15,6 +15,8 @@ malformed ends the call.
     0x02 Confirmed   0  "your confirm is verified"
     0x03 Bye         1  reason: 0 hang-up, 1 failure
     0x04 Chat       1.. UTF-8 text
+    0x05 Rendezvous 36  the sender's rendezvous secret: generation(u32) secret(32)
+    0x06 Held        4  generation(u32) of the receiver's rendezvous secret that the sender keeps
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ from typing import Final
 
 from meshcall import limits
 from meshcall.errors import Rejected
+from meshcall.signaling.rendezvous import RendezvousSecret
 
 _CONFIRM: Final = 0x01
 _CONFIRMED: Final = 0x02
 _BYE: Final = 0x03
 _CHAT: Final = 0x04
+_RENDEZVOUS: Final = 0x05
+_HELD: Final = 0x06
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,31 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """By which secret the sender is found from now on; said to contacts only."""
+
+    secret: RendezvousSecret
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The receiver's rendezvous secret of ``generation`` is kept; said by contacts only."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message type of a newer version; ignored."""
 
     type: int
 
 
-ControlMessage = Confirm | Confirmed | Bye | Chat | Unknown
+Sendable = Confirm | Confirmed | Bye | Chat | Rendezvous | Held
+ControlMessage = Sendable | Unknown
 
 
-def encode_control(message: Confirm | Confirmed | Bye | Chat) -> bytes:
+def encode_control(message: Sendable) -> bytes:
     """The octets of ``message``; raises ValueError when a chat text is longer than CHAT_MAX octets."""
     match message:
         case Confirm(signature):
@@ -83,6 +103,10 @@ def encode_control(message: Confirm | Confirmed | Bye | Chat) -> bytes:
             if not 0 < len(body) <= limits.CHAT_MAX:
                 raise ValueError(f"a chat text has 1 to {limits.CHAT_MAX} octets, not {len(body)}")
             return bytes([_CHAT]) + body
+        case Rendezvous(secret):
+            return bytes([_RENDEZVOUS]) + secret.encode()
+        case Held(generation):
+            return bytes([_HELD]) + generation.to_bytes(4, "big")
 
 
 def decode_control_untrusted(data: bytes) -> ControlMessage:
@@ -108,5 +132,14 @@ def decode_control_untrusted(data: bytes) -> ControlMessage:
                 return Chat(body.decode("utf-8"))
             except UnicodeDecodeError:
                 raise Rejected("control") from None
+        case 0x05:
+            try:
+                return Rendezvous(RendezvousSecret.decode_untrusted(body))
+            except Rejected:
+                raise Rejected("control") from None
+        case 0x06:
+            if len(body) != 4:
+                raise Rejected("control")
+            return Held(int.from_bytes(body, "big"))
         case other:
             return Unknown(other)

@@ -11,7 +11,7 @@ Law 4: a user's event in a state that has no use for it raises
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -112,6 +112,11 @@ class Chat(UserEvent):
 
     text: str
     """1 to CHAT_MAX octets of UTF-8."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsChanged(UserEvent):
+    """Who is a contact, or what contacts find us by, may be another now. Makes sense in every state."""
 
 
 # --- signaling ------------------------------------------------------------------------------------
@@ -281,6 +286,24 @@ class ChatReceived(MediaEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RendezvousReceived(MediaEvent):
+    """The peer tells by which secret it is found from now on."""
+
+    secret: bytes = field(repr=False)
+    """32 octets."""
+    generation: int
+    """The newest counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RendezvousHeld(MediaEvent):
+    """The peer says that it holds our rendezvous secret."""
+
+    generation: int
+    """Which one."""
+
+
+@dataclass(frozen=True, slots=True)
 class FirstMedia(MediaEvent):
     """The first decoded media of a kind."""
 
@@ -382,7 +405,7 @@ class ConfirmTimeout(Timeout):
     """DTLS or the confirms did not complete in time."""
 
 
-USER_EVENTS: tuple[type[Event], ...] = (Dial, Answer, Decline, Hangup, Chat)
+USER_EVENTS: tuple[type[Event], ...] = (Dial, Answer, Decline, Hangup, Chat, ContactsChanged)
 SIGNALING_EVENTS: tuple[type[Event], ...] = (
     PresenceFound,
     PresenceMissing,
@@ -404,6 +427,8 @@ MEDIA_EVENTS: tuple[type[Event], ...] = (
     ConfirmReceived,
     ConfirmedReceived,
     ChatReceived,
+    RendezvousReceived,
+    RendezvousHeld,
     FirstMedia,
     Bye,
     TransportLost,

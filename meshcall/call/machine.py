@@ -169,6 +169,9 @@ TABLE: Final[dict[Key, Transition]] = {
     (S.CONNECTED, e.HangupReceived): T(a.hung_up, {S.ENDED: ""}),
     (S.CONNECTED, e.IceConnected): T(a.path_changed, {S.CONNECTED: ""}),
     (S.CONNECTED, e.ChatReceived): T(a.chat_received, {S.CONNECTED: ""}),
+    (S.CONNECTED, e.ContactsChanged): T(a.hand_over, {S.CONNECTED: ""}),
+    (S.CONNECTED, e.RendezvousReceived): T(a.rendezvous_received, {S.CONNECTED: ""}),
+    (S.CONNECTED, e.RendezvousHeld): T(a.rendezvous_held, {S.CONNECTED: ""}),
     (S.CONNECTED, e.FirstMedia): T(a.first_media, {S.CONNECTED: ""}),
     (S.CONNECTED, e.Bye): T(a.bye, {S.ENDED: ""}),
     (S.CONNECTED, e.TransportLost): T(a.transport_lost, {S.ENDED: ""}),
@@ -189,7 +192,9 @@ _DESCRIPTIONS = (e.EndpointReady, e.AnswerReady)
 """Descriptions of an endpoint that was closed meanwhile, or copies."""
 _TRANSPORT = (e.IceConnected, e.Secured, e.ControlOpen, e.Bye, e.TransportLost)
 """Before an answer no transport can come up; only a closed endpoint's late event says so."""
-_PROOF = (e.ConfirmReceived, e.ConfirmedReceived, e.ChatReceived, e.FirstMedia)
+_RENDEZVOUS = (e.RendezvousReceived, e.RendezvousHeld)
+"""What the peer says of secrets before it has proved who it is."""
+_PROOF = (e.ConfirmReceived, e.ConfirmedReceived, e.ChatReceived, e.FirstMedia, *_RENDEZVOUS)
 """Control messages and media that come before the call can have any, or again."""
 _NO_CALL = (e.CandidatesReceived, e.RejectReceived, e.RingingReceived, e.AnswerReceived)
 """Messages that belong to no call of ours."""
@@ -212,10 +217,10 @@ IGNORED: Final[frozenset[Key]] = (
     | _pairs(S.INCOMING, (e.LookupTimeout, e.RetryTimeout, e.OfflineTimeout, e.EndpointTimeout))
     | _pairs(S.INCOMING, (e.PathTimeout, e.ConfirmTimeout))
     | _pairs(S.CONNECTING, _CALLER_LATE, (e.RingingReceived, e.AnswerReceived, e.EndpointReady))
-    | _pairs(S.CONNECTING, (e.ConfirmedReceived, e.ChatReceived, e.FirstMedia))
+    | _pairs(S.CONNECTING, (e.ConfirmedReceived, e.ChatReceived, e.FirstMedia), _RENDEZVOUS)
     | _pairs(S.CONNECTING, (e.LookupTimeout, e.RetryTimeout, e.OfflineTimeout, e.RingTimeout))
     | _pairs(S.CONFIRMING, _CALLER_LATE, (e.RingingReceived, e.AnswerReceived, e.RejectReceived))
-    | _pairs(S.CONFIRMING, _DESCRIPTIONS, (e.Secured, e.ChatReceived))
+    | _pairs(S.CONFIRMING, _DESCRIPTIONS, (e.Secured, e.ChatReceived), _RENDEZVOUS)
     | _pairs(
         S.CONFIRMING, (e.LookupTimeout, e.RetryTimeout, e.OfflineTimeout, e.ResendTimeout, e.RingTimeout)
     )
@@ -223,6 +228,7 @@ IGNORED: Final[frozenset[Key]] = (
     | _pairs(S.CONNECTED, _CALLER_LATE, (e.RingingReceived, e.AnswerReceived, e.RejectReceived))
     | _pairs(S.CONNECTED, _DESCRIPTIONS, (e.Secured, e.ControlOpen, e.ConfirmReceived, e.ConfirmedReceived))
     | _pairs(S.CONNECTED, e.TIMER_EVENTS)
+    | frozenset((state, e.ContactsChanged) for state in State if state is not S.CONNECTED)
     | _pairs(S.ENDED, (e.Hangup, e.Decline), e.SIGNALING_EVENTS, e.MEDIA_EVENTS, e.TIMER_EVENTS)
 )
 """Pairs that change nothing: late reports, copies, and messages that mean nothing here."""

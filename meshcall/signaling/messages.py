@@ -11,6 +11,7 @@
     4 reject          7 reason (u8)
     5 hangup          7 reason (u8)
     6 contact request [3 name]        8 secret (<= 32)
+                      [128 rendezvous secret (36)]   [129 generation held (u32)]
     7 ringing         -
     8 missed          9 calls         10 count (u16)
 
@@ -35,6 +36,7 @@ from meshcall.errors import Rejected
 from meshcall.identity.keys import check_agreement_key_untrusted
 from meshcall.identity.uri import clean_name
 from meshcall.limits import BODY_MAX, MISSED_CALLS_MAX, NAME_MAX, SECRET_MAX
+from meshcall.signaling.rendezvous import RendezvousSecret
 
 
 class MessageKind(IntEnum):
@@ -125,11 +127,15 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class ContactRequest:
-    """The sender asks to become a contact."""
+    """The sender asks to become a contact, or tells a contact by which secret it is found from now on."""
 
     name: str = ""
     secret: bytes = field(default=b"", repr=False)
     """From the invite, up to 32 octets; empty without one."""
+    rendezvous: RendezvousSecret | None = None
+    """The sender's own, for the receiver to keep."""
+    held: int = 0
+    """Generation of the receiver's secret that the sender holds; 0: it says nothing of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class Missed:
 Message = Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing | Missed
 
 _DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT = range(1, 11)
+_RENDEZVOUS, _HELD = 128, 129
 
 _MISSED: Final = struct.Struct("!16sQB")
 
@@ -186,7 +193,7 @@ _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset()),
     MessageKind.REJECT: (frozenset({_REASON}), frozenset()),
     MessageKind.HANGUP: (frozenset({_REASON}), frozenset()),
-    MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME})),
+    MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME, _RENDEZVOUS, _HELD})),
     MessageKind.RINGING: (frozenset(), frozenset()),
     MessageKind.MISSED: (frozenset({_CALLS, _COUNT}), frozenset()),
 }
@@ -244,6 +251,13 @@ def _octet_untrusted(value: bytes) -> int:
     return value[0]
 
 
+def _rendezvous_untrusted(value: bytes | None) -> RendezvousSecret | None:
+    try:
+        return None if value is None else RendezvousSecret.decode_untrusted(value)
+    except Rejected:
+        raise Rejected("body") from None
+
+
 def encode_body(message: Message) -> bytes:
     """The body of ``message``; raises ValueError when it has more than 610 octets or a field is wrong."""
     fields: dict[int, bytes]
@@ -258,10 +272,14 @@ def encode_body(message: Message) -> bytes:
             fields = {_CANDIDATES: candidates, _END: bytes([end])}
         case Reject(reason) | Hangup(reason):
             fields = {_REASON: bytes([reason])}
-        case ContactRequest(name, secret):
+        case ContactRequest(name, secret, rendezvous, held):
             fields = {_SECRET: secret}
             if name := clean_name(name):
                 fields[_NAME] = name.encode()
+            if rendezvous is not None:
+                fields[_RENDEZVOUS] = rendezvous.encode()
+            if held:
+                fields[_HELD] = held.to_bytes(4, "big")
         case Ringing():
             fields = {}
         case Missed(calls, count):
@@ -304,9 +322,15 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
         case MessageKind.HANGUP:
             return Hangup(_HANGUP_REASONS.get(_octet_untrusted(fields[_REASON]), HangupReason.HANGUP))
         case MessageKind.CONTACT_REQUEST:
-            if len(fields[_SECRET]) > SECRET_MAX:
+            held = fields.get(_HELD, bytes(4))
+            if len(fields[_SECRET]) > SECRET_MAX or len(held) != 4:
                 raise Rejected("body")
-            return ContactRequest(decode_name_untrusted(fields.get(_NAME, b"")), fields[_SECRET])
+            return ContactRequest(
+                decode_name_untrusted(fields.get(_NAME, b"")),
+                fields[_SECRET],
+                _rendezvous_untrusted(fields.get(_RENDEZVOUS)),
+                int.from_bytes(held, "big"),
+            )
         case MessageKind.RINGING:
             return Ringing()
         case MessageKind.MISSED:

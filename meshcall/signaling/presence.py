@@ -13,17 +13,19 @@
     signature = Ed25519(identity, "meshcall/1/presence" 0 identity key(32) body)
     versions: bit v-1 set means that version v is spoken.     hash = SHA-256(identity key(32) body[0:51])
 
-Law 1: storage nodes see neither the ID nor the prekey, as the mask key needs the ID; all have one size.
+Law 1: storage nodes see neither the ID nor the prekey, as the mask key needs the ID, the rendezvous secret
+or the invite; all have one size. The same presence stands at each rendezvous of its owner.
 Law 2: a body lives half its ttl; then a new one is made. An offer that is bound to one that nobody takes any
 more is refused (downgrade, use of a dead prekey).
-Law 3: whoever knows the ID can store something at its place; the signature by the identity says which is it.
+Law 3: whoever can derive a rendezvous can store something there; the signature by the identity says what is
+the peer's.
 Old ones can be stored again: of several that pass, a young one or the one created last is right.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +39,7 @@ from meshcall.limits import CLOCK_SKEW_MAX, NAME_MAX, PRESENCE_TTL_MAX
 from meshcall.record.codec import Record, RecordType, sign_record
 from meshcall.record.validation import verify_record_untrusted
 from meshcall.signaling.messages import decode_name_untrusted
-from meshcall.signaling.rendezvous import epochs_near, inbox
+from meshcall.signaling.rendezvous import Rendezvous
 
 _BODY: Final = struct.Struct(f"!BI32sQHIB{NAME_MAX}s")
 _HASHED: Final = 51
@@ -125,15 +127,14 @@ def renew_presence(
     return previous
 
 
-def publish_presence(identity: SigningKey, presence: Presence, epoch: int, seq: int) -> Record:
-    """The record that tells ``presence`` at its owner's inbox of ``epoch``.
+def publish_presence(identity: SigningKey, presence: Presence, rendezvous: Rendezvous, seq: int) -> Record:
+    """The record that tells ``presence`` at a rendezvous of its owner.
 
-    ``seq`` must never have been used before with this epoch (it is the nonce). Raises ValueError for a
+    ``seq`` must never have been used before with this rendezvous (it is the nonce). Raises ValueError for a
     presence of somebody else or with a field out of bounds.
     """
     if identity.public != presence.peer_id.key:
         raise ValueError("a presence is published by its owner")
-    rendezvous = inbox(presence.peer_id, epoch)
     body = _encode_body(presence)
     signed = body + identity.sign(keys.PRESENCE, presence.peer_id.key + body)
     size = len(signed) + keys.TAG_LENGTH
@@ -144,24 +145,25 @@ def publish_presence(identity: SigningKey, presence: Presence, epoch: int, seq: 
     return sign_record(rendezvous.signer, RecordType.PRESENCE, seq, presence.ttl_s, value)
 
 
-def publications(identity: SigningKey, presence: Presence, now_ms: int) -> dict[str, Callable[[int], Record]]:
-    """What a :class:`~meshcall.record.publisher.Publisher` should want now: one record per epoch near."""
+def publications(
+    identity: SigningKey, presence: Presence, places: Mapping[str, Rendezvous]
+) -> dict[str, Callable[[int], Record]]:
+    """What a :class:`~meshcall.record.publisher.Publisher` should want now: one record per place."""
 
-    def build(epoch: int) -> Callable[[int], Record]:
-        return lambda seq: publish_presence(identity, presence, epoch, seq)
+    def build(place: Rendezvous) -> Callable[[int], Record]:
+        return lambda seq: publish_presence(identity, presence, place, seq)
 
-    return {f"presence/{epoch}": build(epoch) for epoch in epochs_near(presence.peer_id, now_ms)}
+    return {name: build(place) for name, place in places.items()}
 
 
-def read_presence_untrusted(record: Record, peer_id: PeerId, epoch: int, now_ms: int) -> Presence:
-    """The presence of ``peer_id`` in ``record``; raises :class:`Rejected`.
+def read_presence_untrusted(record: Record, peer_id: PeerId, rendezvous: Rendezvous, now_ms: int) -> Presence:
+    """The presence of ``peer_id`` in a ``record`` of ``rendezvous``; raises :class:`Rejected`.
 
     Reasons: ``type``, ``rendezvous``, ``signature``, ``sealed``, ``version``, ``body``, ``agreement``,
     ``clock`` (it comes from the future: one of the two clocks is wrong), ``expired``.
     """
     if record.type is not RecordType.PRESENCE:
         raise Rejected("type")
-    rendezvous = inbox(peer_id, epoch)
     if record.key != rendezvous.signer.public:
         raise Rejected("rendezvous")
     verify_record_untrusted(record)

@@ -19,12 +19,14 @@ _WHILE_CALLS_LIVE: Final = [
     "meshcall.driver",
     "meshcall.finder",
     "meshcall.post",
+    "meshcall.whereabouts",
 ]
 """What runs on the loop while a call waits for it. What a node does before it begins, after it has ended, or
 in a user's own synchronous call (the contact book) may touch the disk."""
 
 _MAY_BLOCK: Final = {
     "meshcall/post.py": {"__init__"},  # reads what was remembered, before the node begins
+    "meshcall/whereabouts.py": {"__init__"},  # likewise
     "meshcall/media_paths.py": {"check_record"},  # a look at the recording's folder, before anything rings
     "logging/__init__.py": {"emit"},  # the log is written where it is called
 }

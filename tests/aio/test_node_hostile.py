@@ -43,7 +43,7 @@ class Attacker:
         self, node: Node, message: m.Message, *, call_id: bytes = b"", shift_ms: int = 0, bind: bytes = b""
     ) -> Notify:
         """``message`` to ``node``, made ``shift_ms`` from now."""
-        presence = node._post._presences[-1]
+        presence = node._post._where._presences[-1]
         now_ms = int(time.time() * 1000)
         rendezvous = inbox(node.peer_id, epoch_of(node.peer_id, now_ms))
         self._seq += 1

@@ -24,7 +24,7 @@ from meshcall.record.validation import check_record_untrusted
 from meshcall.signaling import messages as m
 from meshcall.signaling.envelope import REPLY_PREKEY_ID, Opened, open_message_untrusted, seal_message
 from meshcall.signaling.presence import Presence, presence_hash, publish_presence, read_presence_untrusted
-from meshcall.signaling.rendezvous import Rendezvous, epoch_of, inbox, reply_box
+from meshcall.signaling.rendezvous import Rendezvous, RendezvousSecret, epoch_of, inbox, reply_box
 from meshcall.signaling.replay import ReplayCache
 
 VECTORS: dict[str, Any] = json.loads(
@@ -297,7 +297,14 @@ _MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Candidates, st.binary(max_size=600), st.booleans()),
     st.builds(m.Reject, st.sampled_from(m.RejectReason)),
     st.builds(m.Hangup, st.sampled_from(m.HangupReason)),
-    st.builds(m.ContactRequest, _NAMES, st.binary(max_size=32)),
+    st.builds(
+        m.ContactRequest,
+        _NAMES,
+        st.binary(max_size=32),
+        st.none()
+        | st.builds(RendezvousSecret, st.binary(min_size=32, max_size=32), st.integers(1, 2**32 - 1)),
+        st.integers(0, 2**32 - 1),
+    ),
     st.just(m.Ringing()),
 )
 
@@ -316,9 +323,9 @@ def test_every_presence_survives_encoding(prekey_id: int, name: str, versions: s
     """What is published is what is read, in one size, with one hash."""
     key = AgreementKey.from_private(b"k" * 32).public
     presence = Presence(BOB.peer_id, prekey_id, key, NOW_MS, versions=tuple(sorted(versions)), name=name)
-    epoch = epoch_of(BOB.peer_id, NOW_MS)
-    record = publish_presence(BOB, presence, epoch, 1)
-    read = read_presence_untrusted(record, BOB.peer_id, epoch, NOW_MS)
+    place = inbox(BOB.peer_id, epoch_of(BOB.peer_id, NOW_MS))
+    record = publish_presence(BOB, presence, place, 1)
+    read = read_presence_untrusted(record, BOB.peer_id, place, NOW_MS)
     assert (read.prekey_id, read.versions) == (prekey_id, presence.versions)
     assert presence_hash(read) == presence_hash(presence)
     assert len(record.encode()) == 308
@@ -387,7 +394,7 @@ def test_storage_nodes_see_nothing_of_100_calls() -> None:
             callee.peer_id, chance.randrange(1, 2**32), prekey.public, now_ms, name="Bob " * 3
         )
         box = inbox(callee.peer_id, epoch)
-        records = [publish_presence(callee, presence, epoch, now_ms)]
+        records = [publish_presence(callee, presence, box, now_ms)]
 
         def send(message: m.Message, bind: bytes, place: Rendezvous) -> bytes:
             to_box = place.offer_hash is not None

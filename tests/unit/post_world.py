@@ -17,9 +17,10 @@ from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.post import Letter, Post, SentOffer
 from meshcall.record.codec import Record, decode_record_untrusted
+from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling import messages as m
 from meshcall.signaling.presence import read_presence_untrusted
-from meshcall.signaling.rendezvous import epochs_near, inbox
+from meshcall.signaling.rendezvous import Series
 from meshcall.testing.clock import FakeClock, seeded_random
 
 CALL = bytes(range(16))
@@ -69,6 +70,12 @@ class FakeDht:
         self.keys.append(key)
         return Key(self, key)
 
+    def local_remove(self, record: Record) -> bool:
+        if record not in self.local:
+            return False
+        self.local.remove(record)
+        return True
+
     def local_put(self, data: bytes) -> None:
         record = decode_record_untrusted(data)
         self.before_leaving(record)
@@ -110,6 +117,8 @@ class Peer:
         self.letters: list[Letter] = []
         self.on_letter: Callable[[Letter], None] = lambda letter: None
         self.admits: Callable[[PeerId, m.MessageKind], bool] = lambda sender, kind: True
+        self.trusts: Callable[[PeerId], bool] = lambda sender: False
+        self.contacts_only = False
         self._network = network
         self._random = seeded_random(name + "!")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,10 +128,18 @@ class Peer:
         self.state = StateDb.open(self.path, now_ms=self.clock.now_ms())
         self.dht = FakeDht(self._network)
         self.counters: Counter[str] = Counter()
+        self.keys = RendezvousKeys(
+            self.me,
+            self.state,
+            clock=self.clock,
+            random=self._random,
+            contacts_only=self.contacts_only,
+        )
         self.post = Post(
             self.identity,
             cast("DhtNode", self.dht),
             self.state,
+            self.keys,
             clock=self.clock,
             random=self._random,
             use_dht=True,
@@ -131,6 +148,7 @@ class Peer:
             on_warning=lambda text: None,
             spawn=self._spawn,
             counters=self.counters,
+            trusts=lambda sender: self.trusts(sender),
         )
         self.dht.on_notify = self.post.on_notify
 
@@ -151,14 +169,15 @@ class Peer:
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
-    def found_by(self, other: Peer) -> Found:
-        """What ``other`` finds of this peer."""
-        for epoch in epochs_near(self.me, other.clock.now_ms()):
-            key = inbox(self.me, epoch).signer.public
+    def found_by(self, other: Peer, series: Series | None = None) -> Found:
+        """What ``other`` finds of this peer, at its inbox unless told otherwise."""
+        where = series or Series.of(self.me)
+        for epoch in where.near(other.clock.now_ms()):
+            place = where.at(epoch)
             for record in reversed(self.dht.local):
-                if record.key == key:
-                    presence = read_presence_untrusted(record, self.me, epoch, self.clock.now_ms())
-                    return Found(presence, epoch, "dht")
+                if record.key == place.signer.public:
+                    presence = read_presence_untrusted(record, self.me, place, self.clock.now_ms())
+                    return Found(presence, epoch, "dht", series=series)
         raise AssertionError("there is no presence")
 
     async def call(self, other: Peer, call_id: bytes = CALL, found: Found | None = None) -> SentOffer:

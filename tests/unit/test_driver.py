@@ -23,6 +23,7 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
 from meshcall.post import Letter
+from meshcall.signaling.rendezvous import RendezvousSecret
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import CALL, FakeDht, Peer
 
@@ -95,6 +96,27 @@ class KnownFinder:
         """Nothing is kept."""
 
 
+class PlayedSecrets:
+    """What one side gives, and what it was given; ``knows``: whether the other is a contact."""
+
+    def __init__(self) -> None:
+        self.knows = False
+        self.secret = RendezvousSecret(bytes(32), 7)
+        self.kept: list[RendezvousSecret] = []
+        self.holders: list[int] = []
+
+    async def ours(self, peer: PeerId) -> RendezvousSecret | None:
+        return self.secret if self.knows else None
+
+    async def keep(self, peer: PeerId, theirs: RendezvousSecret) -> bool:
+        if self.knows:
+            self.kept.append(theirs)
+        return self.knows
+
+    async def held(self, peer: PeerId, generation: int) -> None:
+        self.holders.append(generation)
+
+
 class Side:
     """A peer in a call, with everything it was told."""
 
@@ -103,6 +125,7 @@ class Side:
         self.states: list[State] = []
         self.outcome: Outcome | None = None
         self.changed = asyncio.Event()
+        self.secrets = PlayedSecrets()
         self.driver = CallDriver(
             CallMachine(peer.me, other.me, CALL),
             MediaPlan(),
@@ -110,6 +133,7 @@ class Side:
             name="",
             post=peer.post,
             finder=cast("Finder", KnownFinder(lambda: other.found_by(peer))),
+            secrets=self.secrets,
             make_endpoint=self._make_endpoint,
             clock=peer.clock,
             spawn=asyncio.ensure_future,
@@ -123,7 +147,7 @@ class Side:
     def _letter(self, letter: Letter) -> None:
         self.driver.letter(letter, auto_answer=True)
 
-    def on_state(self, state: State, via: str) -> None:
+    def on_state(self, state: State, via: str, by: str) -> None:
         self.states.append(state)
         self.changed.set()
 

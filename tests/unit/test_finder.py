@@ -52,7 +52,9 @@ class FakeDht:
     def put(self, presence: Presence, epoch: int, seq: int) -> None:
         """Store ``presence`` under the key of ``epoch``, behind what is there."""
         key = inbox(BOB_ID, epoch).storage_key(RecordType.PRESENCE)
-        self.records.setdefault(key, []).append(publish_presence(BOB, presence, epoch, seq).encode())
+        self.records.setdefault(key, []).append(
+            publish_presence(BOB, presence, inbox(BOB_ID, epoch), seq).encode()
+        )
 
     def find(
         self, key: bytes, *, at: Sequence[object] = (), only: bool = False, types: Sequence[int] = ()
@@ -113,9 +115,9 @@ async def test_a_presence_of_the_last_epoch_leads_to_the_inbox_of_this_one() -> 
     found = await world.find()
     assert found.route == "cache"
     assert found.presence == before.presence
-    assert found.inbox_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, first + 1).signer.public
+    assert found.rendezvous_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, first + 1).signer.public
     # A call that was begun with it goes on in the same way
-    assert before.inbox_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, first + 1).signer.public
+    assert before.rendezvous_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, first + 1).signer.public
 
 
 async def test_an_old_presence_that_somebody_stored_again_does_not_win() -> None:
@@ -149,7 +151,7 @@ async def test_near_a_boundary_the_current_epoch_counts() -> None:
     for epoch in (now + 1, now):
         world.dht.put(presence, epoch, 2)
         found = await world.find()
-        assert found.inbox_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, epoch).signer.public
+        assert found.rendezvous_at(world.clock.now_ms()).signer.public == inbox(BOB_ID, epoch).signer.public
 
 
 async def test_a_peer_in_another_epoch_is_found_and_not_remembered() -> None:
@@ -162,4 +164,4 @@ async def test_a_peer_in_another_epoch_is_found_and_not_remembered() -> None:
         asked = world.dht.finds
         found = await world.find()
         assert world.dht.finds > asked
-        assert found.inbox_at(world.clock.now_ms()).signer.public == their_inbox.signer.public
+        assert found.rendezvous_at(world.clock.now_ms()).signer.public == their_inbox.signer.public

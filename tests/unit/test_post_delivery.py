@@ -125,7 +125,7 @@ async def test_a_hangup_follows_its_offer_through_the_dht(alice: Peer, found: Fo
 async def test_a_contact_request_goes_on_through_the_dht(alice: Peer, found: Found) -> None:
     """The inviter left the LAN."""
     ways = through(alice, Ways(on_lan=0))
-    assert (await alice.post.request_contact(found, "", b"s")).watchers == 1
+    assert (await alice.post.request_contact(found, m.ContactRequest("", b"s"))).watchers == 1
     assert ways.taken() == [(LAN,), ()]
 
 
@@ -181,7 +181,7 @@ async def test_a_new_name_does_not_cut_off_who_knows_the_old_one(tmp_path: Path)
         found = bob.found_by(alice)
         for name in ("Robert", "Rob", "Bob"):
             clock.advance(1)
-            bob.post._presence_name = name
+            bob.post._where._name = name
             await bob.post.refresh()
             await bob.settle()
         await alice.call(bob, found=found)
@@ -199,4 +199,4 @@ async def test_a_presence_that_could_not_be_written_is_not_told(alice: Peer) -> 
     cast("Any", alice.state).set_blob = full
     with pytest.raises(StateUnwritable):
         await alice.post.refresh()
-    assert list(alice.post._presences) == [before]
+    assert list(alice.post._where._presences) == [before]

@@ -21,6 +21,14 @@ class ContactRow:
     secret: bytes = field(default=b"", repr=False)
     """What the contact gave us to reach its contact rendezvous; empty: nothing yet."""
     added_ms: int = 0
+    generation: int = 0
+    """Of ``secret``."""
+    given: int = 0
+    """Generation of our own secret that was sent to the contact; 0: none."""
+    known: int = 0
+    """Generation of our own secret that the contact has said it holds."""
+    owed_ms: int = 0
+    """Until when to go on telling it of our secret, unix milliseconds; 0: there is no need."""
 
 
 @dataclass(frozen=True, slots=True)

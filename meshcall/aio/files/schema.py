@@ -80,5 +80,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             last_ms INTEGER NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        "ALTER TABLE contacts ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE contacts ADD COLUMN given INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE contacts ADD COLUMN known INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE contacts ADD COLUMN owed_ms INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 """``MIGRATIONS[n]`` takes schema version n to n + 1."""

@@ -43,12 +43,13 @@ class StateDb(Database):
     def contacts(self) -> list[ContactRow]:
         """All contacts, oldest first."""
         rows = self._rows(
-            "SELECT peer_id, name, blocked, verified, secret, added_ms FROM contacts ORDER BY added_ms, name"
+            "SELECT peer_id, name, blocked, verified, secret, added_ms, generation, given, known, owed_ms"
+            " FROM contacts ORDER BY added_ms, name"
         )
         return _sensible(rows, _contact)
 
     def put_contact(self, contact: ContactRow) -> None:
-        """Add a contact, or replace the one with its ID.
+        """Add a contact, or replace the one with its ID, but for what :meth:`note_contact` writes.
 
         Raises :class:`DuplicateContact` if another one has its name, :class:`UsageError` if there are too
         many.
@@ -57,17 +58,46 @@ class StateDb(Database):
         try:
             with self._transaction() as connection:
                 connection.execute(
-                    "INSERT INTO contacts (peer_id, name, name_key, blocked, verified, secret, added_ms)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (peer_id) DO UPDATE SET name = excluded.name,"
-                    " name_key = excluded.name_key, blocked = excluded.blocked, verified = excluded.verified,"
-                    " secret = excluded.secret, added_ms = excluded.added_ms",
-                    (contact.peer_id.key, *values, contact.added_ms),
+                    "INSERT INTO contacts (peer_id, name, name_key, blocked, verified, secret, added_ms,"
+                    " generation, given, known, owed_ms)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (peer_id) DO UPDATE SET"
+                    " name = excluded.name, name_key = excluded.name_key, blocked = excluded.blocked,"
+                    " verified = excluded.verified, added_ms = excluded.added_ms",
+                    (
+                        contact.peer_id.key,
+                        *values,
+                        contact.added_ms,
+                        contact.generation,
+                        contact.given,
+                        contact.known,
+                        contact.owed_ms,
+                    ),
                 )
                 (count,) = connection.execute("SELECT count(*) FROM contacts").fetchone()
                 if count > limits.STATE_CONTACTS_MAX:
                     raise UsageError(f"there is room for {limits.STATE_CONTACTS_MAX} contacts")
         except sqlite3.IntegrityError:
             raise DuplicateContact(f"another contact is called {contact.name!r}") from None
+
+    def note_contact(
+        self,
+        peer_ids: Sequence[PeerId],
+        *,
+        secret: bytes | None = None,
+        generation: int | None = None,
+        given: int | None = None,
+        known: int | None = None,
+        owed_ms: int | None = None,
+    ) -> None:
+        """Change what is given of contacts' rendezvous secrets, all or none; others are left out."""
+        values = (secret, generation, given, known, owed_ms)
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE contacts SET secret = coalesce(?, secret), generation = coalesce(?, generation),"
+                " given = coalesce(?, given), known = coalesce(?, known), owed_ms = coalesce(?, owed_ms)"
+                " WHERE peer_id = ?",
+                [(*values, peer_id.key) for peer_id in peer_ids],
+            )
 
     def remove_contact(self, peer_id: PeerId) -> bool:
         """Forget a contact, its secret included; whether there was one."""
@@ -408,9 +438,9 @@ def _sensible(rows: Iterable[tuple[Any, ...]], build: Callable[[tuple[Any, ...]]
 
 
 def _contact(row: tuple[Any, ...]) -> ContactRow:
-    key, name, blocked, verified, secret, added_ms = row
+    key, name, blocked, verified, secret, *numbers = row
     return ContactRow(
-        PeerId.from_key(key), str(name), bool(blocked), bool(verified), bytes(secret), int(added_ms)
+        PeerId.from_key(key), str(name), bool(blocked), bool(verified), bytes(secret), *map(int, numbers)
     )
 
 

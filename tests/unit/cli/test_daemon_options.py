@@ -40,6 +40,7 @@ def test_all_flags(tmp_path: Path) -> None:
         source="none",
         record_dir=tmp_path / "sub",
         accept_strangers=False,
+        contacts_only=True,
     )
 
 

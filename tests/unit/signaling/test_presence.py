@@ -48,7 +48,7 @@ def altered(seq: int, body: bytes, *, signature: bytes | None = None) -> Record:
 
 def body_of(presence: Presence) -> bytes:
     """The 116 octets that Bob signed."""
-    record = publish_presence(BOB, presence, EPOCH, 5)
+    record = publish_presence(BOB, presence, inbox(BOB.peer_id, EPOCH), 5)
     place = inbox(BOB.peer_id, EPOCH)
     nonce = bytes(4) + (5).to_bytes(8, "big")
     return aead_open_untrusted(place.mask_key, nonce, record.value, record.header)[:116]
@@ -57,7 +57,7 @@ def body_of(presence: Presence) -> bytes:
 def reason_of(record: Record, *, now_ms: int = NOW_MS, epoch: int = EPOCH, of: PeerId = BOB.peer_id) -> str:
     """Why a record is refused."""
     with pytest.raises(Rejected) as caught:
-        read_presence_untrusted(record, of, epoch, now_ms)
+        read_presence_untrusted(record, of, inbox(of, epoch), now_ms)
     return caught.value.reason
 
 
@@ -66,12 +66,14 @@ def test_golden_presences(vector: dict[str, Any]) -> None:
     """They hold what the vectors list, and publishing the same again gives the same octets."""
     bob = SigningKey.from_seed(bytes.fromhex(VECTORS["identities"]["bob"]["seed"]))
     record = check_record_untrusted(bytes.fromhex(vector["record"]))
-    presence = read_presence_untrusted(record, bob.peer_id, VECTORS["epoch"], VECTORS["now_ms"])
+    presence = read_presence_untrusted(
+        record, bob.peer_id, inbox(bob.peer_id, VECTORS["epoch"]), VECTORS["now_ms"]
+    )
     assert presence.prekey == AgreementKey.from_private(bytes.fromhex(VECTORS["prekey"]["private"])).public
     assert (presence.prekey_id, presence.name) == (VECTORS["prekey"]["id"], vector["shown_name"])
     assert list(presence.versions) == vector["versions"]
     assert presence_hash(presence).hex() == vector["presence_hash"]
-    again = publish_presence(bob, presence, VECTORS["epoch"], vector["seq"])
+    again = publish_presence(bob, presence, inbox(bob.peer_id, VECTORS["epoch"]), vector["seq"])
     assert again.encode().hex() == vector["record"]
 
 
@@ -79,30 +81,37 @@ def test_golden_presences(vector: dict[str, Any]) -> None:
 def test_every_presence_has_one_size_and_comes_back(name: str) -> None:
     """A name does not leak its length; too long a name is cut."""
     presence = replace(PRESENCE, name=name, versions=(1, 2, 32))
-    record = publish_presence(BOB, presence, EPOCH, 9)
+    record = publish_presence(BOB, presence, inbox(BOB.peer_id, EPOCH), 9)
     assert len(record.encode()) == 308
-    read = read_presence_untrusted(check_record_untrusted(record.encode()), BOB.peer_id, EPOCH, NOW_MS)
+    read = read_presence_untrusted(
+        check_record_untrusted(record.encode()), BOB.peer_id, inbox(BOB.peer_id, EPOCH), NOW_MS
+    )
     assert read == replace(presence, name=name[:64])
     assert presence_hash(read) == presence_hash(presence)
 
 
 def test_without_the_id_nothing_can_be_read() -> None:
     """Neither the ID nor the prekey nor the name stands in the stored octets."""
-    data = publish_presence(BOB, replace(PRESENCE, name="Bob the builder"), EPOCH, 9).encode()
+    data = publish_presence(
+        BOB, replace(PRESENCE, name="Bob the builder"), inbox(BOB.peer_id, EPOCH), 9
+    ).encode()
     for secret in (BOB.public, KEY.public, b"Bob the builder", NOW_MS.to_bytes(8, "big")):
         assert all(secret[at : at + 8] not in data for at in range(len(secret) - 7))
 
 
 def test_the_same_presence_looks_different_each_time() -> None:
     """Storing it again under the next number or in the next epoch shares no value octets."""
-    first = publish_presence(BOB, PRESENCE, EPOCH, 9).value
-    for other in (publish_presence(BOB, PRESENCE, EPOCH, 10), publish_presence(BOB, PRESENCE, EPOCH + 1, 9)):
+    first = publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH), 9).value
+    for other in (
+        publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH), 10),
+        publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH + 1), 9),
+    ):
         assert all(first[at : at + 8] not in other.value for at in range(len(first) - 7))
 
 
 def test_wrong_place_type_and_epoch_are_refused() -> None:
     """A presence counts only at its owner's inbox of that epoch."""
-    record = publish_presence(BOB, PRESENCE, EPOCH, 9)
+    record = publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH), 9)
     assert reason_of(record, epoch=EPOCH + 1) == "rendezvous"
     assert reason_of(record, of=SigningKey.from_seed(bytes(32)).peer_id) == "rendezvous"
     assert reason_of(replace(record, type=RecordType.INBOX)) == "type"
@@ -123,7 +132,7 @@ def test_who_knows_the_id_can_not_forge_it() -> None:
 def test_a_masked_value_moved_to_another_number_does_not_open() -> None:
     """The header is authenticated with the value."""
     place = inbox(BOB.peer_id, EPOCH)
-    value = publish_presence(BOB, PRESENCE, EPOCH, 9).value
+    value = publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH), 9).value
     for seq, ttl in ((10, 7200), (9, 7199)):
         moved = sign_record(place.signer, RecordType.PRESENCE, seq, ttl, value)
         assert reason_of(moved) == "sealed"
@@ -155,7 +164,7 @@ def test_a_name_that_disguises_itself_is_cleaned() -> None:
     """Direction marks and line breaks do not reach a screen, and the hash stays the same."""
     name = "Bob\u202e\ngnp".encode()
     body = body_of(PRESENCE)[:51] + bytes([len(name)]) + name.ljust(64, b"\0")
-    presence = read_presence_untrusted(altered(9, body), BOB.peer_id, EPOCH, NOW_MS)
+    presence = read_presence_untrusted(altered(9, body), BOB.peer_id, inbox(BOB.peer_id, EPOCH), NOW_MS)
     assert presence.name == "Bob gnp"
     assert presence_hash(presence) == presence_hash(PRESENCE)
 
@@ -166,12 +175,12 @@ def test_a_name_that_disguises_itself_is_cleaned() -> None:
 )
 def test_the_time_window(offset_s: int, reason: str) -> None:
     """From two minutes before it was made to two minutes after its life."""
-    record = publish_presence(BOB, PRESENCE, EPOCH, 9)
+    record = publish_presence(BOB, PRESENCE, inbox(BOB.peer_id, EPOCH), 9)
     now_ms = NOW_MS + offset_s * 1000
     if reason:
         assert reason_of(record, now_ms=now_ms) == reason
     else:
-        assert read_presence_untrusted(record, BOB.peer_id, EPOCH, now_ms) == PRESENCE
+        assert read_presence_untrusted(record, BOB.peer_id, inbox(BOB.peer_id, EPOCH), now_ms) == PRESENCE
 
 
 def test_publishing_nonsense_is_a_bug() -> None:
@@ -186,7 +195,7 @@ def test_publishing_nonsense_is_a_bug() -> None:
         replace(PRESENCE, peer_id=SigningKey.from_seed(bytes(32)).peer_id),
     ):
         with pytest.raises(ValueError):
-            publish_presence(BOB, wrong, EPOCH, 9)
+            publish_presence(BOB, wrong, inbox(BOB.peer_id, EPOCH), 9)
 
 
 def test_a_presence_is_renewed_at_half_its_life_or_when_it_says_something_new() -> None:
@@ -209,7 +218,8 @@ def test_a_publisher_keeps_the_presence_at_every_epoch_that_a_caller_may_look_at
     while now_ms < NOW_MS + 2_700_000:
         now = (now_ms - NOW_MS) / 1000
         presence = renew_presence(presence, BOB.peer_id, Prekey(77, KEY, NOW_MS), now_ms)
-        publisher.want(publications(BOB, presence, now_ms), now)
+        places = {str(epoch): inbox(BOB.peer_id, epoch) for epoch in epochs_near(BOB.peer_id, now_ms)}
+        publisher.want(publications(BOB, presence, places), now)
         for name in publisher.due(now):
             record = publisher.next_record(name, now, now_ms)
             copies.setdefault(record.storage_key, []).append((now, record))
@@ -219,7 +229,10 @@ def test_a_publisher_keeps_the_presence_at_every_epoch_that_a_caller_may_look_at
             key = inbox(BOB.peer_id, epoch).storage_key(RecordType.PRESENCE)
             stored, record = copies[key][-1]
             assert now < stored + record.ttl
-            assert read_presence_untrusted(record, BOB.peer_id, epoch, caller_ms).prekey_id == 77
+            assert (
+                read_presence_untrusted(record, BOB.peer_id, inbox(BOB.peer_id, epoch), caller_ms).prekey_id
+                == 77
+            )
         deadline = publisher.deadline()
         assert deadline is not None
         due_ms = NOW_MS + math.ceil(deadline * 1000)
