@@ -146,12 +146,12 @@ class Handover:
             self._wake.clear()
             pause = limits.POST_RETRY
             with contextlib.suppress(MeshcallError):  # the disk is full: the post says so
-                pause = self._work_off()
+                pause = self.work_off()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    def _work_off(self) -> float:
+    def work_off(self) -> float:
         """Begin what is due; seconds until something is."""
         now, owed = self._clock.now(), set(self._owed())
         self._debts = {peer: debt for peer, debt in self._debts.items() if peer in owed}

@@ -734,7 +734,7 @@ STRANGERS_PAUSE: Final = 1.0
 CALLS_ENDED_MAX: Final = 100
 """Ended calls kept in memory; they catch late messages about them."""
 
-INVITE_RETRY: Final = 30.0
+INVITE_RETRY: Final = 2.0
 INVITE_RETRY_MAX: Final = 900.0
 """First and longest pause between two tries to reach an inviter; doubled each time."""
 

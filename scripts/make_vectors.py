@@ -26,7 +26,14 @@ from meshcall.record.codec import Record, RecordType
 from meshcall.signaling import messages as m
 from meshcall.signaling.envelope import REPLY_PREKEY_ID, seal_message
 from meshcall.signaling.presence import Presence, presence_hash, publish_presence
-from meshcall.signaling.rendezvous import Rendezvous, epoch_of, inbox, reply_box
+from meshcall.signaling.rendezvous import (
+    Rendezvous,
+    RendezvousSecret,
+    Series,
+    epoch_of,
+    inbox,
+    reply_box,
+)
 
 SEED = b"meshcall record vectors 1"
 NOW_MS = 1_800_000_000_000
@@ -101,14 +108,15 @@ def make() -> dict[str, Any]:
     records: list[dict[str, Any]] = []
     seq = NOW_MS
 
-    def presence(name: str, shown: str) -> Presence:
+    def presence(name: str, shown: str, place: Rendezvous = box, where: str = "inbox") -> Presence:
         nonlocal seq
         seq += 1
         value = Presence(bob, cast.prekey_id, cast.prekey.public, NOW_MS, name=shown)
-        record = publish_presence(cast.bob, value, box, seq)
+        record = publish_presence(cast.bob, value, place, seq)
         records.append(
             _outer(name, record)
             | {
+                "rendezvous": where,
                 "shown_name": shown,
                 "prekey_id": cast.prekey_id,
                 "created_ms": NOW_MS,
@@ -119,7 +127,7 @@ def make() -> dict[str, Any]:
         )
         return value
 
-    def message(name: str, content: m.Message, bind: bytes, place: Rendezvous) -> bytes:
+    def message(name: str, content: m.Message, bind: bytes, place: Rendezvous, where: str = "inbox") -> bytes:
         nonlocal seq
         seq += 1
         to_callee = place.offer_hash is None
@@ -143,7 +151,7 @@ def make() -> dict[str, Any]:
             _outer(name, record)
             | {
                 "kind": int(m.kind_of(content)),
-                "rendezvous": "inbox" if to_callee else "reply_box",
+                "rendezvous": where if to_callee else "reply_box",
                 "sender": "alice" if to_callee else "bob",
                 "prekey_id": cast.prekey_id if to_callee else REPLY_PREKEY_ID,
                 "call_id": cast.call_id.hex(),
@@ -173,6 +181,18 @@ def make() -> dict[str, Any]:
     missed = m.MissedCall(cast.call_id, NOW_MS - 3_600_000), m.MissedCall(bytes(16), NOW_MS, cancelled=True)
     message("missed", m.Missed(missed, 3), known, box)
 
+    # Bob's rendezvous secret, which Alice was handed, and an invite of his
+    secrets = {"contact": Series("contact", random(32)), "invite": Series("invite", random(16))}
+    places = {kind: series.at(series.epoch(NOW_MS)) for kind, series in secrets.items()}
+    ours = RendezvousSecret(random(32), NOW_MS // 1000)
+    presence("presence-contact", "", places["contact"], "contact")
+    presence("presence-invite", "", places["invite"], "invite")
+    message("offer-contact", m.Offer(random(250), cast.reply_key.public), known, places["contact"], "contact")
+    request = m.ContactRequest("Alice", secrets["invite"].secret, ours)
+    message("contact-request-invite", request, known, places["invite"], "invite")
+    request = m.ContactRequest("Alice", b"", ours, ours.generation - 1000)
+    message("contact-request-contact", request, known, places["contact"], "contact")
+
     return {
         "about": "golden records; docs/protocol/records.md and envelopes.md; made by scripts/make_vectors.py",
         "now_ms": NOW_MS,
@@ -185,6 +205,10 @@ def make() -> dict[str, Any]:
         "epoch": epoch,
         "offer_hash": offer_hash.hex(),
         "inbox": _rendezvous(box),
+        **{
+            kind: {"secret": series.secret.hex(), "epoch": series.epoch(NOW_MS)} | _rendezvous(places[kind])
+            for kind, series in secrets.items()
+        },
         "reply_box": _rendezvous(replies),
         "records": records,
     }
@@ -193,13 +217,15 @@ def make() -> dict[str, Any]:
 def main() -> int:
     """Write the file; 1 when it exists and --force was not given."""
     parser = argparse.ArgumentParser(description="Make tests/vectors/records.json.")
-    parser.add_argument("--add", action="store_true", help="keep the file's records and add new kinds")
+    parser.add_argument("--add", action="store_true", help="keep the octets in the file and add new kinds")
     parser.add_argument("--force", action="store_true", help="overwrite: only when the wire format changed")
     arguments = parser.parse_args()
     vectors = make()
     if TARGET.exists() and arguments.add:
-        kept = {record["name"]: record for record in json.loads(TARGET.read_text("ascii"))["records"]}
-        vectors["records"] = [kept.get(record["name"], record) for record in vectors["records"]]
+        there = json.loads(TARGET.read_text(encoding="ascii"))["records"]
+        kept = {record["name"]: record["record"] for record in there}
+        for record in vectors["records"]:
+            record["record"] = kept.get(record["name"], record["record"])
     elif TARGET.exists() and not arguments.force:
         print(
             f"{TARGET} exists; golden vectors change only with the wire format (--add, --force)",

@@ -62,17 +62,26 @@ def has(holder: Node, owner: Node) -> bool:
     )
 
 
-async def is_served(node: Node) -> None:
-    """The node's contact rendezvous is watched and its presence stored."""
-    await becomes(
-        lambda: any(place.series.kind == "contact" for place in node._post._where._places.values()),
-        "the contact rendezvous is served",
-    )
+def served(node: Node) -> set[str]:
+    """The kinds of rendezvous that lead to ``node``."""
+    return {place.series.kind for place in node._post._where._places.values()}
+
+
+async def is_served(node: Node, kind: str = "contact") -> None:
+    """The node's rendezvous of ``kind`` is watched and its presence stored."""
+    await becomes(lambda: kind in served(node), f"the {kind} rendezvous is served")
     await becomes(lambda: not node._work, "everything is stored")
     for key, place in node._post._where._places.items():
-        if place.series.kind == "contact":
+        if place.series.kind == kind:
             async with asyncio.timeout(10):
                 await node._post._where._watches[key].wait_held(4)
+
+
+async def invited(node: Node) -> str:
+    """An invite of ``node``, whose rendezvous is served."""
+    link = node.create_invite(once=True, expires=600)
+    await is_served(node, "invite")
+    return link
 
 
 async def led_by(call: Call) -> str:
@@ -128,19 +137,11 @@ async def test_who_becomes_a_contact_in_the_call_is_handed_it_then(start: StartN
 async def test_an_invite_hands_over_both_secrets_without_a_call(start: StartNode) -> None:
     """By way of the invite's own rendezvous; the first call goes by the secret already."""
     alice, bob = await start("alice", name="Alice"), await start("bob", name="Bob")
-    link = alice.create_invite(once=True, expires=600)
-    await becomes(
-        lambda: any(p.series.kind == "invite" for p in alice._post._where._places.values()),
-        "the invite's rendezvous is served",
-    )
-    await becomes(lambda: not alice._work, "its presence is stored")
+    link = await invited(alice)
     await bob.accept_invite(link)
     assert bob.status().counters["found-by-invite"] == 1
     await becomes(lambda: has(alice, bob) and has(bob, alice), "both hold each other's secret")
-    await becomes(
-        lambda: not any(p.series.kind == "invite" for p in alice._post._where._places.values()),
-        "a used invite is served no more",
-    )
+    await becomes(lambda: "invite" not in served(alice), "a used invite is served no more")
     await is_served(alice)
     call = await talk(bob, alice, "Alice")
     assert await led_by(call) == "contact"
@@ -152,8 +153,7 @@ async def test_contacts_only_without_an_inbox(start: StartNode) -> None:
     alice = await start("alice", name="Alice", contacts_only=True)
     bob = await start("bob", name="Bob", contacts_only=True)
     carol = await start("carol")
-    link = alice.create_invite(once=True, expires=600)
-    await becomes(lambda: bool(alice._post._where._places), "the invite's rendezvous is served")
+    link = await invited(alice)
     await bob.accept_invite(link)
     await becomes(lambda: has(alice, bob) and has(bob, alice), "both hold each other's secret")
     for caller, callee in ((alice, bob), (bob, alice)):
@@ -164,8 +164,7 @@ async def test_contacts_only_without_an_inbox(start: StartNode) -> None:
     summary = await ended(await carol.call(alice.id_text()))
     assert summary.reason == "offline"
     assert [mark for mark in summary.timeline if mark == "presence"] == []
-    kinds = {place.series.kind for place in alice._post._where._places.values()}
-    assert kinds == {"contact"}
+    assert served(alice) == {"contact"}
 
 
 @pytest.mark.parametrize("contacts_only", [False, True])
@@ -176,8 +175,7 @@ async def test_a_removed_contact_is_kept_out_and_the_others_are_told(
     alice = await start("alice", contacts_only=contacts_only, accept_strangers=False)
     bob, carol = await start("bob"), await start("carol")
     for other, name in ((bob, "bob"), (carol, "carol")):
-        link = alice.create_invite(once=True, expires=600)
-        await becomes(lambda: not alice._work, "the invite is served")
+        link = await invited(alice)
         await other.accept_invite(link)
         alice.contacts.rename(other.id_text(), name)
         await becomes(lambda o=other: has(o, alice) and has(alice, o), f"{name} holds the secret")  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -54,12 +54,30 @@ class Key:
         self.dht.keys.remove(self.key)
 
 
+class FakeFind:
+    """The records under one key."""
+
+    def __init__(self, records: Sequence[bytes]) -> None:
+        self._records = records
+
+    async def __aenter__(self) -> FakeFind:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for record in self._records:
+            yield record
+
+
 class FakeDht:
     """One peer's end of a network in which every delivery reaches every watcher at once."""
 
     def __init__(self, everybody: list[FakeDht]) -> None:
         self.keys: list[bytes] = []
         self.local: list[Record] = []
+        self.stored: list[Record] = []
         self.delivered: list[Record] = []
         self.before_leaving: Callable[[Record], None] = lambda record: None
         self.on_notify: Callable[[Notify], bool] = lambda notify: False
@@ -82,7 +100,15 @@ class FakeDht:
         self.local.append(record)
 
     async def store(self, data: bytes) -> int:
+        self.stored.append(decode_record_untrusted(data))
         return 1
+
+    def find(
+        self, key: bytes, *, at: Sequence[Address] = (), only: bool = False, types: Sequence[int] = ()
+    ) -> FakeFind:
+        """What the others show there now."""
+        shown = [record for one in self._everybody if one is not self for record in one.local]
+        return FakeFind([record.encode() for record in shown if record.storage_key == key])
 
     async def deliver(
         self,

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,7 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
 from meshcall.post import Letter
-from meshcall.signaling.rendezvous import RendezvousSecret
+from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import CALL, FakeDht, Peer
 
@@ -88,8 +89,10 @@ class KnownFinder:
 
     def __init__(self, found: Callable[[], Found]) -> None:
         self._found = found
+        self.by_id = False
 
-    async def find(self, peer: PeerId) -> Found:
+    async def find(self, peer: PeerId, *, by_id: bool = False) -> Found:
+        self.by_id = by_id
         return self._found()
 
     def forget(self, peer: PeerId) -> None:
@@ -270,3 +273,75 @@ async def test_a_malformed_control_message_ends_the_call(sides: tuple[Side, Side
     assert (await call(sides))[0] is e.EndReason.FAILED
     assert alice.driver.counters["control"] == 1
     assert not alice.endpoint.gate_open
+
+
+async def handed(sides: tuple[Side, Side]) -> None:
+    """Until neither side has anything to do."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_contacts_hand_their_secrets_over_once_both_are_proved(sides: tuple[Side, Side]) -> None:
+    """Each gives its own after the confirms, and says what it holds."""
+    for side in sides:
+        side.secrets.knows = True
+    assert await call(sides) == [None, None]
+    await handed(sides)
+    for side, other in (sides, sides[::-1]):
+        assert side.secrets.kept == [other.secrets.secret]
+        assert side.secrets.holders == [7]
+        assert [data[0] for data in side.endpoint.sent] == [1, 2, 5, 6]
+
+
+async def test_what_is_said_of_secrets_before_the_confirm_is_dropped(sides: tuple[Side, Side]) -> None:
+    """Whoever is in the middle of DTLS can't leave a secret behind."""
+    alice, bob = sides
+    alice.secrets.knows = bob.secrets.knows = True
+    bob.endpoint.change = lambda data: (
+        b"\x05" + RendezvousSecret(b"m" * 32, 9).encode() if data[0] == CONFIRM else data
+    )
+    alice.driver.feed(e.Dial())
+    async with asyncio.timeout(5):
+        while not bob.endpoint.sent:  # noqa: ASYNC110 - each turn of the loop moves the call on
+            await asyncio.sleep(0)
+    await handed(sides)
+    assert alice.driver.machine.statistics()["RendezvousReceived in confirming"] == 1
+    assert alice.secrets.kept == []
+    assert State.CONNECTED not in alice.states
+
+
+async def test_who_is_a_contact_later_is_handed_it_later(sides: tuple[Side, Side]) -> None:
+    """A change of the book, or a new secret, is told in the call; the same one is not told twice."""
+    alice, bob = sides
+    alice.secrets.knows = True
+    assert await call(sides) == [None, None]
+    await handed(sides)
+    assert (bob.secrets.kept, alice.secrets.kept) == ([], [])
+    bob.secrets.knows = True
+    for _ in range(2):
+        bob.driver.feed(e.ContactsChanged())
+        await handed(sides)
+    assert bob.secrets.kept == [alice.secrets.secret]
+    assert alice.secrets.kept == [bob.secrets.secret]
+    alice.secrets.secret = RendezvousSecret(b"n" * 32, 8)
+    alice.driver.feed(e.ContactsChanged())
+    await handed(sides)
+    assert bob.secrets.kept[1:] == [alice.secrets.secret]
+    assert [data[0] for data in bob.endpoint.sent].count(5) == 1
+
+
+async def test_who_takes_nothing_at_the_rendezvous_is_offered_at_its_inbox(sides: tuple[Side, Side]) -> None:
+    """What was found by the secret is left over: the call goes by the ID, and only there it rings."""
+    alice = sides[0]
+    gone = Series("contact", b"o" * 32)
+    finder = cast("KnownFinder", alice.driver._finder)
+    there, asked = finder._found, []
+
+    def found() -> Found:
+        asked.append(finder.by_id)
+        return there() if finder.by_id else replace(there(), series=gone, epoch=gone.epoch(1))
+
+    finder._found = found
+    assert await call(sides) == [None, None]
+    assert asked == [False, True]
+    assert [sent.found.by for sent in alice.driver._offers.values()] == ["contact", "inbox"]

@@ -5,6 +5,7 @@ The story: Alice looks for Bob.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
@@ -17,7 +18,14 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.identity.prekeys import PrekeyRing
 from meshcall.record.codec import RecordType
 from meshcall.signaling.presence import Presence, publish_presence, renew_presence
-from meshcall.signaling.rendezvous import epoch_of, epochs_near, inbox, next_change_ms
+from meshcall.signaling.rendezvous import (
+    Rendezvous,
+    Series,
+    epoch_of,
+    epochs_near,
+    inbox,
+    next_change_ms,
+)
 from meshcall.testing.clock import FakeClock, seeded_random
 
 RANDOM = seeded_random("finder")
@@ -165,3 +173,154 @@ async def test_a_peer_in_another_epoch_is_found_and_not_remembered() -> None:
         found = await world.find()
         assert world.dht.finds > asked
         assert found.rendezvous_at(world.clock.now_ms()).signer.public == their_inbox.signer.public
+
+
+SECRET = b"s" * 32
+
+
+class SlowDht(FakeDht):
+    """The first key that is asked for answers when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[bytes] = []
+        self.slow: set[bytes] = set()
+        self.gate = asyncio.Event()
+
+    def show(self, presence: Presence, place: Rendezvous, seq: int = 1) -> None:
+        """Store ``presence`` at ``place``."""
+        key = place.storage_key(RecordType.PRESENCE)
+        self.records.setdefault(key, []).append(publish_presence(BOB, presence, place, seq).encode())
+
+    def find(
+        self, key: bytes, *, at: Sequence[object] = (), only: bool = False, types: Sequence[int] = ()
+    ) -> FakeFind:
+        self.asked.append(key)
+        if key not in self.slow:
+            return super().find(key)
+        gate, records = self.gate, self.records.get(key, [])
+
+        class Slow(FakeFind):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                await gate.wait()
+                for record in records:
+                    yield record
+
+        return Slow(records)
+
+
+class TwoKeys(World):
+    """Bob is looked for by his secret, with a head start of ``head_start`` seconds, and by his ID."""
+
+    def __init__(self, head_start: float) -> None:
+        super().__init__()
+        self.slow = self.dht = SlowDht()
+        self.counters: Counter[str] = Counter()
+        self.secret = SECRET
+        self.finder = Finder(
+            cast("DhtNode", self.dht),
+            clock=self.clock,
+            lan_addresses=lambda peer: (),
+            use_dht=True,
+            counters=self.counters,
+            secret_of=lambda peer: self.secret,
+            head_start=head_start,
+        )
+
+    def private(self) -> Rendezvous:
+        """Bob's contact rendezvous of now."""
+        series = Series("contact", self.secret)
+        return series.at(series.epoch(self.clock.now_ms()))
+
+    def public(self) -> Rendezvous:
+        """Bob's inbox of now."""
+        return inbox(BOB_ID, self.now())
+
+
+def key_of(place: Rendezvous) -> bytes:
+    return place.storage_key(RecordType.PRESENCE)
+
+
+async def test_a_contact_is_found_without_a_look_at_its_inbox() -> None:
+    """Within the head start nobody who watches the inbox learns that somebody looks for Bob."""
+    world = TwoKeys(60.0)
+    world.slow.show(world.presence(), world.private())
+    world.slow.show(world.presence(), world.public())
+    found = await world.find()
+    assert found.by == "contact"
+    assert key_of(world.public()) not in world.slow.asked
+    assert found.rendezvous_at(world.clock.now_ms()).signer.public == world.private().signer.public
+    assert world.counters["found-by-contact"] == 1
+
+
+async def test_the_inbox_follows_at_once_when_nothing_is_there() -> None:
+    """An empty contact rendezvous costs its own look-up and no head start."""
+    world = TwoKeys(60.0)
+    world.slow.show(world.presence(), world.public())
+    async with asyncio.timeout(5):
+        found = await world.find()
+    assert found.by == "inbox"
+    assert found.rendezvous_at(world.clock.now_ms()).signer.public == world.public().signer.public
+    assert world.slow.asked.index(key_of(world.private())) < world.slow.asked.index(key_of(world.public()))
+
+
+async def test_the_inbox_follows_after_the_head_start_and_the_first_good_presence_wins() -> None:
+    """Nodes that do not answer at one key keep nobody from calling."""
+    world = TwoKeys(0.0)
+    world.slow.show(world.presence(), world.public())
+    world.slow.show(world.presence(), world.private())
+    series = Series("contact", SECRET)
+    world.slow.slow = {key_of(series.at(e)) for e in series.near(world.clock.now_ms())}
+    async with asyncio.timeout(5):
+        assert (await world.find()).by == "inbox"
+    world.slow.gate.set()
+    assert (await world.find()).by == "contact", "what is remembered is of the second choice"
+
+
+async def test_what_is_remembered_by_an_old_secret_is_not_used() -> None:
+    """A new secret came meanwhile: it is looked for by that."""
+    world = TwoKeys(60.0)
+    world.slow.show(world.presence(), world.private())
+    assert (await world.find()).route == "dht"
+    assert (await world.find()).route == "cache"
+    world.secret = b"n" * 32
+    world.slow.show(world.presence(), world.private())
+    found = await world.find()
+    assert (found.route, found.by, found.series) == ("dht", "contact", Series("contact", b"n" * 32))
+
+
+async def test_who_is_told_that_the_secret_did_not_help_looks_by_the_id_alone() -> None:
+    """What is left over at a rendezvous that is served no more is not found again."""
+    world = TwoKeys(60.0)
+    for place in (world.private(), world.public()):
+        world.slow.show(world.presence(), place)
+    assert (await world.find()).by == "contact"
+    found = await world.finder.find(BOB_ID, by_id=True)
+    assert found is not None
+    assert found.by == "inbox"
+
+
+async def test_an_invite_leads_to_its_maker_first() -> None:
+    """Also to one that has no inbox."""
+    world = TwoKeys(60.0)
+    world.secret = b""
+    invite = Series("invite", b"i" * 16)
+    world.slow.show(world.presence(), invite.at(invite.epoch(world.clock.now_ms())))
+    found = await world.finder.find(BOB_ID, invite=b"i" * 16)
+    assert found is not None
+    assert found.by == "invite"
+    assert await world.finder.find(BOB_ID) is None, "it is no way to call"
+
+
+async def test_a_presence_of_somebody_else_at_the_rendezvous_is_refused() -> None:
+    """A contact that hands over another's secret, or posts there itself, is not taken for its owner."""
+    world = TwoKeys(60.0)
+    mallory = SigningKey.generate(RANDOM)
+    made_ms = world.clock.now_ms()
+    presence = renew_presence(
+        None, PeerId.from_key(mallory.public), PrekeyRing().current(made_ms, RANDOM), made_ms
+    )
+    record = publish_presence(mallory, presence, world.private(), 1)
+    world.slow.records[key_of(world.private())] = [record.encode()]
+    assert await world.finder.find(BOB_ID) is None
+    assert world.counters["presence-signature"] == 1

@@ -57,7 +57,7 @@ def test_golden_records_have_the_documented_fields(vector: dict[str, Any]) -> No
     assert record.encode() == data
     assert record.type is RecordType[vector["type"].upper()]
     assert (record.seq, record.ttl) == (vector["seq"], vector["ttl"])
-    place = VECTORS["inbox" if vector["type"] in ("presence", "inbox") else "reply_box"]
+    place = VECTORS[vector["rendezvous"]]
     assert record.key.hex() == place["outer_key"]
 
 

@@ -29,7 +29,14 @@ from meshcall.signaling.envelope import (
     open_message_untrusted,
     seal_message,
 )
-from meshcall.signaling.rendezvous import Rendezvous, epoch_of, inbox, reply_box
+from meshcall.signaling.rendezvous import (
+    Rendezvous,
+    contact_rendezvous,
+    epoch_of,
+    inbox,
+    invite_rendezvous,
+    reply_box,
+)
 from meshcall.signaling.replay import ReplayCache
 
 VECTORS: dict[str, Any] = json.loads(
@@ -199,15 +206,22 @@ def test_golden_messages_open(vector: dict[str, Any]) -> None:
     """With the keys in the vectors, every golden record opens to the documented fields."""
     names = VECTORS["identities"]
     ids = {name: PeerId.parse(names[name]["id"]) for name in names}
-    to_bob = vector["rendezvous"] == "inbox"
+    to_bob = vector["rendezvous"] != "reply_box"
     private = VECTORS["prekey" if to_bob else "reply_key"]["private"]
     key = AgreementKey.from_private(bytes.fromhex(private))
-    place = inbox(ids["bob"], VECTORS["epoch"]) if to_bob else reply_box(bytes.fromhex(VECTORS["offer_hash"]))
+    places = {
+        "inbox": inbox(ids["bob"], VECTORS["epoch"]),
+        "contact": contact_rendezvous(
+            bytes.fromhex(VECTORS["contact"]["secret"]), VECTORS["contact"]["epoch"]
+        ),
+        "invite": invite_rendezvous(bytes.fromhex(VECTORS["invite"]["secret"]), VECTORS["invite"]["epoch"]),
+        "reply_box": reply_box(bytes.fromhex(VECTORS["offer_hash"])),
+    }
     opened = open_message_untrusted(
         check_record_untrusted(bytes.fromhex(vector["record"]), bytes.fromhex(vector["storage_key"])),
         me=ids["bob" if to_bob else "alice"],
         find_prekey=lambda prekey_id: key if prekey_id == vector["prekey_id"] else None,
-        rendezvous=place,
+        rendezvous=places[vector["rendezvous"]],
         now_ms=VECTORS["now_ms"],
         replay=ReplayCache(),
         admit=lambda sender, kind: sender == ids[vector["sender"]] and kind == vector["kind"],

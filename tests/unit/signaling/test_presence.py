@@ -25,7 +25,14 @@ from meshcall.signaling.presence import (
     read_presence_untrusted,
     renew_presence,
 )
-from meshcall.signaling.rendezvous import epoch_of, epochs_near, inbox, next_change_ms
+from meshcall.signaling.rendezvous import (
+    contact_rendezvous,
+    epoch_of,
+    epochs_near,
+    inbox,
+    invite_rendezvous,
+    next_change_ms,
+)
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "records.json").read_text(encoding="ascii")
@@ -61,19 +68,29 @@ def reason_of(record: Record, *, now_ms: int = NOW_MS, epoch: int = EPOCH, of: P
     return caught.value.reason
 
 
-@pytest.mark.parametrize("vector", VECTORS["records"][:2], ids=lambda vector: vector["name"])
+PUBLISHED = [vector for vector in VECTORS["records"] if vector["type"] == "presence"]
+
+
+@pytest.mark.parametrize("vector", PUBLISHED, ids=lambda vector: vector["name"])
 def test_golden_presences(vector: dict[str, Any]) -> None:
     """They hold what the vectors list, and publishing the same again gives the same octets."""
     bob = SigningKey.from_seed(bytes.fromhex(VECTORS["identities"]["bob"]["seed"]))
     record = check_record_untrusted(bytes.fromhex(vector["record"]))
-    presence = read_presence_untrusted(
-        record, bob.peer_id, inbox(bob.peer_id, VECTORS["epoch"]), VECTORS["now_ms"]
-    )
+    place = {
+        "inbox": lambda: inbox(bob.peer_id, VECTORS["epoch"]),
+        "contact": lambda: contact_rendezvous(
+            bytes.fromhex(VECTORS["contact"]["secret"]), VECTORS["contact"]["epoch"]
+        ),
+        "invite": lambda: invite_rendezvous(
+            bytes.fromhex(VECTORS["invite"]["secret"]), VECTORS["invite"]["epoch"]
+        ),
+    }[vector["rendezvous"]]()
+    presence = read_presence_untrusted(record, bob.peer_id, place, VECTORS["now_ms"])
     assert presence.prekey == AgreementKey.from_private(bytes.fromhex(VECTORS["prekey"]["private"])).public
     assert (presence.prekey_id, presence.name) == (VECTORS["prekey"]["id"], vector["shown_name"])
     assert list(presence.versions) == vector["versions"]
     assert presence_hash(presence).hex() == vector["presence_hash"]
-    again = publish_presence(bob, presence, inbox(bob.peer_id, VECTORS["epoch"]), vector["seq"])
+    again = publish_presence(bob, presence, place, vector["seq"])
     assert again.encode().hex() == vector["record"]
 
 

@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 
+from meshcall.errors import Rejected
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.record.codec import RecordType
 from meshcall.signaling.rendezvous import (
     Rendezvous,
+    RendezvousSecret,
+    Series,
+    contact_rendezvous,
     epoch_of,
     epochs_near,
     inbox,
+    invite_rendezvous,
     next_change_ms,
     reply_box,
 )
@@ -48,7 +53,13 @@ def test_golden_rendezvous() -> None:
     """Seed, keys and storage keys are those in the vectors."""
     bob = PeerId.parse(VECTORS["identities"]["bob"]["id"])
     assert epoch_of(bob, VECTORS["now_ms"]) == VECTORS["epoch"]
+    contact, invite = VECTORS["contact"], VECTORS["invite"]
+    for kind, vector in (("contact", contact), ("invite", invite)):
+        series = Series(kind, bytes.fromhex(vector["secret"]))  # type: ignore[arg-type]
+        assert series.epoch(VECTORS["now_ms"]) == vector["epoch"]
     for place, expected in (
+        (contact_rendezvous(bytes.fromhex(contact["secret"]), contact["epoch"]), contact),
+        (invite_rendezvous(bytes.fromhex(invite["secret"]), invite["epoch"]), invite),
         (inbox(bob, VECTORS["epoch"]), VECTORS["inbox"]),
         (reply_box(bytes.fromhex(VECTORS["offer_hash"])), VECTORS["reply_box"]),
     ):
@@ -110,6 +121,13 @@ def test_next_change_is_when_the_set_of_epochs_changes() -> None:
 def test_keys_never_repeat_across_epochs_peers_and_offers() -> None:
     """Outer, mask and storage keys of all epochs and peers differ; none can be linked by equality."""
     places = [inbox(peer(number), epoch) for number in range(10) for epoch in range(60)]
+    for number in range(5):
+        secret = hashlib.sha256(b"secret" + bytes([number])).digest()
+        places += [contact_rendezvous(secret, epoch) for epoch in range(60)]
+        places += [invite_rendezvous(secret[:16], epoch) for epoch in range(60)]
+    # Not even if a secret were another's: each kind has its label
+    places += [contact_rendezvous(peer(0).key, epoch) for epoch in range(5)]
+    places += [invite_rendezvous(peer(0).key, epoch) for epoch in range(5)]
     places += [reply_box(hashlib.sha256(bytes([number])).digest()) for number in range(100)]
     seen: set[bytes] = set()
     for place in places:
@@ -120,6 +138,46 @@ def test_keys_never_repeat_across_epochs_peers_and_offers() -> None:
         }
         assert not values & seen
         seen |= values
+
+
+def test_epochs_of_a_secret_tell_nothing_of_its_owners_id() -> None:
+    """They begin at another time than those of the inbox, and so for each secret."""
+    begins = {(-Series.of(peer(1)).next_change_ms(0)) % 900_000}
+    for number in range(20):
+        series = Series("contact", hashlib.sha256(bytes([number])).digest())
+        begins.add(boundary_of(series, NOW_MS) % 900_000)
+    assert len(begins) == 21
+    assert max(begins) - min(begins) > 450_000
+
+
+def boundary_of(series: Series, now_ms: int) -> int:
+    """When the epoch of ``now_ms`` ends."""
+    at = now_ms
+    while series.epoch(at) == series.epoch(now_ms):
+        at = series.next_change_ms(at)
+    return at
+
+
+def test_clocks_two_minutes_apart_meet_at_a_contact_rendezvous() -> None:
+    """The same overlap as at an inbox."""
+    series = Series("contact", b"s" * 32)
+    for now_ms in range(NOW_MS, NOW_MS + 1_800_000, 10_000):
+        for offset_ms in (-119_999, 119_999):
+            assert series.epoch(now_ms + offset_ms) in series.near(now_ms)
+
+
+def test_a_secret_comes_back_and_replaces_what_was_before() -> None:
+    """36 octets; a new one counts more, also when the last one's number was lost."""
+    first = RendezvousSecret.after(0, NOW_MS, lambda size: b"r" * size)
+    assert RendezvousSecret.decode_untrusted(first.encode()) == first
+    assert len(first.encode()) == 36
+    assert RendezvousSecret.after(first.generation, NOW_MS, bytes).generation == first.generation + 1
+    assert RendezvousSecret.after(0, NOW_MS + 5000, bytes).generation > first.generation
+    assert RendezvousSecret.after(2**32 - 1, NOW_MS, bytes).generation == 2**32 - 1
+    assert "r" * 8 not in repr(first).replace("generation", "")
+    for wrong in (b"", bytes(36), first.encode()[:-1], first.encode() + b"x"):
+        with pytest.raises(Rejected):
+            RendezvousSecret.decode_untrusted(wrong)
 
 
 def test_the_mask_key_is_not_shown() -> None:
