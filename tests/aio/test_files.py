@@ -537,6 +537,35 @@ def test_contacts(db: StateDb) -> None:
     assert [row.peer_id for row in db.contacts()] == [BEN]
 
 
+def test_what_is_noted_of_rendezvous_secrets_stays_when_a_contact_is_renamed(db: StateDb) -> None:
+    """A user's change and what a call notes meanwhile do not undo each other."""
+    ann = ContactRow(ANN, "Ann", added_ms=1)
+    db.put_contact(ann)
+    db.note_contact([ANN, BEN], secret=b"s" * 32, generation=3, given=2)
+    db.note_contact([ANN], known=2, owed_ms=77)
+    db.put_contact(replace(ann, name="Anna"))
+    noted = replace(ann, name="Anna", secret=b"s" * 32, generation=3, given=2, known=2, owed_ms=77)
+    assert db.contacts() == [noted], "and who is no contact is not made one"
+    assert db.remove_contact(ANN)
+    db.put_contact(ann)
+    assert db.contacts() == [ann]
+
+
+def test_a_database_of_the_first_schema_is_taken_over(
+    home: HomePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its contacts have given and hold no rendezvous secret."""
+    monkeypatch.setattr("meshcall.aio.files.database.MIGRATIONS", schema.MIGRATIONS[:1])
+    first = StateDb.open(home.state)
+    with first._transaction() as connection:
+        connection.execute("INSERT INTO contacts VALUES (?, 'Ann', 'ann', 0, 1, x'', 5)", (ANN.key,))
+    first.close()
+    monkeypatch.undo()
+    again = StateDb.open(home.state)
+    assert again.contacts() == [ContactRow(ANN, "Ann", verified=True, added_ms=5)]
+    again.close()
+
+
 def test_many_may_have_no_name(db: StateDb) -> None:
     """Blocked strangers need none."""
     for peer_id in (ANN, BEN):
@@ -561,7 +590,8 @@ def test_a_weak_key_in_the_database_is_no_contact(db: StateDb, home: HomePaths) 
     with sqlite3.connect(home.state) as raw:
         for number, key in enumerate((bytes(32), b"\x01" + bytes(31))):
             raw.execute(
-                "INSERT INTO contacts VALUES (?, ?, ?, 0, 0, x'', 0)", (key, f"M{number}", f"m{number}")
+                "INSERT INTO contacts VALUES (?, ?, ?, 0, 0, x'', 0, 0, 0, 0, 0)",
+                (key, f"M{number}", f"m{number}"),
             )
     raw.close()
     assert [row.peer_id for row in db.contacts()] == [ANN]
