@@ -63,8 +63,9 @@ def has(holder: Node, owner: Node) -> bool:
 
 
 def served(node: Node) -> set[str]:
-    """The kinds of rendezvous that lead to ``node``."""
-    return {place.series.kind for place in node._post._where._places.values()}
+    """The kinds of rendezvous that are watched, with the presence shown at each."""
+    where = node._post._where
+    return {place.series.kind for place in where._places.values() if place.name in where._shown}
 
 
 async def is_served(node: Node, kind: str = "contact") -> None:
@@ -239,3 +240,25 @@ async def test_secrets_survive_a_restart(start: StartNode, tmp_path: Path) -> No
         call = await talk(alice, again)
         assert await led_by(call) == "contact"
         await hang_up(call, again)
+
+
+async def test_on_a_lan_the_peer_itself_answers_at_both_keys(start: StartNode) -> None:
+    """No node between: the same frames, the same order, and after a removal nothing at the old key."""
+    alice = await start("alice", lan_only=True, bootstrap=())
+    bob = await start("bob", lan_only=True, bootstrap=())
+    for here, there in ((alice, bob), (bob, alice)):
+        here._finder._lan_addresses = lambda peer, port=there.port: (("127.0.0.1", port),)
+    both_are_contacts(alice, bob)
+    for by in ("inbox", "contact"):
+        call = await talk(alice, bob)
+        calling = await event_of(call, Calling)
+        assert (calling.via, calling.by) == ("lan", by)
+        await becomes(lambda: has(alice, bob) and has(bob, alice), "both hold each other's secret")
+        await becomes(lambda: served(bob) == {"inbox", "contact"}, "it is served")
+        await hang_up(call, bob)
+    bob.contacts.remove("alice")
+    await becomes(lambda: served(bob) == {"inbox"}, "the old secret is served no more")
+    alice._finder.forget(bob.peer_id)
+    found = await alice._finder.find(bob.peer_id)
+    assert found is not None
+    assert found.by == "inbox"

@@ -57,7 +57,7 @@ async def reachable(node: Node) -> None:
     async with asyncio.timeout(10):
         while node.config.contacts_only and not node.status().dht.nodes:  # noqa: ASYNC110 - likewise
             await asyncio.sleep(0.02)
-        if node.config.contacts_only:
+        if node.config.contacts_only or node.config.lan_only:
             return
         while node.status().dht.watches < 8 or not node.status().counters.get("sent-store") or node._work:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.02)
