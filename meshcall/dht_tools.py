@@ -176,7 +176,7 @@ class DhtTools:
         problem = ""
         if peer is not None and record.type is RecordType.PRESENCE:
             try:
-                read_presence_untrusted(record, peer, epoch, self._clock.now_ms())
+                read_presence_untrusted(record, peer, inbox(peer, epoch), self._clock.now_ms())
             except Rejected as rejected:
                 problem = rejected.reason
         return DhtValueView(

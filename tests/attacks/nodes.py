@@ -165,7 +165,7 @@ async def reachable(node: Node) -> None:
     """Its inboxes are watched at the DHT's nodes, and its presence is stored there."""
     await until(
         lambda: (
-            all(watch.holders >= 2 for watch in node._post._watches.values())
+            all(watch.holders >= 2 for watch in node._post._where._watches.values())
             and node.status().counters.get("sent-store")
             and not node._work
         )

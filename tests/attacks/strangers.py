@@ -54,7 +54,7 @@ class Stranger:
             to=found.presence.peer_id,
             prekey_id=found.presence.prekey_id,
             prekey=found.presence.prekey,
-            rendezvous=found.inbox_at(now_ms),
+            rendezvous=found.rendezvous_at(now_ms),
             type=RecordType.INBOX,
             call_id=call_id,
             message=message,

@@ -78,7 +78,7 @@ async def test_the_loudest_log_names_nobody(
             secrets[f"ID key of {name}"] = node.peer_id.key.hex()
             secrets[f"identity of {name}"] = _seed(node).hex()
             secrets[f"node key of {name}"] = (node._state.get_blob("node-key") or b"").hex()
-            for prekey in node._post._prekeys._prekeys.values():
+            for prekey in node._post._where._prekeys._prekeys.values():
                 secrets[f"prekey of {name}"] = prekey.key.private.hex()
             for address, (_, token) in node._dht.engine._core.tokens._entries.items():
                 secrets[f"token of {address}"] = token.hex()

@@ -72,7 +72,8 @@ def secrets_of(nodes: dict[str, Node], stage: Stage, call_ids: Iterable[str]) ->
             f"ID of {name}", node.peer_id.key, node.id_text().encode(), node.id_text().upper().encode()
         )
         detector.add(f"name of {name}", NAMES[name].encode())
-        for prekey in node._post._prekeys._prekeys.values():
+        detector.add(f"rendezvous secret of {name}", node._handover._keys.current.secret)
+        for prekey in node._post._where._prekeys._prekeys.values():
             detector.add(f"prekey of {name}", prekey.key.public, prekey.key.private)
     for description in stage.descriptions:
         detector.add("ufrag", description.ufrag.encode())

@@ -59,7 +59,7 @@ def opened(loot: Path, records: set[bytes], then_ms: int) -> Iterator[bytes]:
     for epoch in epochs_near(me, then_ms, 900):
         place = inbox(me, epoch)
         presences = [
-            presence_hash(read_presence_untrusted(record, me, epoch, then_ms))
+            presence_hash(read_presence_untrusted(record, me, place, then_ms))
             for record in decoded
             if record.type is RecordType.PRESENCE and record.key == place.signer.public
         ]
@@ -114,7 +114,9 @@ async def test_what_was_recorded_stays_closed(tmp_path: Path, monkeypatch: pytes
                 await call.hangup()
                 await ended(theirs)
             early = [stolen(tmp_path / name, tmp_path / f"{name}-early") for name in ("alice", "bob")]
-            prekeys = [node._post._prekeys.current(then_ms, _none).key.private for node in (alice, bob)]
+            prekeys = [
+                node._post._where._prekeys.current(then_ms, _none).key.private for node in (alice, bob)
+            ]
             # Stolen at once, it does open: the search is able to find
             assert all(holds(loot, key) for loot, key in zip(early, prekeys, strict=True))
             recorded = records_in(datagram.data for datagram in capture.datagrams)
@@ -140,7 +142,7 @@ async def test_a_machine_that_slept_forgets_when_it_wakes(
     async with Testnet(3) as testnet:
         config = config_of(tmp_path / "bob", testnet)
         async with Node(config, clock=clock) as bob:
-            key = bob._post._prekeys.current(clock.now_ms(), _none).key.private
+            key = bob._post._where._prekeys.current(clock.now_ms(), _none).key.private
         assert holds(stolen(config.home, tmp_path / "before"), key)
         clock.shift_s += 2.1 * DAY_S
         async with Node(config, clock=clock):
@@ -155,9 +157,9 @@ async def renewed(*nodes: Node) -> None:
         now_ms = node._clock.now_ms()
 
         def is_renewed(post: Post = node._post, now_ms: int = now_ms) -> bool:
-            ages = [now_ms - prekey.created_ms for prekey in post._prekeys._prekeys.values()]
+            ages = [now_ms - prekey.created_ms for prekey in post._where._prekeys._prekeys.values()]
             young = min(ages) < DAY_S * 1000 and max(ages) < 2 * DAY_S * 1000
-            return young and post._prekeys_saved == post._prekeys.revision
+            return young and post._where._prekeys_saved == post._where._prekeys.revision
 
         await until(is_renewed)
 
