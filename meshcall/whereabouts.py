@@ -121,6 +121,7 @@ class Whereabouts:
     async def refresh(self) -> None:
         """Renew what is due: prekey, presence, watches, and the records that tell of them."""
         now_ms = self._clock.now_ms()
+        served = await self._keys.series(now_ms)
         prekey = self._prekeys.current(now_ms, self._random)
         if self._prekeys.revision != self._prekeys_saved:
             await self._state.run(self._state.save_prekeys, self._prekeys.to_state())
@@ -129,7 +130,7 @@ class Whereabouts:
         presence = renew_presence(previous, self._me, prekey, now_ms, name=self._name)
         if presence is not previous:
             await self._remember(presence)
-        self._served = await self._keys.series(now_ms)
+        self._served = served
         places = [
             Place(series, epoch, series.at(epoch)) for series in self._served for epoch in series.near(now_ms)
         ]

@@ -98,12 +98,14 @@ async def test_a_reader_takes_the_newer_presence(tmp_path: Path, monkeypatch: py
     clock = SetClock()
     async with Testnet(6) as testnet, Node(config_of(tmp_path / "bob", testnet), clock=clock) as bob:
         await reachable(bob)
-        old = bob._post._where._presences[-1]
+        where = bob._post._where
+        old, last = where._presences[-1], max(record.seq for _, record in where._shown.values())
         clock.shift_s += 4000  # more than half of its life: another one is made
         bob._post.hasten()
-        await until(lambda: bob._post._where._presences[-1] != old)
+        await until(lambda: all(record.seq > last for _, record in where._shown.values()))
         await reachable(bob)
-        new = bob._post._where._presences[-1]
+        new = where._presences[-1]
+        assert new != old
         here = inbox(bob.peer_id, epoch_of(bob.peer_id, clock.now_ms()))
         forged = publish_presence(bob._identity, old, here, clock.now_ms() + 1_000_000)
         for node in testnet.nodes[1:]:
