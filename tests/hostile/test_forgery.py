@@ -104,7 +104,7 @@ def test_a_key_of_small_order_is_refused_in_id_link_and_contacts(key: bytes, tmp
     state = StateDb.open(tmp_path / "state.db", now_ms=0)
     state.put_contact(ContactRow(friend, "friend"))
     with sqlite3.connect(tmp_path / "state.db") as raw:
-        raw.execute("INSERT INTO contacts VALUES (?, 'M', 'm', 0, 0, x'', 0)", (key,))
+        raw.execute("INSERT INTO contacts VALUES (?, 'M', 'm', 0, 0, x'', 0, 0, 0, 0, 0)", (key,))
     raw.close()
     assert [row.peer_id for row in state.contacts()] == [friend]
     state.close()
@@ -123,11 +123,10 @@ def test_a_key_of_small_order_is_refused_in_presence_inbox_and_mailbox(key: byte
         to_alice = resealed(_claim(ringing, key, forged), alice, box, record_type=MAILBOX)
         assert alice.refuses(to_alice, box) == "peer-id"
     weak = unchecked_id(key)
-    epoch = epoch_of(weak, NOW_MS)
-    place = inbox(weak, epoch)
+    place = inbox(weak, epoch_of(weak, NOW_MS))
     presence = sign_record(place.signer, RecordType.PRESENCE, 1, 60, FORGERIES[0] + bytes(132))
     with pytest.raises(Rejected):
-        read_presence_untrusted(presence, weak, epoch, NOW_MS)
+        read_presence_untrusted(presence, weak, place, NOW_MS)
 
 
 def _claim(inner: bytes, key: bytes, signature: bytes) -> bytes:
