@@ -102,7 +102,7 @@ class Call:
         self.ended_ms: int | None = None
         self.self_name = ""
         self.missed = False
-        self._via = ""
+        self._via, self._by = "", ""
         self.driver: CallDriver
         """Set right after the making: driver and call know each other."""
         self._node = node
@@ -285,7 +285,7 @@ class Call:
                 name = self._node.contact_name(self.peer_id)
                 self._tell(LookingUp(call=call, at_ms=at_ms, peer_id=self.peer_id.text, name=name))
             case State.CALLING:
-                self._via = via
+                self._via, self._by = via, by
                 self._tell(Calling(call=call, at_ms=at_ms, via=via, by=by))
             case State.RINGING:
                 self._tell(Ringing(call=call, at_ms=at_ms))
@@ -338,7 +338,7 @@ class Call:
             case "waiting":
                 self._tell(Calling(call=call, at_ms=at_ms, via="waiting"))
             case "reached":
-                self._tell(Calling(call=call, at_ms=at_ms, via=self._via, reached=True))
+                self._tell(Calling(call=call, at_ms=at_ms, via=self._via, by=self._by, reached=True))
 
     def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
         """Both called at once: the call goes on under the peer's id."""

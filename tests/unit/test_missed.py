@@ -106,7 +106,7 @@ async def test_a_late_offer_to_an_unknown_presence_is_refused(peers: tuple[Peer,
     """Only the time window is forgiven."""
     alice, bob = peers
     offer = await stored(alice, bob)
-    bob.post._presences.clear()
+    bob.post._where._presences.clear()
     bob.clock.advance(400)
     bob.hears(offer, age=400)
     assert (bob.letters, bob.counters["letter-late"]) == ([], 1)
