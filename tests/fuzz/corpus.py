@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from meshcall.call.control import Bye, Chat, Confirm, Confirmed, encode_control
+from meshcall.call.control import Bye, Chat, Confirm, Confirmed, Held, Rendezvous, encode_control
 from meshcall.dht import messages as m
 from meshcall.dht.contact import Contact
 from meshcall.dht.saved import encode_table
@@ -18,6 +18,7 @@ from meshcall.discovery.lan import LanAnnouncement, encode_txt
 from meshcall.ice.candidate import encode_candidates
 from meshcall.identity.keys import SigningKey
 from meshcall.signaling.description import decode_description_untrusted
+from meshcall.signaling.rendezvous import RendezvousSecret
 
 FOLDER = Path(__file__).parent / "corpus"
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -104,6 +105,8 @@ def make() -> dict[str, dict[str, bytes]]:
             "confirmed": encode_control(Confirmed()),
             "bye": encode_control(Bye(failure=True)),
             "chat": encode_control(Chat("hello, wörld")),
+            "rendezvous": encode_control(Rendezvous(RendezvousSecret(bytes(range(32)), 1_800_000_000))),
+            "held": encode_control(Held(1_800_000_000)),
         },
         "text": {
             "id": peer_id.text.encode(),

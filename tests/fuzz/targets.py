@@ -101,8 +101,8 @@ class Records:
             AgreementKey.from_private(bytes.fromhex(golden[name]["private"]))
             for name in ("prekey", "reply_key")
         )
-        self.epoch, self.now_ms = golden["epoch"], golden["now_ms"]
-        self.inbox = inbox(self.bob, self.epoch)
+        self.now_ms = golden["now_ms"]
+        self.inbox = inbox(self.bob, golden["epoch"])
         self.box = reply_box(bytes.fromhex(golden["offer_hash"]))
         self.inners = [self._inner(vector) for vector in golden["records"] if "kind" in vector]
 
@@ -125,7 +125,7 @@ class Records:
                 data = self._signed(data)
             record = check_record_untrusted(data)
             if record.type is RecordType.PRESENCE:
-                read_presence_untrusted(record, self.bob, self.epoch, self.now_ms)
+                read_presence_untrusted(record, self.bob, self.inbox, self.now_ms)
             else:
                 self._open(record)
         except Rejected as rejected:

@@ -60,8 +60,9 @@ def more_records() -> list[bytes]:
 
 @pytest.mark.parametrize("index", range(7))
 def test_every_bit_flip_of_twenty_records_is_refused(index: int) -> None:
-    """Thirteen of the twenty are golden and stand in tests/property; here are the other seven."""
-    assert len(RECORDS) + len(more_records()) == 20
+    """Golden ones of an inbox and a reply box stand in tests/property; here are seven more."""
+    golden = [vector for vector in RECORDS if vector["rendezvous"] in ("inbox", "reply_box")]
+    assert len(golden) + len(more_records()) >= 20
     data = more_records()[index]
     assert check_record_untrusted(data).encode() == data
     for bit in range(len(data) * 8):
