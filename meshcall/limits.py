@@ -481,9 +481,12 @@ CALL_LOOKUP: Final = 12.0
 CALL_LOOKUP_EVERY: Final = 2.0
 """Pause between look-ups while waiting for a peer that is offline."""
 
-CALL_OFFLINE_AFTER: Final = 2.75
-"""So long after the offer a callee whose machine has not acknowledged it is taken as offline: many round
-trips; who calls knows it within 3 s."""
+CALL_OFFLINE_AFTER: Final = 2.8
+"""So long after the call's begin a callee whose machine has not acknowledged the offer is taken as offline:
+who calls knows it within 3 s."""
+
+CALL_OFFLINE_LEAST: Final = 1.5
+"""But not sooner after the offer: it has to get there, and its acknowledgement back."""
 
 CALL_ACK: Final = 0.5
 """So long after a node said that it pushed the offer its acknowledgement may take: a few round trips."""

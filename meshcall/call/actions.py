@@ -35,6 +35,7 @@ _HANGUPS: dict[str, e.EndReason] = {
 def dial(d: CallData, event: e.Dial, now: float) -> None:
     """The user calls: look up and gather at the same time."""
     d.timeline.mark("dial", now)
+    d.dialled_at = now
     d.ring_timeout = min(max(event.ring_timeout, 1.0), limits.CALL_RING_MAX)
     d.wait_until = now + max(event.wait, 0.0)
     d.endpoint_by = now + limits.CALL_ENDPOINT
@@ -102,7 +103,16 @@ def delivered(d: CallData, event: e.Delivered, now: float) -> None:
     if d.reached or d.waiting:
         return
     patience = limits.CALL_ACK if event.watchers > 0 else 0.0  # a watcher may have died a moment ago
-    d.set_timer(e.OfflineTimeout, max(d.offer_first_at + limits.CALL_OFFLINE_AFTER, now + patience))
+    d.set_timer(e.OfflineTimeout, max(_offline_at(d), now + patience))
+
+
+def _offline_at(d: CallData) -> float:
+    """When a callee that shows no sign of life is taken as offline: on a slow network, where finding it took
+    long, an acknowledgement takes as much longer.
+    """
+    searched = d.offer_first_at - d.dialled_at
+    least = max(limits.CALL_OFFLINE_LEAST, 2 * searched)
+    return max(d.dialled_at + limits.CALL_OFFLINE_AFTER, d.offer_first_at + least)
 
 
 def reached(d: CallData, event: e.Reached, now: float) -> None:

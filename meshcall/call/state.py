@@ -67,6 +67,7 @@ class CallData:
         self.offer: bytes | None = None  # ours when we call, the peer's when it does
         self.answer: bytes | None = None  # ours
         self.offer_sent = False
+        self.dialled_at = 0.0
         self.offer_first_at = 0.0
         self.offer_sealed_at = 0.0
         self.offer_copy_at = 0.0

@@ -184,5 +184,5 @@ async def test_a_caller_learns_within_three_seconds_that_nobody_is_there(
         call = await alice.call(bob.id_text())
         assert (await ended(call)).reason == "offline"
         marks = call.machine.timeline.marks()
-        assert marks["ended"] - max(marks["presence"], marks["offer-ready"]) <= 3000
+        assert marks["ended"] - marks["dial"] <= 3000
         assert "reached" not in marks
