@@ -44,7 +44,7 @@ class RouterAddresses:
     """What a rule set needs to know of its router."""
 
     wan: str
-    """The external IPv4 address."""
+    """The external IPv4 address; empty without an uplink."""
     lan: str
     """The network behind it: ``192.168.1.0/24``."""
 
@@ -52,7 +52,7 @@ class RouterAddresses:
 def render(nat: NAT, addresses: RouterAddresses, *, seed: int = 0) -> str:
     """The rule set, for ``nft -f``. Another ``seed`` gives other random ports."""
     tables = [_firewall(nat)]
-    if nat.translates:
+    if nat.translates and nat.outbound is not Outbound.NOTHING:
         tables.append(_translation(nat, addresses, seed))
     # A table is added before it is deleted: deleting one that does not exist is an error.
     fresh = "".join(f"add table {table}\ndelete table {table}\n" for table in TABLES)

@@ -30,6 +30,8 @@ class TurnServer:
         self.process: LabProcess | None = None
         first = host.ipv4.rpartition(".")[0]
         self.addresses = (f"{first}.2", f"{first}.3")
+        prefix = host.ipv6.rpartition("::")[0]
+        self.addresses6 = (f"{prefix}::2", f"{prefix}::3")
         self.user = USER
         self.password = PASSWORD
 
@@ -75,10 +77,10 @@ class TurnServer:
         await self.start()
 
     def _configuration(self) -> list[str]:
-        addresses = [*self.addresses, *([self.host.ipv6] if self.host.ipv6 else [])]
+        addresses = [*self.addresses, *self.addresses6]
         return [
             *(f"listening-ip={address}" for address in addresses),
-            *(f"relay-ip={address}" for address in (self.addresses[0], self.host.ipv6) if address),
+            *(f"relay-ip={address}" for address in (self.addresses[0], self.addresses6[0])),
             f"listening-port={PORT}",
             f"tls-listening-port={TLS_PORT}",
             f"min-port={RELAY_PORTS[0]}",
@@ -99,7 +101,7 @@ class TurnServer:
         ]
 
     async def _make_certificate(self) -> None:
-        names = ",".join(f"IP:{address}" for address in (*self.addresses, self.host.ipv6) if address)
+        names = ",".join(f"IP:{address}" for address in (*self.addresses, *self.addresses6))
         done = await self.host.run(
             [
                 *("openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=turn.lab"),
