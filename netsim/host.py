@@ -21,8 +21,11 @@ class Attachment:
     device: str
     ipv4: str = ""
     ipv6: str = ""
+    prefix_length: int = 24
+    """Of the IPv4 network; IPv6 networks have 64."""
     gateway4: str = ""
     gateway6: str = ""
+    up: bool = True
     far_end: tuple[str, str] = ("", "")
     """Namespace and device at the other end of the wire."""
 

@@ -101,7 +101,8 @@ class Internet:
         last = 2 + addresses
         v4 = [f"5.1.{number}.{index}" for index in range(2, last)]
         v6 = [f"2a05:d001:{number}::{index}" for index in range(2, last)] if ipv6 else []
-        attachment = Attachment(CORE, device, v4[0], v6[0] if v6 else "", f"5.1.{number}.1")
+        attachment = Attachment(CORE, device, v4[0], v6[0] if v6 else "")
+        attachment.gateway4 = f"5.1.{number}.1"
         attachment.gateway6 = f"2a05:d001:{number}::1" if ipv6 else ""
         attachment.far_end = (CORE, port)
         host.attachments.append(attachment)

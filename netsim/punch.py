@@ -4,9 +4,9 @@ Runs as a plain script in a host's namespace::
 
     punch.py LOCAL STUN_SERVER [PORT]     STUN_SERVER "-": no mapping is asked for
 
-It prints ``{"local": [ip, port], "mapped": [ip, port]}``, reads the addresses to try from stdin as one JSON line
-``[[ip, port], ...]``, sends to them for a second and prints ``{"received": [[ip, port], ...]}``: where datagrams
-of the other side came from, and then goes on with the next line of stdin. It ends when stdin ends.
+It prints ``{"local": [ip, port], "mapped": [ip, port]}``. For each line of stdin, ``[[ip, port], ...]``, it
+sends to these addresses for a second and prints ``{"received": [[ip, port], ...]}``: where datagrams of the
+other side came from. It ends when stdin ends.
 """
 
 from __future__ import annotations

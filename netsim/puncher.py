@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 from netsim.host import Host
@@ -33,7 +34,15 @@ class Puncher:
 
     async def __aenter__(self) -> Puncher:
         reader, self._control = os.pipe()
-        argv = [sys.executable, "-I", "-S", SCRIPT, self._local_address, self._server, str(self._port)]
+        argv: list[str | Path] = [
+            sys.executable,
+            "-I",
+            "-S",
+            SCRIPT,
+            self._local_address,
+            self._server,
+            str(self._port),
+        ]
         try:
             self._process = await self.host.popen(argv, stdin=reader)
         finally:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
 from netsim.internet import CORE, Internet, Wire, namespace_steps
-from netsim.namespaces import Step, ip_step, nft_step, require_tools
+from netsim.namespaces import Sandbox, Step, ip_step, nft_step, require_tools
 from netsim.nat import NAT, Outbound
 from netsim.rules import RouterAddresses, render, sysctls
 from netsim.upnp import Upnp
 
 FIRST_HOST = 2
 """The last number of the first host's address; the router is 1."""
+MAX_ADDRESS = 254
 METRIC = 100
 """Of the default route by a host's first interface; each further one adds as much."""
 FIRST_TABLE = 100
@@ -82,6 +83,11 @@ class Site:
         return self.behind.public_ipv4 if self.behind else self.wan4
 
     @property
+    def sandbox(self) -> Sandbox:
+        """What its lab runs in."""
+        return self.internet.sandbox
+
+    @property
     def uplink(self) -> Attachment:
         """The router's interface to the internet or to the carrier."""
         return self.router.attachments[0]
@@ -92,7 +98,7 @@ class Site:
         upper = self.behind.router.name if self.behind else CORE
         port = f"s{self._number}"
         ipv6 = self.nat.ipv6 is not None
-        sandbox = self.internet.sandbox
+        sandbox = self.sandbox
         await sandbox.steps(namespace_steps([self.router.name], ipv6=ipv6))
         connected = self.nat.outbound is not Outbound.NOTHING
         if connected:
@@ -127,8 +133,7 @@ class Site:
         else:
             wire4 = ipaddress.IPv4Network(f"5.2.{self._number}.0/24")
             wire6 = ipaddress.IPv6Network(f"2a05:d002:{self._number}::/64")
-            address4, address6 = str(wire4[self._next_wan]), str(wire6[2])
-            self._next_wan += 1
+            address4, address6 = self.next_wan_address(), str(wire6[2])
             gateway4, gateway6 = str(wire4[1]), str(wire6[1])
             upper_lines = [
                 *([f"addr add {gateway4}/24 dev {port}"] if self.nat.ipv4 else []),
@@ -147,9 +152,9 @@ class Site:
             lines.append(f"route add default via {gateway4}")
         if self.nat.ipv6:
             lines.append(f"route add default via {gateway6}")
-        attachment = Attachment(
-            self.behind.name if self.behind else CORE, "wan", self.wan4, self.wan6, gateway4, gateway6
-        )
+        network = self.behind.name if self.behind else CORE
+        attachment = Attachment(network, "wan", self.wan4, self.wan6)
+        attachment.gateway4, attachment.gateway6 = gateway4, gateway6
         attachment.far_end = (upper, port)
         self.router.attachments.append(attachment)
         self.router.ipv4, self.router.ipv6, self.router.interface = self.wan4, self.wan6, "wan"
@@ -167,10 +172,21 @@ class Site:
         """The router's rule set as it is now."""
         return render(self.nat, RouterAddresses(self.wan4, str(self.lan)), seed=self.seed)
 
+    def next_wan_address(self) -> str:
+        """An address for the router that it has not had yet. Raises LabError."""
+        if self.behind:
+            return self.behind.next_addresses()[0]
+        self._next_wan += 1
+        if self._next_wan > MAX_ADDRESS:
+            raise LabError(f"{self.name} has used every address of its uplink")
+        return f"5.2.{self._number}.{self._next_wan - 1}"
+
     def next_addresses(self) -> tuple[str, str]:
         """Addresses for one more host or home on the segment."""
         number = self._next_host
         self._next_host += 1
+        if number >= self.lan.num_addresses - 1:
+            raise LabError(f"{self.lan} behind {self.name} is full")
         return str(self.lan[number]), str(self.lan6[number])
 
     async def join(self, *hosts: Host) -> None:
@@ -182,6 +198,7 @@ class Site:
             port = f"h{self._next_host}"
             address4, address6 = self.next_addresses()
             attachment = Attachment(self.name, f"eth{len(host.attachments)}")
+            attachment.prefix_length = self.lan.prefixlen
             attachment.far_end = (self.router.name, port)
             if self.nat.ipv4:
                 attachment.ipv4, attachment.gateway4 = address4, str(self.lan[1])
@@ -191,23 +208,15 @@ class Site:
             wires.append(Wire(self.router.name, port, host.name, attachment.device))
             steps += [
                 ip_step(self.router.name, [f"link set {port} master lan up"]),
-                ip_step(host.name, ["link set lo up", *self._host_lines(attachment)]),
-                *route_steps(host, attachment),
+                ip_step(host.name, ["link set lo up"]),
+                *interface_steps(host, attachment),
             ]
             if len(host.attachments) == 1:
                 host.ipv4, host.ipv6 = attachment.ipv4, attachment.ipv6
                 host.interface = attachment.device
             self.hosts[host.name] = host
         await self.internet.lay(wires)
-        await self.internet.sandbox.steps(steps)
-
-    def _host_lines(self, attachment: Attachment) -> list[str]:
-        lines = [f"link set {attachment.device} up"]
-        if attachment.ipv4:
-            lines.append(f"addr add {attachment.ipv4}/{self.lan.prefixlen} brd + dev {attachment.device}")
-        if attachment.ipv6:
-            lines.append(f"addr add {attachment.ipv6}/64 dev {attachment.device} nodad")
-        return lines
+        await self.sandbox.steps(steps)
 
     async def start_upnp(self) -> None:
         """Run miniupnpd in the router: UPnP IGD, NAT-PMP and PCP. Raises LabError, LabUnavailable."""
@@ -217,8 +226,18 @@ class Site:
         await self.upnp.start()
 
 
-def route_steps(host: Host, attachment: Attachment) -> list[Step]:
-    """The default routes of an interface, and the rules that what comes from its addresses leaves by it."""
+def interface_steps(host: Host, attachment: Attachment) -> list[Step]:
+    """Bring an interface up: addresses, default routes, and the rules that its traffic leaves by it."""
+    device = attachment.device
+    lines = [f"link set {device} up"]
+    if attachment.ipv4:
+        lines.append(f"addr replace {attachment.ipv4}/{attachment.prefix_length} brd + dev {device}")
+    if attachment.ipv6:
+        lines.append(f"addr replace {attachment.ipv6}/64 dev {device} nodad")
+    return [ip_step(host.name, lines), *_route_steps(host, attachment)]
+
+
+def _route_steps(host: Host, attachment: Attachment) -> list[Step]:
     index = host.attachments.index(attachment)
     metric, table = METRIC * (index + 1), FIRST_TABLE + index
     steps = []
@@ -235,7 +254,7 @@ def _route_lines(device: str, address: str, gateway: str, metric: int, table: in
     return [
         f"route replace default via {gateway} dev {device} metric {metric}",
         f"route replace default via {gateway} dev {device} table {table}",
-        f"rule add from {address} lookup {table}",
+        f"rule add from {address} lookup {table} priority {table}",
     ]
 
 

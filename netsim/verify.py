@@ -4,8 +4,8 @@ coturn's ``turnutils_natdiscovery`` (RFC 5780) and Debian's ``stun`` (RFC 3489) 
 behind it; two hosts behind it try each other's external address. What they say is compared with the words of
 the value.
 
-Hairpinning is left to two hosts: both tools send to themselves, which conntrack takes for one flow, so they see
-no hairpinning where hosts have it.
+Hairpinning is left to two hosts: both tools send to themselves, which conntrack takes for one flow, so they
+see no hairpinning where hosts have it.
 """
 
 from __future__ import annotations
@@ -135,8 +135,10 @@ async def ask_stun(host: Host, server: TurnServer) -> str:
 
 
 async def mapping_lives(host: Host, server: TurnServer, seconds: int) -> bool:
-    """Whether an unused mapping is there after so many seconds (coturn's tool: a second socket asks the server
-    to answer to the first one's port)."""
+    """Whether an unused mapping is there after so many seconds.
+
+    coturn's tool: a second socket asks the server to answer to the first one's port.
+    """
     argv = ["turnutils_natdiscovery", "-t", "-T", str(seconds), "-L", host.ipv4, server.addresses[0]]
     done = await host.run(argv, timeout=seconds + 30)
     return "timeout" not in done.stdout
