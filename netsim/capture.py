@@ -29,8 +29,8 @@ SCRIPT = Path(__file__).resolve()
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS = 263, 6
 SO_TIMESTAMPNS = 35
-SO_RCVBUFFORCE = 33
 BUFFER = 8 << 20
+"""Asked for; the kernel gives as much as its net.core.rmem_max allows."""
 MAX_FRAME = 1 << 16
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 BYTE_ORDER = 0x1A2B3C4D
@@ -109,7 +109,7 @@ class Recorder:
         self._interfaces: dict[str, int] = {}
         self.frames = 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         file.write(section_block())
         file.flush()

@@ -61,7 +61,7 @@ async def _set_silence(target: Target, network: str | None, *, silent: bool) -> 
         rules = f"add table {table}\ndelete table {table}\n"
         if silent:
             chain = f'type filter hook ingress device "{device}" priority -500; policy drop;'
-            rules += f"table {table} {{ chain silence {{ {chain} }} }}\n"
+            rules += f"table {table} {{\n  chain silence {{ {chain} }}\n}}\n"
         steps.append(nft_step(namespace, rules))
     await host.sandbox.steps(steps)
 
@@ -75,7 +75,7 @@ async def partition(one: Sequence[Target], other: Sequence[Target]) -> None:
         f"iifname {{ {here} }} oifname {{ {there} }} drop; " for here, there in (sides, sides[::-1])
     )
     chain = f"chain forward {{ type filter hook forward priority -500; {rules}}}"
-    await one[0].sandbox.steps([nft_step(CORE, f"table inet partition {{ {chain} }}\n")])
+    await one[0].sandbox.steps([nft_step(CORE, f"table inet partition {{\n  {chain}\n}}\n")])
 
 
 async def unite(target: Target) -> None:
@@ -160,8 +160,8 @@ async def change_wan_address(site: Site) -> str:
     old, new = site.wan4, site.next_wan_address()
     site.wan4 = site.router.ipv4 = uplink.ipv4 = new
     lines = [
-        f"addr add {new}/24 dev wan",
         f"addr del {old}/24 dev wan",
+        f"addr add {new}/24 dev wan",
         f"route replace default via {uplink.gateway4}",
     ]
     await site.sandbox.steps([ip_step(site.router.name, lines)])

@@ -1,7 +1,8 @@
 """The sandbox that a lab lives in: user, mount, PID and network namespaces that end with their owner.
 
 Law 1: no privilege is needed where the kernel lets users make user namespaces.
-Law 2: /run is private to the sandbox, so namespaces have fixed names and labs run side by side.
+Law 2: /run and /dev/shm are private to the sandbox: namespaces have fixed names, labs run side by side, and
+       what killed programs leave there goes with the sandbox.
 Law 3: when the owner ends, by whatever way, nothing is left: the agent sees its socket close and exits,
        and as it is PID 1 the kernel ends everything else and frees namespaces and mounts.
 """
@@ -45,7 +46,10 @@ PACKAGES = TOOLS | {
 }
 """Programs that parts of the lab need besides."""
 
-_SETUP = 'mount -t tmpfs tmpfs /run && mkdir -p /run/netns && ip link set lo up && exec "$@"'
+_SETUP = (
+    "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && { ! [ -d /dev/shm ] || mount -t tmpfs tmpfs /dev/shm; }"
+    ' && ip link set lo up && exec "$@"'
+)
 
 
 def find_tool(name: str) -> str | None:

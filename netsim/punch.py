@@ -4,9 +4,9 @@ Runs as a plain script in a host's namespace::
 
     punch.py LOCAL STUN_SERVER [PORT]     STUN_SERVER "-": no mapping is asked for
 
-It prints ``{"local": [ip, port], "mapped": [ip, port]}``. For each line of stdin, ``[[ip, port], ...]``, it
-sends to these addresses for a second and prints ``{"received": [[ip, port], ...]}``: where datagrams of the
-other side came from. It ends when stdin ends.
+It prints ``{"local": [ip, port], "mapped": [ip, port]}``. For each line of stdin, ``{"targets": [[ip, port],
+...], "seconds": 0.5}``, it sends to these addresses for so long and prints ``{"received": [[ip, port], ...]}``:
+where datagrams of the other side came from. It ends when stdin ends.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve()
 MAGIC = 0x2112A442
 STUN_PORT = 3478
-LASTS_S = 1.0
-EVERY_S = 0.1
+EVERY_S = 0.05
 
 
 def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
@@ -52,11 +51,11 @@ def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
     return None
 
 
-def exchange(sock: socket.socket, targets: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Send to all targets for a second; returns where datagrams came from, each once."""
+def exchange(sock: socket.socket, targets: list[tuple[str, int]], seconds: float) -> list[tuple[str, int]]:
+    """Send to all targets for so long; returns where datagrams came from, each once."""
     seen: list[tuple[str, int]] = []
     now = time.monotonic()
-    end, next_send = now + LASTS_S, now
+    end, next_send = now + seconds, now
     while (now := time.monotonic()) < end:
         if now >= next_send:
             for target in targets:
@@ -72,6 +71,9 @@ def exchange(sock: socket.socket, targets: list[tuple[str, int]]) -> list[tuple[
             continue
         if data == b"punch" and source[:2] not in seen:
             seen.append((source[0], source[1]))
+            if source[:2] not in targets:
+                # A source that nobody told of is answered, as ICE does (RFC 8445 §7.3.1.4).
+                sock.sendto(b"punch", source)
     return seen
 
 
@@ -84,8 +86,9 @@ def main() -> None:
         mapped = None if server == "-" else mapped_address(sock, server)
         print(json.dumps({"local": sock.getsockname()[:2], "mapped": mapped}), flush=True)
         for line in sys.stdin:
-            targets = [(address, number) for address, number in json.loads(line)]
-            print(json.dumps({"received": exchange(sock, targets)}), flush=True)
+            request = json.loads(line)
+            targets = [(address, number) for address, number in request["targets"]]
+            print(json.dumps({"received": exchange(sock, targets, request["seconds"])}), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ table inet {TABLE} {{
   chain prerouting_upnp {{ }}
   chain postrouting_upnp {{ }}
   chain prerouting {{ type nat hook prerouting priority dstnat - 5; jump prerouting_upnp; }}
+  chain postrouting {{ type nat hook postrouting priority srcnat - 5; jump postrouting_upnp; }}
 }}
 """
 

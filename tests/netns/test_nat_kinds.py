@@ -11,7 +11,7 @@ import pytest
 from netsim.errors import LabUnavailable
 from netsim.lab import Lab
 from netsim.namespaces import why_unavailable
-from netsim.nat import NAT, Filtering, Impossible, Mapping, Ports
+from netsim.nat import NAT, Filtering, Impossible, Mapping, Ports, Unsolicited
 from netsim.puncher import Puncher
 from netsim.verify import KINDS, Proof, mapping_lives, prove_all, table
 
@@ -88,7 +88,10 @@ async def test_two_hosts_with_one_port_have_two_mappings(lab: Lab, filtering: Fi
     server = await lab.server()
     site = await lab.site("home", NAT(filtering=filtering), hosts=["alice", "bob"])
     first, second = server.addresses
-    async with Puncher(site["alice"], first, port=4000) as alice, Puncher(site["bob"], second, port=4000) as bob:
+    async with (
+        Puncher(site["alice"], first, port=4000) as alice,
+        Puncher(site["bob"], second, port=4000) as bob,
+    ):
         assert alice.mapped == (site.wan4, 4000)
         assert bob.mapped is not None
         assert bob.mapped[1] != 4000
@@ -96,20 +99,21 @@ async def test_two_hosts_with_one_port_have_two_mappings(lab: Lab, filtering: Fi
         assert again.mapped == bob.mapped
 
 
-@pytest.mark.parametrize("unsolicited", ["drop", "accept"])
-async def test_what_a_router_accepts_itself_takes_the_port(lab: Lab, unsolicited: str) -> None:
+@pytest.mark.parametrize("unsolicited", Unsolicited)
+async def test_what_a_router_accepts_itself_takes_the_port(lab: Lab, unsolicited: Unsolicited) -> None:
     """A datagram that came too early spoils the hole if the router took it for its own, and only then."""
-    from netsim.nat import Unsolicited
-
-    kind = NAT(unsolicited=Unsolicited(unsolicited))
+    kind = NAT(unsolicited=unsolicited)
     server = await lab.server()
     alice, bob = [await lab.site(name, kind) for name in ("alice", "bob")]
-    async with Puncher(alice.host, server.addresses[0]) as one, Puncher(bob.host, server.addresses[0]) as other:
+    async with (
+        Puncher(alice.host, server.addresses[0]) as one,
+        Puncher(bob.host, server.addresses[0]) as other,
+    ):
         assert one.mapped is not None
         assert other.mapped is not None
         assert await one.exchange([other.mapped]) == []  # Bob's router sees this before Bob has sent anything
         received = await asyncio.gather(one.exchange([other.mapped]), other.exchange([one.mapped]))
-    if unsolicited == "drop":
+    if unsolicited is Unsolicited.DROP:
         assert received == [[other.mapped], [one.mapped]]
     else:
         assert received[0] != [other.mapped]
