@@ -23,10 +23,10 @@ from netsim.conntrack import SCRIPT
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
 from netsim.internet import CORE
-from netsim.namespaces import Step, ip_step, nft_step
 from netsim.nat import NAT, Outbound, nat
 from netsim.rules import forget, sysctls
 from netsim.site import FIRST_TABLE, Site, interface_steps
+from netsim.steps import Step, ip_step, nft_step
 
 Target = Host | Site
 """A site stands for its router's uplink, a host for its interface."""

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
-from netsim.namespaces import Sandbox, Step, ip_step
+from netsim.namespaces import Sandbox
+from netsim.steps import Step, ip_step
 
 CORE = "internet"
 MAX_NETWORKS = 250

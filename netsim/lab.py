@@ -33,6 +33,7 @@ from netsim.nat import NAT, nat
 from netsim.process import LabProcess
 from netsim.servers import TurnServer
 from netsim.site import Site, build_carrier, build_site
+from netsim.topology import Topology
 
 __all__ = ["ROOT", "Host", "Lab", "Lan"]
 
@@ -328,6 +329,25 @@ class Lab:
         if upnp:
             await site.start_upnp()
         return site
+
+    async def build(self, topology: Topology) -> None:
+        """Make everything that a description holds. Raises LabError, Impossible."""
+        for name in topology.servers:
+            await self.server(name)
+        for name, carrier in topology.carriers.items():
+            await self.carrier(name, carrier.nat)
+        for name, plan in topology.sites.items():
+            behind = self.sites[plan.behind] if plan.behind else None
+            await self.site(
+                name, plan.nat, hosts=plan.hosts, behind=behind, ipv6=plan.ipv6, lan=plan.lan, upnp=plan.upnp
+            )
+        for name, plan in topology.sites.items():
+            for guest in plan.guests:
+                if guest not in self.hosts:
+                    raise LabError(f"{guest}, a guest of {name}, is a host of no site")
+                await self.sites[name].join(self.hosts[guest])
+        for name, segment in topology.lans.items():
+            await self.lan(segment.hosts, name=name)
 
     def _claim(self, *names: str) -> None:
         if len(set(names)) < len(names) or set(names) & (set(self.hosts) | set(self.sites)):

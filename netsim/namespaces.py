@@ -20,34 +20,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from netsim.errors import LabError, LabUnavailable
 from netsim.process import Completed, LabProcess
+from netsim.steps import Step
 
 AGENT = Path(__file__).with_name("agent.py")
 TOOLS = {"unshare": "util-linux", "mount": "mount", "ip": "iproute2"}
 """Programs that the lab needs, and the Debian packages that hold them."""
 
-PACKAGES = TOOLS | {
-    "nft": "nftables",
-    "conntrack": "conntrack",
-    "turnserver": "coturn",
-    "turnutils_natdiscovery": "coturn",
-    "stun": "stun-client",
-    "miniupnpd": "miniupnpd-nftables",
-    "upnpc": "miniupnpc",
-    "natpmpc": "natpmpc",
-    "openssl": "openssl",
-    "faketime": "faketime",
-    "capinfos": "tshark",
-}
-"""Programs that parts of the lab need besides."""
-
 _SETUP = (
-    "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && { ! [ -d /dev/shm ] || mount -t tmpfs tmpfs /dev/shm; }"
+    "mount -t tmpfs tmpfs /run && mkdir -p /run/netns"
+    " && { ! [ -d /dev/shm ] || mount -t tmpfs tmpfs /dev/shm; }"
     ' && ip link set lo up && exec "$@"'
 )
 
@@ -71,13 +58,6 @@ def unshare_command(*, user_namespace: bool) -> list[str]:
         *flags,
         *("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
     ]
-
-
-def require_tools(*names: str) -> None:
-    """Raises LabUnavailable with the command that installs those of PACKAGES that are missing."""
-    missing = sorted({PACKAGES[name] for name in names if find_tool(name) is None})
-    if missing:
-        raise LabUnavailable(f"this needs: sudo apt-get install --no-install-recommends {' '.join(missing)}")
 
 
 def why_unavailable() -> str | None:
@@ -137,34 +117,6 @@ def _advice(sysctls: Path) -> str:
 def _null_input() -> BinaryIO:
     """What a program without input reads."""
     return Path(os.devnull).open("rb")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Set-up inside one network namespace (None: the sandbox's own)."""
-
-    namespace: str | None
-    argv: tuple[str, ...] = ()
-    input: str = ""
-    sysctls: Mapping[str, str] = field(default_factory=dict)
-    """By path below /proc/sys; written before the command runs."""
-
-
-def ip_step(
-    namespace: str | None,
-    lines: Sequence[str],
-    sysctls: Mapping[str, str] | None = None,
-    *,
-    family: Literal["", "-4", "-6"] = "",
-) -> Step:
-    """Commands of the ``ip`` tool, in one batch. Routes know their family; rules have to be told."""
-    argv = ("ip", *([family] if family else []), "-batch", "-")
-    return Step(namespace, argv, "\n".join(lines) + "\n", sysctls or {})
-
-
-def nft_step(namespace: str, rules: str) -> Step:
-    """A rule set, loaded at once or not at all."""
-    return Step(namespace, ("nft", "-f", "-"), rules)
 
 
 class Sandbox:

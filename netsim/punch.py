@@ -5,8 +5,8 @@ Runs as a plain script in a host's namespace::
     punch.py LOCAL STUN_SERVER [PORT]     STUN_SERVER "-": no mapping is asked for
 
 It prints ``{"local": [ip, port], "mapped": [ip, port]}``. For each line of stdin, ``{"targets": [[ip, port],
-...], "seconds": 0.5}``, it sends to these addresses for so long and prints ``{"received": [[ip, port], ...]}``:
-where datagrams of the other side came from. It ends when stdin ends.
+...], "seconds": 0.5}``, it sends to these for so long and prints ``{"received": [[ip, port], ...]}``: where
+datagrams of the other side came from. It ends when stdin ends.
 """
 
 from __future__ import annotations

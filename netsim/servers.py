@@ -11,8 +11,9 @@ from pathlib import Path
 
 from netsim.errors import LabError, NeverHappened
 from netsim.host import Host
-from netsim.namespaces import find_tool, require_tools
+from netsim.namespaces import find_tool
 from netsim.process import LabProcess
+from netsim.tools import require_tools
 
 PORT = 3478
 TLS_PORT = 443

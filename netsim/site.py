@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
 from netsim.internet import CORE, Internet, Wire, namespace_steps
-from netsim.namespaces import Sandbox, Step, ip_step, nft_step, require_tools
+from netsim.namespaces import Sandbox
 from netsim.nat import NAT, Outbound
 from netsim.rules import RouterAddresses, render, sysctls
+from netsim.steps import Step, ip_step, nft_step
+from netsim.tools import require_tools
 from netsim.upnp import Upnp
 
 FIRST_HOST = 2

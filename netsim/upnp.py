@@ -6,8 +6,10 @@ Law: it writes into tables of its own, which are looked at before the router's; 
 from __future__ import annotations
 
 from netsim.host import Host
-from netsim.namespaces import find_tool, nft_step, require_tools
+from netsim.namespaces import find_tool
 from netsim.process import LabProcess
+from netsim.steps import nft_step
+from netsim.tools import require_tools
 
 TABLE = "upnp"
 _RULES = f"""add table inet {TABLE}

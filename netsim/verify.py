@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from netsim.host import Host
 from netsim.lab import Lab
-from netsim.namespaces import require_tools
 from netsim.nat import NAT, PRESETS, Filtering, Mapping, Outbound, Ports
 from netsim.puncher import Puncher, punch
 from netsim.servers import TurnServer
 from netsim.site import Site
+from netsim.tools import require_tools
 
 KINDS: dict[str, NAT] = {
     **PRESETS,

@@ -12,7 +12,7 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.ar
 
 
 async def meet(one: Host, other: Host, server: TurnServer | None) -> tuple[list[Endpoint], list[Endpoint]]:
-    """Two new sockets send to each other's mapped address for half a second; where each got datagrams from."""
+    """Two new sockets send to each other's mapped address for a moment; where each got datagrams from."""
     address = None
     if server is not None:
         address = server.addresses[0] if one.ipv4 and other.ipv4 else server.addresses6[0]

@@ -66,7 +66,7 @@ async def mapped_ports(site: Site, server: TurnServer, fault: Callable[[], Await
 
 
 async def test_a_reboot_forgets_the_mappings(lab: Lab) -> None:
-    """Who is let in is forgotten; a port that was drawn by lot is drawn again, one that is preserved stays."""
+    """Who is let in is forgotten; a random port is drawn again, one that is preserved stays."""
     server = await lab.server()
     site = await lab.site("alice", "full_cone")
     async with (

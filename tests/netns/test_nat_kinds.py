@@ -67,7 +67,7 @@ async def test_a_mapping_ends_after_its_timeout(lab: Lab) -> None:
         mapping_lives(short.host, server, 5),
         mapping_lives(alive.host, server, 5),
     )
-    assert results == [True, False, True]
+    assert list(results) == [True, False, True]
 
 
 async def test_sequential_ports_are_one_apart(lab: Lab) -> None:
@@ -114,6 +114,6 @@ async def test_what_a_router_accepts_itself_takes_the_port(lab: Lab, unsolicited
         assert await one.exchange([other.mapped]) == []  # Bob's router sees this before Bob has sent anything
         received = await asyncio.gather(one.exchange([other.mapped]), other.exchange([one.mapped]))
     if unsolicited is Unsolicited.DROP:
-        assert received == [[other.mapped], [one.mapped]]
+        assert list(received) == [[other.mapped], [one.mapped]]
     else:
         assert received[0] != [other.mapped]

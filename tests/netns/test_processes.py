@@ -16,8 +16,9 @@ import pytest
 from netsim.capture import LINK_ETHERNET
 from netsim.clock import WrongClock
 from netsim.lab import ROOT, Lab
-from netsim.namespaces import find_tool, require_tools
+from netsim.namespaces import find_tool
 from netsim.recording import record
+from netsim.tools import require_tools
 from tests.netns.reach import meet
 from tests.netns.test_lab import is_alive, is_readable_by_others, processes_in, wait_until
 
@@ -54,9 +55,14 @@ async def test_a_program_has_a_wrong_clock(lab: Lab, offset: float) -> None:
     clock.set(7 * 86400)
     await wait_until(lambda: process.json_lines()[-1]["now"] - time.time() > 6 * 86400)
     assert process.json_lines()[-1]["took"] < 2
-    left = set(Path("/dev/shm").glob("*faketime*"))
+    left = shared_memory()
     await process.kill()
-    assert set(Path("/dev/shm").glob("*faketime*")) == left  # what it kept there was the lab's
+    assert shared_memory() == left  # what it kept there was the lab's
+
+
+def shared_memory() -> set[Path]:
+    """What libfaketime keeps outside of any lab."""
+    return set(Path("/dev/shm").glob("*faketime*"))
 
 
 async def test_a_program_is_paused_and_goes_on(lab: Lab) -> None:
@@ -92,21 +98,9 @@ async def test_a_recording_holds_what_passed(lab: Lab) -> None:
     sources = {frame.octets[26:30] for frame in at_router.frames() if frame.octets.endswith(b"punch")}
     assert {bytes(map(int, address.split("."))) for address in (alice.host.ipv4, alice.wan4)} <= sources
     require_tools("capinfos")
-    shown = subprocess.run(
-        [find_tool("capinfos") or "capinfos", "-c", "-I", "-M", at_host.path],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert (
-        "pcapng"
-        in subprocess.run(
-            [find_tool("capinfos") or "capinfos", "-t", at_host.path],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    capinfos: list[str | Path] = [find_tool("capinfos") or "capinfos", "-c", "-t", "-I", "-M", at_host.path]
+    shown = (await server.host.run(capinfos)).check().stdout
+    assert "pcapng" in shown
     counted = re.search(r"Number of packets:\s+(\d+)", shown)
     assert counted is not None
     assert int(counted[1]) == len(frames)
@@ -132,7 +126,7 @@ asyncio.run(main())
 async def test_servers_are_gone_after_kill_9(tmp_path: Path) -> None:
     """coturn, miniupnpd and a recording do not outlive the lab's owner, nor do namespaces and mounts."""
     require_tools("turnserver", "miniupnpd", "nft")
-    mounts = Path("/proc/mounts").read_text()
+    before = mounts()
     owner = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", OWNER, str(tmp_path)),
         cwd=ROOT,
@@ -142,20 +136,30 @@ async def test_servers_are_gone_after_kill_9(tmp_path: Path) -> None:
     sandbox = int(await owner.stdout.readline())
     programs = " ".join(processes_in(tmp_path))
     assert all(name in programs for name in ("turnserver", "miniupnpd", "capture.py"))
-    network = os.readlink(f"/proc/{sandbox}/ns/net")
+    network = network_of(Path(f"/proc/{sandbox}"))
     os.kill(owner.pid, signal.SIGKILL)
     await owner.wait()
     await wait_until(lambda: not is_alive(sandbox) and not processes_in(tmp_path))
     assert network not in namespaces_in_use()
-    assert Path("/proc/mounts").read_text() == mounts
+    assert mounts() == before
+
+
+def mounts() -> str:
+    """What is mounted outside of any lab."""
+    return Path("/proc/mounts").read_text()
+
+
+def network_of(process: Path) -> str:
+    """The network namespace of a process by its folder in /proc."""
+    return str((process / "ns/net").readlink())
 
 
 def namespaces_in_use() -> set[str]:
     """The network namespaces of all processes."""
     found = set()
-    for entry in Path("/proc").glob("[0-9]*/ns/net"):
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            found.add(os.readlink(entry))
+            found.add(network_of(entry))
         except OSError:
             continue
     return found

@@ -10,7 +10,7 @@ pytest_plugins = ["pytester"]
 
 TESTS = """
 import pytest
-from netsim.namespaces import require_tools
+from netsim.tools import require_tools
 
 async def test_a_lab(lab):
     site = await lab.site("alice", "full_cone")
@@ -22,7 +22,7 @@ async def test_two_labs(make_lab):
     await other.lan(["alice"])
 
 async def test_a_missing_tool(lab, monkeypatch):
-    monkeypatch.setattr("netsim.namespaces.find_tool", lambda name: None)
+    monkeypatch.setattr("netsim.tools.find_tool", lambda name: None)
     await lab.server()
 
 async def test_a_failure(lab):

@@ -14,10 +14,10 @@ import pytest
 
 from netsim.errors import LabError
 from netsim.lab import Lab
-from netsim.namespaces import require_tools
 from netsim.nat import Impossible, nat
 from netsim.puncher import Puncher
 from netsim.pytest_plugin import LabFactory
+from netsim.tools import require_tools
 from tests.netns.reach import connects, meet
 
 PCP_MAP = """
@@ -151,7 +151,7 @@ async def test_homes_behind_a_carrier_have_ipv6(lab: Lab) -> None:
 
 
 async def test_a_host_with_two_uplinks_uses_each_by_its_address(lab: Lab) -> None:
-    """What is sent from an interface's address leaves by that interface and is seen with its site's address."""
+    """What is sent from an interface's address leaves by it and is seen with its site's address."""
     server = await lab.server()
     home = await lab.site("home", hosts=["phone", "laptop"])
     mobile = await lab.site("mobile", "symmetric_random", hosts=[])
