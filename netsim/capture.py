@@ -97,7 +97,8 @@ def read_capture(path: Path) -> Iterator[Frame]:
         elif kind == PACKET:
             number, high, low, size, _ = struct.unpack_from("=IIIII", body)
             device, link_type = interfaces[number]
-            yield Frame(device, ((high << 32) + low) / 1e9, link_type, body[20 : 20 + size])
+            seconds, nanoseconds = divmod((high << 32) + low, 1_000_000_000)
+            yield Frame(device, seconds + nanoseconds / 1e9, link_type, body[20 : 20 + size])
         at += length
 
 

@@ -7,7 +7,6 @@ from netsim.namespaces import TOOLS, find_tool
 
 PACKAGES = TOOLS | {
     "nft": "nftables",
-    "conntrack": "conntrack",
     "turnserver": "coturn",
     "turnutils_natdiscovery": "coturn",
     "stun": "stun-client",
@@ -16,7 +15,7 @@ PACKAGES = TOOLS | {
     "natpmpc": "natpmpc",
     "openssl": "openssl",
     "faketime": "faketime",
-    "capinfos": "tshark",
+    "capinfos": "wireshark-common",
 }
 
 

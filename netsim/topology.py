@@ -95,7 +95,11 @@ class Topology:
 
 def parse_topology(data: Dictionary[str, Any]) -> Topology:
     """A topology from TOML's tables. Raises BadTopology, Impossible."""
-    _check("topology", data, ("servers", "carriers", "sites", "lans"))
+    kinds = ("servers", "carriers", "sites", "lans")
+    _check("topology", data, kinds)
+    for kind in kinds:
+        if not isinstance(data.get(kind, {}), dict):
+            raise BadTopology(f"{kind} is a table, not {data[kind]!r}")
     for name, options in data.get("servers", {}).items():
         _check(f"servers.{name}", options, ())
     return Topology(
