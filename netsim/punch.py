@@ -31,7 +31,7 @@ def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
     request = struct.pack("!HHI", 1, 0, MAGIC) + transaction
     for _ in range(3):
         sock.sendto(request, (server, STUN_PORT))
-        sock.settimeout(0.5)
+        sock.settimeout(0.3)
         try:
             answer = sock.recvfrom(2048)[0]
         except OSError:

@@ -8,6 +8,7 @@ Law 3: the certificate is made by the lab, for the server's addresses; clients t
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from netsim.errors import LabError, NeverHappened
 from netsim.host import Host
@@ -46,11 +47,11 @@ class TurnServer:
         """The STUN server's URI (RFC 7064)."""
         return f"stun:{self.addresses[0]}:{PORT}"
 
-    def turn(self, transport: str = "udp") -> str:
-        """The TURN server's URI (RFC 7065) for ``udp``, ``tcp`` or ``tls``."""
+    def turn(self, transport: Literal["udp", "tcp", "tls"] = "udp", *, port: int | None = None) -> str:
+        """The TURN server's URI (RFC 7065); TLS is on 443 and the others on 3478 unless ``port`` is given."""
         if transport == "tls":
-            return f"turns:{self.addresses[0]}:{TLS_PORT}?transport=tcp"
-        return f"turn:{self.addresses[0]}:{PORT}?transport={transport}"
+            return f"turns:{self.addresses[0]}:{port or TLS_PORT}?transport=tcp"
+        return f"turn:{self.addresses[0]}:{port or PORT}?transport={transport}"
 
     async def start(self) -> None:
         """Start coturn and wait until it answers. Raises LabError, LabUnavailable, NeverHappened."""

@@ -112,7 +112,7 @@ async def test_the_mapping_timeout_changes(lab: Lab) -> None:
         Puncher(server.host, None) as stranger,
     ):
         assert inside.mapped is not None
-        await inside.exchange([], seconds=3)
+        await inside.exchange([], seconds=2.5)
         received = await asyncio.gather(inside.exchange([]), stranger.exchange([inside.mapped]))
         assert received[0] == []
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from netsim.errors import LabError
+from netsim.errors import LabError, NeverHappened
 from netsim.lab import Lab
 from netsim.nat import Impossible, nat
 from netsim.puncher import Puncher
@@ -224,6 +224,32 @@ async def test_what_cannot_be_is_refused_with_the_reason(lab: Lab) -> None:
         await lab.site("erin", "open", upnp=True)
     with pytest.raises(Impossible, match="is called 'cone'"):
         await lab.site("frank", "cone")
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "relayed"),
+    [
+        ("symmetric_random", ["-p", "3478"], True),
+        ("symmetric_random", ["-t", "-p", "3478"], True),
+        ("udp_blocked", ["-p", "3478"], False),
+        ("udp_blocked", ["-t", "-p", "443"], True),
+        ("udp_blocked", ["-t", "-S", "-p", "443"], True),
+    ],
+    ids=["udp", "tcp", "blocked udp", "blocked tcp 443", "blocked tls 443"],
+)
+async def test_a_turn_server_relays(lab: Lab, kind: str, flags: list[str], relayed: bool) -> None:
+    """coturn's own client gets its messages back through two allocations, also where UDP is blocked."""
+    server = await lab.server()
+    site = await lab.site("alice", kind)
+    login = ["-u", server.user, "-w", server.password]
+    client = ["turnutils_uclient", *login, *flags, "-y", "-c", "-m", "1", "-n", "5", server.addresses[0]]
+    process = await site.host.popen(client)
+    if relayed:
+        done = (await process.wait(20)).check()
+        assert "tot_send_msgs=10, tot_recv_msgs=10" in done.stdout
+    else:
+        with pytest.raises(NeverHappened):
+            await process.wait_for_line("tot_recv_msgs=[1-9]", timeout=1.5)
 
 
 async def test_a_server_can_be_stopped_and_started(lab: Lab) -> None:
