@@ -29,7 +29,7 @@ from netsim.host import Host
 from netsim.internet import CORE, Internet
 from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
-from netsim.nat import NAT, nat
+from netsim.nat import NAT, Filtering, nat
 from netsim.process import LabProcess
 from netsim.servers import TurnServer
 from netsim.site import Site, build_carrier, build_site
@@ -284,10 +284,18 @@ class Lab:
         return server
 
     async def carrier(self, name: str, kind: str | NAT = "port_restricted") -> Site:
-        """A carrier's NAT, for ``site(..., behind=carrier)``. Raises LabError, Impossible."""
+        """A carrier's NAT, for ``site(..., behind=carrier)``. Raises LabError, Impossible.
+
+        IPv6 it routes without a firewall, for homes that have it, unless ``kind`` says otherwise.
+        """
+        value = nat(kind)
+        if not value.translates or value.carrier is not None:
+            raise LabError(f"{name}: a carrier's NAT translates, and has no carrier itself")
+        if value.ipv6 is None:
+            value = value.but(ipv6=Filtering.EIF)
         internet = await self.internet()
         self._claim(name)
-        site = self.sites[name] = build_carrier(internet, name, nat(kind))
+        site = self.sites[name] = build_carrier(internet, name, value)
         self.hosts[name] = site.router
         await site.build()
         return site
@@ -319,8 +327,7 @@ class Lab:
         if value.carrier is not None:
             if behind is not None:
                 raise LabError(f"{name} is behind {behind.name} already; its kind has a carrier of its own")
-            carrier = value.carrier.with_ipv6() if value.ipv6 else value.carrier
-            behind = await self.carrier(f"{name}-carrier", carrier)
+            behind = await self.carrier(f"{name}-carrier", value.carrier)
         site = self.sites[name] = build_site(internet, name, value, behind=behind, lan=lan)
         self.hosts[router] = site.router
         members = [Host(self.sandbox, member) for member in names]

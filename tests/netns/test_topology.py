@@ -218,6 +218,9 @@ async def test_what_cannot_be_is_refused_with_the_reason(lab: Lab) -> None:
         await lab.site("bob", "open", behind=carrier)
     with pytest.raises(LabError, match="carrier of its own"):
         await lab.site("carol", "cgnat", behind=carrier)
+    for kind in ("open", "cgnat"):
+        with pytest.raises(LabError, match="a carrier's NAT translates"):
+            await lab.carrier("other", kind)
     with pytest.raises(LabError, match="private network"):
         await lab.site("dave", "open", lan="192.168.1.0/24")
     with pytest.raises(LabError, match="no ports to map"):
