@@ -26,6 +26,8 @@ from netsim.steps import Step, ip_step
 
 CORE = "internet"
 MAX_NETWORKS = 250
+FIRST_INDEX = 1000
+"""Interface numbers of upper ends; those of lower ends are small."""
 QUIET: Mapping[str, str] = {
     # Addresses are ours, so nobody else has them; detection would hold each one back for a second.
     "net/ipv6/conf/all/accept_dad": "0",
@@ -68,6 +70,7 @@ class Internet:
         self.sandbox = sandbox
         self.core = Host(sandbox, CORE)
         self._counts: dict[str, int] = {}
+        self._index = FIRST_INDEX
 
     def number(self, kind: str) -> int:
         """The next number for public hosts, sites or carriers. Raises LabError."""
@@ -86,11 +89,15 @@ class Internet:
 
     async def lay(self, wires: Sequence[Wire]) -> None:
         """Make the devices at both ends of each wire; they are down. Raises LabError."""
-        lines = [
-            f"link add name {wire.upper_device} netns {wire.upper} type veth"
-            f" peer name {wire.lower_device} netns {wire.lower}"
-            for wire in wires
-        ]
+        lines = []
+        for wire in wires:
+            # The kernel notices at once that a veth is connected, unless both ends happen to have one number:
+            # it then takes the end for a device without any other, and IPv6 begins up to a second later.
+            self._index += 1
+            lines.append(
+                f"link add name {wire.upper_device} index {self._index} netns {wire.upper} type veth"
+                f" peer name {wire.lower_device} netns {wire.lower}"
+            )
         await self.sandbox.steps([ip_step(None, lines)])
 
     async def attach_public(self, host: Host, *, addresses: int, ipv6: bool) -> None:

@@ -5,8 +5,8 @@ Runs as a plain script in a host's namespace::
     punch.py LOCAL STUN_SERVER [PORT]     STUN_SERVER "-": no mapping is asked for
 
 It prints ``{"local": [ip, port], "mapped": [ip, port]}``. For each line of stdin, ``{"targets": [[ip, port],
-...], "seconds": 0.5}``, it sends to these for so long and prints ``{"received": [[ip, port], ...]}``: where
-datagrams of the other side came from. It ends when stdin ends.
+...], "seconds": 1.0}``, it sends to these for so long at most and prints ``{"received": [[ip, port], ...]}``:
+where datagrams of the other side came from. It ends when stdin ends.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SCRIPT = Path(__file__).resolve()
 MAGIC = 0x2112A442
 STUN_PORT = 3478
 EVERY_S = 0.05
+MOMENT_S = 0.25
+"""Long enough for the other side to hear us too."""
 
 
 def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
@@ -52,7 +54,10 @@ def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
 
 
 def exchange(sock: socket.socket, targets: list[tuple[str, int]], seconds: float) -> list[tuple[str, int]]:
-    """Send to all targets for so long; returns where datagrams came from, each once."""
+    """Send to all targets for so long, or until a moment after the first datagram came.
+
+    Returns where datagrams came from, each source once.
+    """
     seen: list[tuple[str, int]] = []
     now = time.monotonic()
     end, next_send = now + seconds, now
@@ -69,6 +74,8 @@ def exchange(sock: socket.socket, targets: list[tuple[str, int]], seconds: float
             data, source = sock.recvfrom(2048)
         except OSError:
             continue
+        if data == b"punch" and not seen:
+            end = min(end, time.monotonic() + MOMENT_S)
         if data == b"punch" and source[:2] not in seen:
             seen.append((source[0], source[1]))
             if source[:2] not in targets:

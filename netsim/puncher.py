@@ -60,8 +60,11 @@ class Puncher:
         if self._process is not None:
             await self._process.kill()
 
-    async def exchange(self, targets: Sequence[Endpoint], *, seconds: float = 0.5) -> list[Endpoint]:
-        """Send to ``targets`` for so long; returns where datagrams came from. Raises NeverHappened."""
+    async def exchange(self, targets: Sequence[Endpoint], *, seconds: float = 1.0) -> list[Endpoint]:
+        """Send to ``targets`` for so long at most; returns where datagrams came from.
+
+        Raises NeverHappened.
+        """
         assert self._process is not None
         self._rounds += 1
         os.write(self._control, json.dumps({"targets": list(targets), "seconds": seconds}).encode() + b"\n")

@@ -119,7 +119,6 @@ class Site:
             "link set lo up",
             # Snooping without a querier forgets multicast members after some minutes, and mDNS with them.
             "link add lan type bridge mcast_snooping 0",
-            "link set lan up",
         ]
         if self.nat.ipv4:
             lines.append(f"addr add {self.lan[1]}/{self.lan.prefixlen} dev lan")
@@ -131,7 +130,7 @@ class Site:
         if self.behind:
             address4, address6 = self.behind.next_addresses()
             gateway4, gateway6 = str(self.behind.lan[1]), str(self.behind.lan6[1])
-            upper_lines = [f"link set {port} master lan up"]
+            upper_lines = [f"link set {port} up"]
         else:
             wire4 = ipaddress.IPv4Network(f"5.2.{self._number}.0/24")
             wire6 = ipaddress.IPv6Network(f"2a05:d002:{self._number}::/64")
@@ -161,6 +160,8 @@ class Site:
         self.router.attachments.append(attachment)
         self.router.ipv4, self.router.ipv6, self.router.interface = self.wan4, self.wan6, "wan"
         steps = [ip_step(upper, upper_lines), ip_step(self.router.name, lines)]
+        if self.behind:
+            steps.append(self.behind.plug(port))
         if not self.nat.translates and self.nat.ipv4:
             steps.append(ip_step(upper, [f"route add {self.lan} via {self.wan4}"]))
         if self.nat.ipv6:
@@ -191,6 +192,14 @@ class Site:
             raise LabError(f"{self.lan} behind {self.name} is full")
         return str(self.lan[number]), str(self.lan6[number])
 
+    def plug(self, port: str) -> Step:
+        """Put a device, whose both ends are up, into the segment.
+
+        The bridge comes up with its first port: the kernel takes up to a second to notice that a bridge
+        without any has got one, and until then its IPv6 addresses do not work.
+        """
+        return ip_step(self.router.name, [f"link set {port} master lan", "link set lan up"])
+
     async def join(self, *hosts: Host) -> None:
         """Give hosts an interface here; a host that has one elsewhere gets a second. Raises LabError."""
         if any(item.network == self.name for host in hosts for item in host.attachments):
@@ -209,9 +218,10 @@ class Site:
             host.attachments.append(attachment)
             wires.append(Wire(self.router.name, port, host.name, attachment.device))
             steps += [
-                ip_step(self.router.name, [f"link set {port} master lan up"]),
+                ip_step(self.router.name, [f"link set {port} up"]),
                 ip_step(host.name, ["link set lo up"]),
                 *interface_steps(host, attachment),
+                self.plug(port),
             ]
             if len(host.attachments) == 1:
                 host.ipv4, host.ipv6 = attachment.ipv4, attachment.ipv6
