@@ -32,6 +32,9 @@ Target = Host | Site
 """A site stands for its router's uplink, a host for its interface."""
 
 
+_NEIGHBOURS = "ether type arp accept; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;"
+
+
 def _attachment(target: Target, network: str | None = None) -> tuple[Host, Attachment]:
     host = target.router if isinstance(target, Site) else target
     for attachment in host.attachments:
@@ -43,7 +46,8 @@ def _attachment(target: Target, network: str | None = None) -> tuple[Host, Attac
 async def cut(target: Target, *, network: str | None = None) -> None:
     """Let everything vanish on the wire, both ways. ``network`` names one of several interfaces' sites.
 
-    Raises LabError.
+    ARP and neighbour discovery pass, as if the wire broke further away: else a host would go on waiting for a
+    neighbour for up to a second after the wire has healed. Raises LabError.
     """
     await _set_silence(target, network, silent=True)
 
@@ -60,7 +64,7 @@ async def _set_silence(target: Target, network: str | None, *, silent: bool) -> 
         table = f"netdev cut_{device}"
         rules = f"add table {table}\ndelete table {table}\n"
         if silent:
-            chain = f'type filter hook ingress device "{device}" priority -500; policy drop;'
+            chain = f'type filter hook ingress device "{device}" priority -500; policy drop; {_NEIGHBOURS}'
             rules += f"table {table} {{\n  chain silence {{ {chain} }}\n}}\n"
         steps.append(nft_step(namespace, rules))
     await host.sandbox.steps(steps)
