@@ -1,11 +1,14 @@
-"""The lab's command line: ``python -m netsim list`` and ``python -m netsim bench NAME``."""
+"""The lab's command line: ``python -m netsim check``, ``verify``, ``list`` and ``bench NAME``."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 
+from netsim import verify
 from netsim.bench import runner
+from netsim.errors import LabUnavailable
 from netsim.namespaces import why_unavailable
 
 
@@ -15,6 +18,10 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the benches")
     commands.add_parser("check", help="say whether this machine can run the lab")
+    commands.add_parser(
+        "verify",
+        help="prove each kind of NAT by independent tools; exit status 1 when one is not as described",
+    )
     bench = commands.add_parser(
         "bench", help="measure what the project promises; exit status 1 when a goal is missed"
     )
@@ -38,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.command == "check":
         print(reason or "the lab can run here")
         return 1 if reason else 0
+    if options.command == "verify":
+        return run_verify()
     names = list(runner.BENCHES) if options.all else options.names
     if not names:
         parser.error("give the NAME of a bench, or --all; `list` prints them")
@@ -50,6 +59,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {reason}", file=sys.stderr)
         return 1
     return runner.run(names, repeat=options.repeat, quick=options.quick, as_json=options.json)
+
+
+def run_verify() -> int:
+    """Print what the tools say about each kind; returns the exit status."""
+    try:
+        return asyncio.run(verify.run())
+    except LabUnavailable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

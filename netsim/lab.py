@@ -18,16 +18,24 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 from netsim.errors import LabError
+from netsim.host import Host
+from netsim.internet import CORE, Internet
 from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
-from netsim.process import Completed, LabProcess
+from netsim.nat import NAT, Filtering, nat
+from netsim.process import LabProcess
+from netsim.servers import TurnServer
+from netsim.site import Site, build_carrier, build_site
+from netsim.topology import Topology
+
+__all__ = ["ROOT", "Host", "Lab", "Lan"]
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_HOSTS_PER_LAN = 200
@@ -46,77 +54,6 @@ ADDRESS_PLANS: dict[str, AddressPlan] = {
     # Allocated, not from the documentation ranges: some programs refuse addresses that are not global.
     "public": AddressPlan("5.0.{lan}.{host}", "2a05:d000:{lan}::{host}"),
 }
-
-
-class Host:
-    """A machine of the lab: one network namespace."""
-
-    def __init__(self, sandbox: Sandbox, name: str) -> None:
-        self._sandbox = sandbox
-        self.name = name
-        self.interface = "eth0"
-        self.mac = ""
-        self.ipv4 = ""
-        """Its address, or an empty string on a LAN without IPv4."""
-        self.ipv6 = ""
-        """Its address, or an empty string on a LAN without IPv6; it has a link-local one besides."""
-        self.processes: list[LabProcess] = []
-
-    def __repr__(self) -> str:
-        return f"<Host {self.name} {self.ipv4 or self.ipv6}>"
-
-    @property
-    def directory(self) -> Path:
-        """A folder for this host's files, gone with the lab."""
-        path = self._sandbox.directory / self.name
-        path.mkdir(exist_ok=True)
-        return path
-
-    async def run(
-        self,
-        argv: Sequence[str | Path],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        input_text: str | None = None,
-        timeout: float = 60.0,
-    ) -> Completed:
-        """Run a program here to its end. Raises LabError, NeverHappened."""
-        return await self._sandbox.run(
-            [str(word) for word in argv],
-            namespace=self.name,
-            env=env,
-            cwd=cwd or self.directory,
-            input_text=input_text,
-            timeout=timeout,
-        )
-
-    async def popen(
-        self,
-        argv: Sequence[str | Path],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        stdin: int | None = None,
-    ) -> LabProcess:
-        """Start a program here; it ends with the lab at the latest. Raises LabError."""
-        process = await self._sandbox.spawn(
-            [str(word) for word in argv],
-            namespace=self.name,
-            env=env,
-            cwd=cwd or self.directory,
-            stdin=stdin,
-        )
-        self.processes.append(process)
-        return process
-
-    async def python(self, *args: str | Path, env: Mapping[str, str] | None = None) -> LabProcess:
-        """Start this interpreter here: ``await host.python("-m", "http.server")``."""
-        return await self.popen([sys.executable, *args], env=env)
-
-    async def stop_all(self, grace: float = 5.0) -> None:
-        """Stop what was started here with :meth:`popen`."""
-        await asyncio.gather(*(process.stop(grace) for process in self.processes if process.running))
 
 
 class Lan:
@@ -163,6 +100,10 @@ class Lab:
         self._sandbox: Sandbox | None = None
         self.hosts: dict[str, Host] = {}
         self.lans: dict[str, Lan] = {}
+        self.sites: dict[str, Site] = {}
+        """Sites and carriers by name."""
+        self.servers: dict[str, TurnServer] = {}
+        self._internet: Internet | None = None
 
     @property
     def sandbox(self) -> Sandbox:
@@ -318,6 +259,106 @@ class Lab:
         # A read-only /proc/sys is an error: a lab without these settings is not what was asked for.
         (await self.sandbox.run(["sh", "-ec", script], namespace=host.name)).check()
         await self.sandbox.ip(lines, namespace=host.name)
+
+    async def internet(self) -> Internet:
+        """The core router, made when it is first asked for. Raises LabError."""
+        if self._internet is None:
+            self._claim(CORE)
+            self._internet = Internet(self.sandbox)
+            self.hosts[CORE] = self._internet.core
+            await self._internet.build()
+        return self._internet
+
+    async def public_host(self, name: str, *, addresses: int = 1, ipv6: bool = True) -> Host:
+        """A host on the internet itself, with that many addresses. Raises LabError."""
+        internet = await self.internet()
+        self._claim(name)
+        host = self.hosts[name] = Host(self.sandbox, name)
+        await internet.attach_public(host, addresses=addresses, ipv6=ipv6)
+        return host
+
+    async def server(self, name: str = "server") -> TurnServer:
+        """A public host that runs coturn: STUN and TURN over UDP, TCP and TLS. Raises LabError."""
+        server = self.servers[name] = TurnServer(await self.public_host(name, addresses=2))
+        await server.start()
+        return server
+
+    async def carrier(self, name: str, kind: str | NAT = "port_restricted") -> Site:
+        """A carrier's NAT, for ``site(..., behind=carrier)``. Raises LabError, Impossible.
+
+        IPv6 it routes without a firewall, for homes that have it, unless ``kind`` says otherwise.
+        """
+        value = nat(kind)
+        if not value.translates or value.carrier is not None:
+            raise LabError(f"{name}: a carrier's NAT translates, and has no carrier itself")
+        if value.ipv6 is None:
+            value = value.but(ipv6=Filtering.EIF)
+        internet = await self.internet()
+        self._claim(name)
+        site = self.sites[name] = build_carrier(internet, name, value)
+        self.hosts[name] = site.router
+        await site.build()
+        return site
+
+    async def site(
+        self,
+        name: str,
+        kind: str | NAT = "port_restricted",
+        *,
+        hosts: Sequence[str] | None = None,
+        behind: Site | None = None,
+        ipv6: bool = False,
+        lan: str | None = None,
+        upnp: bool = False,
+    ) -> Site:
+        """Hosts behind a router on the internet, or behind a carrier's NAT.
+
+        ``kind`` is a preset of :mod:`netsim.nat` or a value; ``hosts`` (None: one, called like the site) are
+        their names; ``ipv6`` adds IPv6 to a kind that has none; ``lan`` is the private network, which other
+        sites may use too; ``upnp`` runs miniupnpd in the router. Raises LabError, Impossible.
+        """
+        value = nat(kind).with_ipv6() if ipv6 else nat(kind)
+        internet = await self.internet()
+        names = [name] if hosts is None else list(hosts)
+        if len(names) > MAX_HOSTS_PER_LAN:
+            raise LabError(f"a site takes at most {MAX_HOSTS_PER_LAN} hosts")
+        router = f"{name}-router"
+        self._claim(router, *names)
+        if value.carrier is not None:
+            if behind is not None:
+                raise LabError(f"{name} is behind {behind.name} already; its kind has a carrier of its own")
+            behind = await self.carrier(f"{name}-carrier", value.carrier)
+        site = self.sites[name] = build_site(internet, name, value, behind=behind, lan=lan)
+        self.hosts[router] = site.router
+        members = [Host(self.sandbox, member) for member in names]
+        self.hosts |= {host.name: host for host in members}
+        await site.build(members)
+        if upnp:
+            await site.start_upnp()
+        return site
+
+    async def build(self, topology: Topology) -> None:
+        """Make everything that a description holds. Raises LabError, Impossible."""
+        for name in topology.servers:
+            await self.server(name)
+        for name, carrier in topology.carriers.items():
+            await self.carrier(name, carrier.nat)
+        for name, plan in topology.sites.items():
+            behind = self.sites[plan.behind] if plan.behind else None
+            await self.site(
+                name, plan.nat, hosts=plan.hosts, behind=behind, ipv6=plan.ipv6, lan=plan.lan, upnp=plan.upnp
+            )
+        for name, plan in topology.sites.items():
+            for guest in plan.guests:
+                if guest not in self.hosts:
+                    raise LabError(f"{guest}, a guest of {name}, is a host of no site")
+                await self.sites[name].join(self.hosts[guest])
+        for name, segment in topology.lans.items():
+            await self.lan(segment.hosts, name=name)
+
+    def _claim(self, *names: str) -> None:
+        if len(set(names)) < len(names) or set(names) & (set(self.hosts) | set(self.sites)):
+            raise LabError(f"one of these names is taken: {', '.join(names)}")
 
     async def stop_all(self) -> None:
         """Stop every program that was started on a host."""

@@ -1,7 +1,8 @@
 """The sandbox that a lab lives in: user, mount, PID and network namespaces that end with their owner.
 
 Law 1: no privilege is needed where the kernel lets users make user namespaces.
-Law 2: /run is private to the sandbox, so namespaces have fixed names and labs run side by side.
+Law 2: /run and /dev/shm are private to the sandbox: namespaces have fixed names, labs run side by side, and
+       what killed programs leave there goes with the sandbox.
 Law 3: when the owner ends, by whatever way, nothing is left: the agent sees its socket close and exits,
        and as it is PID 1 the kernel ends everything else and frees namespaces and mounts.
 """
@@ -19,17 +20,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from netsim.errors import LabError, LabUnavailable
 from netsim.process import Completed, LabProcess
+from netsim.steps import Step
 
 AGENT = Path(__file__).with_name("agent.py")
 TOOLS = {"unshare": "util-linux", "mount": "mount", "ip": "iproute2"}
 """Programs that the lab needs, and the Debian packages that hold them."""
 
-_SETUP = 'mount -t tmpfs tmpfs /run && mkdir -p /run/netns && ip link set lo up && exec "$@"'
+_SETUP = (
+    "mount -t tmpfs tmpfs /run && mkdir -p /run/netns"
+    " && { ! [ -d /dev/shm ] || mount -t tmpfs tmpfs /dev/shm; }"
+    ' && ip link set lo up && exec "$@"'
+)
 
 
 def find_tool(name: str) -> str | None:
@@ -298,6 +305,11 @@ class Sandbox:
         (
             await self.run(["ip", "-batch", "-"], namespace=namespace, input_text="\n".join(lines) + "\n")
         ).check()
+
+    async def steps(self, steps: Sequence[Step]) -> None:
+        """Carry out set-up steps one after the other, without a process for each. Raises LabError."""
+        message = {"op": "steps", "steps": [asdict(step) for step in steps], "env": {"PATH": search_path()}}
+        await self._request(message)
 
     async def stop_all(self, grace: float = 5.0) -> None:
         """Stop every program that still runs, politely first."""

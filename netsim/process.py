@@ -107,6 +107,14 @@ class LabProcess:
         if self.running:
             await self._send_signal(self.pid, number, group)
 
+    async def pause(self) -> None:
+        """SIGSTOP: it holds still, as on a machine that sleeps."""
+        await self.signal(signal.SIGSTOP)
+
+    async def resume(self) -> None:
+        """SIGCONT."""
+        await self.signal(signal.SIGCONT)
+
     async def kill(self) -> Completed:
         """SIGKILL, and wait."""
         await self.signal(signal.SIGKILL)

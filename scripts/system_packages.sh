@@ -18,10 +18,25 @@ need() { # PACKAGE COMMAND...: any of the commands will do
     missing+=("$package")
 }
 
+disable() { # SERVICE: it does not start with the machine
+    local found=
+    command -v systemctl >/dev/null && systemctl disable "$1" >/dev/null 2>&1 && found=1
+    command -v update-rc.d >/dev/null && update-rc.d "$1" disable >/dev/null 2>&1 && found=1
+    [ -n "$found" ] || say "note: $1 was installed for the lab; keep it from starting with the machine"
+}
+
 need iproute2 ip
 need nftables nft
 need procps ps
 need util-linux unshare
+need openssl openssl
+need coturn turnserver
+need stun-client stun
+need miniupnpd-nftables miniupnpd
+need miniupnpc upnpc
+need natpmpc natpmpc
+need faketime faketime
+need wireshark-common capinfos
 need chromium chromium chromium-browser google-chrome
 
 [ ${#missing[@]} = 0 ] && exit 0
@@ -34,10 +49,17 @@ elif [ "$(id -u)" != 0 ]; then
 else
     say "installing: ${missing[*]}"
     apt-get update -qq >&2 || true
+    # coturn is for the lab only: it is not started, now or when the machine starts.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod +x /usr/sbin/policy-rc.d
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
     # One by one, so that a package that this release lacks costs only the tests that need it.
     for package in "${missing[@]}"; do
         DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >&2 ||
             say "note: $package could not be installed; tests that need it are skipped"
+        [ "$package" = coturn ] && disable coturn
     done
 fi
 exit 0

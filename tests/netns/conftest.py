@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,10 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[2])
 )  # netsim is not installed, it lies beside the tests
 
-from netsim.lab import Lab
 from netsim.namespaces import why_unavailable
+from netsim.pytest_plugin import lab, make_lab, pytest_pyfunc_call
+
+__all__ = ["lab", "make_lab", "pytest_pyfunc_call"]  # the plugin's, as a package beside the tests gives them
 
 HERE = Path(__file__).parent
 
@@ -26,10 +27,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.netns)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
-
-
-@pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
-    """An isolated network; its logs stay in the test's ``tmp_path``."""
-    async with Lab(directory=tmp_path / "lab") as lab:
-        yield lab
