@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,9 @@ class Config:
 
     bootstrap: tuple[str, ...] = ()
     """HOST:PORT of DHT nodes to join through."""
+
+    ice_servers: tuple[str, ...] = field(default=(), repr=False)
+    """STUN and TURN servers to use in calls: URI, or URI,USERNAME,CREDENTIAL; empty: none at all."""
 
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 from meshcall.address import parse_host_port
 from meshcall.config import Config
 from meshcall.errors import InvalidConfig, UsageError
+from meshcall.media.plan import parse_ice_server
 from meshcall.media_paths import absolute_source, check_record_dir, check_source
 from meshcall.paths import choose_home
 
@@ -43,6 +44,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="HOST:PORT",
         help="a DHT node to join through; can be repeated",
+    )
+    add(
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URI[,USER,SECRET]",
+        help="a STUN or TURN server for calls (none by default); can be repeated",
     )
     add(
         "--interface",
@@ -101,6 +109,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
             raise InvalidConfig(f"--{option}: nothing is named")
     for text in options.bootstrap:
         parse_host_port(text)
+    for text in options.ice_server:
+        parse_ice_server(text)
     source = absolute_source(options.source, directory)
     check_source(source)
     record_dir = None if options.record is None else directory / options.record
@@ -114,6 +124,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         mdns=not options.no_mdns,
         visible=options.visible,
         bootstrap=tuple(options.bootstrap),
+        ice_servers=tuple(options.ice_server),
         interfaces=tuple(options.interface),
         auto_answer=options.auto_answer,
         source=source,

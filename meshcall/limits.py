@@ -530,7 +530,11 @@ CALL_OTHER_IDS_MAX: Final = 16
 # --- media ----------------------------------------------------------------------------------------
 
 MEDIA_GATHER_TIMEOUT: Final = 5.0
-"""For making a local description; host candidates alone take milliseconds (a dead STUN server takes 5 s)."""
+"""For making a local description; host candidates alone take milliseconds."""
+
+ICE_SERVER_PATIENCE: Final = 2.0
+"""For the configured STUN and TURN servers; then the description is made without them. A relay over TLS takes
+five round trips."""
 
 MEDIA_CONNECT_TIMEOUT: Final = 10.0
 """From both descriptions set to ICE, DTLS and the control channel done: then there is no path."""

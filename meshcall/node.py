@@ -59,7 +59,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaPlan, parse_ice_server
 from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
@@ -613,7 +613,11 @@ class Node:
     def _plan(self, source: str, record: Path | None) -> MediaPlan:
         interfaces = self.config.interfaces
         return MediaPlan(
-            source=source, record=record, interfaces=interfaces, allow_loopback="lo" in interfaces
+            source=source,
+            record=record,
+            interfaces=interfaces,
+            allow_loopback="lo" in interfaces,
+            ice_servers=tuple(parse_ice_server(text) for text in self.config.ice_servers),
         )
 
     def _live(self, peer: PeerId) -> Call | None:

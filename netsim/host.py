@@ -44,6 +44,8 @@ class Host:
         """Its address, or an empty string on a LAN without IPv6; it has a link-local one besides."""
         self.attachments: list[Attachment] = []
         """Its interfaces to sites and to the internet; hosts of a plain LAN have none here."""
+        self.environment: dict[str, str] = {}
+        """Of every program that is started here, besides the lab's own environment."""
         self.processes: list[LabProcess] = []
 
     def __repr__(self) -> str:
@@ -74,7 +76,7 @@ class Host:
         return await self._sandbox.run(
             [str(word) for word in argv],
             namespace=self.name,
-            env=env,
+            env={**self.environment, **(env or {})},
             cwd=cwd or self.directory,
             input_text=input_text,
             timeout=timeout,
@@ -92,7 +94,7 @@ class Host:
         process = await self._sandbox.spawn(
             [str(word) for word in argv],
             namespace=self.name,
-            env=env,
+            env={**self.environment, **(env or {})},
             cwd=cwd or self.directory,
             stdin=stdin,
         )

@@ -3,7 +3,7 @@
 Law 1: public things have public-looking addresses. The ranges are allocated to somebody and not reserved for
        documentation, because programs refuse addresses that are not global; nothing leaves the sandbox.
 Law 2: private destinations vanish in the core, as they do in a provider's network.
-Law 3: every wire is laid by :meth:`Internet.lay`, so that is where another kind of wire is put in.
+Law 3: every wire is laid by :meth:`Internet.lay` or, with conditions, by :meth:`Internet.lay_emulated`.
 
 ::
 
@@ -19,8 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netsim.emulation import Emulation, Links, NetemEmulation, SwitchEmulation, choose
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
+from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
 from netsim.steps import Step, ip_step
 
@@ -66,8 +68,10 @@ def namespace_steps(names: Sequence[str], *, ipv6: bool = True) -> list[Step]:
 class Internet:
     """The core router."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, links: Links = "auto") -> None:
         self.sandbox = sandbox
+        self.links: Links = links
+        self._emulations: list[Emulation] = []
         self.core = Host(sandbox, CORE)
         self._counts: dict[str, int] = {}
         self._index = FIRST_INDEX
@@ -99,6 +103,24 @@ class Internet:
                 f" peer name {wire.lower_device} netns {wire.lower}"
             )
         await self.sandbox.steps([ip_step(None, lines)])
+
+    async def lay_emulated(self, wire: Wire, conditions: LinkConditions, *, seed: int) -> Emulation:
+        """A wire with conditions, both ways, which can be changed. Raises LabError, NeverHappened."""
+        devices = {wire.upper: wire.upper_device, wire.lower: wire.lower_device}
+        emulation: Emulation
+        if await choose(self.sandbox, self.links, conditions) == "userspace":
+            emulation = await SwitchEmulation.start(self.sandbox, devices, conditions, f"wire {seed}")
+        else:
+            await self.lay([wire])
+            emulation = NetemEmulation(self.sandbox, devices)
+            await emulation.set(conditions)
+        self._emulations.append(emulation)
+        return emulation
+
+    def close(self) -> None:
+        """What emulates wires ends. Idempotent."""
+        for emulation in self._emulations:
+            emulation.close()
 
     async def attach_public(self, host: Host, *, addresses: int, ipv6: bool) -> None:
         """Put a new host on the internet with that many addresses per family. Raises LabError."""

@@ -13,10 +13,7 @@ Law 2: leaving the ``async with`` block, or dying in it, leaves no process, name
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,20 +21,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from netsim.emulation import ROOT, Emulation, Links, NetemEmulation, SwitchEmulation, choose
 from netsim.errors import LabError
 from netsim.host import Host
 from netsim.internet import CORE, Internet
 from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
 from netsim.nat import NAT, Filtering, nat
-from netsim.process import LabProcess
 from netsim.servers import TurnServer
 from netsim.site import Site, build_carrier, build_site
 from netsim.topology import Topology
 
 __all__ = ["ROOT", "Host", "Lab", "Lan"]
 
-ROOT = Path(__file__).resolve().parent.parent
 MAX_HOSTS_PER_LAN = 200
 
 
@@ -59,14 +55,10 @@ ADDRESS_PLANS: dict[str, AddressPlan] = {
 class Lan:
     """Hosts on one segment. ``lan["alice"]`` is a host."""
 
-    def __init__(
-        self, name: str, hosts: dict[str, Host], switch: LabProcess | None, control: int | None
-    ) -> None:
+    def __init__(self, name: str, hosts: dict[str, Host], emulation: Emulation | None) -> None:
         self.name = name
         self.hosts = hosts
-        self._switch = switch
-        self._control = control
-        self._changes = 0
+        self._emulation = emulation
 
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
@@ -76,25 +68,25 @@ class Lan:
 
     async def set_conditions(self, conditions: LinkConditions, *, host: str | None = None) -> None:
         """Change what frames meet that ``host`` sends (None: that any host sends). Raises LabError."""
-        if self._switch is None or self._control is None:
+        if self._emulation is None:
             raise LabError(f"{self.name} is a kernel bridge; make it with lan(..., emulated=True)")
-        message = {"conditions": conditions.to_json()} | ({"port": host} if host else {})
-        os.write(self._control, json.dumps(message).encode() + b"\n")
-        self._changes += 1
-        await self._switch.wait_for_line("(?:changed\n){" + str(self._changes) + "}")
+        await self._emulation.set(conditions, host)
 
-    def close_control(self) -> None:
-        """The switch, if there is one, ends when this is closed."""
-        if self._control is not None:
-            os.close(self._control)
-            self._control = None
+    def close(self) -> None:
+        """What emulates it, if anything does, ends."""
+        if self._emulation is not None:
+            self._emulation.close()
 
 
 class Lab:
     """An isolated network. Use it as an async context manager."""
 
-    def __init__(self, *, directory: Path | None = None, keep: bool = False) -> None:
-        """``directory`` takes logs and files (None: a temporary one); ``keep`` leaves that one behind."""
+    def __init__(self, *, directory: Path | None = None, keep: bool = False, links: Links = "auto") -> None:
+        """``directory`` takes logs and files (None: a temporary one); ``keep`` leaves that one behind.
+
+        ``links``: what emulates them (:data:`netsim.emulation.Links`).
+        """
+        self.links: Links = links
         self._given_directory = directory
         self._keep = keep or directory is not None
         self._sandbox: Sandbox | None = None
@@ -135,7 +127,9 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for lan in self.lans.values():
-            lan.close_control()
+            lan.close()
+        if self._internet is not None:
+            self._internet.close()
         directory = self.directory
         await self.sandbox.close()
         if not self._keep:
@@ -163,7 +157,7 @@ class Lab:
         """Join new hosts to one segment without any route out.
 
         ``delay_ms``, ``jitter_ms`` and ``loss`` hold for each crossing in one direction. Without any of them
-        the segment is a kernel bridge, with any (or with ``emulated=True``) a userspace switch.
+        the segment is a kernel bridge, with any (or with ``emulated=True``) an emulated one.
         ``neighbours="static"`` tells every host all link addresses, so that the first packet to a host costs
         no extra round trip for ARP or neighbour discovery, as between hosts that are routers apart.
         """
@@ -182,13 +176,12 @@ class Lab:
             # The host part is written in decimal digits, so that it reads the same as in IPv4.
             host.ipv6 = plan.ipv6.format(lan=number, host=index + 1) if ipv6 else ""
         await self.sandbox.ip([f"netns add {host.name}" for host in members])
-        switch: LabProcess | None = None
-        control: int | None = None
+        emulation: Emulation | None = None
         if emulated or (emulated is None and not conditions.perfect):
-            switch, control = await self._start_switch(members, conditions, seed)
+            emulation = await self._emulate(name, members, conditions, seed)
         else:
             await self._make_bridge(name, members)
-        lan = Lan(name, {host.name: host for host in members}, switch, control)
+        lan = Lan(name, {host.name: host for host in members}, emulation)
         self.lans[name] = lan
         self.hosts.update(lan.hosts)
         await asyncio.gather(*(self._configure(host, members, neighbours == "static") for host in members))
@@ -210,31 +203,16 @@ class Lab:
             ]
         )
 
-    async def _start_switch(
-        self, members: Sequence[Host], conditions: LinkConditions, seed: int
-    ) -> tuple[LabProcess, int]:
-        setup = {
-            "ports": [{"namespace": host.name, "device": host.interface} for host in members],
-            "conditions": conditions.to_json(),
-            "seed": seed,
-        }
-        reader, control = os.pipe()
-        try:
-            # -S: the switch needs the standard library and this package alone, and starts faster so.
-            switch = await self.sandbox.spawn(
-                [sys.executable, "-S", "-m", "netsim.switch"],
-                env={"PYTHONPATH": str(ROOT)},
-                cwd=ROOT,
-                stdin=reader,
-            )
-            os.write(control, json.dumps(setup).encode() + b"\n")
-            await switch.wait_for_line("^ready$")
-        except BaseException:
-            os.close(control)
-            raise
-        finally:
-            os.close(reader)
-        return switch, control
+    async def _emulate(
+        self, name: str, members: Sequence[Host], conditions: LinkConditions, seed: int
+    ) -> Emulation:
+        devices = {host.name: host.interface for host in members}
+        if await choose(self.sandbox, self.links, conditions) == "userspace":
+            return await SwitchEmulation.start(self.sandbox, devices, conditions, seed)
+        await self._make_bridge(name, members)
+        netem = NetemEmulation(self.sandbox, devices)
+        await netem.set(conditions)
+        return netem
 
     async def _configure(self, host: Host, members: Sequence[Host], static_neighbours: bool) -> None:
         others = [other for other in members if other is not host] if static_neighbours else []
@@ -264,7 +242,7 @@ class Lab:
         """The core router, made when it is first asked for. Raises LabError."""
         if self._internet is None:
             self._claim(CORE)
-            self._internet = Internet(self.sandbox)
+            self._internet = Internet(self.sandbox, self.links)
             self.hosts[CORE] = self._internet.core
             await self._internet.build()
         return self._internet
@@ -310,12 +288,14 @@ class Lab:
         ipv6: bool = False,
         lan: str | None = None,
         upnp: bool = False,
+        link: LinkConditions | None = None,
     ) -> Site:
         """Hosts behind a router on the internet, or behind a carrier's NAT.
 
         ``kind`` is a preset of :mod:`netsim.nat` or a value; ``hosts`` (None: one, called like the site) are
         their names; ``ipv6`` adds IPv6 to a kind that has none; ``lan`` is the private network, which other
-        sites may use too; ``upnp`` runs miniupnpd in the router. Raises LabError, Impossible.
+        sites may use too; ``upnp`` runs miniupnpd in the router; ``link``: conditions of the uplink, in each
+        direction, which :meth:`Site.set_link` changes (None: a plain wire). Raises LabError, Impossible.
         """
         value = nat(kind).with_ipv6() if ipv6 else nat(kind)
         internet = await self.internet()
@@ -328,7 +308,7 @@ class Lab:
             if behind is not None:
                 raise LabError(f"{name} is behind {behind.name} already; its kind has a carrier of its own")
             behind = await self.carrier(f"{name}-carrier", value.carrier)
-        site = self.sites[name] = build_site(internet, name, value, behind=behind, lan=lan)
+        site = self.sites[name] = build_site(internet, name, value, behind=behind, lan=lan, link=link)
         self.hosts[router] = site.router
         members = [Host(self.sandbox, member) for member in names]
         self.hosts |= {host.name: host for host in members}
@@ -346,7 +326,14 @@ class Lab:
         for name, plan in topology.sites.items():
             behind = self.sites[plan.behind] if plan.behind else None
             await self.site(
-                name, plan.nat, hosts=plan.hosts, behind=behind, ipv6=plan.ipv6, lan=plan.lan, upnp=plan.upnp
+                name,
+                plan.nat,
+                hosts=plan.hosts,
+                behind=behind,
+                ipv6=plan.ipv6,
+                lan=plan.lan,
+                upnp=plan.upnp,
+                link=plan.link,
             )
         for name, plan in topology.sites.items():
             for guest in plan.guests:

@@ -311,6 +311,14 @@ class Sandbox:
         message = {"op": "steps", "steps": [asdict(step) for step in steps], "env": {"PATH": search_path()}}
         await self._request(message)
 
+    def enter_command(self, namespace: str) -> list[str]:
+        """What to put before a command so that it runs in a namespace, on the terminal of whoever runs it."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        user = ["--user", "--preserve-credentials"] if "--user" in (Sandbox._command or []) else []
+        nsenter = find_tool("nsenter") or "nsenter"
+        inside = [nsenter, "--target", children[0], *user, "--mount", "--pid"]
+        return [*inside, nsenter, f"--net=/run/netns/{namespace}"]
+
     async def stop_all(self, grace: float = 5.0) -> None:
         """Stop every program that still runs, politely first."""
         await asyncio.gather(*(process.stop(grace) for process in list(self._processes.values())))

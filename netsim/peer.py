@@ -75,7 +75,7 @@ class Peer:
         self.id = (await self.cli("id", "--json")).check().json()["peer_id"]
         return self.id
 
-    async def start(self, *flags: str | Path, timeout: float = 20.0) -> None:
+    async def start(self, *flags: str | Path, timeout: float = 60.0) -> None:
         """Start the daemon and wait until its API answers. Raises CommandFailed, NeverHappened."""
         if not self.id:
             await self.init()

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
+from netsim.emulation import Emulation
 from netsim.errors import LabError
 from netsim.host import Attachment, Host
 from netsim.internet import CORE, Internet, Wire, namespace_steps
+from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
 from netsim.nat import NAT, Outbound
 from netsim.rules import RouterAddresses, render, sysctls
@@ -43,6 +46,7 @@ class Site:
         lan: str,
         lan6: str,
         behind: Site | None,
+        link: LinkConditions | None = None,
     ) -> None:
         self.internet = internet
         self.name = name
@@ -54,6 +58,9 @@ class Site:
         self.lan6 = ipaddress.IPv6Network(lan6)
         self.behind = behind
         """The carrier's NAT that this one is behind, if any."""
+        self.link = link
+        """Conditions of its uplink at the start; None: a plain wire."""
+        self._emulation: Emulation | None = None
         self.upnp: Upnp | None = None
         self.seed = number
         self._number = number
@@ -104,7 +111,11 @@ class Site:
         await sandbox.steps(namespace_steps([self.router.name], ipv6=ipv6))
         connected = self.nat.outbound is not Outbound.NOTHING
         if connected:
-            await self.internet.lay([Wire(upper, port, self.router.name, "wan")])
+            wire = Wire(upper, port, self.router.name, "wan")
+            if self.link is None:
+                await self.internet.lay([wire])
+            else:
+                self._emulation = await self.internet.lay_emulated(wire, self.link, seed=self._number)
         steps: list[Step] = [ip_step(self.router.name, self._segment_lines(), sysctls(self.nat))]
         if connected:
             steps += self._uplink_steps(upper, port)
@@ -113,6 +124,17 @@ class Site:
         if hosts:
             await sandbox.steps(namespace_steps([host.name for host in hosts], ipv6=ipv6))
             await self.join(*hosts)
+
+    async def set_link(
+        self, conditions: LinkConditions, *, direction: Literal["both", "up", "down"] = "both"
+    ) -> None:
+        """Other conditions on the uplink from now on; ``up``: of what the site sends. Raises LabError."""
+        if self._emulation is None:
+            raise LabError(f"the uplink of {self.name} is a plain wire; make it with site(..., link=...)")
+        upper, _ = self.uplink.far_end
+        await self._emulation.set(
+            conditions, {"both": None, "up": self.router.name, "down": upper}[direction]
+        )
 
     def _segment_lines(self) -> list[str]:
         lines = [
@@ -285,7 +307,15 @@ def build_carrier(internet: Internet, name: str, nat: NAT) -> Site:
     )
 
 
-def build_site(internet: Internet, name: str, nat: NAT, *, behind: Site | None, lan: str | None) -> Site:
+def build_site(
+    internet: Internet,
+    name: str,
+    nat: NAT,
+    *,
+    behind: Site | None,
+    lan: str | None,
+    link: LinkConditions | None,
+) -> Site:
     """A site, not yet in the kernel. Raises LabError."""
     if behind is not None and not nat.translates and nat.ipv4:
         raise LabError(f"{name} is behind a carrier's NAT, so its own router must translate")
@@ -302,4 +332,5 @@ def build_site(internet: Internet, name: str, nat: NAT, *, behind: Site | None, 
         lan=network,
         lan6=f"2a05:d003:{number}::/64",
         behind=behind,
+        link=link,
     )

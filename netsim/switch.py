@@ -1,4 +1,4 @@
-"""An Ethernet switch in userspace whose ports delay, jitter and lose frames.
+"""An Ethernet switch in userspace whose ports are links with conditions: delay, loss, a rate and more.
 
 It stands in for ``tc netem``, which many kernels lack. Each port is a TAP device that this process
 opens inside a host's network namespace, so IPv4, IPv6, ARP, neighbour discovery and multicast all pass.
@@ -103,11 +103,10 @@ class Switch:
             except OSError:  # the device is down
                 return
             self._port_of_mac[frame[6:12]] = port
-            due = link.due(time.monotonic())
-            if due is None or len(self._queue) >= MAX_QUEUED:
-                continue
-            self._count += 1  # keeps the order of frames that are due together
-            heapq.heappush(self._queue, (due, self._count, port, frame))
+            for due in link.due(time.monotonic(), len(frame)):
+                if len(self._queue) < MAX_QUEUED:
+                    self._count += 1  # keeps the order of frames that are due together
+                    heapq.heappush(self._queue, (due, self._count, port, frame))
 
     def _forward(self) -> None:
         queue = self._queue

@@ -17,6 +17,7 @@
     nat = "symmetric_random"
     hosts = []
     guests = ["phone"]          # hosts of other sites that have an interface here too
+    link = "weak-4g"            # or conditions: { delay_ms = 25, loss = 0.02 }
 
     [lans.hut]
     hosts = ["alice", "bob"]
@@ -32,6 +33,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeVar
 
+from netsim.link import LADDER, LinkConditions
 from netsim.nat import NAT, Filtering, Mapping, Outbound, Ports, Unsolicited, nat
 
 E = TypeVar("E", bound=Enum)
@@ -69,6 +71,7 @@ class SitePlan:
     lan: str | None = None
     upnp: bool = False
     guests: tuple[str, ...] = ()
+    link: LinkConditions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,19 @@ def parse_nat(value: str | Dictionary[str, Any], where: str = "nat") -> NAT:
     return nat(value.get("preset", "port_restricted")).but(**changes)
 
 
+def parse_link(value: str | Dictionary[str, Any], where: str = "link") -> LinkConditions:
+    """``"weak-4g"``, or a table of conditions. Raises BadTopology."""
+    if isinstance(value, str):
+        if value not in LADDER:
+            raise BadTopology(f"{where}: no link is called {value!r}; there are {', '.join(LADDER)}")
+        return LADDER[value]
+    _check(where, value, tuple(item.name for item in fields(LinkConditions)))
+    try:
+        return LinkConditions(**value)
+    except (TypeError, ValueError) as error:
+        raise BadTopology(f"{where}: {error}") from None
+
+
 def _word(kind: type[E], text: str, where: str) -> E:
     for member in kind:
         if text in {member.name, member.value}:
@@ -141,6 +157,8 @@ def _plan(kind: type[T], where: str, table: Dictionary[str, Any]) -> T:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     if "nat" in values:
         values["nat"] = parse_nat(table["nat"], f"{where}.nat")
+    if "link" in values:
+        values["link"] = parse_link(table["link"], f"{where}.link")
     return kind(**values)
 
 

@@ -6,12 +6,13 @@ Law 2: parsing opens nothing; whether a file is media is found out by who opens 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from meshcall import limits
-from meshcall.errors import SourceUnusable
+from meshcall.errors import InvalidConfig, SourceUnusable
 
 SourceKind = Literal["testsrc", "none", "camera", "file"]
 MediaKind = Literal["audio", "video"]
@@ -43,7 +44,10 @@ class IceServer:
     uri: str
     """``stun:HOST[:PORT]``, ``turn:HOST[:PORT][?transport=udp|tcp]`` or ``turns:``."""
     username: str = ""
-    credential: str = ""
+    credential: str = field(default="", repr=False)
+
+
+_ICE_SERVER: Final = re.compile(r"(stun|turns?):[^\s,?@]+(\?transport=(udp|tcp))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,25 @@ class MediaPlan:
     """Seconds from both descriptions known to the control channel open."""
     offer_timeout: float = limits.MEDIA_OFFER_LIFE
     """Seconds that an offer may stay without an answer before it is closed."""
+
+
+def parse_ice_server(text: str) -> IceServer:
+    """The server in ``URI`` or ``URI,USERNAME,CREDENTIAL`` (RFC 7064, RFC 7065); raises InvalidConfig.
+
+    A TURN server needs both, a STUN server takes neither.
+    """
+    uri, *secrets = text.split(",", 2)
+    if not _ICE_SERVER.fullmatch(uri) or (uri.startswith("stun:") and "?" in uri):
+        raise InvalidConfig(
+            f"{uri!r} is no address of a STUN or TURN server",
+            hint="write stun:HOST:PORT, turn:HOST:PORT?transport=udp,USERNAME,CREDENTIAL or turns:...",
+        )
+    if len(secrets) != (0 if uri.startswith("stun:") else 2) or not all(secrets):
+        raise InvalidConfig(
+            f"{uri}: a TURN server needs a username and a credential, a STUN server takes none",
+            hint="write turn:HOST:PORT,USERNAME,CREDENTIAL",
+        )
+    return IceServer(uri, *secrets)
 
 
 def parse_source(text: str) -> SourceSpec:

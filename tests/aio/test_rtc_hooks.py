@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import queue
+import socket
 import struct
 import threading
 import time
@@ -212,6 +213,29 @@ async def test_gathering_uses_the_policy_of_its_endpoint() -> None:
 
 
 # --- ICE ------------------------------------------------------------------------------------------
+
+
+async def test_dead_servers_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host candidates are there soon although neither the STUN nor the TURN server answers."""
+    monkeypatch.setattr(limits, "ICE_SERVER_PATIENCE", 0.2)
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as silent:
+        silent.bind(("127.0.0.1", 0))
+        connection = aioice.Connection(
+            ice_controlling=True,
+            stun_server=silent.getsockname(),
+            turn_server=silent.getsockname(),
+            turn_username="u",
+            turn_password="p",
+        )
+        hooks.limit_gathering(connection)
+        begin = time.monotonic()
+        with hooks.gathering(LOOPBACK):
+            await connection.gather_candidates()
+        seconds = time.monotonic() - begin
+    kinds = {candidate.type for candidate in connection.local_candidates}
+    await connection.close()
+    assert kinds == {"host"}
+    assert 0.15 <= seconds < 2
 
 
 async def test_empty_and_too_many_datagrams_are_dropped() -> None:

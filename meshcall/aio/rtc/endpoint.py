@@ -215,12 +215,13 @@ class RtcEndpoint:
 
     async def _describe(self, pc: RTCPeerConnection) -> bytes:
         """Make the local description, candidates included, and encode it."""
+        hooks.limit_gathering(hooks.ice_connection(pc))
         try:
             with hooks.gathering(HostPolicy(self._plan.interfaces, self._plan.allow_loopback)):
                 async with asyncio.timeout(self._plan.gather_timeout):
                     await pc.setLocalDescription()
         except TimeoutError as error:
-            raise NoPath("the STUN or TURN server does not answer") from error
+            raise NoPath("this machine's network addresses can't be used") from error
         if self._closing is not None:
             hooks.close_sockets(pc)  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")

@@ -25,7 +25,8 @@ def test_all_flags(tmp_path: Path) -> None:
     """Each flag has its field."""
     made = config(
         "--port", "4242", "--name", "Bob", "--visible", "--bootstrap", "a.example:1",
-        "--bootstrap", "[::1]:2", "--interface", "eth0", "--auto-answer", "contacts", "--contacts-only",
+        "--bootstrap", "[::1]:2", "--interface", "eth0", "--ice-server", "turn:h:1,u,c",
+        "--auto-answer", "contacts", "--contacts-only",
         "--source", "none", "--record", "sub", "--no-mdns", directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
@@ -35,6 +36,7 @@ def test_all_flags(tmp_path: Path) -> None:
         mdns=False,
         visible=True,
         bootstrap=("a.example:1", "[::1]:2"),
+        ice_servers=("turn:h:1,u,c",),
         interfaces=("eth0",),
         auto_answer="contacts",
         source="none",
@@ -59,6 +61,7 @@ def test_a_relative_source_is_made_absolute(tmp_path: Path) -> None:
         (["--name", "x" * 65], UsageError),
         (["--name", "a\nb"], UsageError),
         (["--bootstrap", "nohost"], UsageError),
+        (["--ice-server", "turn:h"], UsageError),
         (["--bootstrap", "::1:5"], UsageError),
         (["--bootstrap", "host:0"], UsageError),
         (["--auto-answer", "everybody"], UsageError),

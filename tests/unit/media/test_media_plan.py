@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshcall.errors import SourceUnusable
-from meshcall.media.plan import MediaPlan, SourceSpec, parse_source
+from meshcall.errors import InvalidConfig, SourceUnusable
+from meshcall.media.plan import IceServer, MediaPlan, SourceSpec, parse_ice_server, parse_source
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,46 @@ def test_any_text_parses_or_is_unusable(text: str) -> None:
 def test_plan_names_no_server() -> None:
     """A plan that says nothing uses no STUN or TURN server."""
     assert MediaPlan().ice_servers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("stun:198.51.100.1", IceServer("stun:198.51.100.1")),
+        ("stun:[2001:db8::1]:3478", IceServer("stun:[2001:db8::1]:3478")),
+        ("turn:h:3478,me,pw,with,commas", IceServer("turn:h:3478", "me", "pw,with,commas")),
+        ("turns:h:443?transport=tcp,u,c", IceServer("turns:h:443?transport=tcp", "u", "c")),
+    ],
+)
+def test_ice_servers(text: str, server: IceServer) -> None:
+    """A server is written as its RFC writes it, with the credentials behind it."""
+    assert parse_ice_server(text) == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "h:3478",
+        "stun:",
+        "http:h",
+        "stun:h,u,c",
+        "stun:h?transport=udp",
+        "turn:h",
+        "turn:h,u",
+        "turn:h,,c",
+        "turn:h?transport=sctp,u,c",
+        "turn:u@h,u,c",
+        "turn:a b,u,c",
+    ],
+)
+def test_wrong_ice_servers_are_refused(text: str) -> None:
+    """With a hint, before anything starts."""
+    with pytest.raises(InvalidConfig) as caught:
+        parse_ice_server(text)
+    assert caught.value.hint
+
+
+def test_a_credential_is_not_shown() -> None:
+    """Not even where a server is printed for debugging."""
+    assert "hush" not in repr(MediaPlan(ice_servers=(IceServer("turn:h", "me", "hush"),)))

@@ -1,0 +1,1 @@
+"""What calls whom in the lab: one module per program that can make a call."""

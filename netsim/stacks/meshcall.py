@@ -1,0 +1,125 @@
+"""Calls by meshcall daemons, by ID: rendezvous, signaling and media all go through the lab's network."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from netsim.errors import LabError
+from netsim.lab import Host
+from netsim.peer import EventLog, Peer
+from netsim.process import LabProcess
+from netsim.stacks.attempt import Attempt, IceServer
+
+LIMIT_S = 40.0
+"""How long a call may take until it has media or has failed by itself."""
+HANG_UP_S = 10.0
+
+
+class MeshcallStack:
+    """One daemon a host, each with its own identity; they join the DHT by ``flags``."""
+
+    name = "meshcall"
+
+    def __init__(self, flags: Sequence[str] = (), *, limit: float = LIMIT_S) -> None:
+        """``flags``: of every daemon, such as ``--bootstrap HOST:PORT``."""
+        self._flags = tuple(flags)
+        self._limit = limit
+        self._peers: dict[str, Peer] = {}
+
+    def peer(self, host: Host) -> Peer:
+        """The daemon on ``host``."""
+        return self._peers[host.name]
+
+    async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
+        """Start the daemon; it is not waited for that it has joined the DHT."""
+        peer = self._peers[host.name] = Peer(host)
+        known = [",".join(filter(None, (s.uri, s.username, s.credential))) for s in servers]
+        await peer.start(
+            *self._flags,
+            *("--auto-answer", "anyone", "--source", "testsrc:880"),
+            *(word for server in known for word in ("--ice-server", server)),
+        )
+
+    async def begin(self, caller: Host, callee: Host) -> MeshcallCall:
+        """Place a call by ID."""
+        call = MeshcallCall(self.peer(caller), self.peer(callee))
+        await call.place(self._limit)
+        return call
+
+    def close(self) -> None:
+        """The daemons end with the lab."""
+
+
+class MeshcallCall:
+    """One call between two daemons."""
+
+    def __init__(self, caller: Peer, callee: Peer) -> None:
+        self._caller, self._callee = caller, callee
+        self._command: LabProcess | None = None
+        self.attempt = Attempt("fail", None, "it was not placed")
+
+    async def place(self, limit: float) -> None:
+        """Dial, then wait for media at both ends."""
+        async with EventLog(self._callee) as log:
+            self._command = await self._caller.start_cli(
+                "call", self._callee.id, "--source", "testsrc:440", "--json"
+            )
+            heard = asyncio.ensure_future(self._command.wait_for_event(limit, event="media", kind="audio"))
+            ended = asyncio.ensure_future(self._command.wait(limit))
+            try:
+                await asyncio.wait((heard, ended), return_when=asyncio.FIRST_COMPLETED)
+                self.attempt = await self._judge(log)
+            finally:
+                for waiter in (heard, ended):
+                    waiter.cancel()
+                await asyncio.gather(heard, ended, return_exceptions=True)
+
+    async def _judge(self, log: EventLog) -> Attempt:
+        assert self._command is not None, "it was dialled"
+        lines = self._command.json_lines()
+        near = _first(lines, "media", kind="audio")
+        if near is None:
+            return Attempt("fail", None, _why(lines, self._command.stderr()))
+        try:
+            far = await log.wait_for(5.0, event="media", kind="audio")
+            answered = await log.wait_for(1.0, event="connecting")
+            connected = await self._command.wait_for_event(5.0, event="connected")
+        except LabError:
+            return Attempt("fail", None, "the callee heard nothing")
+        begin = _first(lines, "looking-up")
+        assert begin is not None, "a call begins with a look-up"
+        both = max(near["at_ms"], far["at_ms"])
+        return Attempt(
+            "relay" if connected["path"] == "relay" else "direct",
+            (both - answered["at_ms"]) / 1000,
+            total=(both - begin["at_ms"]) / 1000,
+        )
+
+    async def end(self) -> None:
+        """Hang up, as Ctrl-C does."""
+        if self._command is not None and self._command.running:
+            await self._command.signal(signal.SIGINT)
+            try:
+                await self._command.wait(HANG_UP_S)
+            except LabError:
+                await self._command.kill()
+
+
+def _first(lines: list[dict[str, Any]], event: str, **fields: object) -> dict[str, Any] | None:
+    wanted = {"event": event, **fields}
+    return next((line for line in lines if all(line.get(k) == v for k, v in wanted.items())), None)
+
+
+def _why(lines: list[dict[str, Any]], stderr: str) -> str:
+    """Why there was no media, in the words of the command."""
+    ended = _first(lines, "ended")
+    for line in (*([ended] if ended else []), *lines):
+        error = line.get("error")
+        if error:
+            return str(error["message"] if isinstance(error, dict) else error)
+    if ended is not None:
+        return f"ended: {ended['reason']}"
+    return next(iter(stderr.strip().splitlines()), "no end within the time")
