@@ -104,7 +104,7 @@ def test_ten_thousand_a_second_cost_less_than_half_a_core(
 
     async def run() -> float:
         clock, wire = FakeClock(), Wire()
-        port = UdpPort({4: wire}, Loop())  # type: ignore[dict-item,arg-type] # no network here
+        port = UdpPort({4: wire}, Loop())  # type: ignore[dict-item] # no network here
         node = DhtNode(
             port,
             node_key=SigningKey.from_seed(rng.randbytes(32)),
