@@ -100,6 +100,11 @@ def _reach(ip: str) -> int:
     return 2
 
 
+def is_public(address: Address) -> bool:
+    """Whether ``address`` means the same to everybody on the internet."""
+    return not is_impossible(address) and _reach(address[0]) == 2
+
+
 def is_martian(address: Address, told_by: Address) -> bool:
     """Whether nobody can be at ``address``, or ``told_by`` can't know that somebody is.
 
