@@ -38,7 +38,8 @@ _SETTINGS: Final = {
     "enable_outgoing_tcp": False,
     "enable_incoming_utp": False,
     "enable_outgoing_utp": False,
-    "listen_interfaces": "",  # with names there it opens TCP ports, too, whatever is said above
+    # It opens a TCP port of the same number, too, and drops who connects there
+    "listen_interfaces": "0.0.0.0:0,[::]:0",
 }
 
 
