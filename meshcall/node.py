@@ -45,6 +45,7 @@ from meshcall.broadcast import Broadcast
 from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
+from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
 from meshcall.errors import (
@@ -783,9 +784,10 @@ class Node:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
         ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
-        return self._introductions.invite(
-            once=once, expires=expires, nodes=[*ours, *self._dht.neighbours()]
-        ).format()
+        nodes = [*ours, *self._dht.neighbours()]
+        if any(is_public(address) for address in ours):
+            nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
+        return self._introductions.invite(once=once, expires=expires, nodes=nodes).format()
 
     async def accept_invite(self, text: str) -> ContactView:
         """Make the inviter a contact, and tell it about us.
