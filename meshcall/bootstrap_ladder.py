@@ -77,7 +77,7 @@ class BootstrapLadder:
                     self._look(group)
                     if self._mainline is not None:
                         await self._mainline.announce(*self._announcement())
-                    enough = self._contacts() >= limits.LADDER_CONTACTS_ENOUGH
+                    enough = self._useful() >= limits.LADDER_CONTACTS_ENOUGH
                     pause = limits.LADDER_POLL_JOINED if enough else limits.LADDER_POLL
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pause):
@@ -93,7 +93,7 @@ class BootstrapLadder:
 
     def lan_changed(self) -> None:
         """Another daemon was seen on the LAN."""
-        if self._contacts() < limits.LADDER_CONTACTS_ENOUGH:
+        if self._useful() < limits.LADDER_CONTACTS_ENOUGH:
             self._wake.set()
 
     async def invited(self, nodes: Sequence[Address]) -> None:
@@ -120,16 +120,16 @@ class BootstrapLadder:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _contacts(self) -> int:
-        """Contacts that lead into the DHT that we want."""
+    def _useful(self) -> int:
+        """Contacts of the DHT that we want: neighbours are not, where that is the internet's."""
         contacts = self._dht.engine.contacts()
         if self._lan_only or self._private:
             return len(contacts)
         return sum(not is_lan(address[0]) for _, address in contacts)
 
     def _count(self) -> int:
-        """The same, and tell when there are some again."""
-        contacts = self._contacts()
+        """All contacts; tells when there are some again."""
+        contacts = len(self._dht.engine.contacts())
         if contacts and not self._joined:
             self._on_joined()
         self._joined = contacts > 0
@@ -145,9 +145,9 @@ class BootstrapLadder:
     def _look(self, group: asyncio.TaskGroup) -> None:
         """Begin what is due, each rung once at a time."""
         now = self._clock.now()
-        contacts = self._count()
-        rungs = self._ladder.due(contacts, now)
-        if contacts < limits.LADDER_CONTACTS_ENOUGH and Rung.LAN not in rungs:
+        contacts, useful = self._count(), self._useful()
+        rungs = self._ladder.due(contacts, useful, now)
+        if useful < limits.LADDER_CONTACTS_ENOUGH and Rung.LAN not in rungs:
             rungs.append(Rung.LAN)
         for rung in rungs:
             running = self._climbing.get(rung)
@@ -202,7 +202,7 @@ class BootstrapLadder:
         try:
             async with asyncio.timeout(limits.LADDER_MAINLINE_TIME):
                 await mainline.start_find(infohashes(self._clock.now_ms(), limits.LADDER_MAINLINE_MARGIN))
-                while self._contacts() < limits.LADDER_CONTACTS_ENOUGH:
+                while self._useful() < limits.LADDER_CONTACTS_ENOUGH:
                     await self._ask(Rung.MAINLINE, await mainline.next_peers())
         except TimeoutError:
             self._tallies[Rung.MAINLINE].tries += not self._tallies[Rung.MAINLINE].asked

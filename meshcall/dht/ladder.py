@@ -65,8 +65,11 @@ class Ladder:
         self._mainline_pause = LADDER_MAINLINE_RETRY
         self._lan_asked.clear()
 
-    def due(self, contacts: int, now: float) -> list[Rung]:
-        """The rungs to try now; each is tried again after its pause only. ``contacts``: how many we have."""
+    def due(self, contacts: int, useful: int, now: float) -> list[Rung]:
+        """The rungs to try now; each is tried again after its pause only.
+
+        ``contacts``: how many we have; ``useful``: those of the DHT that we want, where there are two.
+        """
         rungs: list[Rung] = []
         if self._forced or (contacts == 0 and now >= self._retry_at):
             rungs += _AT_ONCE
@@ -75,7 +78,7 @@ class Ladder:
             self._forced = False
         elif contacts:
             self._retry_pause = BOOTSTRAP_RETRY
-        if contacts >= LADDER_CONTACTS_ENOUGH:
+        if useful >= LADDER_CONTACTS_ENOUGH:
             self._mainline_at = now + LADDER_MAINLINE_AFTER
             self._mainline_pause = LADDER_MAINLINE_RETRY
         elif self._mainline and now >= self._mainline_at:

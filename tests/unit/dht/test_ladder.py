@@ -15,27 +15,36 @@ AT_ONCE = [Rung.SAVED, Rung.LAN, Rung.HOSTS]
 def test_saved_table_lan_and_hosts_are_asked_at_once_and_mainline_later() -> None:
     """Mainline is due only when the others had their time and brought too few."""
     ladder = Ladder(10.0, mainline=True)
-    assert ladder.due(0, 10.0) == AT_ONCE
-    assert ladder.due(0, 10.0) == []
-    assert ladder.due(limits.LADDER_CONTACTS_ENOUGH - 1, 10.0 + limits.LADDER_MAINLINE_AFTER) == [
-        Rung.MAINLINE
-    ]
+    assert ladder.due(0, 0, 10.0) == AT_ONCE
+    assert ladder.due(0, 0, 10.0) == []
+    assert ladder.due(
+        limits.LADDER_CONTACTS_ENOUGH - 1,
+        limits.LADDER_CONTACTS_ENOUGH - 1,
+        10.0 + limits.LADDER_MAINLINE_AFTER,
+    ) == [Rung.MAINLINE]
 
 
 def test_mainline_is_left_alone_while_there_are_contacts_enough() -> None:
     """And waits its time again when they are lost."""
     ladder = Ladder(0.0, mainline=True)
-    assert ladder.due(0, 0.0) == AT_ONCE
+    assert ladder.due(0, 0, 0.0) == AT_ONCE
     for now in range(1, 100):
-        assert ladder.due(limits.LADDER_CONTACTS_ENOUGH, float(now)) == []
-    assert Rung.MAINLINE not in ladder.due(0, 100.0)
-    assert ladder.due(0, 99.0 + limits.LADDER_MAINLINE_AFTER)[-1] == Rung.MAINLINE
+        assert ladder.due(limits.LADDER_CONTACTS_ENOUGH, limits.LADDER_CONTACTS_ENOUGH, float(now)) == []
+    assert Rung.MAINLINE not in ladder.due(0, 0, 100.0)
+    assert ladder.due(0, 0, 99.0 + limits.LADDER_MAINLINE_AFTER)[-1] == Rung.MAINLINE
+
+
+def test_neighbours_alone_are_no_way_into_the_internet() -> None:
+    """Nobody is asked again, for there are contacts; but they do not keep a node from Mainline."""
+    ladder = Ladder(0.0, mainline=True)
+    assert ladder.due(0, 0, 0.0) == AT_ONCE
+    assert ladder.due(9, 0, limits.LADDER_MAINLINE_AFTER) == [Rung.MAINLINE]
 
 
 def test_without_mainline_it_is_never_due() -> None:
     """Where libtorrent is not installed, or it was switched off."""
     ladder = Ladder(0.0, mainline=False)
-    assert all(Rung.MAINLINE not in ladder.due(0, float(now)) for now in range(1000))
+    assert all(Rung.MAINLINE not in ladder.due(0, 0, float(now)) for now in range(1000))
 
 
 def test_pauses_double_up_to_their_caps() -> None:
@@ -43,7 +52,7 @@ def test_pauses_double_up_to_their_caps() -> None:
     ladder = Ladder(0.0, mainline=True)
     hosts, mainline = [], []
     for now in range(24 * 3600):
-        due = ladder.due(0, float(now))
+        due = ladder.due(0, 0, float(now))
         hosts += [now] * (Rung.HOSTS in due)
         mainline += [now] * (Rung.MAINLINE in due)
     gaps = [b - a for a, b in itertools.pairwise(hosts)]
@@ -59,10 +68,10 @@ def test_a_change_of_network_asks_everybody_again() -> None:
     """Though there are contacts: they may all be out of reach. The pauses begin anew."""
     ladder = Ladder(0.0, mainline=True)
     for now in range(1000):
-        ladder.due(0, float(now))
+        ladder.due(0, 0, float(now))
     ladder.restart(1000.0)
-    assert ladder.due(50, 1000.0) == AT_ONCE
-    assert ladder.due(0, 1000.0 + limits.BOOTSTRAP_RETRY) == AT_ONCE
+    assert ladder.due(50, 50, 1000.0) == AT_ONCE
+    assert ladder.due(0, 0, 1000.0 + limits.BOOTSTRAP_RETRY) == AT_ONCE
 
 
 def test_lan_peers_are_asked_once_a_minute_and_few_at_a_time() -> None:
