@@ -28,7 +28,7 @@ from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.node import Node
 from meshcall.paths import HomePaths
-from meshcall.post import Post, PostReport, SentOffer
+from meshcall.post import Post, SentOffer
 from meshcall.record.codec import Record
 from meshcall.testing.testnet import Testnet
 from tests.daemon.conftest import Daemon, StartDaemon
@@ -125,10 +125,10 @@ class Spy:
         self._deliver = post.deliver_offer
         post.deliver_offer = self.deliver  # type: ignore[method-assign]
 
-    async def deliver(self, sent: SentOffer, report: Callable[[PostReport], None]) -> None:
+    async def deliver(self, sent: SentOffer, *arguments: Any, **named: Any) -> None:
         """Note it and go on."""
         self.sent.append(sent)
-        await self._deliver(sent, report)
+        await self._deliver(sent, *arguments, **named)
 
 
 async def until(test: Callable[[], Any], seconds: float = 15.0) -> Any:

@@ -69,7 +69,9 @@ async def test_called_again_on_a_lan_after_a_change_of_network(lab: Lab) -> None
     assert await call(alice, bob, began, "link up again") < CALLED_WITHIN
 
     before = await changes(bob)
-    await ip(bob.host, "link add link eth0 name wifi0 type macvlan mode bridge")
+    await lab.sandbox.ip(
+        ["link add name vwifi type veth peer name wifi0 netns bob", "link set vwifi master br-lan1 up"]
+    )
     await asyncio.sleep(4)
     began = time.monotonic()
     await ip(bob.host, "link set wifi0 up", "addr flush dev eth0", "addr add 192.168.1.78/24 brd + dev wifi0")
