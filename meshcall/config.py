@@ -34,6 +34,13 @@ class Config:
     bootstrap: tuple[str, ...] = ()
     """HOST:PORT of DHT nodes to join through."""
 
+    mainline: bool = True
+    """Find routers through the Mainline DHT when nothing else helps, and announce ourselves there while we
+    are one; only where libtorrent is installed (extra `mainline`)."""
+
+    mainline_bootstrap: tuple[str, ...] = ()
+    """HOST:PORT of Mainline nodes to start from; empty: libtorrent's own."""
+
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""
 

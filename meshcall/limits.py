@@ -787,6 +787,63 @@ SHUTDOWN_PATIENCE: Final = 3.0
 WARNINGS_MAX: Final = 20
 """Warnings kept for the status."""
 
+# --- bootstrap ladder -----------------------------------------------------------------------------
+
+LADDER_CONTACTS_ENOUGH: Final = 4
+"""Contacts with which a node has joined: with fewer it also asks Mainline, if it may."""
+
+LADDER_MAINLINE_AFTER: Final = 5.0
+"""Seconds that the other rungs get first: Mainline tells strangers that we look for meshcall."""
+
+LADDER_MAINLINE_TIME: Final = 60.0
+"""Seconds that one search in Mainline may take: a table that begins empty needs about 20."""
+
+LADDER_MAINLINE_RETRY: Final = 120.0
+LADDER_MAINLINE_RETRY_MAX: Final = 3600.0
+"""First and longest pause between two searches in Mainline; doubled each time (load on its nodes)."""
+
+LADDER_MAINLINE_PEERS_MAX: Final = 50
+"""Addresses taken from one search: anybody can announce anything there, victims' addresses included."""
+
+LADDER_MAINLINE_MARGIN: Final = 3600.0
+"""Seconds around midnight UTC in which two days' infohashes are used: clocks differ, announcements last."""
+
+LADDER_LAN_ASKED_MAX: Final = 16
+"""LAN addresses asked at a time (a host that announces hundreds of services)."""
+
+LADDER_LAN_AGAIN: Final = 60.0
+"""Seconds before one LAN address is asked again."""
+
+LADDER_POLL: Final = 1.0
+LADDER_POLL_JOINED: Final = 5.0
+"""Seconds between looks at the number of contacts: while they are too few, and when they are enough."""
+
+LADDER_RESOLVE: Final = 10.0
+"""Seconds that resolving one configured host may take."""
+
+MAINLINE_LINE_MAX: Final = 65536
+"""Octets in one line of the Mainline worker (a worker that a hostile datagram took over)."""
+
+MAINLINE_RESTART: Final = 60.0
+"""Seconds before a Mainline worker that died is started again."""
+
+# --- network watcher ------------------------------------------------------------------------------
+
+NETWORK_SETTLE: Final = 0.3
+"""Seconds of quiet after which a change of interfaces is looked at: a new link sends a burst of news."""
+
+NETWORK_SETTLE_MAX: Final = 2.0
+"""Longest wait for that quiet (an interface that never rests)."""
+
+NETWORK_PAUSE: Final = 3.0
+"""Least seconds between two changes that are acted on (forged router advertisements, loose cables)."""
+
+NETWORK_POLL: Final = 2.0
+"""Seconds between looks at the clocks, and at the interfaces where the system does not tell of changes."""
+
+NETWORK_SLEEP: Final = 5.0
+"""Seconds that the machine must have slept to count as a change of network."""
+
 # --- discovery ------------------------------------------------------------------------------------
 
 LAN_SERVICES_MAX: Final = 256

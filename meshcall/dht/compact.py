@@ -106,6 +106,11 @@ def is_impossible(address: Address) -> bool:
     return not 0 < address[1] < 65536 or _reach(address[0]) == _NOWHERE
 
 
+def is_public(address: Address) -> bool:
+    """Whether ``address`` means the same to everybody on the internet."""
+    return not is_impossible(address) and _reach(address[0]) == 2
+
+
 def is_martian(address: Address, told_by: Address) -> bool:
     """Whether nobody can be at ``address``, or ``told_by`` can't know that somebody is.
 

@@ -182,8 +182,13 @@ class Core:
         return address in (self.observed(4), self.observed(6))
 
     def is_martian(self, address: Address, told_by: Address) -> bool:
-        """Whether nobody can be at ``address``, or ``told_by`` can't know of it; on a LAN all may know."""
-        return is_impossible(address) if self.lan else is_martian(address, told_by)
+        """Whether nobody can be at ``address``, or ``told_by`` can't know of it.
+
+        On a LAN all may know, but a neighbour that also has the internet does not lead us out there.
+        """
+        if self.lan:
+            return is_impossible(address) or (is_lan(told_by[0]) and not is_lan(address[0]))
+        return is_martian(address, told_by)
 
     # --- tables ---
 

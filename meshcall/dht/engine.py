@@ -209,11 +209,11 @@ class DhtEngine:
 
     # --- the user ---
 
-    def start_bootstrap(self, addresses: Sequence[Address], now: float) -> int:
-        """Join through ``addresses`` and the saved table. Ends with BootstrapDone."""
+    def start_bootstrap(self, addresses: Sequence[Address], now: float, *, saved: bool = True) -> int:
+        """Join through ``addresses`` and, if ``saved``, the saved table. Ends with BootstrapDone."""
         core = self._core
         core.seeds = list(dict.fromkeys([*addresses, *core.seeds]))[:DHT_SEEDS_MAX]
-        everybody = [*addresses, *(address for _, address in self._restored)]
+        everybody = [*addresses, *(address for _, address in self._restored if saved)]
         return self._start(
             lambda number: BootstrapOperation(core, number, self._verifier, everybody, self._joined), now
         )
