@@ -362,7 +362,7 @@ class Node:
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
         config = self.config
-        if config.lan_only or not config.mainline or not Mainline.is_installed():
+        if config.lan_only or not config.mainline or not Mainline.is_available():
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter
@@ -27,6 +28,9 @@ from meshcall.errors import Rejected
 from meshcall.limits import LADDER_MAINLINE_PEERS_MAX, MAINLINE_LINE_MAX, MAINLINE_RESTART
 
 _log = logging.getLogger("meshcall.mainline")
+
+OFF_VARIABLE: Final = "MESHCALL_NO_MAINLINE"
+"""Environment variable that, when it is not empty, means the same as ``--no-mainline``."""
 
 _END: Final = 3.0
 """Seconds that a worker gets to end by itself."""
@@ -71,9 +75,9 @@ class Mainline:
         """What was refused, by reason."""
 
     @staticmethod
-    def is_installed() -> bool:
-        """Whether libtorrent is there: ``pip install meshcall[mainline]``."""
-        return importlib.util.find_spec("libtorrent") is not None
+    def is_available() -> bool:
+        """Whether libtorrent is there (``pip install meshcall[mainline]``) and the environment allows it."""
+        return not os.environ.get(OFF_VARIABLE) and importlib.util.find_spec("libtorrent") is not None
 
     @property
     def announcing(self) -> bool:

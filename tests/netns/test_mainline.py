@@ -64,11 +64,14 @@ async def wait_for(process: LabProcess, what: str, test: Any, timeout: float) ->
 
 @pytest.mark.timeout(240)
 @pytest.mark.slow
-async def test_a_node_that_knows_nobody_finds_the_routers_through_mainline(lab: Lab) -> None:
+async def test_a_node_that_knows_nobody_finds_the_routers_through_mainline(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No saved table, no LAN, no hosts: joined within a minute, whatever liars announce; closed cleanly.
 
     Routers announce, others do not. Among the announced are ports where nobody is.
     """
+    monkeypatch.delenv("MESHCALL_NO_MAINLINE")  # the lab has a Mainline of its own
     names = [f"r{number}" for number in range(ROUTERS)]
     lan = await lab.lan(["bt", "liar", *names, "fresh"], ipv6=False)
     await start_bittorrent(lan["bt"])

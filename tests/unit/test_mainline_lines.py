@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
-from meshcall.aio.mainline import peers_untrusted
+from meshcall.aio.mainline import Mainline, peers_untrusted
 from meshcall.errors import Rejected
 
 
@@ -25,3 +27,11 @@ def test_bad_lines_of_the_worker_are_rejected(line: bytes) -> None:
     """With one exception, whatever a worker that was taken over may say."""
     with pytest.raises(Rejected):
         peers_untrusted(line)
+
+
+def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets the variable, as these tests do, has nothing of it asked."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert not Mainline.is_available()
+    monkeypatch.delenv("MESHCALL_NO_MAINLINE")
+    assert Mainline.is_available()
