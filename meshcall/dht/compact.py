@@ -108,7 +108,7 @@ def is_impossible(address: Address) -> bool:
 
 def is_public(address: Address) -> bool:
     """Whether ``address`` means the same to everybody on the internet."""
-    return not is_impossible(address) and _reach(address[0]) == 2
+    return not is_impossible(address) and _reach(address[0]) == _EVERYWHERE
 
 
 def is_martian(address: Address, told_by: Address) -> bool:
