@@ -28,11 +28,17 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@lru_cache(maxsize=256)
+def parse_ip(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """``ip`` without its scope; raises ValueError. All that judges one datagram's source parses it once."""
+    return ipaddress.ip_address(ip.partition("%")[0])
+
+
 @lru_cache(maxsize=8192)
 def is_lan(ip: str) -> bool:
     """Whether ``ip`` is an address of this machine or of a local network (RFC 6890, RFC 4193)."""
     try:
-        address = ipaddress.ip_address(ip.partition("%")[0])
+        address = parse_ip(ip)
     except ValueError:
         return False
     return address.is_private or address.is_loopback or address.is_link_local

@@ -37,6 +37,13 @@ class Config:
     ice_servers: tuple[str, ...] = field(default=(), repr=False)
     """STUN and TURN servers to use in calls: URI, or URI,USERNAME,CREDENTIAL; empty: none at all."""
 
+    mainline: bool = True
+    """Find routers through the Mainline DHT when nothing else helps, and announce ourselves there while we
+    are one; only where libtorrent is installed (extra `mainline`)."""
+
+    mainline_bootstrap: tuple[str, ...] = ()
+    """HOST:PORT of Mainline nodes to start from; empty: libtorrent's own."""
+
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""
 

@@ -45,6 +45,14 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="a DHT node to join through; can be repeated",
     )
+    add("--no-mainline", action="store_true", help="never use the Mainline DHT to find a way in")
+    add(
+        "--mainline-bootstrap",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a Mainline node to start from; can be repeated (default: libtorrent's own)",
+    )
     add(
         "--ice-server",
         action="append",
@@ -107,7 +115,11 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     for option in ("source", "record"):
         if getattr(options, option) == "":
             raise InvalidConfig(f"--{option}: nothing is named")
-    for text in options.bootstrap:
+    if options.no_mainline and options.mainline_bootstrap:
+        raise InvalidConfig(
+            "--no-mainline leaves --mainline-bootstrap without meaning", hint="drop one of the two"
+        )
+    for text in (*options.bootstrap, *options.mainline_bootstrap):
         parse_host_port(text)
     for text in options.ice_server:
         parse_ice_server(text)
@@ -125,6 +137,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         visible=options.visible,
         bootstrap=tuple(options.bootstrap),
         ice_servers=tuple(options.ice_server),
+        mainline=not options.no_mainline,
+        mainline_bootstrap=tuple(options.mainline_bootstrap),
         interfaces=tuple(options.interface),
         auto_answer=options.auto_answer,
         source=source,

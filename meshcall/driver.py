@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
 from meshcall import limits
@@ -339,6 +339,9 @@ class CallDriver:
             self._offers[last.inner_hash] = last
             for over in list(self._offers)[: -limits.CALL_OFFERS_MAX]:
                 self._post.close_box(self._offers.pop(over))
+        else:
+            # Bound to the presence it was sealed for, but the peer may be elsewhere on the LAN by now
+            last.found = replace(last.found, addresses=self._found.addresses)
         if last.found.by == "inbox":
             await self._deliver(last)
         else:

@@ -103,6 +103,11 @@ class Finder:
         """Drop what is cached about ``peer``: it did not help."""
         self._cache.pop(peer, None)
 
+    def network_changed(self) -> None:
+        """Drop what was found on the LAN: it may be another one now."""
+        for peer in [peer for peer, found in self._cache.items() if found.addresses]:
+            del self._cache[peer]
+
     async def find(self, peer: PeerId, *, invite: bytes = b"", by_id: bool = False) -> Found | None:
         """The peer's presence: from the LAN, the cache or the DHT, whichever answers first.
 

@@ -150,7 +150,7 @@ DHT_REQUESTS_BURST: Final = 200
 """Requests of one address (IPv6: of one /64) that are looked at: a flood from one machine."""
 
 DHT_READS_PER_SECOND: Final = 5000
-"""Pings and finds answered in all: 40 us each, so a fifth of a core (floods from invented addresses)."""
+"""Pings and finds answered in all: 50 us each, so a quarter of a core (floods from invented addresses)."""
 
 DHT_WRITES_PER_SECOND: Final = 1500
 """Requests with a good token carried out in all: 150 us each, mostly one signature (floods from a botnet)."""
@@ -180,7 +180,10 @@ DHT_DIAL_QUIET: Final = 200.0
 """A dial proves something only from an IP that we sent nothing to for this long: a NAT would let it pass."""
 
 DHT_DIAL_WAIT: Final = 5.0
-"""Seconds that a dial may take to come."""
+"""Seconds that a dial may take to come; a nonce that is shown later proves nothing (a guess, a replay)."""
+
+DHT_DIAL_NONCES_KEPT: Final = 16
+"""Requests to be dialled whose nonce is waited for (memory; few are under way at a time)."""
 
 DHT_DIALS_PER_SECOND: Final = 5
 """Dials that a node makes or passes on for others (it is asked to send to an address that another names)."""
@@ -198,7 +201,7 @@ DHT_LOOKUP_RPCS_MAX: Final = 64
 """Requests of one lookup ("ever closer nodes" replies must not keep it going)."""
 
 DHT_LOOKUP_TIME_MAX: Final = 10.0
-"""Seconds after which a lookup ends with what it has."""
+"""Seconds after which a lookup ends with what it has (nodes that answer as late as they may)."""
 
 DHT_LOOKUP_CANDIDATES_MAX: Final = 128
 """Nodes a lookup remembers; the farthest are forgotten (replies full of invented nodes)."""
@@ -213,10 +216,10 @@ DHT_REPAIRS_MAX: Final = 4
 """Copies of a presence that one find puts where they are missing: a reader's work for others has a bound."""
 
 DHT_REPAIR_LIFE_MIN: Final = 60
-"""Seconds that a record must still live to be put where it is missing."""
+"""Seconds that a record must still live to be put where it is missing (copies that bring back the dead)."""
 
 DHT_VALUES_PER_KEY: Final = 16
-"""Records under one key that a reply tells of."""
+"""Records under one key that a reply tells of (a key flooded with records would fill every reply)."""
 
 DHT_DELIVER_SENDS_MAX: Final = 16
 """Copies of a record that one deliver sends: about 16 KB for a call attempt."""
@@ -227,13 +230,14 @@ DHT_SOFT_TIMEOUT_MAX: Final = 1.0
 ms)."""
 
 DHT_SOFT_TIMEOUT_UNKNOWN: Final = 0.2
-"""The same for a node whose round trip is not known yet."""
+"""The same for a node whose round trip is not known yet: most of the internet answers within it, and a dead
+node in the way costs a lookup no more."""
 
 DHT_HARD_TIMEOUT: Final = 1.5
-"""After this a request has failed; until then a late reply is welcome."""
+"""After this a request has failed; until then a late reply is welcome. Silent nodes hold memory no longer."""
 
 DHT_NOTIFY_RETRY: Final = 0.2
-"""A notify that was not acknowledged is sent once more after this."""
+"""A notify that was not acknowledged is sent once more after this: somebody waits for the phone to ring."""
 
 DHT_DELIVER_ALPHA: Final = 10
 """The same for a deliver: a call waits for it, so more nodes are asked at once."""
@@ -245,16 +249,18 @@ DHT_ACK_WAIT: Final = 1.0
 """Seconds that a deliver which was pushed stays to hear whether a watcher has it."""
 
 DHT_ACKS_KEPT: Final = 1024
-"""Delivers of which acknowledgements are awaited or owed; each for at most ``DHT_ACK_LIFE``."""
+"""Delivers of which acknowledgements are awaited or owed; each for at most ``DHT_ACK_LIFE`` (delivers to keys
+whose watchers never acknowledge)."""
 
 DHT_ACK_LIFE: Final = 5.0
-"""Seconds after which a watcher's acknowledgement is not passed on any more."""
+"""Seconds after which a watcher's acknowledgement is not passed on any more (one kept back to be sent at
+somebody later)."""
 
 DHT_ACKS_PER_DELIVER: Final = 4
 """Acknowledgements that one deliver sets off: octets to the sender stay few, whoever watches."""
 
 DHT_FAILURES_MAX: Final = 2
-"""Failed requests in a row after which a contact leaves the table."""
+"""Failed requests in a row after which a contact leaves the table: one may be lost by chance, two rarely."""
 
 DHT_FIND_REQUEST_MIN: Final = 432
 """Find requests are padded to this: a reply of 1,200 octets and a challenge together are no amplification."""
@@ -270,7 +276,7 @@ DHT_TOKEN_ROTATION: Final = 300.0
 """Seconds a token secret is used; the one before it is still accepted (BEP 5)."""
 
 DHT_TOKENS_KEPT: Final = 1024
-"""Tokens of others that we remember, for at most one rotation."""
+"""Tokens of others that we remember, for at most one rotation (memory, as every reply brings one)."""
 
 DHT_WATCH_LEASE: Final = 30.0
 """Longest lease of a watch: dead watchers are forgotten, renewals keep the NAT mapping (RFC 4787 REQ-5)."""
@@ -282,10 +288,10 @@ DHT_RESUME: Final = 60.0
 """A gap of so many seconds between two inputs, which timers make impossible, is a machine that slept."""
 
 DHT_REVERIFY_MAX: Final = 64
-"""Contacts challenged at once when our network has changed."""
+"""Contacts challenged at once when our network has changed: a burst of 6 KB, whatever the table holds."""
 
 DHT_WATCH_LOOKUP: Final = 60.0
-"""Seconds between looks for nodes closer to a watched key than its holders."""
+"""Seconds between looks for nodes closer to a watched key than its holders: callers look for the closest."""
 
 DHT_WATCHERS_PER_KEY: Final = 16
 """Watchers that a node keeps for one key: what one deliver may fan out to."""
@@ -294,10 +300,10 @@ DHT_WATCHES_PER_IP: Final = 256
 """Watches that a node keeps for one IP address (several peers may share a NAT)."""
 
 DHT_WATCHES_MAX: Final = 8192
-"""Watches that a node keeps in all."""
+"""Watches that a node keeps in all (a botnet that watches keys without end)."""
 
 DHT_PUSH_STORED_MAX: Final = 16
-"""Stored records that are pushed to a new watcher."""
+"""Stored records that are pushed to a new watcher (one small watch request sets off so many datagrams)."""
 
 DHT_VERIFY_MAX: Final = 32
 """Challenges to would-be contacts that may be open at a time (junk from many addresses)."""
@@ -310,34 +316,59 @@ DHT_SIGNATURES_PER_SECOND: Final = 500
 
 DHT_UNREACHABLE_KEPT: Final = 1024
 DHT_UNREACHABLE_TIME: Final = 60.0
-"""Addresses that did not answer are left out of lookups for this long; how many are remembered."""
+"""Addresses that did not answer are left out of lookups for this long; how many are remembered (replies that
+name dead addresses again and again)."""
 
 DHT_RTT_KEPT: Final = 1024
-"""Round-trip estimates that are remembered."""
+"""Round-trip estimates that are remembered (memory, as lookups meet ever new addresses)."""
 
 DHT_NOTIFIED_KEPT: Final = 1024
 """Digests of records already handed to the application (each of 8 holders pushes the same one)."""
 
 DHT_REPLIES_KEPT: Final = 512
-"""Replies to deliver requests kept so that a repeated request is answered and not carried out again."""
+"""Replies to writes kept so that a repeated request is answered and not carried out again."""
+
+DHT_REPLY_LIFE: Final = 10.0
+"""Seconds that such a reply is kept: a repetition comes within ``DHT_HARD_TIMEOUT``."""
+
+DHT_PUSHED_KEPT: Final = 4096
+"""(record, watcher) pairs that were pushed or noted lately (floods of delivers to many watchers)."""
+
+DHT_PUSH_PAUSE: Final = 5.0
+"""Seconds in which one record is not pushed to one watcher again (a deliver repeated to make us flood it)."""
+
+DHT_HOLDERS_KEPT: Final = 4096
+"""Nodes that we asked to hold a watch, by key: notifies of all others are refused (floods of records)."""
+
+DHT_RECENT_KEPT: Final = 256
+"""Keys whose closest nodes are remembered from their last lookup (memory)."""
+
+DHT_OBSERVED_KEPT: Final = 16
+"""Witnesses of our own address, the latest (a few liars among them are outvoted)."""
+
+DHT_NOTIFIED_LIFE: Final = 7200.0
+"""Seconds that the digest of a record handed out is remembered: no record lives longer (replays)."""
 
 DHT_OPEN_REQUESTS_MAX: Final = 4096
-"""Requests of our own that wait for a reply."""
+"""Requests of our own that wait for a reply (floods that make us challenge or push to silent addresses)."""
 
 DHT_SEEDS_MAX: Final = 64
-"""Addresses to start from when the tables are empty."""
+"""Addresses to start from when the tables are empty (a saved table or an invite that names very many)."""
 
 DHT_CONTACT_IDLE: Final = 300.0
-"""A contact not heard of for this long is pinged."""
+"""A contact not heard of for this long is pinged: others are told of it, and if it is dead it costs them
+time."""
 
 DHT_MAINTENANCE_INTERVAL: Final = 5.0
-"""Seconds between looks at idle contacts, expired records and leases."""
+"""Seconds between looks at idle contacts, expired records and leases: a dead record is gone within a minute,
+and a machine that slept is noticed."""
 
 DHT_REFRESH_INTERVAL: Final = 900.0
-"""Seconds after which a bucket without a lookup gets one (Kademlia refresh)."""
+"""Seconds after which a bucket without a lookup gets one: ranges that nobody asks for would fill with the
+dead (Kademlia paper section 2.3, which takes an hour)."""
 
 DHT_SAVED_CONTACTS_MAX: Final = 200
-"""Contacts in the saved table."""
+"""Contacts in the saved table: as many as a table of thousands of nodes has, and no file grows."""
 
 DHT_PING_TRIES: Final = 2
 """Pings that `dht ping` sends before it says that nobody is there; each is repeated once by itself."""
@@ -349,7 +380,7 @@ DHT_SAVE_INTERVAL: Final = 300.0
 """Seconds between saves of the table: a crash loses no more."""
 
 DHT_STATE_MAX: Final = 65536
-"""Largest saved table that is read."""
+"""Largest saved table that is read (a file that grew without end)."""
 
 UDP_BATCH: Final = 64
 """Datagrams that nobody waits for handled per wake-up; more that came with them are dropped, so that a flood
@@ -759,6 +790,63 @@ SHUTDOWN_PATIENCE: Final = 3.0
 
 WARNINGS_MAX: Final = 20
 """Warnings kept for the status."""
+
+# --- bootstrap ladder -----------------------------------------------------------------------------
+
+LADDER_CONTACTS_ENOUGH: Final = 4
+"""Contacts with which a node has joined: with fewer it also asks Mainline, if it may."""
+
+LADDER_MAINLINE_AFTER: Final = 5.0
+"""Seconds that the other rungs get first: Mainline tells strangers that we look for meshcall."""
+
+LADDER_MAINLINE_TIME: Final = 60.0
+"""Seconds that one search in Mainline may take: a table that begins empty needs about 20."""
+
+LADDER_MAINLINE_RETRY: Final = 120.0
+LADDER_MAINLINE_RETRY_MAX: Final = 3600.0
+"""First and longest pause between two searches in Mainline; doubled each time (load on its nodes)."""
+
+LADDER_MAINLINE_PEERS_MAX: Final = 50
+"""Addresses taken from one search: anybody can announce anything there, victims' addresses included."""
+
+LADDER_MAINLINE_MARGIN: Final = 3600.0
+"""Seconds around midnight UTC in which two days' infohashes are used: clocks differ, announcements last."""
+
+LADDER_LAN_ASKED_MAX: Final = 16
+"""LAN addresses asked at a time (a host that announces hundreds of services)."""
+
+LADDER_LAN_AGAIN: Final = 60.0
+"""Seconds before one LAN address is asked again."""
+
+LADDER_POLL: Final = 1.0
+LADDER_POLL_JOINED: Final = 5.0
+"""Seconds between looks at the number of contacts: while they are too few, and when they are enough."""
+
+LADDER_RESOLVE: Final = 10.0
+"""Seconds that resolving one configured host may take."""
+
+MAINLINE_LINE_MAX: Final = 65536
+"""Octets in one line of the Mainline worker (a worker that a hostile datagram took over)."""
+
+MAINLINE_RESTART: Final = 60.0
+"""Seconds before a Mainline worker that died is started again."""
+
+# --- network watcher ------------------------------------------------------------------------------
+
+NETWORK_SETTLE: Final = 0.3
+"""Seconds of quiet after which a change of interfaces is looked at: a new link sends a burst of news."""
+
+NETWORK_SETTLE_MAX: Final = 2.0
+"""Longest wait for that quiet (an interface that never rests)."""
+
+NETWORK_PAUSE: Final = 3.0
+"""Least seconds between two changes that are acted on (forged router advertisements, loose cables)."""
+
+NETWORK_POLL: Final = 2.0
+"""Seconds between looks at the clocks, and at the interfaces where the system does not tell of changes."""
+
+NETWORK_SLEEP: Final = 5.0
+"""Seconds that the machine must have slept to count as a change of network."""
 
 # --- discovery ------------------------------------------------------------------------------------
 

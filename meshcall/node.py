@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits
-from meshcall.address import Address, format_address, parse_host_port
+from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode, checked_table
@@ -37,11 +37,16 @@ from meshcall.aio.files import (
     write_atomic,
 )
 from meshcall.aio.lan import Lan
+from meshcall.aio.mainline import Mainline
+from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
+from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
 from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
+from meshcall.dht.compact import is_public
+from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
 from meshcall.errors import (
     MeshcallError,
@@ -132,6 +137,7 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._lan: Lan
+        self._ladder: BootstrapLadder
         self._contacts: ContactBook
         self._me: PeerId
         self._open = False
@@ -195,7 +201,7 @@ class Node:
             self._me,
             self._contacts,
             clock=clock,
-            enabled=not config.lan_only,
+            enabled=self._uses_dht,
             bootstrap=config.bootstrap,
             saved_ms=lambda: self._table_saved_ms,
         )
@@ -207,13 +213,25 @@ class Node:
             random=self._random,
             known=self._contacts.peer_ids,
             on_change=self._lan_changed,
+            on_service=lambda: self._ladder.lan_changed(),
+        )
+        self._ladder = BootstrapLadder(
+            self._dht,
+            clock=clock,
+            hosts=config.bootstrap,
+            lan_only=config.lan_only,
+            lan_services=self._lan.services,
+            saved=saved_contacts(saved),
+            mainline=self._mainline(),
+            on_joined=lambda: self._post.hasten(),
+            on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
         self._finder = Finder(
             self._dht,
             clock=clock,
             lan_addresses=self._lan.addresses,
-            use_dht=not config.lan_only,
+            use_dht=self._uses_dht,
             counters=self._counters,
             secret_of=self._contacts.secret,
         )
@@ -231,7 +249,7 @@ class Node:
             keys,
             clock=clock,
             random=self._random,
-            use_dht=not config.lan_only,
+            use_dht=self._uses_dht,
             admit=admission.admits,
             charge=admission.spend,
             trusts=admission.trusts,
@@ -262,7 +280,7 @@ class Node:
             clock=clock,
             random=self._random,
             spawn=self._spawn,
-            bootstrap=self._bootstrap,
+            bootstrap=self._ladder.invited,
             on_contact=self._contact_made,
             on_warning=self._warn,
         )
@@ -294,8 +312,9 @@ class Node:
         tasks.append(self._group.create_task(self._handover.run(), name="handover"))
         if config.mdns:
             await self._lan.start()
-        if not config.lan_only:
-            tasks.append(self._group.create_task(self._join(), name="bootstrap"))
+        tasks.append(self._group.create_task(self._ladder.run(), name="bootstrap"))
+        watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
+        tasks.append(self._group.create_task(watcher.run(), name="network"))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -335,6 +354,18 @@ class Node:
         self._state.set_blob(_PORT, str(udp.port).encode())
         return udp
 
+    @property
+    def _uses_dht(self) -> bool:
+        """On a LAN alone the DHT is made of those whom mDNS finds."""
+        return self.config.mdns or not self.config.lan_only
+
+    def _mainline(self) -> Mainline | None:
+        """The last rung of the ladder, if it is wanted and there."""
+        config = self.config
+        if config.lan_only or not config.mainline or not Mainline.is_available():
+            return None
+        return Mainline(config.mainline_bootstrap, clock=self._clock)
+
     def _node_key(self) -> SigningKey:
         """The key of our DHT node: never the identity."""
         seed = self._state.get_blob(_NODE_KEY)
@@ -356,32 +387,13 @@ class Node:
         except OSError as error:
             _log.warning("the DHT's table can't be saved: %s", error.strerror)
 
-    async def _join(self) -> None:
-        """Join the DHT, and go on trying while nobody answers."""
-        pause = limits.BOOTSTRAP_RETRY
-        while True:
-            addresses = await self._resolve_bootstrap()
-            answered = await self._dht.bootstrap(addresses)
-            if answered:
-                self._post.hasten()
-                return
-            if addresses and pause == limits.BOOTSTRAP_RETRY:
-                self._warn("none of the bootstrap addresses answers; still trying")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, limits.BOOTSTRAP_RETRY_MAX)
-
-    async def _resolve_bootstrap(self) -> list[Address]:
-        """Addresses of the configured hosts; names are resolved off the loop."""
-        addresses: list[Address] = []
-        for text in self.config.bootstrap:
-            host, port = parse_host_port(text)
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(host, port)
-            except (OSError, UnicodeError):  # the latter: no name that DNS can hold
-                self._warn(f"the bootstrap host {host} can't be resolved")
-                continue
-            addresses += dict.fromkeys((str(info[4][0]), port) for info in found)
-        return addresses
+    def _network_changed(self) -> None:
+        """Other interfaces, addresses or routes, or back from sleep."""
+        self._finder.network_changed()
+        self._dht.network_changed()
+        self._ladder.network_changed()
+        self._post.hasten()
+        self._spawn(self._lan.network_changed())
 
     # --- tasks ------------------------------------------------------------------------------------
 
@@ -444,7 +456,7 @@ class Node:
         dht = self._dht.status()
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
-        counters += Counter(dht.counters) + self._lan.counters
+        counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -455,11 +467,13 @@ class Node:
             addresses=observed,
             lan=LanStatus(enabled=self.config.mdns, peers=self._lan.count()),
             dht=DhtStatusView(
-                enabled=not self.config.lan_only,
+                enabled=self._uses_dht,
                 nodes=dht.contacts,
                 stored=dht.records.values,
                 watches=sum(dht.own_watches.values()),
                 role="router" if dht.routes else "ephemeral",
+                bootstrap=self._ladder.status(),
+                announced=self._ladder.announced,
             ),
             calls=sum(not call.ended for call in self._calls),
             missed=self._history.unseen,
@@ -774,9 +788,10 @@ class Node:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
         ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
-        return self._introductions.invite(
-            once=once, expires=expires, nodes=[*ours, *self._dht.neighbours()]
-        ).format()
+        nodes = [*ours, *self._dht.neighbours()]
+        if any(is_public(address) for address in ours):
+            nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
+        return self._introductions.invite(once=once, expires=expires, nodes=nodes).format()
 
     async def accept_invite(self, text: str) -> ContactView:
         """Make the inviter a contact, and tell it about us.
@@ -784,10 +799,6 @@ class Node:
         When the inviter is offline it is told later, while the invite is valid and this node runs.
         """
         return await self._introductions.accept(text)
-
-    async def _bootstrap(self, nodes: Sequence[Address]) -> None:
-        if nodes and not self.config.lan_only:
-            await self._dht.bootstrap(nodes)
 
     def _contact_made(self, contact: ContactView) -> None:
         self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))

@@ -64,6 +64,18 @@ DhtRole = Literal["router", "ephemeral"]
 """Whether others put the node into their tables."""
 
 
+class RungView(View, frozen=True, kw_only=True):
+    """One way into the DHT, and what it brought since the start."""
+
+    rung: str
+    """`saved`, `lan`, `invite`, `hosts` or `mainline`."""
+    tries: int = 0
+    asked: int = 0
+    """Addresses that were asked."""
+    answered: int = 0
+    """Of these, nodes that proved their id."""
+
+
 class DhtStatusView(View, frozen=True, kw_only=True):
     """Our DHT node."""
 
@@ -75,6 +87,10 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     watches: int = 0
     """Leases that we hold at other nodes."""
     role: DhtRole = "ephemeral"
+    bootstrap: list[RungView] = []
+    """The ways in that were tried."""
+    announced: bool = False
+    """Whether Mainline tells others that a meshcall router is here."""
 
 
 class DhtStoredView(View, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ Law 2: timers use ``now``, which never jumps; only what is compared with other m
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
@@ -35,6 +36,18 @@ class SystemClock:
     def now_ms(self) -> int:
         """Unix milliseconds."""
         return time.time_ns() // 1_000_000
+
+
+def time_asleep() -> float:
+    """Seconds that the machine has slept since some moment; only differences mean something.
+
+    Linux counts sleep in one clock and not in the other. Elsewhere the wall clock tells it, and setting that
+    looks like sleep.
+    """
+    awake = time.monotonic()
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - awake
+    return time.time() - awake
 
 
 system_random: Final[Callable[[int], bytes]] = os.urandom

@@ -283,9 +283,10 @@ class DhtNode:
 
     # --- operations ---
 
-    async def bootstrap(self, addresses: Iterable[Address] = ()) -> int:
-        """Join through ``addresses`` (IPs, no names) and the saved table; how many answered."""
-        done = await self._run(self.engine.start_bootstrap(list(addresses), self._clock.now()))
+    async def bootstrap(self, addresses: Iterable[Address] = (), *, saved: bool = True) -> int:
+        """Join through ``addresses`` (no names) and, if ``saved``, the saved table; how many answered."""
+        started = self.engine.start_bootstrap(list(addresses), self._clock.now(), saved=saved)
+        done = await self._run(started)
         return done.answered if isinstance(done, BootstrapDone) else 0
 
     def find(

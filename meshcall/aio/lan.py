@@ -7,7 +7,7 @@ Law 2: zeroconf is loaded only when mDNS is used.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from meshcall.address import Address
@@ -35,9 +35,10 @@ class Lan:
         random: Random,
         known: Callable[[], list[PeerId]],
         on_change: Callable[[PeerId], None],
+        on_service: Callable[[], None] = lambda: None,
     ) -> None:
         """``known``: our contacts, who are recognised unasked. ``on_change``: one of them, or somebody
-        visible, came or went.
+        visible, came or went. ``on_service``: a daemon is here, whoever it is.
         """
         self._config = config
         self._me = me
@@ -46,6 +47,7 @@ class Lan:
         self._random = random
         self._known = known
         self._on_change = on_change
+        self._on_service = on_service
         self._recognised = set(known())
         self._directory = Directory(self._recognised)
         self._service: LanService | None = None
@@ -72,6 +74,11 @@ class Lan:
             await self._service.close()
             self._service = None
 
+    async def network_changed(self) -> None:
+        """Announce and ask anew, whatever the interfaces look like."""
+        if self._service is not None:
+            await self._service.renew()
+
     def contacts_changed(self) -> None:
         """Recognise whom we know now, and nobody else."""
         known = set(self._known())
@@ -95,6 +102,10 @@ class Lan:
     def count(self) -> int:
         """Other meshcall nodes here, whoever they are."""
         return len(self._directory.lan_services())
+
+    def services(self) -> list[Sequence[Address]]:
+        """Where the other nodes here are, whoever they are: the addresses of each, who came last first."""
+        return [seen.addresses for seen in reversed(self._directory.lan_services())]
 
     def self_name(self, peer: PeerId) -> str:
         """What ``peer`` calls itself here, unverified."""
@@ -137,6 +148,7 @@ class Lan:
         peer = self._directory.sight_lan(seen, now=self._clock.now(), now_ms=self._clock.now_ms())
         if peer is not None and peer != self._me:
             self._on_change(peer)
+        self._on_service()
         return peer in self._recognised
 
     def _gone(self, instance: str) -> None:

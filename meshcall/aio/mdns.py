@@ -119,6 +119,10 @@ class LanService:
         """Announce now what ``announcement`` says now, if it changed."""
         await self._look()
 
+    async def renew(self) -> None:
+        """The network may be another one: announce and browse afresh."""
+        await self._look(renew=True)
+
     async def close(self) -> None:
         """Say goodbye and free everything. Idempotent."""
         if self._closed:

@@ -1,6 +1,8 @@
 """Joining the network: from a few addresses to a full table.
 
-First the addresses are challenged, then our own neighbourhood is looked up, then the far parts of the space.
+First the addresses are challenged, then our own neighbourhood is looked up, then the far parts of the space,
+the farthest first. How far down they go is asked anew before each lookup: neighbours count only when they
+have proved their ids, and that takes a round trip longer than their answers.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
+from meshcall.dht.alarms import Alarm
 from meshcall.dht.core import Core
 from meshcall.dht.events import BootstrapDone
 from meshcall.dht.lookup import Candidate, Lookup
@@ -16,6 +19,9 @@ from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.table import ID_SPACE
 from meshcall.dht.verifier import Verifier
 from meshcall.limits import DHT_ALPHA, DHT_K, DHT_REPLICAS, DHT_SPLIT_DEPTH, NODE_ID_SIZE
+
+_PROOFS = 0.5
+"""Seconds that the first far lookup waits at most for our neighbours to prove their ids."""
 
 
 def random_id_in(low: int, high: int, random: Callable[[int], bytes]) -> bytes:
@@ -42,7 +48,11 @@ class BootstrapOperation(Operation):
         self._waiting = 0
         self._answered = 0
         self._lookups: list[Lookup] = []
-        self._ranges: list[tuple[int, int]] | None = None
+        self._ranges: list[tuple[int, int]] = []
+        """Parts of the current depth that are still to be looked up."""
+        self._depth = 0
+        """The range beside our own path that comes next, by its number of leading bits in common with us."""
+        self._pause: Alarm | None = None
         self._told = False
 
     def start(self, now: float) -> None:
@@ -59,6 +69,9 @@ class BootstrapOperation(Operation):
         self._told = True
         for lookup in self._lookups:
             lookup.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _on_proof(self, node_id: bytes | None, now: float) -> None:
         self._waiting -= 1
@@ -90,30 +103,40 @@ class BootstrapOperation(Operation):
     def _on_settled(self, now: float) -> None:
         if self.finished:
             return
-        if not self._told:
+        if self._told:
+            self._look_far(now)
+        else:
             self._done(now, over=False)
-        if self._ranges is None:
-            self._ranges = self._far_ranges()
+            self._pause = self.core.alarms.set(now + _PROOFS, self._proved)
+            self._verifier.when_idle(self._proved, now)
+
+    def _proved(self, now: float) -> None:
+        """All neighbours have proved their ids, or had the time to: whichever is first."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+            self._look_far(now)
+
+    def _look_far(self, now: float) -> None:
+        if not self._ranges:
+            self._ranges = self._next_ranges()
         if self._ranges:
             low, high = self._ranges.pop()
             self._look(random_id_in(low, high, self.core.random), now)
         else:
             self.finished = True
 
-    def _far_ranges(self) -> list[tuple[int, int]]:
-        """The other halves of the ranges around our id, down to where our neighbourhood begins."""
+    def _next_ranges(self) -> list[tuple[int, int]]:
+        """The other half of the next range around our id, in parts; none where our neighbourhood begins."""
         neighbours = self.core.closest(self.core.node_id, DHT_K)
-        if not neighbours:
-            return []
         own = int.from_bytes(self.core.node_id, "big")
-        shared = 160 - (own ^ neighbours[-1].long_id).bit_length()
-        ranges: list[tuple[int, int]] = []
-        for depth in range(shared + 1):
-            size = ID_SPACE >> (depth + 1)
-            low = (own ^ size) // size * size
-            piece = min(size, ID_SPACE >> DHT_SPLIT_DEPTH + 1) if len(neighbours) > DHT_REPLICAS else size
-            ranges += [(start, start + piece - 1) for start in range(low, low + size, piece)]
-        return ranges[::-1]
+        if not neighbours or (own ^ neighbours[-1].long_id).bit_length() > 160 - self._depth:
+            return []
+        size = ID_SPACE >> (self._depth + 1)
+        self._depth += 1
+        low = (own ^ size) // size * size
+        piece = min(size, ID_SPACE >> DHT_SPLIT_DEPTH + 1) if len(neighbours) > DHT_REPLICAS else size
+        return [(start, start + piece - 1) for start in range(low, low + size, piece)]
 
     def _done(self, now: float, *, over: bool = True) -> None:
         self._told = True

@@ -1,11 +1,11 @@
 """Small memories with a cap: the oldest entry goes first.
 
-Law: whatever strangers send, a cache never holds more than its cap.
+Law 1: whatever strangers send, a cache never holds more than its cap.
+Law 2: an empty cache costs next to nothing: an engine has a dozen, and a process may have many engines.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -15,10 +15,13 @@ V = TypeVar("V")
 class ExpiringCache(Generic[K, V]):
     """At most ``cap`` entries, each for at most ``lifetime`` seconds."""
 
+    __slots__ = ("_cap", "_entries", "_lifetime")
+
     def __init__(self, cap: int, lifetime: float) -> None:
         self._cap = cap
         self._lifetime = lifetime
-        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
+        self._entries: dict[K, tuple[float, V]] = {}
+        """Oldest first."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -40,13 +43,13 @@ class ExpiringCache(Generic[K, V]):
         """Remember ``value`` from now on; the oldest makes room."""
         self._entries.pop(key, None)
         for _ in range(2):  # the oldest are first: what has expired costs no memory for long
-            oldest = next(iter(self._entries.values()), None)
-            if oldest is None or oldest[0] > now:
+            oldest = next(iter(self._entries), None)
+            if oldest is None or self._entries[oldest][0] > now:
                 break
-            self._entries.popitem(last=False)
+            del self._entries[oldest]
         self._entries[key] = (now + self._lifetime, value)
         if len(self._entries) > self._cap:
-            self._entries.popitem(last=False)
+            del self._entries[next(iter(self._entries))]
 
     def discard(self, key: K) -> None:
         """Forget ``key``."""

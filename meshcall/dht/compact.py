@@ -9,10 +9,10 @@ Law: nothing here resolves a name; an address on the wire is 4 or 16 octets and 
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Final
 
-from meshcall.address import Address
+from meshcall.address import Address, is_lan, parse_ip
 from meshcall.errors import Rejected
 from meshcall.limits import NODE_ID_SIZE
 
@@ -34,11 +34,12 @@ def family(address: Address) -> int:
 def pack_address(address: Address) -> bytes:
     """``address`` in 6 or 18 octets, without the scope of a link-local one (it means nothing elsewhere)."""
     ip, port = address
-    return ip_address(ip.partition("%")[0]).packed + port.to_bytes(2, "big")
+    return parse_ip(ip).packed + port.to_bytes(2, "big")
 
 
+@lru_cache(maxsize=4096)
 def unpack_address_untrusted(data: bytes) -> Address:
-    """The address in 6 or 18 octets; any other length is Rejected."""
+    """The address in 6 or 18 octets, one object however often it comes; any other length is Rejected."""
     if len(data) == ADDRESS4_SIZE:
         return str(IPv4Address(data[:4])), int.from_bytes(data[4:], "big")
     if len(data) == ADDRESS6_SIZE:
@@ -72,32 +73,42 @@ _SHARED: Final = IPv4Network("100.64.0.0/10")
 """Inside a provider's NAT (RFC 6598): no more public than a LAN."""
 
 
+_NOWHERE, _MACHINE, _LINK, _SITE, _EVERYWHERE = range(5)
+"""How far an IP address means something."""
+
+
 @lru_cache(maxsize=4096)
+def _reach(ip: str) -> int:
+    """How far ``ip`` means something."""
+    try:
+        there = parse_ip(ip)
+    except ValueError:
+        return _NOWHERE
+    if there.is_multicast or there.is_unspecified:
+        return _NOWHERE
+    if isinstance(there, IPv6Address):
+        if there.ipv4_mapped is not None:
+            return _NOWHERE
+    elif there.packed[0] == 0 or there.packed[0] >= 240:
+        return _NOWHERE  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
+    if there.is_loopback:
+        return _MACHINE
+    if there.version == 6 and there.is_link_local:
+        return _LINK
+    return _SITE if is_lan(ip) or there in _SHARED else _EVERYWHERE
+
+
 def is_impossible(address: Address) -> bool:
     """Whether no single node can be at ``address``, wherever one stands.
 
     Port 0, multicast, broadcast, unspecified, reserved and mapped addresses, and names.
     """
-    try:
-        there = ip_address(address[0].partition("%")[0])
-    except ValueError:
-        return True
-    if not 0 < address[1] < 65536 or there.is_multicast or there.is_unspecified:
-        return True
-    if isinstance(there, IPv6Address):
-        return there.ipv4_mapped is not None
-    return there.packed[0] == 0 or there.packed[0] >= 240  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
+    return not 0 < address[1] < 65536 or _reach(address[0]) == _NOWHERE
 
 
-@lru_cache(maxsize=4096)
-def _reach(ip: str) -> int:
-    """How far an address means something: 0 this machine, 1 its LAN, 2 everywhere."""
-    there = ip_address(ip.partition("%")[0])
-    if there.is_loopback:
-        return 0
-    if there.is_private or there.is_link_local or there in _SHARED:
-        return 1
-    return 2
+def is_public(address: Address) -> bool:
+    """Whether ``address`` means the same to everybody on the internet."""
+    return not is_impossible(address) and _reach(address[0]) == _EVERYWHERE
 
 
 def is_martian(address: Address, told_by: Address) -> bool:
@@ -106,8 +117,7 @@ def is_martian(address: Address, told_by: Address) -> bool:
     Private and loopback addresses mean something only within the network they come from: a node on the
     internet that names one wants us to send packets into our own LAN.
     """
-    if is_impossible(address) or is_impossible((told_by[0], 1)):
-        return True
-    if ":" in address[0] and ip_address(address[0].partition("%")[0]).is_link_local:
-        return True  # the scope does not travel
-    return _reach(address[0]) < _reach(told_by[0])
+    there, teller = _reach(address[0]), _reach(told_by[0])
+    if there in (_NOWHERE, _LINK) or teller == _NOWHERE or not 0 < address[1] < 65536:
+        return True  # the scope of a link does not travel
+    return there < (_SITE if teller == _LINK else teller)

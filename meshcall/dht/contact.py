@@ -1,6 +1,8 @@
 """A node of the table: kademlia's Node with an exact id, an order and what we know of its health.
 
-Law: a Contact is made only after the node proved that its id is its own (``verified_id``).
+Law 1: a Contact is made only after the node proved that its id is its own (``verified_id``).
+Law 2: a table has a hundred contacts and more, so one holds four references: no dictionary, no number that
+follows from the id.
 """
 
 from __future__ import annotations
@@ -32,24 +34,33 @@ def proof_message(challenge: bytes, responder_id: bytes, requester_id: bytes, ob
 class Contact(Node):  # type: ignore[misc] # kademlia has no types
     """A verified node."""
 
-    id: bytes
-    ip: str
-    port: int
-    long_id: int
+    __slots__ = ("address", "failures", "id", "last_seen")
 
     def __init__(self, node_id: bytes, address: Address, *, last_seen: float = 0.0) -> None:
         if not isinstance(node_id, bytes) or len(node_id) != NODE_ID_SIZE:
             raise ValueError("a node id has exactly 20 octets")
-        super().__init__(node_id, address[0], address[1])
+        self.id = node_id
+        self.address = address
+        """Where it answers."""
         self.last_seen = last_seen
         """When it last answered one of our requests."""
         self.failures = 0
         """Requests it left unanswered since."""
 
     @property
-    def address(self) -> Address:
-        """Where it answers."""
-        return self.ip, self.port
+    def ip(self) -> str:
+        """kademlia's name for one half of the address."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """kademlia's name for the other half."""
+        return self.address[1]
+
+    @property
+    def long_id(self) -> int:
+        """The id as a number, for distances."""
+        return int.from_bytes(self.id, "big")
 
     def __lt__(self, other: Contact) -> bool:
         """Equal distances never compare by luck: order is by id, then by address."""
@@ -59,7 +70,7 @@ class Contact(Node):  # type: ignore[misc] # kademlia has no types
         return isinstance(other, Contact) and self.id == other.id and self.address == other.address
 
     def __hash__(self) -> int:
-        return hash((self.id, self.ip, self.port))
+        return hash((self.id, self.address))
 
     def __repr__(self) -> str:
         return f"<Contact {self.id[:4].hex()} {self.ip}:{self.port} failures={self.failures}>"

@@ -6,7 +6,7 @@ Law 2: what is written to ``out`` and ``events`` is never read here; the shell d
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Protocol
@@ -39,8 +39,12 @@ from meshcall.limits import (
     DHT_ACKS_KEPT,
     DHT_EVICTION_IDLE,
     DHT_FAILURES_MAX,
+    DHT_HOLDERS_KEPT,
     DHT_K,
     DHT_NOTIFIED_KEPT,
+    DHT_NOTIFIED_LIFE,
+    DHT_OBSERVED_KEPT,
+    DHT_RECENT_KEPT,
     DHT_TOKEN_ROTATION,
     DHT_TOKENS_KEPT,
     DHT_UNREACHABLE_KEPT,
@@ -101,32 +105,36 @@ class Core:
         """All nodes share a LAN: their addresses tell nothing about who they are."""
         self.store = store
         self.check_record = check_record
-        self.out: deque[tuple[bytes, Address]] = deque()
-        self.events: deque[Event] = deque()
+        self.out: list[tuple[bytes, Address]] = []
+        self.events: list[Event] = []
         self.counters: Counter[str] = Counter()
         self.alarms = Alarms()
         self.transactions = Transactions(random, self.alarms, self.out, self.counters)
         self.transactions.on_unanswered = self._unanswered
         self.mint = TokenMint(random, now)
         self.watches = WatchBook()
-        self.tables = {n: Table(self.node_id, one_network=lan) for n in (4, 6)}
+        self.tables = {n: Table(self.node_id, one_network=lan, now=now) for n in (4, 6)}
         self.tokens: ExpiringCache[Address, bytes] = ExpiringCache(DHT_TOKENS_KEPT, DHT_TOKEN_ROTATION)
         """Tokens that others gave us."""
         self.unreachable: ExpiringCache[Address, bool] = ExpiringCache(
             DHT_UNREACHABLE_KEPT, DHT_UNREACHABLE_TIME
         )
-        self.recent: ExpiringCache[bytes, tuple[NodeInfo, ...]] = ExpiringCache(256, DHT_WATCH_LOOKUP)
+        self.recent: ExpiringCache[bytes, tuple[NodeInfo, ...]] = ExpiringCache(
+            DHT_RECENT_KEPT, DHT_WATCH_LOOKUP
+        )
         """The closest nodes of keys looked up lately."""
         self.seeds: list[Address] = []
         """Where to start when the tables are empty: addresses of bootstrap and of the saved state."""
-        self.lost: deque[Address] = deque(maxlen=DHT_K)
+        self.lost: list[Address] = []
         """Contacts that left the tables last: after a long outage they may be back."""
         self.own_keys: Counter[bytes] = Counter()
         """Keys that we watch, with how many operations want them."""
-        self.holders: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 2 * DHT_WATCH_LEASE)
+        self.holders: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(
+            DHT_HOLDERS_KEPT, 2 * DHT_WATCH_LEASE
+        )
         """(key, address) of the nodes that we asked to notify us."""
-        self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, 7200.0)
-        self._observed: OrderedDict[Address, Address] = OrderedDict()
+        self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, DHT_NOTIFIED_LIFE)
+        self._observed: dict[Address, Address] = {}
         self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
             DHT_ACKS_KEPT, DHT_ACK_LIFE
         )
@@ -174,8 +182,13 @@ class Core:
         return address in (self.observed(4), self.observed(6))
 
     def is_martian(self, address: Address, told_by: Address) -> bool:
-        """Whether nobody can be at ``address``, or ``told_by`` can't know of it; on a LAN all may know."""
-        return is_impossible(address) if self.lan else is_martian(address, told_by)
+        """Whether nobody can be at ``address``, or ``told_by`` can't know of it.
+
+        On a LAN all may know, but a neighbour that also has the internet does not lead us out there.
+        """
+        if self.lan:
+            return is_impossible(address) or (is_lan(told_by[0]) and not is_lan(address[0]))
+        return is_martian(address, told_by)
 
     # --- tables ---
 
@@ -192,6 +205,11 @@ class Core:
             found.sort(key=lambda contact: (contact.long_id ^ goal, -contact.last_seen, contact))
             found = list({contact.id: contact for contact in reversed(found)}.values())[::-1]
         return found[:k]
+
+    def looked_up(self, target: bytes, now: float) -> None:
+        """A lookup goes through the ranges of ``target``: they need no refresh for a while."""
+        for table in self.tables.values():
+            table.bucket(target).refreshed = now
 
     def networks(self) -> NetworkCount:
         """Counts the voices in a result."""
@@ -216,7 +234,7 @@ class Core:
         if not self.wants(node_id, address):
             return None
         table = self.tables[family(address)]
-        for other in [c for c in table if c.address == address]:
+        for other in [c for c in table.all_contacts() if c.address == address]:
             table.remove_contact(other)  # it has a new key now
         contact = Contact(node_id, address, last_seen=now)
         placed = table.add_contact(contact)
@@ -257,14 +275,14 @@ class Core:
             if contact.failures >= DHT_FAILURES_MAX:
                 table.remove_contact(contact)
                 self.counters["evicted"] += 1
-                self.lost.append(contact.address)
+                self.lost = [*self.lost, contact.address][-DHT_K:]
 
     def _note_observed(self, responder: Address, packed: bytes) -> None:
         seen = unpack_address_untrusted(packed)  # sizes were checked by the decoder
         self._observed.pop(responder, None)
         self._observed[responder] = seen
-        if len(self._observed) > 16:
-            self._observed.popitem(last=False)
+        if len(self._observed) > DHT_OBSERVED_KEPT:
+            del self._observed[next(iter(self._observed))]
 
     def forget_place(self) -> None:
         """Forget what holds only for the address we had: witnesses, tokens, who seemed dead from there."""

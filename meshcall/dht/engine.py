@@ -36,6 +36,7 @@ from meshcall.dht.roles import Roles
 from meshcall.dht.saved import decode_table_untrusted, encode_table
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.dht.storing import StoreOperation
+from meshcall.dht.transactions import EXPECTED
 from meshcall.dht.verifier import Verifier
 from meshcall.dht.watching import WatchOperation
 from meshcall.errors import Rejected
@@ -53,6 +54,7 @@ from meshcall.record.store import RecordStore, StoreResult
 from meshcall.record.validation import check_record_untrusted
 
 _PINGS_PER_ROUND = 3
+_RECEIVED = {kind: f"received-{kind.__name__.lower()}" for kind in EXPECTED}
 
 
 class DhtEngine:
@@ -135,7 +137,7 @@ class DhtEngine:
             core.counters["rejected-" + rejected.reason] += 1
             return
         if isinstance(message, Request):
-            core.counters["received-" + type(message).__name__.lower()] += 1
+            core.counters[_RECEIVED[type(message)]] += 1
             self._responder.handle(message, len(data), address, now)
         elif isinstance(message, Response):
             call = core.transactions.accept(message, address, now)
@@ -195,23 +197,23 @@ class DhtEngine:
 
     def transmits(self) -> list[tuple[bytes, Address]]:
         """The datagrams to send now; they are taken out."""
-        out = list(self._core.out)
+        out = self._core.out[:]
         self._core.out.clear()
         return out
 
     def events(self) -> list[Event]:
         """What has happened; the events are taken out."""
-        events = list(self._core.events)
+        events = self._core.events[:]
         self._core.events.clear()
         return events
 
     # --- the user ---
 
-    def start_bootstrap(self, addresses: Sequence[Address], now: float) -> int:
-        """Join through ``addresses`` and the saved table. Ends with BootstrapDone."""
+    def start_bootstrap(self, addresses: Sequence[Address], now: float, *, saved: bool = True) -> int:
+        """Join through ``addresses`` and, if ``saved``, the saved table. Ends with BootstrapDone."""
         core = self._core
         core.seeds = list(dict.fromkeys([*addresses, *core.seeds]))[:DHT_SEEDS_MAX]
-        everybody = [*addresses, *(address for _, address in self._restored)]
+        everybody = [*addresses, *(address for _, address in self._restored if saved)]
         return self._start(
             lambda number: BootstrapOperation(core, number, self._verifier, everybody, self._joined), now
         )
@@ -390,6 +392,5 @@ class DhtEngine:
             stale = [b for b in table.buckets if now - b.refreshed > DHT_REFRESH_INTERVAL]
             if stale and len(table):
                 bucket = min(stale, key=lambda b: (b.refreshed, b.range))
-                bucket.refreshed = now
                 target = random_id_in(bucket.range[0], bucket.range[1], self._core.random)
                 self.start_lookup(target, now)

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final
 
-from meshcall.address import Address, is_lan
+from meshcall.address import Address, is_lan, parse_ip
 from meshcall.limits import (
     DHT_LIMITER_KEPT,
     DHT_PUSHES_PER_SECOND,
@@ -33,7 +32,7 @@ def sender_of(address: Address) -> Sender:
     """Who is counted for a request from ``address``."""
     if is_lan(address[0]):
         return address
-    return ip_address(address[0].partition("%")[0]).packed[:8]
+    return parse_ip(address[0]).packed[:8]
 
 
 class Bucket:

@@ -127,6 +127,7 @@ class Lookup:
         for index, address in enumerate(given[:DHT_REPLICAS]):
             self._add(None, address, now, given=True, path=index)
         if not self._only_given:
+            self._core.looked_up(self.target, now)
             for index, contact in enumerate(self._core.closest(self.target, DHT_K)):
                 self._add(contact.id, contact.address, now, path=index)
             for index, (node_id, address) in enumerate(self._core.recent.get(self.target, now) or ()):

@@ -7,11 +7,9 @@ a result.
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
-from ipaddress import ip_address
 
-from meshcall.address import is_lan
+from meshcall.address import is_lan, parse_ip
 from meshcall.limits import DHT_PER_NETWORK
 
 
@@ -20,14 +18,14 @@ def network_of(ip: str) -> bytes | None:
     """The /24 or /48 of a public address; None for one of a LAN, which is not counted."""
     if is_lan(ip):
         return None
-    packed = ip_address(ip.partition("%")[0]).packed
+    packed = parse_ip(ip).packed
     return packed[:3] if len(packed) == 4 else packed[:6]
 
 
 @lru_cache(maxsize=4096)
 def region_of(ip: str) -> bytes:
     """What another network must differ in to be a witness of its own: a /16 or /32; on a LAN a /24 or /64."""
-    packed = ip_address(ip.partition("%")[0]).packed
+    packed = parse_ip(ip).packed
     if is_lan(ip):
         return packed[:3] if len(packed) == 4 else packed[:8]
     return packed[:2] if len(packed) == 4 else packed[:4]
@@ -39,14 +37,13 @@ class NetworkCount:
     def __init__(self, *, lifted: bool = False) -> None:
         """``lifted``: nothing is counted (a network of one LAN)."""
         self._lifted = lifted
-        self._counts: Counter[bytes] = Counter()
+        self._counts: dict[bytes, int] = {}
 
     def take(self, ip: str) -> bool:
         """Whether there is a place for one more from there, which it then has."""
         network = None if self._lifted else network_of(ip)
         if network is None:
             return True
-        if self._counts[network] >= DHT_PER_NETWORK:
-            return False
-        self._counts[network] += 1
-        return True
+        count = self._counts.get(network, 0)
+        self._counts[network] = count + 1
+        return count < DHT_PER_NETWORK

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from meshcall.address import Address, is_lan
 from meshcall.dht.caches import ExpiringCache
@@ -60,8 +60,11 @@ from meshcall.limits import (
     DHT_K,
     DHT_NOTIFY_RETRY,
     DHT_PING_REQUEST_MIN,
+    DHT_PUSH_PAUSE,
     DHT_PUSH_STORED_MAX,
+    DHT_PUSHED_KEPT,
     DHT_REPLIES_KEPT,
+    DHT_REPLY_LIFE,
     DHT_SIGNATURES_PER_SECOND,
     DHT_VALUES_PER_KEY,
     DHT_WATCH_LEASE,
@@ -95,25 +98,18 @@ class Responder:
         self._core = core
         self._roles = roles
         self._limiter = Limiter(now)
-        self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(DHT_REPLIES_KEPT, 10.0)
-        self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, 5.0)
+        self._replies: ExpiringCache[tuple[Address, bytes], bytes] = ExpiringCache(
+            DHT_REPLIES_KEPT, DHT_REPLY_LIFE
+        )
+        self._pushed: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(
+            DHT_PUSHED_KEPT, DHT_PUSH_PAUSE
+        )
         self._owed: ExpiringCache[bytes, _Owed] = ExpiringCache(DHT_ACKS_KEPT, DHT_ACK_LIFE)
         """Transaction id of a notify to: who wants to know that it was noted."""
-        self._noted: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(4096, DHT_ACK_LIFE)
+        self._noted: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(DHT_PUSHED_KEPT, DHT_ACK_LIFE)
         """(record, watcher) of what was noted lately."""
         self._signing_since = float("-inf")
         self._signed = 0
-        self._handlers: dict[type[Request], Callable[[Any, Address, int, float], Response | None]] = {
-            Ping: self._ping,
-            FindNode: self._find_node,
-            FindValue: self._find_value,
-            Store: self._store,
-            Deliver: self._deliver,
-            Watch: self._watch,
-            Notify: self._notify,
-            DialBack: self._dial_back,
-            Dial: self._dial,
-        }
 
     def load(self, now: float) -> LimiterStatistics:
         """How much more would be answered now."""
@@ -142,7 +138,7 @@ class Responder:
         if request.sender == core.node_id:
             core.counters["own-id"] += 1
             return
-        response = self._handlers[type(request)](request, address, size, now)
+        response = _HANDLERS[type(request)](self, request, address, size, now)
         if response is None:
             return
         frame = encode_frame(response)
@@ -390,3 +386,16 @@ class Responder:
             core.tokens.put(address, request.token, now)
         core.notify_us(request.record, request.key, address, now, request.age)
         return Noted(*self._head(request, address), 1)
+
+
+_HANDLERS: Final[dict[type[Request], Callable[[Responder, Any, Address, int, float], Response | None]]] = {
+    Ping: Responder._ping,
+    FindNode: Responder._find_node,
+    FindValue: Responder._find_value,
+    Store: Responder._store,
+    Deliver: Responder._deliver,
+    Watch: Responder._watch,
+    Notify: Responder._notify,
+    DialBack: Responder._dial_back,
+    Dial: Responder._dial,
+}

@@ -32,6 +32,7 @@ from meshcall.limits import (
     DHT_DIAL_INTERVAL_MAX,
     DHT_DIAL_INTERVAL_PROVEN,
     DHT_DIAL_LIFE,
+    DHT_DIAL_NONCES_KEPT,
     DHT_DIAL_PAUSE,
     DHT_DIAL_PROOFS,
     DHT_DIAL_QUIET,
@@ -50,7 +51,7 @@ class Roles:
         self._core = core
         self.decides = decides
         self._contacted: ExpiringCache[str, bool] = ExpiringCache(DHT_CONTACTED_KEPT, DHT_DIAL_QUIET)
-        self._nonces: ExpiringCache[bytes, str] = ExpiringCache(16, DHT_DIAL_WAIT)
+        self._nonces: ExpiringCache[bytes, str] = ExpiringCache(DHT_DIAL_NONCES_KEPT, DHT_DIAL_WAIT)
         """What we wait to be told, with the IP of the helper."""
         self._proofs: dict[bytes, float] = {}
         """Networks that reached us, with when they did last."""

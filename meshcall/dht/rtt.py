@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from meshcall.address import Address
@@ -41,7 +40,8 @@ class RttBook:
     """Estimates of the addresses heard of last, and one over all for those never heard of."""
 
     def __init__(self) -> None:
-        self._estimates: OrderedDict[Address, Estimate] = OrderedDict()
+        self._estimates: dict[Address, Estimate] = {}
+        """Those heard of last are last."""
         self._overall: Estimate | None = None
 
     def __len__(self) -> int:
@@ -49,14 +49,14 @@ class RttBook:
 
     def sample(self, address: Address, seconds: float) -> None:
         """A round trip to ``address`` took so long. Repeated requests give no samples (Karn's algorithm)."""
-        estimate = self._estimates.get(address)
+        estimate = self._estimates.pop(address, None)
         if estimate is None:
-            self._estimates[address] = Estimate.first(seconds)
-            if len(self._estimates) > DHT_RTT_KEPT:
-                self._estimates.popitem(last=False)
+            estimate = Estimate.first(seconds)
+            if len(self._estimates) >= DHT_RTT_KEPT:
+                del self._estimates[next(iter(self._estimates))]
         else:
             estimate.update(seconds)
-            self._estimates.move_to_end(address)
+        self._estimates[address] = estimate
         if self._overall is None:
             self._overall = Estimate.first(seconds)
         else:

@@ -10,6 +10,7 @@ Law 5: one public network has at most ``DHT_PER_NETWORK`` places in a bucket, in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from kademlia.routing import KBucket, RoutingTable
 
@@ -23,15 +24,25 @@ _ALWAYS_SPLIT = ID_SPACE >> DHT_SPLIT_DEPTH
 """Buckets larger than this split also far from our own id (Kademlia paper section 4.2)."""
 
 
+def _last_seen(contact: Contact) -> float:
+    return contact.last_seen
+
+
 class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
     """One range of ids."""
 
-    def __init__(self, low: int, high: int, ksize: int = DHT_K, *, one_network: bool = False) -> None:
+    nodes: dict[bytes, Contact]
+    replacement_nodes: dict[bytes, Contact]
+
+    def __init__(
+        self, low: int, high: int, ksize: int = DHT_K, *, one_network: bool = False, refreshed: float = 0.0
+    ) -> None:
         super().__init__(low, high, ksize, replacementNodeFactor=1)
+        self.nodes, self.replacement_nodes = {}, {}  # half the size of kademlia's ordered ones
         self.one_network = one_network
         """All nodes share a LAN: networks are not counted."""
-        self.refreshed = 0.0
-        """When a lookup last went through this range."""
+        self.refreshed = refreshed
+        """When a lookup last went through this range; at first, when the table was made."""
 
     def touch_last_updated(self) -> None:
         """kademlia reads a clock here; this table is told the time (``refreshed``)."""
@@ -41,34 +52,34 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         low, high = self.range
         middle = (low + high) // 2
         halves = (
-            Bucket(low, middle, self.ksize, one_network=self.one_network),
-            Bucket(middle + 1, high, self.ksize, one_network=self.one_network),
+            Bucket(low, middle, self.ksize, one_network=self.one_network, refreshed=self.refreshed),
+            Bucket(middle + 1, high, self.ksize, one_network=self.one_network, refreshed=self.refreshed),
         )
-        for half in halves:
-            half.refreshed = self.refreshed
         for contact in (*self.nodes.values(), *self.replacement_nodes.values()):
             halves[contact.long_id > middle].add_node(contact)
         return halves
 
     def contacts(self) -> Iterator[Contact]:
         """Longest silent first."""
-        return iter(self.nodes.values())
+        return iter(sorted(self.nodes.values(), key=_last_seen))
 
     def crowded(self, ip: str, among: Iterable[Contact]) -> bool:
         """Whether the network of ``ip`` has all its places ``among`` these contacts."""
         network = None if self.one_network else network_of(ip)
         if network is None:
             return False
-        return sum(network_of(contact.ip) == network for contact in among) >= DHT_PER_NETWORK
+        return sum(network_of(contact.address[0]) == network for contact in among) >= DHT_PER_NETWORK
 
     def add_node(self, node: Contact) -> bool:
         """Whether the contact has a place now; otherwise it waits, unless too many of its network do."""
         others = [contact for contact in self.nodes.values() if contact.id != node.id]
-        if not self.crowded(node.ip, others):
-            return bool(super().add_node(node))
-        waiting = [contact for contact in self.replacement_nodes.values() if contact.id != node.id]
-        if not self.crowded(node.ip, waiting) and len(waiting) < self.max_replacement_nodes:
-            self.replacement_nodes[node.id] = node
+        if len(others) < self.ksize and not self.crowded(node.ip, others):
+            self.nodes[node.id] = node
+            return True
+        self.replacement_nodes.pop(node.id, None)
+        waiting = self.replacement_nodes
+        if len(waiting) < self.max_replacement_nodes and not self.crowded(node.ip, waiting.values()):
+            waiting[node.id] = node
         return False
 
     def remove_node(self, node: Contact) -> None:
@@ -76,7 +87,7 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         self.replacement_nodes.pop(node.id, None)
         if self.nodes.pop(node.id, None) is None:
             return
-        for waiting in reversed(list(self.replacement_nodes.values())):
+        for waiting in reversed(self.replacement_nodes.values()):
             if not self.crowded(waiting.ip, self.nodes.values()):
                 del self.replacement_nodes[waiting.id]
                 self.nodes[waiting.id] = waiting
@@ -88,17 +99,26 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
 
     buckets: list[Bucket]
 
-    def __init__(self, own_id: bytes, ksize: int = DHT_K, *, one_network: bool = False) -> None:
+    def __init__(
+        self, own_id: bytes, ksize: int = DHT_K, *, one_network: bool = False, now: float = 0.0
+    ) -> None:
         self._one_network = one_network
+        self._made = now
         own = Contact(own_id, ("0.0.0.0", 0))  # noqa: S104 - nothing listens; kademlia wants a node
         super().__init__(None, ksize, own)
 
     def flush(self) -> None:
         """Forget all contacts."""
-        self.buckets = [Bucket(0, ID_SPACE - 1, self.ksize, one_network=self._one_network)]
+        self.buckets = [
+            Bucket(0, ID_SPACE - 1, self.ksize, one_network=self._one_network, refreshed=self._made)
+        ]
 
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self.buckets)
+
+    def all_contacts(self) -> Iterator[Contact]:
+        """All contacts, in no order that means anything."""
+        return chain.from_iterable(bucket.nodes.values() for bucket in self.buckets)
 
     def __iter__(self) -> Iterator[Contact]:
         for bucket in self.buckets:
@@ -137,7 +157,7 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
         queue = len(bucket.replacement_nodes) < bucket.max_replacement_nodes and not bucket.crowded(
             ip, bucket.replacement_nodes.values()
         )
-        if bucket.crowded(ip, bucket.contacts()):
+        if bucket.crowded(ip, bucket.nodes.values()):
             return queue
         return len(bucket) < self.ksize or self._splittable(bucket) or queue
 
@@ -161,11 +181,8 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
             self.split_bucket(self._index(node.long_id))
 
     def seen(self, contact: Contact, now: float) -> None:
-        """The contact answered: it moves to the end of its bucket."""
+        """The contact answered: it is the last in its bucket now."""
         contact.last_seen, contact.failures = now, 0
-        bucket = self.bucket(contact.id)
-        if contact.id in bucket.nodes:
-            bucket.nodes.move_to_end(contact.id)
 
     def closest(self, target: bytes, k: int, *, healthy: bool = False) -> list[Contact]:
         """The ``k`` contacts closest to ``target``, closest first; ``healthy``: none that failed last.
@@ -188,8 +205,8 @@ class Table(RoutingTable):  # type: ignore[misc] # kademlia has no types
         for bucket in sorted(self.buckets, key=nearest):
             if len(found) >= k:
                 break
-            usable = [c for c in bucket.contacts() if not (healthy and c.failures)]
-            found += [c for c in sorted(usable, key=distance) if networks.take(c.ip)]
+            usable = [c for c in bucket.nodes.values() if not (healthy and c.failures)]
+            found += [c for c in sorted(usable, key=distance) if networks.take(c.address[0])]
         return found[:k]
 
     def find_neighbors(

@@ -9,7 +9,7 @@ Law 4: a request whose owner has gone is still measured, and disturbs nobody.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -56,6 +56,10 @@ EXPECTED: Final[dict[type[Request], type[Response]]] = {
 }
 
 
+_SENT: Final = {kind: f"sent-{kind.__name__.lower()}" for kind in EXPECTED}
+"""Names of the counters, one string for all engines."""
+
+
 class Listener(Protocol):
     """Who asked."""
 
@@ -97,7 +101,7 @@ class Transactions:
         self,
         random: Callable[[int], bytes],
         alarms: Alarms,
-        out: deque[tuple[bytes, Address]],
+        out: list[tuple[bytes, Address]],
         counters: Counter[str],
     ) -> None:
         self._random = random
@@ -143,7 +147,7 @@ class Transactions:
         self._open[tid] = call
         self._out.append((frame, address))
         self.on_sent(address, now)
-        self._counters["sent-" + type(request).__name__.lower()] += 1
+        self._counters[_SENT[type(request)]] += 1
         soft = self.rtts.soft_timeout(address) if soft is None else soft
         call.alarm = self._alarms.set(now + soft, lambda now: self._soft(call, now))
         return call

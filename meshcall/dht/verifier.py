@@ -36,6 +36,7 @@ class Verifier:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._open: dict[bytes, OnProof | None] = {}
+        self._when_idle: list[Callable[[float], None]] = []
         self._tried: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(
             DHT_UNREACHABLE_KEPT, DHT_UNREACHABLE_TIME
         )
@@ -92,6 +93,17 @@ class Verifier:
         self._open[call.tid] = on_proof
         return call
 
+    def when_idle(self, then: Callable[[float], None], now: float) -> None:
+        """Do ``then(now)`` once, when no challenge is open any more."""
+        self._when_idle.append(then)
+        self._maybe_idle(now)
+
+    def _maybe_idle(self, now: float) -> None:
+        if not self._open:
+            waiting, self._when_idle = self._when_idle, []
+            for then in waiting:
+                then(now)
+
     def on_reply(self, call: Call, message: Response, now: float) -> None:
         """A proof, or not (Listener)."""
         on_proof = self._open.pop(call.tid, None)
@@ -107,6 +119,7 @@ class Verifier:
             core.admit(proven, call.address, now)
         if on_proof is not None:
             on_proof(proven, now)
+        self._maybe_idle(now)
 
     def check_untrusted(self, message: Pong, challenge: bytes, address: Address) -> None:
         """Return if the answer to ``challenge`` proves the sender's id; raises Rejected with the reason."""
@@ -127,3 +140,4 @@ class Verifier:
         on_proof = self._open.pop(call.tid, None)
         if on_proof is not None:
             on_proof(None, now)
+        self._maybe_idle(now)

@@ -171,7 +171,7 @@ class Scenario:
             self._refresh()
 
     def _refresh(self) -> None:
-        """One lookup through each bucket of every client, as a daemon does in its first minutes.
+        """One lookup through each bucket of every client, as a daemon does when it has run for a while.
 
         An engine does so by itself once its buckets are 15 minutes old, which no run lasts.
         """

@@ -1,7 +1,7 @@
 """Routing tables by construction: what a node's table holds after a long quiet time, without the joins.
 
 A join costs a node hundreds of datagrams and two signatures per contact: half an hour for ten thousand
-nodes. So a node's table is drawn from the sorted ids of all routers: of each subtree beside its own path up
+nodes. So a node's table is drawn from the sorted ids of all routers: of each bucket beside its own path up
 to k nodes at random, and all of the nodes nearest to it. ``--real-joins`` lets all nodes join instead; the
 clients, which carry out the measured operations, always do.
 
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from meshcall.address import Address
 from meshcall.dht import DhtEngine
-from meshcall.limits import DHT_K
+from meshcall.limits import DHT_K, DHT_SPLIT_DEPTH
 
 ID_BITS = 160
 
@@ -33,11 +33,15 @@ def plausible_table(own: int, ids: Sequence[int], chance: random.Random, k: int 
         half = 1 << (ID_BITS - depth - 1)
         middle = bisect_left(ids, low + half, first, last)
         if own & half:
-            beside, (first, last) = range(first, middle), (middle, last)
+            start, beside, (first, last) = low, range(first, middle), (middle, last)
             low += half
         else:
-            beside, (first, last) = range(middle, last), (first, middle)
-        chosen += beside if len(beside) <= k else chance.sample(beside, k)
+            start, beside, (first, last) = low + half, range(middle, last), (first, middle)
+        size = min(half, 1 << (ID_BITS - DHT_SPLIT_DEPTH))  # larger buckets split, wherever they are
+        for end in range(start + size, start + half + 1, size):
+            cut = bisect_left(ids, end, beside.start, beside.stop)
+            bucket, beside = range(beside.start, cut), range(cut, beside.stop)
+            chosen += bucket if len(bucket) <= k else chance.sample(bucket, k)
     chosen += (index for index in range(first, last) if ids[index] != own)
     return chosen
 

@@ -30,7 +30,7 @@ from netsim.universe.settings import Settings
 from netsim.universe.tables import fill, plausible_table
 
 START = 1.0
-"""Virtual seconds at the beginning: near 0, the time that a new bucket takes for its last refresh."""
+"""Virtual seconds at the beginning."""
 
 
 class Machine(Protocol):

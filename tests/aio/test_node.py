@@ -40,6 +40,7 @@ async def start(testnet: Testnet, tmp_path: Path) -> AsyncIterator[StartNode]:
             config = Config(
                 home=tmp_path / who,
                 mdns=False,
+                mainline=False,
                 bootstrap=testnet.bootstrap,
                 interfaces=("lo",),
                 source="none",

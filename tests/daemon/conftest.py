@@ -152,7 +152,8 @@ def start_daemon() -> Iterator[StartDaemon]:
     started: list[Daemon] = []
 
     def start(home: Path, *flags: str, fake: bool = False, ready: bool = True, **env: str) -> Daemon:
-        daemon = Daemon(FAKE_DAEMON if fake else REAL_DAEMON, home, flags, env)
+        command = FAKE_DAEMON if fake else [*REAL_DAEMON, "--no-mainline"]  # nothing of the internet in tests
+        daemon = Daemon(command, home, flags, env)
         started.append(daemon)
         if ready:
             daemon.wait_ready()

@@ -230,8 +230,8 @@ def explore(start: World, at_rest: Callable[[World], None]) -> int:
         moves = choices(world)
         if not moves:
             at_rest(world)
-        for move in moves:
-            after = world.clone()
+        for number, move in enumerate(moves, start=1):
+            after = world.clone() if number < len(moves) else world
             move(after)
             mark = after.fingerprint()
             if mark not in seen:

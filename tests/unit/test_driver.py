@@ -23,7 +23,7 @@ from meshcall.finder import Found
 from meshcall.identity.peer_id import PeerId
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
-from meshcall.post import Letter
+from meshcall.post import Letter, SentOffer
 from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import CALL, FakeDht, Peer
@@ -345,3 +345,25 @@ async def test_who_takes_nothing_at_the_rendezvous_is_offered_at_its_inbox(sides
     assert await call(sides) == [None, None]
     assert asked == [False, True]
     assert [sent.found.by for sent in alice.driver._offers.values()] == ["contact", "inbox"]
+
+
+async def test_an_offer_that_is_sent_again_goes_where_the_peer_is_by_then(sides: tuple[Side, Side]) -> None:
+    """The same octets, so that it rings once, but to the addresses that were found last."""
+    assert await call(sides) == [None, None]
+    driver = sides[0].driver
+    before, after = ("192.168.1.3", 4000), ("192.168.1.77", 4000)
+    told: list[tuple[tuple[str, int], ...]] = []
+    records: set[bytes] = set()
+
+    async def deliver(sent: SentOffer, *_: object, **__: object) -> None:
+        told.append(sent.found.addresses)
+        records.add(sent.record)
+
+    driver._post.deliver_offer = deliver  # type: ignore[method-assign]
+    found = await driver._finder.find(driver.machine.peer)
+    assert found is not None
+    for address, fresh in ((before, True), (after, False)):
+        driver._found = replace(found, addresses=(address,))
+        await driver._send_offer(CALL, b"\x01" * 40, 60.0, fresh=fresh)
+    assert told == [(before,), (after,)]
+    assert len(records) == 1

@@ -80,6 +80,7 @@ def test_every_contract_notices_a_violation(copy: Path) -> None:
         "cryptography": ("record", "cryptography.hazmat.primitives.asymmetric.ed25519"),
         "media": ("control", "aiortc.mediastreams"),
         "mdns": ("control", "zeroconf.asyncio"),
+        "mainline": ("aio", "libtorrent"),
         "http": ("aio", "aiohttp.web"),
         "terminal": ("control", "typer"),
         "instant": ("cli", "asyncio"),

@@ -150,13 +150,17 @@ def connect(path: Path, now_ms: int | None) -> tuple[sqlite3.Connection, tuple[s
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Raises :class:`_Damaged`, our errors, OSError, sqlite3.Error."""
+    made = False
     with contextlib.suppress(FileExistsError):
         # SQLite gives -wal and -shm the mode of the database
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         sync_folder(path.parent)
+        made = True
     if path.is_symlink() or not path.is_file():
         raise _Damaged("not a regular file")
     check_private(path, path.stat(), "chmod 600")
+    if not made and path.stat().st_size == 0:
+        raise _Damaged("it is empty")  # for SQLite a new one, but for us what it held is lost
     connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     connection.text_factory = _text
     try:

@@ -19,7 +19,7 @@ from meshcall.dht import (
 from meshcall.dht import messages as m
 from meshcall.errors import Rejected
 from meshcall.identity.keys import SigningKey
-from meshcall.limits import DHT_DELIVER_SENDS_MAX, DHT_REPLICAS
+from meshcall.limits import DHT_DELIVER_SENDS_MAX, DHT_REFRESH_INTERVAL, DHT_REPLICAS
 from meshcall.record.codec import RecordType
 from meshcall.record.store import StoreResult
 from meshcall.testing import seeded_random
@@ -68,6 +68,21 @@ def test_joining_fills_the_tables() -> None:
     universe = Universe(20, seed=1)
     assert [len(node.contacts()) for node in universe.nodes] == [19] * 20
     assert universe.counters()["admitted"] == 20 * 19
+
+
+def test_a_bucket_is_refreshed_when_it_is_old_not_when_the_machine_is() -> None:
+    """Days after boot, a node that has joined looks up nothing for 15 minutes, and then each range once."""
+    universe = Universe(seed=4)
+    universe.clock.advance(3 * 86_400.0)
+    for _ in range(12):
+        universe.join()
+    universe.link.run(5.0)
+    joined = universe.counters()["sent-findnode"]
+    universe.link.run(DHT_REFRESH_INTERVAL - 60.0)
+    assert universe.counters()["sent-findnode"] == joined
+    universe.link.run(120.0)
+    buckets = sum(len(table.buckets) for node in universe.nodes for table in node._core.tables.values())
+    assert joined < universe.counters()["sent-findnode"] <= joined + 11 * buckets
 
 
 def test_joining_through_nobody() -> None:

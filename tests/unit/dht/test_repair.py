@@ -69,6 +69,46 @@ def test_a_dead_record_is_gone_everywhere_within_a_minute() -> None:
         assert get(universe, address, record.storage_key) == []
 
 
+def test_no_version_of_a_record_outlives_its_time_among_churn() -> None:
+    """Its owner stores a newer one each half life, readers repair, nodes die and come; then the owner stops.
+
+    Each version is gone everywhere 60 s after the ttl of its own store, whoever brought copies to whom.
+    """
+    ttl, rounds = 240.0, 4
+    universe = Universe(30, seed=87)
+    owner = universe.join(router=False)
+    ends: list[tuple[Record, float]] = []
+
+    def check() -> None:
+        for record, end in ends:
+            if universe.now > end + 60.0:
+                assert copies(universe, record) == []
+
+    for seq in range(1, rounds + 1):
+        record = presence_record(1, seq=seq, ttl=int(ttl), fill=bytes([seq]))
+        put(universe, owner, record.encode())
+        ends.append((record, universe.now + ttl))
+        for _ in range(3):
+            lose_holders(universe, record, 1)
+            routers = [a for a in universe.addresses() if a != owner]
+            newcomer = universe.add(universe.engine(f"newcomer {len(universe.nodes)}"))
+            universe.at(newcomer).start_bootstrap(routers[:3], universe.now)
+            universe.do(newcomer)
+            universe.link.run(ttl / 6 - 2.0)
+            reader = universe.random.choice(universe.addresses())
+            assert record.encode() in get(universe, reader, record.storage_key)
+            universe.link.run(2.0)
+            check()
+    assert universe.counters()["repaired"] > 0
+    late = universe.true_closest(record.storage_key, 30)[-1]
+    universe.link.run(max(0.0, ends[-1][1] - 70.0 - universe.now))
+    assert record.encode() in get(universe, late, record.storage_key)
+    universe.link.run(ends[-1][1] + 60.5 - universe.now)
+    check()
+    assert get(universe, late, record.storage_key) == []
+    assert sum(node.statistics().records.values for node in map(universe.at, universe.addresses())) == 0
+
+
 def test_the_newest_presence_is_the_one_repaired() -> None:
     """Some holders have an older one: they get the newer, and the reader is told of both."""
     universe = Universe(30, seed=84)

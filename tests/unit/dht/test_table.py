@@ -35,6 +35,15 @@ def test_closest_is_the_true_closest(n: int) -> None:
         assert table.find_neighbors(contact(target)) == expected
 
 
+def test_a_contact_is_small() -> None:
+    """No dictionary of its own, and no number that follows from its id: tables are most of an engine."""
+    one = contact(1 << 100)
+    one.failures += 1
+    one.last_seen = 7.0
+    assert vars(one) == {}
+    assert (one.long_id, one.port, one.address) == (1 << 100, 4000, (one.ip, 4000))
+
+
 def test_unhealthy_contacts_are_left_out_on_request() -> None:
     """Others are not sent to contacts that failed to answer us."""
     table = Table(bytes(20))

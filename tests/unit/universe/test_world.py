@@ -8,10 +8,10 @@ import pytest
 
 from meshcall.address import Address
 from meshcall.dht import BootstrapDone, DhtEngine, Event
-from meshcall.limits import DHT_K
+from meshcall.limits import DHT_K, DHT_SPLIT_DEPTH
 from netsim.universe import Node, Role, Settings, World
 from netsim.universe.chance import Octets, dice
-from netsim.universe.churn import Churn, join
+from netsim.universe.churn import Churn, join, join_all
 from netsim.universe.latency import Constant, Lognormal
 from netsim.universe.nat import MAPPING_LIFE, Nat
 from netsim.universe.places import concentrated_addresses, public_addresses
@@ -117,7 +117,7 @@ def test_nodes_behind_nats_are_reached_by_replies_alone() -> None:
 
 
 def test_a_table_by_construction_is_one_that_kademlia_would_make() -> None:
-    """All of the nearest nodes, at most k of each farther subtree, never the node itself."""
+    """All of the nearest nodes, at most k of each farther bucket, never the node itself."""
     chance = dice(1, "ids")
     ids = sorted(chance.getrandbits(160) for _ in range(2000))
     own = ids[777]
@@ -130,7 +130,8 @@ def test_a_table_by_construction_is_one_that_kademlia_would_make() -> None:
         beside = [i for i in table if (ids[i] ^ own).bit_length() == 160 - depth]
         there = sum((x ^ own).bit_length() == 160 - depth for x in ids)
         assert len(beside) >= min(there, DHT_K)
-        assert len(beside) <= max(DHT_K, len(nearest)) or (ids[beside[0]] ^ own).bit_length() < 156
+        most = DHT_K << max(0, DHT_SPLIT_DEPTH - 1 - depth)  # the far half is more than one bucket
+        assert len(beside) <= max(most, len(nearest)) or (ids[beside[0]] ^ own).bit_length() < 156
 
 
 def test_constructed_and_joined_tables_are_alike() -> None:
@@ -150,6 +151,15 @@ def test_constructed_and_joined_tables_are_alike() -> None:
         joined.run(1.0)
     joined.run(30.0)
     assert 0.75 <= mean_contacts(joined) / mean_contacts(built) <= 1.25
+
+
+def test_a_join_fills_the_table() -> None:
+    """In a network of 600, newcomers know three quarters of what a long quiet time would give them."""
+    world = World(Settings(nodes=600, clients=4, seed=5))
+    join_all(world, world.clients(), every=0.1, settle=8.0)
+    joined = statistics.fmean(len(world.engine(node).contacts()) for node in world.clients())
+    quiet = statistics.fmean(len(world.engine(node).contacts()) for node in world.living_routers()[:8])
+    assert joined >= 0.75 * quiet
 
 
 def test_engines_are_made_when_they_are_reached() -> None:
