@@ -61,7 +61,7 @@ class DhtTools:
         bootstrap: Sequence[str],
         saved_ms: Callable[[], int | None],
     ) -> None:
-        """``enabled``: False on a node that is for its LAN alone. ``saved_ms``: when the table was saved."""
+        """``enabled``: False with neither mDNS nor the internet. ``saved_ms``: when the table was saved."""
         self._dht = dht
         self._me = me
         self._contacts = contacts

@@ -204,10 +204,10 @@ class HostUnknown(MeshcallError):
 
 
 class DhtOff(MeshcallError):
-    """This daemon runs with `--lan-only` and uses no DHT."""
+    """This node uses neither mDNS nor the internet, so it is in no DHT."""
 
     code = "dht-off"
-    default_hint = "start it without `--lan-only`"
+    default_hint = "start it with mDNS, or without `lan_only`"
 
 
 # --- identity: exit code 7 ------------------------------------------------------------------------

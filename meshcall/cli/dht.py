@@ -37,7 +37,7 @@ def dht_status(context: typer.Context, as_json: JsonOption = False) -> None:
     saved = found["saved_ms"]
     fields = [
         ("node", found["node_id"]),
-        ("role", f"{found['role']}: {found['why']}" if found["enabled"] else "LAN only: no DHT is used"),
+        ("role", f"{found['role']}: {found['why']}" if found["enabled"] else "none: in no DHT"),
         ("addresses", ", ".join(found["addresses"]) or "(nobody has told us)"),
         ("nodes", f"{found['nodes4']} IPv4, {found['nodes6']} IPv6, in {count(found['buckets'], 'bucket')}"),
         ("stored", f"{count(stored['records'], 'record')}, {stored['octets']} octets, "

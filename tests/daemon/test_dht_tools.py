@@ -169,19 +169,13 @@ def test_nobody_answers(tmp_path: Path, start_router: StartRouter, start_daemon:
         assert done.err.startswith("error: ")
 
 
-def test_a_lan_only_node_says_that_it_uses_no_dht(home: Path, start_daemon: StartDaemon) -> None:
-    """Lookup and ping are one line, a hint and exit code 1; status says it in words."""
+def test_a_lan_only_node_routes_in_the_dht_of_its_lan(home: Path, start_daemon: StartDaemon) -> None:
+    """Alone there, it has nobody to ask, and says so."""
     daemon = start_daemon(home, "--lan-only")
-    for arguments in (("lookup", "ab" * 20), ("ping", "127.0.0.1:4600")):
-        done = daemon.cli("dht", *arguments)
-        assert (done.code, done.out) == (1, "")
-        assert done.err.splitlines() == [
-            "error: this daemon runs with `--lan-only` and uses no DHT",
-            "hint: start it without `--lan-only`",
-        ]
     status = daemon.cli("dht", "status")
     assert status.code == 0
-    assert "LAN only" in status.out
+    assert "router: every node of a LAN-only network routes" in status.out
+    assert "nobody could be asked" in daemon.cli("dht", "lookup", "ab" * 20).err
 
 
 def test_a_bootstrap_node_that_is_killed_comes_back(
