@@ -147,7 +147,8 @@ class Mainline:
         """Start the worker, unless one died just now; whether it runs."""
         if self._clock.now() - self._started_at < MAINLINE_RESTART:
             return False
-        command = (sys.executable, "-m", "meshcall.aio.mainline_worker", *self._hosts)
+        # -P: no modules of the folder that we are in, which others may write to
+        command = (sys.executable, "-P", "-m", "meshcall.aio.mainline_worker", *self._hosts)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=MAINLINE_LINE_MAX

@@ -39,6 +39,7 @@ def bootstrap_node(
         parse_host_port(text)
     home = choose_home(session.home_option, APPLICATION)
     manner = "quiet" if session.quiet else "report"
-    command = [sys.executable, "-m", "meshcall.bootstrap_node", str(home), str(port), manner]
+    # -P: no modules of the folder that we are in, which others may write to
+    command = [sys.executable, "-P", "-m", "meshcall.bootstrap_node", str(home), str(port), manner]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *(bootstrap or ())])  # noqa: S606 - our own interpreter, no shell

@@ -34,7 +34,8 @@ def init(
     """Make your identity, and print its ID. Does nothing if there is one already."""
     session = session_of(context)
     # another program: making a key needs the crypto library, which the command line never loads
-    command = [sys.executable, "-m", "meshcall.setup_home", "--home", str(session.paths.path)]
+    # -P: no modules of the folder that we are in, which others may write to
+    command = [sys.executable, "-P", "-m", "meshcall.setup_home", "--home", str(session.paths.path)]
     command += ["--passphrase"] if passphrase else []
     command += ["--json"] if as_json else []
     command += ["--quiet"] if session.quiet else []

@@ -66,7 +66,8 @@ def root(
 def daemon(context: typer.Context) -> None:
     """Run the daemon (its options: `meshcall daemon --help`)."""
     session = session_of(context)
-    command = [sys.executable, "-m", "meshcall.daemon"]
+    # -P: no modules of the folder that we are in, which others may write to
+    command = [sys.executable, "-P", "-m", "meshcall.daemon"]
     if session.home_option is not None:
         command += ["--home", session.home_option]
     command += ["--quiet"] if session.quiet else []

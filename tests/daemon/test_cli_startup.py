@@ -6,8 +6,12 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from meshcall.aio.mainline import Mainline
+from meshcall.testing.clock import FakeClock
 
 ALLOWANCE = 0.150
 """Seconds that ``meshcall --help`` may take more than an empty Python program."""
@@ -56,3 +60,36 @@ def test_nothing_heavy_is_loaded(module: str) -> None:
     assert not loaded & {*HEAVY, "meshcall.node", "meshcall.aio"}
     if module == "meshcall.cli.main":
         assert not loaded & {"rich", "segno", "msgspec", "http.client", "platformdirs"}
+
+
+@pytest.mark.parametrize("command", [("init",), ("daemon", "--help"), ("bootstrap-node", "--port", "0")])
+def test_what_lies_in_the_current_folder_is_not_run(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Whoever starts us in a folder that others can write to runs our program, not theirs."""
+    here = planted_folder(tmp_path)
+    home = tmp_path / "home"
+    ours = [sys.executable, "-P", "-m", "meshcall", "--home", str(home)]  # as the installed script does
+    subprocess.run([*ours, "init"], cwd=tmp_path, capture_output=True, check=True)
+    # a bootstrap node refuses the home of an identity, so each of them ends by itself
+    subprocess.run([*ours, *command], cwd=here, capture_output=True, check=False, timeout=30)
+    assert not (here / "run").exists()
+
+
+async def test_nor_is_it_by_the_mainline_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file called libtorrent.py is not libtorrent."""
+    here = planted_folder(tmp_path)
+    monkeypatch.chdir(here)
+    mainline = Mainline(["127.0.0.1:9"], clock=FakeClock())
+    try:
+        await mainline.start_find([bytes(20)])
+    finally:
+        await mainline.close()  # the worker looks for the end of its stdin after all imports
+    assert not (here / "run").exists()
+
+
+def planted_folder(parent: Path) -> Path:
+    """A folder with modules whose import leaves a trace."""
+    folder = parent / "here"
+    (folder / "meshcall").mkdir(parents=True)
+    for name in ("meshcall/__init__", "json", "getpass", "argparse", "libtorrent"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'run')!r}, 'w')\n")
+    return folder
