@@ -85,7 +85,7 @@ class Letter:
     via: Address
     """The node that pushed it, or the peer itself: answers go there."""
     age: int = 0
-    """Seconds for which ``via`` has kept it."""
+    """Seconds for which ``via`` says that it has kept it, and its date allows: one liar ends no call."""
     late: bool = False
     """It is older than the gates allow, for it was kept while we were away: it tells, and begins nothing."""
     key: bytes = b""
@@ -399,7 +399,9 @@ class Post:
         else:
             if sent is None:
                 self._charge(opened.sender, opened.kind)
-            self._spawn(self._take(Letter(opened, notify.via, notify.age, key=notify.storage_key)))
+            since_s = (self._clock.now_ms() - opened.created_ms) // 1000
+            age = min(notify.age, max(0, since_s))
+            self._spawn(self._take(Letter(opened, notify.via, age, key=notify.storage_key)))
         return True
 
     def _open_reply(self, record: Record, sent: SentOffer) -> Opened:

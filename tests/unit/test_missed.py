@@ -102,6 +102,20 @@ async def test_an_offer_that_nobody_waits_for_any_more_is_over(peers: tuple[Peer
     assert [(letter.late, letter.is_over) for letter in bob.letters] == [(False, True)]
 
 
+@pytest.mark.parametrize(("passed", "age"), [(0, 91), (0, 65_535), (80, 600)])
+async def test_a_holder_that_lies_about_the_age_ends_no_call(
+    peers: tuple[Peer, Peer], passed: int, age: int
+) -> None:
+    """One of the nodes near the key is first, and says that it has kept a fresh offer for long: it rings."""
+    alice, bob = peers
+    offer = await stored(alice, bob)
+    bob.clock.advance(passed)
+    bob.hears(offer, age=age)
+    bob.hears(offer)  # what the others push is a copy
+    await bob.settle()
+    assert [(letter.late, letter.is_over) for letter in bob.letters] == [(False, False)]
+
+
 async def test_a_late_offer_to_an_unknown_presence_is_refused(peers: tuple[Peer, Peer]) -> None:
     """Only the time window is forgiven."""
     alice, bob = peers
