@@ -79,6 +79,10 @@ class ContactBook:
         """Contacts that are to be told of our rendezvous secret."""
         return [row.peer_id for row in self.rows() if row.owed_ms > now_ms]
 
+    def untold(self, generation: int) -> Sequence[PeerId]:
+        """Contacts whose secret of ours is older than ``generation``, and who were never owed a newer one."""
+        return [row.peer_id for row in self.rows() if 0 < row.given < generation and not row.owed_ms]
+
     def list(self) -> list[ContactView]:
         """All contacts, by name."""
         return [_view(row) for row in sorted(self._rows.values(), key=lambda row: row.name.casefold())]
@@ -174,14 +178,17 @@ class ContactBook:
         await self._state.run(self._state.note_contact, [peer_id], **changes)
         self._apply(peer_id, changes)
 
-    def owe(self, peer_ids: Sequence[PeerId], until_ms: int, *, forget: PeerId) -> None:
-        """From now on these are owed our rendezvous secret; ``forget``, which leaves, has none any more."""
+    def owe(self, peer_ids: Sequence[PeerId], until_ms: int) -> None:
+        """From now on these are owed our rendezvous secret. Blocks for the disk."""
         self._state.note_contact(peer_ids, owed_ms=until_ms)
         for peer_id in peer_ids:
             self._apply(peer_id, {"owed_ms": until_ms})
+
+    def forget_given(self, peer_id: PeerId) -> None:
+        """What ``peer_id`` was given leads to us no more. Blocks for the disk."""
         nothing: dict[str, Any] = {"given": 0, "known": 0, "owed_ms": 0}
-        self._state.note_contact([forget], **nothing)
-        self._apply(forget, nothing)
+        self._state.note_contact([peer_id], **nothing)
+        self._apply(peer_id, nothing)
 
     # --- inside -----------------------------------------------------------------------------------
 

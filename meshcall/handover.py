@@ -61,6 +61,7 @@ class Handover:
         self._spawn = spawn
         self._counters = counters
         self._wake = asyncio.Event()
+        self._keeping = asyncio.Lock()
         self._telling: set[PeerId] = set()
         self._debts = {peer: _Debt(clock.now()) for peer in self._owed()}
         keys.serves_contacts = self._serves_contacts
@@ -82,28 +83,29 @@ class Handover:
 
     async def keep(self, peer: PeerId, theirs: RendezvousSecret) -> bool:
         """Find ``peer`` by ``theirs`` from now on; whether that is what we hold then."""
-        row = self._contacts.get(peer)
-        if row is None or row.blocked:
-            self._counters["rendezvous-of-no-contact"] += 1
-            return False
-        if theirs.generation > row.generation:
-            await self._contacts.note(peer, secret=theirs.secret, generation=theirs.generation)
-            self._counters["rendezvous-kept"] += 1
-            return True
-        return (theirs.secret, theirs.generation) == (row.secret, row.generation)
+        async with self._keeping:  # of two at once both would be newer than what there is
+            row = self._contacts.get(peer)
+            if row is None or row.blocked:
+                self._counters["rendezvous-of-no-contact"] += 1
+                return False
+            if theirs.generation > row.generation:
+                await self._contacts.note(peer, secret=theirs.secret, generation=theirs.generation)
+                self._counters["rendezvous-kept"] += 1
+                return True
+            return (theirs.secret, theirs.generation) == (row.secret, row.generation)
 
     async def held(self, peer: PeerId, generation: int) -> None:
         """``peer`` says that it holds our secret of ``generation``."""
         row = self._contacts.get(peer)
-        if row is None or generation != row.given or generation <= row.known:
+        if row is None or generation != row.given:
             return  # nobody can hold what it was not given
-        self._counters["rendezvous-handed-over"] += 1
-        if generation < self._keys.current.generation:
+        if generation > row.known:
+            self._counters["rendezvous-handed-over"] += 1
             await self._contacts.note(peer, known=generation)
-            return
-        await self._contacts.note(peer, known=generation, owed_ms=0)
-        self._debts.pop(peer, None)
-        self._wake.set()
+        if row.owed_ms and generation == self._keys.current.generation:
+            await self._contacts.note(peer, owed_ms=0)
+            self._debts.pop(peer, None)
+            self._wake.set()
 
     # --- by sealed message ------------------------------------------------------------------------
 
@@ -126,16 +128,15 @@ class Handover:
     def leaves(self, row: ContactRow) -> None:
         """The contact of ``row`` is about to be removed or blocked: what it can find us by is replaced.
 
-        Blocks for the disk, and may raise what :class:`StateDb` does; then nothing has changed.
+        Blocks for the disk, and may raise what :class:`StateDb` does; then the contact has to stay.
         """
         self._debts.pop(row.peer_id, None)
         if not row.given:
             return
-        end_ms = self._clock.now_ms() + int(limits.RENDEZVOUS_GRACE * 1000)
         others = [peer for peer in self._contacts.given() if peer != row.peer_id]
         self._keys.rotate()
-        self._contacts.owe(others, end_ms, forget=row.peer_id)
-        self._debts.update({peer: _Debt(self._clock.now()) for peer in others})
+        self._owe(others)
+        self._contacts.forget_given(row.peer_id)
         self._counters["rendezvous-replaced"] += 1
         self._post.look()
         self._wake.set()
@@ -153,6 +154,8 @@ class Handover:
 
     def work_off(self) -> float:
         """Begin what is due; seconds until something is."""
+        # The secret was replaced, and we were killed, or a confirmation of the old one was being written
+        self._owe(self._contacts.untold(self._keys.current.generation))
         now, owed = self._clock.now(), set(self._owed())
         self._debts = {peer: debt for peer, debt in self._debts.items() if peer in owed}
         if self._keys.serves_replaced and not owed:
@@ -200,6 +203,12 @@ class Handover:
             await self.send(peer, message)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _owe(self, peers: Sequence[PeerId]) -> None:
+        """Tell these from now on. Blocks for the disk if there are any."""
+        if peers:
+            self._contacts.owe(peers, self._clock.now_ms() + int(limits.RENDEZVOUS_GRACE * 1000))
+            self._debts.update({peer: _Debt(self._clock.now()) for peer in peers})
 
     def _owed(self) -> Sequence[PeerId]:
         return self._contacts.owed(self._clock.now_ms())

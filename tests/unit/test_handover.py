@@ -5,6 +5,7 @@ The story: Alice has the contacts Bob and Carol. Everything is carried out at on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -314,6 +315,67 @@ async def test_nobody_holds_what_it_was_not_given(world: World) -> None:
     for generation in (1, alice.keys.current.generation, 2**32 - 1):
         await alice.handover.held(bob.me, generation)
     assert alice.row(bob).known == 0
+
+
+async def test_of_two_secrets_that_come_at_once_the_newer_is_kept(world: World) -> None:
+    """A node that held the older one back and lets it follow at once takes nobody back to it."""
+    alice, bob, _ = world.people
+    older = await alice.handover.ours(bob.me)
+    assert older is not None
+    alice.keys.rotate()
+    newer = alice.keys.current
+    await asyncio.gather(bob.handover.keep(alice.me, newer), bob.handover.keep(alice.me, older))
+    assert (bob.row(alice).secret, bob.row(alice).generation) == (newer.secret, newer.generation)
+    await bob.restart()
+    assert (bob.row(alice).secret, bob.row(alice).generation) == (newer.secret, newer.generation)
+
+
+async def test_who_knows_the_secret_already_is_told_once_more_only(world: World) -> None:
+    """A contact that shows an invite again, or any secret, makes us send one message, not forty in a week."""
+    alice, bob, _ = world.people
+    await alice.gives(bob)
+    await bob.gives(alice)
+    sent = len(alice.dht.delivered)
+    alice.introductions.requested(bob.me, m.ContactRequest("", b"anything"))
+    await alice.settle()
+    await quiet(alice, bob)
+    assert list(alice.contacts.owed(world.clock.now_ms())) == []
+    world.clock.advance(3600)
+    await quiet(alice, bob)
+    assert len(alice.dht.delivered) == sent + 1
+
+
+async def test_a_kill_between_the_new_secret_and_the_debt_costs_nobody_its_way_to_us(private: World) -> None:
+    """The new secret is on the disk, that Bob is owed it is not: after the start he is told all the same."""
+    alice, bob, carol = private.people
+    for friend in (bob, carol):
+        await alice.gives(friend)
+    alice.keys.rotate()  # and here it was killed
+    await alice.restart()
+    shown, bob.dht.local = bob.dht.local, []  # Bob is away
+    await quiet(alice)
+    assert alice.keys.serves_replaced, "what Bob has still leads to us"
+    bob.dht.local = shown
+    private.clock.advance(60)
+    await quiet(*private.people)
+    assert bob.holds(alice)
+    assert carol.holds(alice)
+    assert not alice.keys.serves_replaced
+
+
+async def test_a_removal_while_a_confirmation_is_written_leaves_the_debt(world: World) -> None:
+    """Bob confirms the old secret in the moment in which Carol's removal replaces it."""
+    alice, bob, carol = world.people
+    await alice.gives(carol)
+    old = await alice.handover.ours(bob.me)
+    assert old is not None
+    assert await bob.handover.keep(alice.me, old)
+    confirming = asyncio.ensure_future(alice.handover.held(bob.me, old.generation))
+    await asyncio.sleep(0)  # the write is under way
+    alice.contacts.remove("carol")
+    await confirming
+    await quiet(*world.people)
+    assert bob.holds(alice)
 
 
 async def test_strangers_get_and_leave_nothing(world: World) -> None:
