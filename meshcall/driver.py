@@ -150,6 +150,7 @@ class CallDriver:
         self._reply: tuple[bytes, bytes] | None = None  # our answer: inner hash, record
         # rendezvous secrets
         self._given = 0  # generation of ours that was given in this call
+        self._said = 0  # how often the peer told of its own
         self._theirs: RendezvousSecret | None = None  # what could not be kept yet
         # the transcript
         self._offer_hash: bytes | None = None
@@ -287,7 +288,11 @@ class CallDriver:
             case c.HandOver():
                 self._spawn(self._hand_over())
             case c.KeepRendezvous(secret, generation):
-                self._spawn(self._keep_rendezvous(RendezvousSecret(secret, generation)))
+                self._said += 1
+                if self._said <= limits.RENDEZVOUS_PER_CALL_MAX:
+                    self._spawn(self._keep_rendezvous(RendezvousSecret(secret, generation)))
+                else:
+                    self.counters["rendezvous"] += 1
             case c.NoteHeld(generation):
                 self._spawn(self._secrets.held(self.machine.peer, generation))
             case c.OpenGate():

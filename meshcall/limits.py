@@ -700,6 +700,10 @@ contacts-only mode (a removed contact that goes on seeing when we are online).""
 RENDEZVOUS_REPLACED_MAX: Final = 4
 """Replaced secrets that are served at a time, the newest (somebody who removes contacts one by one)."""
 
+RENDEZVOUS_PER_CALL_MAX: Final = 16
+"""Rendezvous secrets of the peer that are looked at in one call (a contact that says a newer one a thousand
+times a second: each is a write to the disk, which messages that ring wait for). More come by sealed message."""
+
 HANDOVER_RETRY: Final = 2.0
 HANDOVER_RETRY_MAX: Final = 6 * 3600.0
 """First and longest pause between two tries to tell a contact of our secret; doubled each time, so 40 tries

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from meshcall import limits
+from meshcall.call import control
 from meshcall.call import events as e
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
@@ -328,6 +330,19 @@ async def test_who_is_a_contact_later_is_handed_it_later(sides: tuple[Side, Side
     await handed(sides)
     assert bob.secrets.kept[1:] == [alice.secrets.secret]
     assert [data[0] for data in bob.endpoint.sent].count(5) == 1
+
+
+async def test_what_a_peer_says_of_secrets_in_a_call_is_bounded(sides: tuple[Side, Side]) -> None:
+    """Each newer one costs a write to the disk, which what rings has to wait for: so many a call."""
+    alice, bob = sides
+    bob.secrets.knows = True
+    assert await call(sides) == [None, None]
+    for generation in range(8, 1000):
+        alice.driver._send_control(control.Rendezvous(RendezvousSecret(bytes(32), generation)))
+    await handed(sides)
+    assert len(bob.secrets.kept) == limits.RENDEZVOUS_PER_CALL_MAX
+    assert bob.driver.counters["rendezvous"] == 992 - limits.RENDEZVOUS_PER_CALL_MAX
+    assert bob.outcome is None
 
 
 async def test_who_takes_nothing_at_the_rendezvous_is_offered_at_its_inbox(sides: tuple[Side, Side]) -> None:
