@@ -6,6 +6,7 @@ Law 2: an interface without a link (cable out, radio off) has no addresses, so t
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import struct
@@ -64,7 +65,10 @@ def interface_addresses(names: Collection[str] = ()) -> tuple[InterfaceAddress, 
     Those of the loopback interface are left out unless there is nothing else or it was named. A name that
     does not exist is no error: the interface may be plugged in later. Raises OSError.
     """
-    adapters = [a for a in ifaddr.get_adapters() if not names or a.name in names]
+    try:
+        adapters = [a for a in ifaddr.get_adapters() if not names or a.name in names]
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, "an interface has a name that is not UTF-8") from error
     running = _running({adapter.name for adapter in adapters})
     found = sorted(
         InterfaceAddress(adapter.name, adapter.index, _text(ip.ip), ip.network_prefix)

@@ -30,6 +30,8 @@ _READ_MAX: Final = 65536
 _READS: Final = 64
 """Messages read per wake-up."""
 _RTF_GATEWAY: Final = 0x2
+_ROUTES4: Final = "/proc/net/route"
+_ROUTES6: Final = "/proc/net/ipv6_route"
 
 
 class NetworkWatcher:
@@ -94,9 +96,9 @@ class NetworkWatcher:
         """What the interfaces look like; None when nobody can tell now."""
         try:
             return await asyncio.to_thread(take_snapshot, self._names)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: a line in a form that we don't know
             if not self._failed:
-                _log.warning("the network interfaces can't be listed: %s", error.strerror)
+                _log.warning("the network interfaces can't be listed: %s", error)
             self._failed = True
             return None
 
@@ -124,23 +126,25 @@ def take_snapshot(names: Iterable[str] = ()) -> Snapshot:
 def _gateways() -> set[tuple[str, str]]:
     """(interface, gateway) of the default routes; none where the system is not Linux."""
     found: set[tuple[str, str]] = set()
-    for line in _lines("/proc/net/route")[1:]:
-        name, destination, gateway, flags, *rest = line.split()
+    for line in _lines(_ROUTES4)[1:]:
+        name, destination, gateway, flags, *rest = line
         if destination == "00000000" and rest[3] == "00000000" and int(flags, 16) & _RTF_GATEWAY:
             packed = bytes.fromhex(gateway)
             found.add((name, str(IPv4Address(packed[::-1] if sys.byteorder == "little" else packed))))
-    for line in _lines("/proc/net/ipv6_route"):
-        destination, prefix, _, _, gateway, *_, flags, name = line.split()
+    for line in _lines(_ROUTES6):
+        destination, prefix, _, _, gateway, *_, flags, name = line
         if int(destination, 16) == 0 and prefix == "00" and int(flags, 16) & _RTF_GATEWAY:
             found.add((name, str(IPv6Address(bytes.fromhex(gateway)))))
     return found
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str) -> list[list[str]]:
+    """The words of each line. Names of interfaces are any octets, so only ASCII blanks part words."""
     try:
-        return Path(path).read_text(encoding="ascii").splitlines()
+        lines = Path(path).read_bytes().split(b"\n")
     except OSError:
         return []
+    return [[word.decode(errors="replace") for word in line.split()] for line in lines if line]
 
 
 def _open_netlink() -> socket.socket | None:
