@@ -10,6 +10,8 @@ from meshcall.errors import UsageError
 Address = tuple[str, int]
 """(IP text, port). An IPv6 link-local address carries its scope: ``fe80::1%eth0``."""
 
+_PORT_DIGITS = 5
+
 
 def parse_host_port(text: str) -> Address:
     """``HOST:PORT``, ``1.2.3.4:5`` or ``[v6]:5`` as (host, port); raises :class:`UsageError`."""
@@ -17,7 +19,8 @@ def parse_host_port(text: str) -> Address:
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if not separator or not host or (":" in host and not text.startswith("[")):
         raise UsageError(f"{text!r} is not HOST:PORT", hint="for IPv6 write [ADDRESS]:PORT")
-    if not port_text.isascii() or not port_text.isdecimal() or not 0 < int(port_text[:6]) < 65536:
+    is_number = port_text.isascii() and port_text.isdecimal() and len(port_text) <= _PORT_DIGITS
+    if not is_number or not 0 < int(port_text) < 65536:
         raise UsageError(f"{port_text!r} in {text!r} is not a port (1 to 65535)")
     return host, int(port_text)
 

@@ -702,7 +702,8 @@ RENDEZVOUS_REPLACED_MAX: Final = 4
 
 RENDEZVOUS_PER_CALL_MAX: Final = 16
 """Rendezvous secrets of the peer that are looked at in one call (a contact that says a newer one a thousand
-times a second: each is a write to the disk, which messages that ring wait for). More come by sealed message."""
+times a second: each is a write to the disk, which messages that ring wait for). Later ones come by sealed
+message."""
 
 HANDOVER_RETRY: Final = 2.0
 HANDOVER_RETRY_MAX: Final = 6 * 3600.0
