@@ -8,7 +8,9 @@ from meshcall.address import parse_host_port
 from meshcall.errors import UsageError
 
 
-@pytest.mark.parametrize("port", ["00008070000", "1" + "0" * 5000, "000001", "65536", "0", "", "-1", "+1", "١"])
+@pytest.mark.parametrize(
+    "port", ["00008070000", "1" + "0" * 5000, "00001" + "0" * 5000, "65536", "0", "", "-1", "+1", "\u0661"]
+)
 def test_a_port_is_one_of_65535(port: str) -> None:
     """Whatever stands there is refused as the user's mistake, and no number beyond goes any further."""
     with pytest.raises(UsageError):
