@@ -190,17 +190,22 @@ class Handover:
         ``invite``: the secret of an invite of the peer. Raises :class:`PresenceClock`.
         """
         found = await self._finder.find(peer, invite=invite)
-        if found is None:
+        if found is None or self._is_over(peer, message):
             return
         report = await self._post.request_contact(found, message)
         if found.by != "inbox" and not report.watchers:
             found = await self._finder.find(peer, by_id=True)  # what was there is left over
-            if found is not None:
+            if found is not None and not self._is_over(peer, message):
                 await self._post.request_contact(found, message)
 
     async def _send(self, peer: PeerId, message: ContactRequest) -> None:
         with contextlib.suppress(PresenceClock):  # it is told with its next call
             await self.send(peer, message)
+
+    def _is_over(self, peer: PeerId, message: ContactRequest) -> bool:
+        """Whether ``peer`` left, or the secret in ``message`` was replaced, while ``peer`` was looked for."""
+        ours = message.rendezvous
+        return ours is not None and (ours != self._keys.current or not self._contacts.is_contact(peer))
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ Law 1: who holds a valid secret becomes a contact; everybody else's request is c
 Law 2: an invite is used up on the disk before its holder is let in.
 Law 3: the request and the word that confirms it carry the senders' rendezvous secrets, so that both find each
 other without the inbox afterwards.
-Law 4: the request goes out until the inviter confirms it, the invite expires, or this node stops.
+Law 4: the request goes out until the inviter confirms it or is removed, the invite expires, or this node
+stops.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Introductions:
         """Send our request until the inviter confirms or the invite has expired."""
         await self._bootstrap(invite.nodes)
         pause = limits.INVITE_RETRY
-        while not confirmed.is_set():
+        while not confirmed.is_set() and self._contacts.is_contact(invite.peer_id):
             try:
                 invite.check(self._clock.now_ms())
             except InvalidInvite:

@@ -20,6 +20,7 @@ from meshcall.contacts import ContactBook
 from meshcall.errors import StateUnwritable
 from meshcall.finder import Finder, Found
 from meshcall.handover import Handover
+from meshcall.identity.peer_id import PeerId
 from meshcall.introductions import Introductions
 from meshcall.post import Letter
 from meshcall.record.codec import RecordType
@@ -376,6 +377,43 @@ async def test_a_removal_while_a_confirmation_is_written_leaves_the_debt(world: 
     await confirming
     await quiet(*world.people)
     assert bob.holds(alice)
+
+
+async def test_who_leaves_during_the_look_up_is_sent_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up takes seconds; what was true before it is asked again."""
+    alice, bob, _ = world.people
+    find = alice.finder.find
+
+    async def find_slowly(peer: PeerId, *, invite: bytes = b"", by_id: bool = False) -> Found | None:
+        found = await find(peer, invite=invite, by_id=by_id)
+        if alice.contacts.is_contact(bob.me):
+            alice.contacts.block("bob")
+        return found
+
+    monkeypatch.setattr(alice.finder, "find", find_slowly)
+    await alice.handover.owe(bob.me)
+    await quiet(*world.people)
+    assert alice.contacts.is_blocked(bob.me), "it was looked for"
+    assert bob.letters == []
+
+
+async def test_an_inviter_that_is_removed_is_asked_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is asked again and again, while the invite is open."""
+    alice, bob, _ = world.people
+    bob.contacts.remove("alice")
+    invite = alice.introductions.invite(once=False, expires=600, nodes=())
+    alice.dht.local.clear()  # nobody finds Alice
+    monkeypatch.setattr(limits, "CONTACT_ACK", 0.01)
+    monkeypatch.setattr(limits, "INVITE_RETRY", 0.01)
+    await bob.introductions.accept(invite.format())
+    bob.contacts.remove(alice.me.text)
+    async with asyncio.timeout(2):
+        await bob.settle()
+    assert bob.introductions._pending == {}
 
 
 async def test_strangers_get_and_leave_nothing(world: World) -> None:
