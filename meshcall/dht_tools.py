@@ -256,6 +256,8 @@ def _node_view(node: AskedNode) -> DhtNodeView:
         rtt_ms=None if node.rtt is None else _ms(node.rtt),
         hop=node.hop,
         closest=node.closest,
+        silent=node.silent,
+        values=node.values,
     )
 
 

@@ -169,6 +169,10 @@ class DhtNodeView(View, frozen=True, kw_only=True):
     """1: our node knew it; n + 1: named by one of hop n."""
     closest: bool
     """One of the closest to the key that answered."""
+    silent: bool
+    """Its time ran out; neither this nor `answered`: the search did not wait for it."""
+    values: int
+    """Records of the key that it has, as it says."""
 
 
 class DhtValueView(View, frozen=True, kw_only=True):

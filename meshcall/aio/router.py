@@ -191,7 +191,7 @@ class Router:
         self._joining = False
         if answered:
             self._pause = BOOTSTRAP_RETRY
-            self._log(f"joined: {answered} nodes answered")
+            self._log(f"joined: {answered} {'node' if answered == 1 else 'nodes'} answered")
             return
         if self._pause == BOOTSTRAP_RETRY:
             self._log("no other node answers; still trying")

@@ -46,7 +46,7 @@ def calls(context: typer.Context, as_json: JsonOption = False) -> None:
         (
             view["id"] if full else view["id"][:8],
             "from" if view["direction"] == "in" else "to",
-            display_name(view) + (" (not a contact)" if view["stranger"] else ""),
+            _who(view),
             f"ended: {view['reason']}" if view["state"] == "ended" else view["state"],
             view["path"],
             format_age(view["since_ms"], now_ms),
@@ -64,7 +64,10 @@ def history(
         int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most so many, the newest.")
     ] = 50,
 ) -> None:
-    """List past calls, newest first; missed ones count as seen then (not with --json)."""
+    """List past calls, newest first.
+
+    Missed ones no longer count as new then (but with --json they do).
+    """
     client = session_of(context).client
     document = client.get("history", limit=limit, missed=int(missed))
     if as_json:
@@ -76,7 +79,7 @@ def history(
         (
             view["id"] if full else view["id"][:8],
             "from" if view["direction"] == "in" else "to",
-            display_name(view) + (" (not a contact)" if view["stranger"] else ""),
+            _who(view),
             _outcome(view),
             view["path"],
             _talked(view),
@@ -90,6 +93,12 @@ def history(
         from meshcall.control.models import SeeMissed
 
         client.send("POST", "history", "seen", body=SeeMissed(calls=new))
+
+
+def _who(view: dict[str, Any]) -> str:
+    """The other side; whom we have a name for, though no contact, is blocked."""
+    why = "blocked" if view["name"] else "not a contact"
+    return display_name(view) + (f" ({why})" if view["stranger"] else "")
 
 
 def _outcome(view: dict[str, Any]) -> str:
@@ -138,7 +147,10 @@ def chat(
         typer.Argument(metavar="TEXT|-", help="What to write; - sends lines from stdin.", show_default=False),
     ] = None,
 ) -> None:
-    """Write to somebody in a call; without TEXT, chat on the terminal."""
+    """Write to somebody in a call.
+
+    Without TEXT, chat on the terminal.
+    """
     session = session_of(context)
     if text and text != ["-"]:
         _send(session, peer, " ".join(text))

@@ -25,7 +25,10 @@ dht_commands = typer.Typer(help="Look at the DHT.", rich_markup_mode=None)
 
 @dht_commands.command("status")
 def dht_status(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show our node: its role, its table, what it keeps, what it refused."""
+    """Show our node of the DHT.
+
+    Its role, its table, what it keeps, what it refused.
+    """
     session = session_of(context)
     found = session.client.get("dht")
     if as_json:
@@ -77,7 +80,7 @@ def dht_lookup(
             node["address"],
             "-" if node["rtt_ms"] is None else f"{node['rtt_ms']:.1f} ms",
             str(node["hop"]),
-            "closest" if node["closest"] else "answered" if node["answered"] else "silent",
+            _what(node),
         )
         for node in found["asked"]
     ]
@@ -93,12 +96,22 @@ def dht_lookup(
             f"{'no value' if first is None else f'first value after {first:.1f} ms'}, "
             f"all in {found['total_ms']:.1f} ms"
         )
+        if found["values"]:
+            keep = [node["values"] > 0 for node in found["asked"] if node["closest"]]
+            note(f"kept by {sum(keep)} of the {count(len(keep), 'closest node')}")
         if found["holders"]:
             note(f"our watch of it is held by {', '.join(found['holders'])}")
         if found["watchers_here"]:
             note(f"{count(found['watchers_here'], 'watch', 'es')} of it kept at our node")
         if not found["values"]:
             note("nothing is stored there")
+
+
+def _what(node: dict[str, Any]) -> str:
+    """What became of the question; the search does not wait for those that it does not need."""
+    if node["answered"]:
+        return "closest" if node["closest"] else "answered"
+    return "silent" if node["silent"] else "not awaited"
 
 
 def _value_text(value: dict[str, Any]) -> str:

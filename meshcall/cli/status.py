@@ -67,7 +67,7 @@ def _dht_text(dht: dict[str, Any]) -> str:
         (
             dht["role"],
             count(dht["nodes"], "node"),
-            count(dht["watches"], "watch", "es") + " held",
+            count(dht["watches"], "watch", "es") + " held by others",
             f"{dht['stored']} stored",
         )
     )

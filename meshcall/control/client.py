@@ -21,7 +21,14 @@ import msgspec
 from meshcall import errors
 from meshcall.control import models
 from meshcall.control.socket_path import socket_address
-from meshcall.errors import DaemonLost, DaemonNotRunning, Forbidden, InternalError, MeshcallError
+from meshcall.errors import (
+    DaemonLost,
+    DaemonNotRunning,
+    Forbidden,
+    InternalError,
+    MeshcallError,
+    UsageError,
+)
 from meshcall.paths import HomePaths
 
 Document = dict[str, Any]
@@ -160,6 +167,8 @@ class ControlClient:
 
 
 def _url(path: tuple[str, ...]) -> str:
+    if not all(path):  # the address would be another one
+        raise UsageError("an empty text names nothing", hint="is a variable of your script empty?")
     return "/".join((models.API_PREFIX, *(quote(part, safe="") for part in path)))
 
 

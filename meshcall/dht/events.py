@@ -34,6 +34,10 @@ class AskedNode:
     """1: known before; n + 1: named by one of hop n."""
     closest: bool
     """One of the closest of all that answered."""
+    silent: bool
+    """Its time ran out; neither this nor ``answered``: it was not waited for."""
+    values: int
+    """Records of the key that it has, as it says."""
 
 
 @dataclass(frozen=True, slots=True)

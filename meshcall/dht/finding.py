@@ -198,7 +198,7 @@ class FindOperation(Operation):
         if over and not self._told:
             self._told = True
             requests = self._lookup.requests + self._extra_requests
-            asked = self._lookup.asked() if self._traced else ()
+            asked = self._lookup.asked(self._held) if self._traced else ()
             self.core.events.append(FindDone(self.number, self._found, requests, asked))
             self._repair(now)
         self.finished = self._lookup.finished and not self._extra

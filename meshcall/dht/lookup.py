@@ -18,7 +18,7 @@ It is *finished* when nobody is waited for any more; between the two, late repli
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
@@ -226,11 +226,20 @@ class Lookup:
         networks = self._core.networks()
         return [c for c in sorted(found.values()) if networks.take(c.address[0])]
 
-    def asked(self) -> tuple[AskedNode, ...]:
-        """Everybody that was asked, closest first."""
+    def asked(self, held: Mapping[Address, Collection[bytes]]) -> tuple[AskedNode, ...]:
+        """Everybody that was asked, closest first. ``held``: the digests of what each node has."""
         closest = {candidate.address for candidate in self.closest()}
         return tuple(
-            AskedNode(c.node_id, c.address, c.state is State.ANSWERED, c.rtt, c.hop, c.address in closest)
+            AskedNode(
+                c.node_id,
+                c.address,
+                answered=c.state is State.ANSWERED,
+                rtt=c.rtt,
+                hop=c.hop,
+                closest=c.address in closest,
+                silent=c.state is State.FAILED,
+                values=len(held.get(c.address, ())),
+            )
             for c in self._candidates
             if c.state is not State.FRESH
         )

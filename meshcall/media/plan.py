@@ -47,7 +47,10 @@ class IceServer:
     credential: str = field(default="", repr=False)
 
 
-_ICE_SERVER: Final = re.compile(r"(stun|turns?):[^\s,?@]+(\?transport=(udp|tcp))?")
+_ICE_SERVER: Final = re.compile(
+    r"(stun|turns?):([^\s,?@:\[\]]+|\[[0-9a-fA-F:.]+\])(:(?P<port>\d{1,5}))?(\?transport=(udp|tcp))?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ def parse_ice_server(text: str) -> IceServer:
     A TURN server needs both, a STUN server takes neither.
     """
     uri, *secrets = text.split(",", 2)
-    if not _ICE_SERVER.fullmatch(uri) or (uri.startswith("stun:") and "?" in uri):
+    found = _ICE_SERVER.fullmatch(uri)
+    if not found or (uri.startswith("stun:") and "?" in uri) or not 0 < int(found["port"] or 3478) < 65536:
         raise InvalidConfig(
             f"{uri!r} is no address of a STUN or TURN server",
             hint="write stun:HOST:PORT, turn:HOST:PORT?transport=udp,USERNAME,CREDENTIAL or turns:...",

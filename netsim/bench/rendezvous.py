@@ -6,7 +6,6 @@ on this machine; rates and memory are this machine's. ``docs/universe.md`` says 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,11 +28,6 @@ SETTLE, QUICK_SETTLE = 60.0, 5.0
 SEED = 1
 
 
-async def measure(options: Options) -> Report:
-    """All of it, in a thread: nothing here waits for anything."""
-    return await asyncio.to_thread(_measure, options)
-
-
 def settings_of(options: Options) -> list[Settings]:
     """The universes of the table."""
     operations, clients = (QUICK_OPERATIONS, QUICK_CLIENTS) if options.quick else (OPERATIONS, CLIENTS)
@@ -54,7 +48,8 @@ def name_of(s: Settings) -> str:
     return ", ".join(parts) + ": "
 
 
-def _measure(options: Options) -> Report:
+def measure(options: Options) -> Report:
+    """All of it. No coroutine: a loop that is busy with one sees no Ctrl-C."""
     found: list[Figure] = []
     for settings in settings_of(options):
         options.log(f"universe of {figures.describe(settings)}")

@@ -26,10 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find(word: str) -> Path:
-    """The file that a word means: a path, or the name of one that comes with the lab."""
-    path = Path(word)
-    known = SCENARIOS / f"{word}.toml"
-    return known if not path.exists() and known.exists() else path
+    """The file that a word means: a path, or the name of one that comes with the lab. Raises LabError."""
+    path, known = Path(word), SCENARIOS / f"{word}.toml"
+    if path.exists():
+        return path
+    if not known.exists():
+        raise LabError(f"there is no file {word}, and no scenario of that name; `list` prints them")
+    return known
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

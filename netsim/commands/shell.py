@@ -19,9 +19,26 @@ HELP = "open a shell on a host behind a NAT, in a small lab of two sites and a s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options."""
-    parser.add_argument("host", choices=("alice", "bob", "server", "internet"), help="where to open it")
-    parser.add_argument("--alice", choices=sorted(PRESETS), default="port_restricted", help="Alice's network")
-    parser.add_argument("--bob", choices=sorted(PRESETS), default="symmetric_random", help="Bob's network")
+    parser.add_argument(
+        "host",
+        choices=("alice", "bob", "server", "internet"),
+        metavar="HOST",
+        help="where to open it: alice, bob, server or internet",
+    )
+    parser.add_argument(
+        "--alice",
+        choices=tuple(PRESETS),
+        metavar="KIND",
+        default="port_restricted",
+        help="kind of Alice's NAT (%(default)s); `list` prints them",
+    )
+    parser.add_argument(
+        "--bob",
+        choices=tuple(PRESETS),
+        metavar="KIND",
+        default="symmetric_random",
+        help="kind of Bob's NAT (%(default)s)",
+    )
     parser.add_argument("-c", dest="command", metavar="COMMAND", help="run this instead of a shell")
 
 
@@ -44,8 +61,8 @@ async def _shell(options: argparse.Namespace) -> int:
         for name in ("alice", "bob"):
             await lab.site(name, getattr(options, name))
         for host in lab.hosts.values():
-            address = host.ipv4 or host.ipv6
-            print(f"{host.name:16} {address}", file=sys.stderr)
+            if address := host.ipv4 or host.ipv6:  # the core has none
+                print(f"{host.name:16} {address}", file=sys.stderr)
         print(f"{'STUN':16} {server.stun}", file=sys.stderr)
         print(f"{'TURN':16} {server.turn()}, user {server.user}, password {server.password}", file=sys.stderr)
         command = (

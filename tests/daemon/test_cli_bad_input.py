@@ -323,6 +323,8 @@ def test_texts_that_are_empty_or_too_long(daemon: Daemon) -> None:
     daemon.cli("accept", "").assert_error(2, "no link was given", hint="meshcall invite")
     daemon.cli("call", " ").assert_error(2, "no ID was given", hint="meshcall id")
     daemon.cli("contact", "add", "", "x").assert_error(2, "no ID was given")
+    for command in (["contact", "remove"], ["dht", "lookup"], ["dht", "ping"], ["hangup"]):
+        daemon.cli(*command, "").assert_error(2, "an empty text names nothing", hint="variable")
     assert daemon.cli("contact", "add", ALICE_ID.text, "alice").code == 0
     daemon.cli("contact", "rename", "alice", "x" * 300).assert_error(2, "longer than 256 characters")
 

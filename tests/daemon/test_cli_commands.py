@@ -546,6 +546,7 @@ def test_dht_lookup_in_a_pipe(fake: Daemon) -> None:
         "presence: 308 octets, 60 of 7200 s old, number 5, from 203.0.113.9:4600 after 13.0 ms",
     ]
     assert "2 requests, 1 answered, 2 hops; first value after 13.0 ms, all in 25.5 ms" in done.err
+    assert "kept by 1 of the 1 closest node\n" in done.err
     assert "our watch of it is held by 203.0.113.9:4600" in done.err
     assert fake.cli("dht", "lookup", "alice").err.endswith("nothing is stored there\n")
     assert fake.cli("--quiet", "dht", "lookup", "ab" * 20).err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,17 @@ def extra_cost() -> float:
 
 
 @pytest.mark.timeout(120)
+def test_the_list_of_commands_cuts_no_sentence() -> None:
+    """On a terminal of 80 columns."""
+    for words in ([], ["contact"], ["dht"], ["config"]):
+        command = [sys.executable, "-m", "meshcall", *words, "--help"]
+        text = subprocess.run(
+            command, env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True, check=True
+        ).stdout
+        assert "Commands:" in text
+        assert "..." not in text.split("Commands:")[1]
+
+
 def test_help_is_instant() -> None:
     """At most 150 ms more than ``python3 -c pass``."""
     costs = []

@@ -123,13 +123,19 @@ def test_two_daemons_find_each_other_through_a_bootstrap_node(
     assert again["values"], "the storage key itself finds it, too"
     own = document(bob, "dht", "lookup", bob_id)
     assert own["holders"] == [router.address], "the owner knows who holds its watch"
+    wait_for(
+        lambda: "kept by 1 of the 1 closest node\n" in bob.cli("dht", "lookup", bob_id).err,
+        "the owner sees that the router keeps its presence",
+    )
 
     state = document(bob, "dht", "status")
     assert (state["role"], state["proofs"], state["proofs_needed"]) == ("ephemeral", 0, 3)
     assert state["addresses"] == [f"127.0.0.1:{document(bob, 'status')['port']}"]
     assert state["bootstrap"] == [router.address]
     text = bob.cli("status").out
-    assert re.search(r"^dht\tephemeral, 1 node, \d+ watch(es)? held, \d+ stored$", text, re.MULTILINE), text
+    assert re.search(
+        r"^dht\tephemeral, 1 node, \d+ watch(es)? held by others, \d+ stored$", text, re.MULTILINE
+    ), text
 
     ping = document(alice, "dht", "ping", f"localhost:{router.port}")
     assert ping["proven"] is True

@@ -208,10 +208,24 @@ class FakeDht:
             finally:
                 self.cancelled.set()
         near = DhtNodeView(
-            node_id="11" * 20, address="203.0.113.9:4600", answered=True, rtt_ms=12.5, hop=2, closest=True
+            node_id="11" * 20,
+            address="203.0.113.9:4600",
+            answered=True,
+            rtt_ms=12.5,
+            hop=2,
+            closest=True,
+            silent=False,
+            values=1,
         )
         silent = DhtNodeView(
-            node_id="", address="203.0.113.8:4600", answered=False, rtt_ms=None, hop=1, closest=False
+            node_id="",
+            address="203.0.113.8:4600",
+            answered=False,
+            rtt_ms=None,
+            hop=1,
+            closest=False,
+            silent=True,
+            values=0,
         )
         value = DhtValueView(
             type="presence", octets=308, seq=5, ttl_s=7200, age_s=60, at_ms=13.0,

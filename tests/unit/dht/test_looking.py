@@ -36,6 +36,9 @@ def test_a_traced_find_tells_whom_it_asked() -> None:
         distances = [int.from_bytes(node.node_id or b"", "big") ^ goal for node in answered]
         assert distances == sorted(distances)
         assert any(node.closest for node in answered)
+        others = [node for node in answered if node.closest and node.address != universe.place(3)]
+        assert all(node.values == 1 for node in others)
+        assert not any(node.silent for node in done.asked), "who was not waited for is not silent"
 
 
 def test_a_value_is_told_with_its_age() -> None:

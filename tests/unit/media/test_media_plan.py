@@ -96,6 +96,11 @@ def test_ice_servers(text: str, server: IceServer) -> None:
         "turn:h?transport=sctp,u,c",
         "turn:u@h,u,c",
         "turn:a b,u,c",
+        "stun:h:99999",
+        "stun:h:0",
+        "stun:h:1:2",
+        "stun:2001:db8::1",
+        "stun:[2001:db8::1",
     ],
 )
 def test_wrong_ice_servers_are_refused(text: str) -> None:
