@@ -204,7 +204,15 @@ DHT_LOOKUP_TIME_MAX: Final = 10.0
 """Seconds after which a lookup ends with what it has (nodes that answer as late as they may)."""
 
 DHT_LOOKUP_CANDIDATES_MAX: Final = 128
-"""Nodes a lookup remembers; the farthest are forgotten (replies full of invented nodes)."""
+"""Nodes a lookup remembers; who named most loses the farthest (replies full of invented nodes)."""
+
+DHT_LOOKUP_CREDIT: Final = 3
+DHT_DELIVER_CREDIT: Final = 5
+"""Nodes named by one node that a lookup, or that of a deliver, asks before any answers (replies full of
+invented nodes: each costs so many requests, and not all that a lookup has)."""
+
+DHT_LOOKUP_CREDIT_ANSWERED: Final = 2
+"""What each of them that answers adds to that: many honest nodes name dead ones, too."""
 
 DHT_FIND_VALUES_MAX: Final = 64
 """Distinct records one find hands out (a flooded key must not flood the reader)."""

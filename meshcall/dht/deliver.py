@@ -35,6 +35,7 @@ from meshcall.dht.transactions import Call
 from meshcall.limits import (
     DHT_ACK_WAIT,
     DHT_DELIVER_ALPHA,
+    DHT_DELIVER_CREDIT,
     DHT_DELIVER_SENDS_MAX,
     DHT_DELIVER_VERDICT,
     DHT_PATHS,
@@ -137,6 +138,7 @@ class DeliverOperation(Operation):
             paths=DHT_PATHS,
             on_finished=self._maybe_done,
             alpha=DHT_DELIVER_ALPHA,
+            credit=DHT_DELIVER_CREDIT,
         )
         self._lookup.start(now)
 
