@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from netsim import __main__ as command_line
-from netsim import matrix
 from netsim.grid import differences
-from netsim.matrix import KINDS, Plan, expected_routes, needless_relays, run_matrix
+from netsim.matrix import KINDS, Plan, run_matrix
+from netsim.routes import expected_routes, needless_relays
+from netsim.stacks import make
 from netsim.stacks.aiortc import AiortcStack
 
 UDP_KINDS = tuple(kind for kind in KINDS if kind != "udp_blocked")
@@ -19,7 +20,7 @@ UDP_KINDS = tuple(kind for kind in KINDS if kind != "udp_blocked")
 @pytest.mark.timeout(240)
 async def test_plain_aiortc_reaches_what_rfc_4787_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """All 49 pairs whose UDP passes: 37 direct, 12 not, exactly as mapping and filtering say."""
-    monkeypatch.setattr(matrix, "AiortcStack", lambda: AiortcStack(limit=6.0))
+    monkeypatch.setattr(make, "AiortcStack", lambda: AiortcStack(limit=6.0))
     grid = await run_matrix(Plan(UDP_KINDS, None, "aiortc", concurrency=7), print)
     expected = expected_routes(UDP_KINDS, relay=False, relay_when_blocked=True)
     assert differences(grid, expected) == []

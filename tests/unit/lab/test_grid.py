@@ -9,15 +9,9 @@ from html.parser import HTMLParser
 import pytest
 
 from netsim.grid import Grid, Pair, differences
-from netsim.matrix import (
-    KINDS,
-    Plan,
-    expected_routes,
-    needless_relays,
-    parse_pairs,
-    run_disjoint,
-)
+from netsim.matrix import KINDS, Plan, parse_pairs, run_disjoint
 from netsim.report import html, markdown
+from netsim.routes import expected_routes, needless_relays
 from netsim.stacks.attempt import Attempt, Route
 
 OPEN: Pair = ("open", "open")
@@ -75,12 +69,13 @@ def test_differences_are_told(grid: Grid) -> None:
 
 
 def test_markdown_has_a_row_for_each_caller(grid: Grid) -> None:
-    """Route and time in each cell; a pair whose calls differed is marked."""
+    """Route and time in each cell; a pair whose calls differed is marked. Then why calls failed."""
     lines = markdown(grid).splitlines()
     assert lines[0] == "| aiortc, relay on | open | symmetric<random> |"
     assert lines[2] == "| **open** | D 0.20 | R* 0.30 |"
     assert lines[3] == "| **symmetric<random>** | F |  |"
-    assert "3 pairs, 6 calls: 1 direct, 1 by relay, 1 without a path" in lines[-1]
+    assert "3 pairs, 6 calls: 1 direct, 1 by relay, 1 without a path" in lines[5]
+    assert lines[-1] == "- no <path>: symmetric<random> to open"
 
 
 def test_html_stands_alone_and_escapes(grid: Grid) -> None:

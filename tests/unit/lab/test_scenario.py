@@ -9,7 +9,8 @@ import pytest
 from netsim import scenario as s
 from netsim.errors import LabError
 from netsim.link import LADDER
-from netsim.scenario_run import StepResult, describe
+from netsim.scenario_run import StepResult
+from netsim.verbs import CallStep, LinkStep, MediaStep, describe
 
 GOOD = """
 title = "A test"
@@ -62,10 +63,10 @@ def test_a_file_becomes_a_value() -> None:
     assert scenario.topology.sites["home"].link == LADDER["weak-4g"]
     assert scenario.topology.carriers["isp"].nat.hairpin
     call, link, media = scenario.steps
-    assert isinstance(call, s.CallStep)
+    assert isinstance(call, CallStep)
     assert (call.caller, call.callee, call.expect) == ("alice", "bob", "relay")
-    assert isinstance(link, s.LinkStep)
-    assert isinstance(media, s.MediaStep)
+    assert isinstance(link, LinkStep)
+    assert isinstance(media, MediaStep)
     assert media.gap == "not yet"
     assert [describe(step) for step in scenario.steps] == [
         "alice calls bob", "link of home: {'delay_ms': 300.0}", "media flows within 3 s",
@@ -81,7 +82,7 @@ def test_a_file_becomes_a_value() -> None:
         (changed('do = "media"', 'do = "dance"'), "dance"),
         (changed("within = 3", "within = -1"), "within"),
         (changed('to = "bob"', 'to = "nobody"'), "step 1: no host is called nobody"),
-        (changed('site = "home"', 'site = "moon"'), "step 2: no site is called moon"),
+        (changed('site = "home"', 'site = "moon"'), "step 2: no site and no carrier is called moon"),
         (changed("link = { delay_ms = 300.0 }", 'link = "string"'), "step 2: link: no link is called"),
         (changed("link = { delay_ms = 300.0 }", "link = { delay = 3.0 }"), "delay_ms"),
         (changed('link = "weak-4g"\n', ""), "the uplink of home is a plain wire"),
@@ -145,6 +146,6 @@ def test_every_verb_is_described() -> None:
 
 def test_results_are_told_in_a_line() -> None:
     """A gap is not a failure, and a failure is not to be overlooked."""
-    assert str(StepResult("a calls b", 1.2, detail="direct")) == "ok     1.20 s  a calls b: direct"
-    assert str(StepResult("media", 5, gap="not yet")) == "gap    5.00 s  media: known gap: not yet"
-    assert str(StepResult("media", 5, "silence")) == "FAIL   5.00 s  media: silence"
+    assert str(StepResult("a calls b", 1.2, detail="direct")) == "ok       1.20 s  a calls b: direct"
+    assert str(StepResult("media", 5, gap="not yet")) == "gap      5.00 s  media: known gap: not yet"
+    assert str(StepResult("media", 5, "silence")) == "failed   5.00 s  media: silence"
