@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from netsim.grid import ROUTES, Grid, Pair
-from netsim.nat import NAT, Filtering, Mapping, Outbound, nat
+from netsim.grid import ROUTES, Grid, Pair, differences
+from netsim.nat import NAT, Filtering, Outbound, nat
+from netsim.nat import Mapping as PortMapping
 from netsim.stacks.attempt import Route
 
 LETTERS: dict[Route, str] = {"direct": "D", "relay": "R", "fail": "F"}
-"""How tables write routes; ``DR``: either will do."""
+"""How tables write routes."""
 
 
 def expected_routes(
@@ -33,19 +35,53 @@ def expected_routes(
     return routes
 
 
-def parse_table(text: str, kinds: Sequence[str]) -> dict[Pair, tuple[Route, ...]]:
-    """Routes from lines ``KIND LETTERS ...``, one column for each of ``kinds``. Raises ValueError."""
-    routes: dict[Pair, tuple[Route, ...]] = {}
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Why a route is worse than it is meant to be."""
+
+    promised: Route
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one pair is expected to do as things are."""
+
+    routes: tuple[Route, ...]
+    """Any of these will do."""
+    gap: Gap | None = None
+
+
+def parse_table(text: str, kinds: Sequence[str], gaps: Mapping[str, Gap]) -> dict[Pair, Cell]:
+    """Cells from lines ``KIND CELL ...``, one column for each of ``kinds``. Raises ValueError.
+
+    A cell is the letters of its routes (``D``, ``R``, ``F``; ``DR``: either will do); behind them there may
+    be the letter of one of ``gaps``.
+    """
+    table: dict[Pair, Cell] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
-        row, *cells = line.split()
-        if row not in kinds or len(cells) != len(kinds):
+        row, *words = line.split()
+        if row not in kinds or len(words) != len(kinds):
             raise ValueError(f"not a kind and {len(kinds)} cells: {line}")
-        for column, cell in zip(kinds, cells, strict=True):
-            found = tuple(route for route in ROUTES if LETTERS[route] in cell)
-            if not found or len(found) != len(cell):
-                raise ValueError(f"{cell!r} is no route; write {', '.join(LETTERS.values())}: {line}")
-            routes[row, column] = found
-    return routes
+        for column, word in zip(kinds, words, strict=True):
+            gap = gaps.get(word[-1])
+            letters = word[:-1] if gap else word
+            routes = tuple(route for route in ROUTES if LETTERS[route] in letters)
+            if not routes or len(routes) != len(letters) or (gap and gap.promised in routes):
+                raise ValueError(f"{word!r} is no cell; it is made of {', '.join(LETTERS.values())}: {line}")
+            table[row, column] = Cell(routes, gap)
+    return table
+
+
+def judge(grid: Grid, table: Mapping[Pair, Cell]) -> list[str]:
+    """How a run differs from its table, a sentence each: both what is worse and gaps that are closed."""
+    found = differences(grid, {pair: cell.routes for pair, cell in table.items()})
+    closed = [
+        f"{caller} calls {callee}: the gap is closed, and must leave the table: {cell.gap.reason}"
+        for (caller, callee), cell in table.items()
+        if cell.gap is not None and grid.route((caller, callee)) == cell.gap.promised
+    ]
+    return [*found, *closed]
 
 
 def needless_relays(grid: Grid) -> list[Pair]:
@@ -77,4 +113,4 @@ def _comes_in(sender: NAT, receiver: NAT) -> bool:
 def _depends(kind: NAT) -> bool:
     """Whether a network's external port depends on the destination."""
     carried = kind.carrier is not None and _depends(kind.carrier)
-    return carried or kind.mapping in (Mapping.ADM, Mapping.APDM)
+    return carried or kind.mapping in (PortMapping.ADM, PortMapping.APDM)

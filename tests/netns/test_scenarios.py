@@ -23,6 +23,11 @@ SHORT = (
     "relay-death",
     "roaming",
     "udp-blocked",
+    "crash",
+    "partition",
+    "short-timeout",
+    "sleep",
+    "wrong-clock",
 )
 """Those that take seconds; the grids have a test of their own, the ladder says more than it asks."""
 

@@ -11,7 +11,7 @@ import pytest
 from netsim.grid import Grid, Pair, differences
 from netsim.matrix import KINDS, Plan, parse_pairs, run_disjoint
 from netsim.report import html, markdown
-from netsim.routes import expected_routes, needless_relays
+from netsim.routes import Cell, Gap, expected_routes, judge, needless_relays, parse_table
 from netsim.stacks.attempt import Attempt, Route
 
 OPEN: Pair = ("open", "open")
@@ -130,6 +130,33 @@ def test_needless_relays_are_counted() -> None:
     grid.add(("open", "cgnat"), Attempt("direct", 0.1))
     grid.add(("cgnat", "symmetric_random"), Attempt("relay", 0.1))
     assert needless_relays(grid) == [("open", "open")]
+
+
+GAPS = {"p": Gap("direct", "not yet")}
+
+
+def test_a_table_is_strict_both_ways() -> None:
+    """A route that is worse is told, and so is one that is better than a known gap."""
+    table = parse_table("open D Fp\ncgnat DR Fp", ("open", "cgnat"), GAPS)
+    assert table["open", "cgnat"] == Cell(("fail",), GAPS["p"])
+    assert table["cgnat", "open"] == Cell(("direct", "relay"))
+    grid = Grid(("open", "cgnat"), "aiortc", relay=False)
+    grid.add(("open", "open"), Attempt("fail", None, "silence"))
+    grid.add(("open", "cgnat"), Attempt("direct", 0.1))
+    grid.add(("cgnat", "open"), Attempt("relay", 0.1))
+    grid.add(("cgnat", "cgnat"), Attempt("fail", None, "silence"))
+    assert judge(grid, table) == [
+        "open calls open: fail instead of direct (silence)",
+        "open calls cgnat: direct instead of fail",
+        "open calls cgnat: the gap is closed, and must leave the table: not yet",
+    ]
+
+
+@pytest.mark.parametrize("text", ["open D", "moon D D", "open D X", "open D DD", "open D p", "open D Dp"])
+def test_a_table_that_makes_no_sense_is_refused(text: str) -> None:
+    """With the line."""
+    with pytest.raises(ValueError, match=text):
+        parse_table(text, ("open", "cgnat"), GAPS)
 
 
 async def test_calls_of_one_row_or_column_never_overlap() -> None:
