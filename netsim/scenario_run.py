@@ -138,6 +138,7 @@ class World:
             host = lab.host(name)
             clock = world._clocks[name] = WrongClock(host, offset)
             host.environment |= clock.env
+            host.clock_offset = offset
         world._stack = await make_stack(scenario.stack, lab)
         if pcap is not None:
             await record_all(lab, pcap)
@@ -258,6 +259,7 @@ class World:
                 await self._start(host.name)
             case v.ClockStep(offset=offset):
                 self._clocks[host.name].set(offset)
+                host.clock_offset = offset
             case _:
                 raise AssertionError(f"no way to do {step!r}")
 

@@ -100,7 +100,8 @@ class MeshcallCall:
         lines = self._command.json_lines()
         near = _first(lines, "media", kind="audio")
         if near is None:
-            return Attempt("fail", None, _why(lines, self._command.stderr()))
+            why = _why(lines, self._command.stderr())
+            return Attempt("fail", None, why.replace(self._callee.id[:7], "the callee"))
         try:
             far = await log.wait_for(5.0, event="media", kind="audio")
             answered = await log.wait_for(1.0, event="connecting")
@@ -109,11 +110,11 @@ class MeshcallCall:
             return Attempt("fail", None, "the callee heard nothing")
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
-        both = max(near["at_ms"], far["at_ms"])
+        both = max(_seconds(near, self._caller), _seconds(far, self._callee))
         return Attempt(
             "relay" if connected["path"] == "relay" else "direct",
-            (both - answered["at_ms"]) / 1000,
-            total=(both - begin["at_ms"]) / 1000,
+            both - _seconds(answered, self._callee),
+            total=both - _seconds(begin, self._caller),
         )
 
     async def end(self) -> None:
@@ -124,6 +125,11 @@ class MeshcallCall:
                 await self._command.wait(HANG_UP_S)
             except LabError:
                 await self._command.kill()
+
+
+def _seconds(event: dict[str, Any], peer: Peer) -> float:
+    """When it was, by the right clock."""
+    return float(event["at_ms"]) / 1000 - peer.host.clock_offset
 
 
 def _first(lines: list[dict[str, Any]], event: str, **fields: object) -> dict[str, Any] | None:
