@@ -1,13 +1,56 @@
-"""How scenarios went, for people and for machines. Pure."""
+"""How scenarios went: as values, for people and for machines. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from netsim.grid import Grid
 from netsim.report import key, markdown, page, section
-from netsim.scenario_run import ScenarioResult, StepResult
+from netsim.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How one step went."""
+
+    what: str
+    seconds: float
+    problem: str = ""
+    """Why the scenario fails here; empty: it went as expected."""
+    gap: str = ""
+    """A known gap, if the expectation was not met because of it."""
+    detail: str = ""
+
+    @property
+    def word(self) -> str:
+        """``ok``, ``gap`` or ``failed``."""
+        return "failed" if self.problem else "gap" if self.gap else "ok"
+
+    @property
+    def about(self) -> str:
+        """What there is to say besides."""
+        return self.problem or (f"known gap: {self.gap}" if self.gap else self.detail)
+
+    def __str__(self) -> str:
+        about = f": {self.about}" if self.about else ""
+        return f"{self.word:6} {self.seconds:6.2f} s  {self.what}{about}"
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioResult:
+    """How a scenario went."""
+
+    scenario: Scenario
+    steps: tuple[StepResult, ...]
+    grid: Grid | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all went as expected."""
+        return not any(step.problem for step in self.steps)
 
 
 def text(result: ScenarioResult) -> str:
@@ -21,16 +64,7 @@ def to_json(result: ScenarioResult) -> dict[str, Any]:
     return {
         "title": result.scenario.title,
         "ok": result.ok,
-        "steps": [
-            {
-                "what": step.what,
-                "seconds": step.seconds,
-                "problem": step.problem,
-                "gap": step.gap,
-                "detail": step.detail,
-            }
-            for step in result.steps
-        ],
+        "steps": [asdict(step) for step in result.steps],
         "grid": result.grid.to_json() if result.grid is not None else None,
     }
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from netsim import faults
 from netsim import verbs as v
 from netsim.clock import WrongClock
 from netsim.errors import LabError
-from netsim.grid import Grid, differences
+from netsim.grid import differences
 from netsim.host import Host
 from netsim.lab import Lab
 from netsim.matrix import Plan, run_matrix
 from netsim.recording import record_all
 from netsim.routes import expected_routes
 from netsim.scenario import GridPlan, Scenario
+from netsim.scenario_report import ScenarioResult, StepResult
 from netsim.servers import TLS_PORT, TurnServer
 from netsim.site import Site
 from netsim.stacks.attempt import IceServer, LiveCall, Stack
@@ -39,47 +39,6 @@ MEDIA_RATE = 25
 
 class Unexpected(Exception):
     """A step did not go as it says; the message tells what happened instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """How one step went."""
-
-    what: str
-    seconds: float
-    problem: str = ""
-    """Why the scenario fails here; empty: it went as expected."""
-    gap: str = ""
-    """A known gap, if the expectation was not met because of it."""
-    detail: str = ""
-
-    @property
-    def word(self) -> str:
-        """``ok``, ``gap`` or ``failed``."""
-        return "failed" if self.problem else "gap" if self.gap else "ok"
-
-    @property
-    def about(self) -> str:
-        """What there is to say besides."""
-        return self.problem or (f"known gap: {self.gap}" if self.gap else self.detail)
-
-    def __str__(self) -> str:
-        about = f": {self.about}" if self.about else ""
-        return f"{self.word:6} {self.seconds:6.2f} s  {self.what}{about}"
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioResult:
-    """How a scenario went."""
-
-    scenario: Scenario
-    steps: tuple[StepResult, ...]
-    grid: Grid | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether all went as expected."""
-        return not any(step.problem for step in self.steps)
 
 
 async def run_scenario(

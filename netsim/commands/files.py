@@ -26,4 +26,6 @@ def check_file_arguments(options: argparse.Namespace, parser: argparse.ArgumentP
             parser.error(f"--{name}: there is no folder {path.parent}")
         if path.is_dir() if name == "html" else path.exists() and not path.is_dir():
             parser.error(f"--{name}: {path} is a {'folder' if path.is_dir() else 'file'}")
+        if name == "keep" and path.is_dir() and any(path.iterdir()):
+            parser.error(f"--keep: {path} is not empty, and programs would take what is there for their own")
         setattr(options, name, path)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Returns the exit status."""
     check_file_arguments(options, parser)
     try:
-        scenarios = {find(word).stem: load_scenario(find(word)) for word in options.scenarios}
+        scenarios = [load_scenario(find(word)) for word in options.scenarios]
     except LabError as error:
         parser.error(str(error))
     reason = why_unavailable()
@@ -46,11 +46,11 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print(f"error: {reason}", file=sys.stderr)
         return 1
     results = []
-    for name, scenario in scenarios.items():
+    for number, (word, scenario) in enumerate(zip(options.scenarios, scenarios, strict=True), start=1):
         print(f"# {scenario.title}", file=sys.stderr, flush=True)
         # Several scenarios: a folder for each.
         keep, pcap = (
-            folder / name if folder is not None and len(scenarios) > 1 else folder
+            folder / f"{number}-{find(word).stem}" if folder is not None and len(scenarios) > 1 else folder
             for folder in (options.keep, options.pcap)
         )
         try:

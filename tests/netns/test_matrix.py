@@ -85,6 +85,7 @@ def test_the_command_prints_and_draws_the_grid(tmp_path: Path, capsys: pytest.Ca
         (["matrix", "--repeat", "0"], "--repeat"),
         (["matrix", "--html", "/nowhere/at/all.html"], "there is no folder"),
         (["matrix", "--keep", "/dev/null"], "is a file"),
+        (["matrix", "--keep", "/"], "is not empty"),
         (["run", "cut", "--pcap", "/nowhere/at/all"], "there is no folder"),
         (["run", "cut", "--html", "/"], "is a folder"),
         (["run", "no-such-scenario"], "can't be read"),

@@ -10,8 +10,7 @@ import pytest
 from netsim import scenario as s
 from netsim.errors import LabError
 from netsim.link import LADDER
-from netsim.scenario_report import html, text, to_json
-from netsim.scenario_run import ScenarioResult, StepResult
+from netsim.scenario_report import ScenarioResult, StepResult, html, text, to_json
 from netsim.verbs import CallStep, LinkStep, MediaStep, Step, describe
 
 GOOD = """
