@@ -55,7 +55,9 @@ class ScenarioResult:
 
 def text(result: ScenarioResult) -> str:
     """A line that says whether all went as expected; below it the grid, if there is one."""
-    line = f"{'ok' if result.ok else 'FAIL'}\t{result.scenario.title}"
+    gaps = sum(bool(step.gap) for step in result.steps)
+    known = f" ({gaps} known gap{'s' if gaps > 1 else ''})" if gaps else ""
+    line = f"{'ok' if result.ok else 'FAIL'}\t{result.scenario.title}{known}"
     return line if result.grid is None else f"{line}\n\n{markdown(result.grid)}\n"
 
 

@@ -176,4 +176,4 @@ def test_a_page_tells_of_every_step() -> None:
     assert "known gap: not &lt;yet&gt;" in page
     assert [page.count(f'class="{word}"') for word in ("ok", "gap", "failed")] == [1, 1, 1]
     assert to_json(ScenarioResult(scenario, steps))["ok"] is False
-    assert text(ScenarioResult(scenario, steps[:2])) == "ok\t<b>"
+    assert text(ScenarioResult(scenario, steps[:2])) == "ok\t<b> (1 known gap)"
