@@ -27,9 +27,10 @@ from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.identity.confirm import sign_confirm, verify_confirm_untrusted
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
-from meshcall.post import Letter, Post, PostReport, SentOffer
+from meshcall.post import Post
 from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret
 

@@ -58,9 +58,10 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
+from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
-from meshcall.post import Letter, Post
+from meshcall.post import Post
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
 from meshcall.switchboard import Switchboard

@@ -24,11 +24,12 @@ from meshcall.finder import Finder
 from meshcall.history import History
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan, parse_ice_server
 from meshcall.media_loader import prepare_media, probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
-from meshcall.post import Letter, Post
+from meshcall.post import Post
 from meshcall.signaling.messages import Hangup, MissedCall, Offer
 from meshcall.views import CallDirection, CallEvent, CallView
 

@@ -26,9 +26,10 @@ from meshcall.dht.saved import encode_table
 from meshcall.errors import MeshcallError
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import SentOffer
 from meshcall.node import Node
 from meshcall.paths import HomePaths
-from meshcall.post import Post, SentOffer
+from meshcall.post import Post
 from meshcall.record.codec import Record
 from meshcall.testing.testnet import Testnet
 from tests.daemon.conftest import Daemon, StartDaemon
