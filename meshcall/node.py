@@ -24,16 +24,8 @@ from meshcall import __version__, limits
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
-from meshcall.aio.dht import DhtNode, checked_table
-from meshcall.aio.files import (
-    HomeLock,
-    StateDb,
-    create_key,
-    load_key,
-    load_or_set_aside,
-    open_home,
-    write_atomic,
-)
+from meshcall.aio.dht import DhtNode
+from meshcall.aio.files import HomeLock, StateDb, open_home
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.network import NetworkWatcher
@@ -45,12 +37,7 @@ from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import (
-    MeshcallError,
-    NoIdentity,
-    PortTaken,
-    StateUnwritable,
-)
+from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
@@ -58,6 +45,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
+from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
@@ -86,9 +74,6 @@ if TYPE_CHECKING:
     from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
-
-_NODE_KEY = "node-key"
-_PORT = "port"
 
 
 class Node:
@@ -119,7 +104,6 @@ class Node:
         self._udp: UdpPort
         self._dht: DhtNode
         self._dht_tools: DhtTools
-        self._table_saved_ms: int | None = None
         self._post: Post
         self._finder: Finder
         self._handover: Handover
@@ -152,7 +136,7 @@ class Node:
         lock = HomeLock(home)
         lock.acquire()
         stack.callback(lock.release)
-        self._identity = _identity(home, self._passphrase, self._random)
+        self._identity = identity_of(home, self._passphrase, self._random)
         self._me = PeerId.from_key(self._identity.public)
         self._state = StateDb.open(home.state, now_ms=clock.now_ms())
         stack.callback(self._state.close)
@@ -169,24 +153,25 @@ class Node:
         keys = RendezvousKeys(
             self._me, self._state, clock=clock, random=self._random, contacts_only=config.contacts_only
         )
-        self._udp = await self._open_port()
+        self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
-        saved, warning_or_none = load_or_set_aside(home.dht, checked_table, None, now_ms=clock.now_ms())
-        if warning_or_none:
-            self._warn(warning_or_none)
+        table = TableFile(home.dht, clock.now_ms)
+        saved, damage = table.load()
+        if damage:
+            self._warn(damage)
         self._dht = DhtNode(
             self._udp,
-            node_key=self._node_key(),
+            node_key=node_key_of(self._state, self._random),
             clock=clock,
             random=self._random,
             lan=config.lan_only,
             state=saved,
             on_notify=lambda notify: self._post.on_notify(notify),
-            on_state=lambda table: self._spawn(self._keep_table(home.dht, table)),
+            on_state=lambda octets: self._spawn(table.keep(octets)),
         )
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
-        stack.callback(self._save_table, home.dht)
+        stack.callback(lambda: table.save(self._dht.save()))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -194,7 +179,7 @@ class Node:
             clock=clock,
             enabled=self._uses_dht,
             bootstrap=config.bootstrap,
-            saved_ms=lambda: self._table_saved_ms,
+            saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
             config,
@@ -349,19 +334,6 @@ class Node:
                 task.cancel()
             self._events.close()
 
-    async def _open_port(self) -> UdpPort:
-        """The port that is asked for; else the one used last: a router's mapping stays good."""
-        if self.config.port:
-            return await UdpPort.open(self.config.port)
-        noted = self._state.get_blob(_PORT) or b""
-        last = int(noted) if noted.isdigit() and len(noted) <= 5 else 0
-        if 0 < last < 65536:
-            with contextlib.suppress(PortTaken):
-                return await UdpPort.open(last)
-        udp = await UdpPort.open(0)
-        self._state.set_blob(_PORT, str(udp.port).encode())
-        return udp
-
     @property
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
@@ -373,27 +345,6 @@ class Node:
         if config.lan_only or not config.mainline or not Mainline.is_available():
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
-
-    def _node_key(self) -> SigningKey:
-        """The key of our DHT node: never the identity."""
-        seed = self._state.get_blob(_NODE_KEY)
-        if seed is None or len(seed) != 32:
-            seed = self._random(32)
-            self._state.set_blob(_NODE_KEY, seed)
-        return SigningKey.from_seed(seed)
-
-    def _save_table(self, path: Path) -> None:
-        try:
-            write_atomic(path, self._dht.save())
-        except OSError as error:
-            _log.warning("the DHT's table can't be saved: %s", error.strerror)
-
-    async def _keep_table(self, path: Path, table: bytes) -> None:
-        try:
-            await asyncio.to_thread(write_atomic, path, table)
-            self._table_saved_ms = self._clock.now_ms()
-        except OSError as error:
-            _log.warning("the DHT's table can't be saved: %s", error.strerror)
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
@@ -614,14 +565,6 @@ class Node:
 
     def _contact_made(self, contact: ContactView) -> None:
         self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))
-
-
-def _identity(home: Any, passphrase: str | None, random: Random) -> SigningKey:
-    """The identity of the home; a home that has none gets one."""
-    try:
-        return load_key(home, passphrase)
-    except NoIdentity:
-        return create_key(home, passphrase, random=random)
 
 
 __all__ = ["Config", "MeshcallError", "Node"]

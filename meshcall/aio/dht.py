@@ -32,7 +32,6 @@ from meshcall.dht.events import (
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
-from meshcall.dht.saved import checked_table as checked_table
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_SAVE_INTERVAL
