@@ -131,7 +131,7 @@ DHT_REPLICAS: Final = 8
 """How many of the closest nodes hold a record or a watch: survives 40 % dead with 99.9 %."""
 
 DHT_ALPHA: Final = 6
-"""Requests of one lookup in flight and not yet late: 40 % dead, a store takes 350 ms; with 4 it takes 445."""
+"""Requests of one lookup in flight and not yet late: fewer are slow among dead nodes, more are only load."""
 
 DHT_PER_NETWORK: Final = 2
 """Places of one public /24 or /48 in a bucket and in a result (many ids at one cheap block of addresses)."""
@@ -248,7 +248,7 @@ DHT_NOTIFY_RETRY: Final = 0.2
 """A notify that was not acknowledged is sent once more after this: somebody waits for the phone to ring."""
 
 DHT_DELIVER_ALPHA: Final = 10
-"""The same for a deliver: a call waits for it, so more nodes are asked at once."""
+"""``DHT_ALPHA`` of a deliver: a call waits for it, so more nodes are asked at once."""
 
 DHT_DELIVER_VERDICT: Final = 2.5
 """Seconds after which a deliver says that nobody watches, though late nodes might still answer."""
