@@ -72,8 +72,10 @@ class Candidate:
     """Bits of the paths that heard of it."""
     path: int = field(compare=False, default=0)
     """The path on which it is asked: what it names is heard there."""
-    tellers: list[tuple[Candidate, bytes | None]] = field(compare=False, default_factory=list)
-    """Who named it before it was asked, and under which id; none for one that we knew before."""
+    tellers: tuple[Candidate, ...] = field(compare=False, default=())
+    """Who named it, under this id, before it was asked; none for one that we knew before."""
+    doubters: tuple[tuple[Candidate, bytes | None], ...] = field(compare=False, default=())
+    """The same, and the other id that each of them said."""
     credit: int = field(compare=False, default=0)
     """How many more nodes that it names are asked."""
     outsider: bool = field(compare=False, default=False)
@@ -85,9 +87,13 @@ class Candidate:
     rtt: float | None = field(compare=False, default=None)
     """Seconds, if it answered."""
 
+    def namers(self) -> list[Candidate]:
+        """Who named it before it was asked, under whatever id."""
+        return [*self.tellers, *(namer for namer, _ in self.doubters)]
+
     def has_turn(self) -> bool:
         """Whether one that named it has credit; always so for one that we knew before."""
-        return not self.tellers or any(teller.credit > 0 for teller, _ in self.tellers)
+        return not self.tellers or any(namer.credit > 0 for namer in self.namers())
 
 
 FAR = 1 << 160
@@ -209,7 +215,7 @@ class Lookup:
             distance, address, node_id, credit=self._credit, given=given, paths=paths, path=path
         )
         if teller is not None:
-            candidate.tellers.append((teller, node_id))
+            candidate.tellers = (teller,)
             candidate.hop = teller.hop + 1
         insort(self._candidates, candidate)
         self._addresses[address] = candidate
@@ -218,18 +224,22 @@ class Lookup:
 
     def _confirm(self, known: Candidate, teller: Candidate, node_id: bytes | None, distance: int) -> None:
         """One more has named an address. It stands under the closest id of all that it was given."""
-        if any(other is teller for other, _ in known.tellers):
+        if any(namer is teller for namer in known.namers()):
             return
-        known.tellers.append((teller, node_id))
-        if distance < known.distance:
+        if distance == known.distance:
+            known.tellers += (teller,)
+        elif distance > known.distance:
+            known.doubters += ((teller, node_id),)
+        else:
             self._candidates.remove(known)
-            known.node_id, known.distance = node_id, distance
+            known.doubters += tuple((other, known.node_id) for other in known.tellers)
+            known.tellers, known.node_id, known.distance = (teller,), node_id, distance
             insort(self._candidates, known)
 
     def _forget_farthest(self) -> None:
         """The farthest one that is not in use, of whoever named most of those: nobody crowds out others."""
         idle = [c for c in self._candidates if c.state in (State.FRESH, State.FAILED) and not c.given]
-        namers = [c.tellers[0][0].address if c.tellers else None for c in idle]
+        namers = [c.tellers[0].address if c.tellers else None for c in idle]
         if idle:
             (most, _), *_ = Counter(namers).most_common(1)
             last = idle[len(namers) - 1 - namers[::-1].index(most)]
@@ -336,8 +346,8 @@ class Lookup:
             return
         candidate.state = State.ASKED
         self.requests += 1
-        for teller, _ in candidate.tellers:
-            teller.credit -= 1
+        for namer in candidate.namers():
+            namer.credit -= 1
         self._calls[call.tid] = (call, candidate)
 
     def _check(self, now: float) -> None:
@@ -380,8 +390,9 @@ class Lookup:
             candidate.rtt = now - call.started
             candidate.outsider = not counts or bool(message.flags & EPHEMERAL)
             if not candidate.outsider:
-                for teller, said in candidate.tellers:
-                    teller.credit += DHT_LOOKUP_CREDIT_ANSWERED * (said == message.sender)
+                right = [namer for namer, said in candidate.doubters if said == message.sender]
+                for namer in right if candidate.renamed else candidate.tellers:
+                    namer.credit += DHT_LOOKUP_CREDIT_ANSWERED
             if counts and not self._only_given:
                 self._learn(candidate, message, now)
             self._on_answer(candidate, message, now)
