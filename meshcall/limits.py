@@ -828,8 +828,9 @@ LADDER_MAINLINE_MARGIN: Final = 3600.0
 LADDER_LAN_ASKED_MAX: Final = 16
 """LAN addresses asked at a time (a host that announces hundreds of services)."""
 
+LADDER_LAN_SOON: Final = 2.0
 LADDER_LAN_AGAIN: Final = 60.0
-"""Seconds before one LAN address is asked again."""
+"""Seconds before one LAN address is asked again: the first time, and at most; twice as long each time."""
 
 LADDER_POLL: Final = 1.0
 LADDER_POLL_JOINED: Final = 5.0

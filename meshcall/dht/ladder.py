@@ -21,6 +21,7 @@ from meshcall.limits import (
     LADDER_CONTACTS_ENOUGH,
     LADDER_LAN_AGAIN,
     LADDER_LAN_ASKED_MAX,
+    LADDER_LAN_SOON,
     LADDER_MAINLINE_AFTER,
     LADDER_MAINLINE_RETRY,
     LADDER_MAINLINE_RETRY_MAX,
@@ -55,7 +56,8 @@ class Ladder:
         self._retry_pause = BOOTSTRAP_RETRY
         self._mainline_at = now + LADDER_MAINLINE_AFTER
         self._mainline_pause = LADDER_MAINLINE_RETRY
-        self._lan_asked: dict[Address, float] = {}
+        self._lan_asked: dict[Address, tuple[float, float]] = {}
+        """By address: when it may be asked again, and the pause before that, seconds."""
 
     def restart(self, now: float) -> None:
         """The network is another one: everything is asked again, from the first rung."""
@@ -92,15 +94,20 @@ class Ladder:
 
         Of each one IPv4 and one IPv6 address, link-local ones only where there is nothing else.
         """
-        self._lan_asked = {a: at for a, at in self._lan_asked.items() if now - at < LADDER_LAN_AGAIN}
+        self._lan_asked = {
+            a: (again, pause) for a, (again, pause) in self._lan_asked.items() if now < again + pause
+        }
         picked: list[Address] = []
         for addresses in services:
             usable = [a for a in addresses if "%" not in a[0]] or list(addresses)[:1]
             best = {":" in a[0]: a for a in reversed(usable)}
-            picked += [a for a in best.values() if a not in self._lan_asked]
+            picked += [a for a in best.values() if now >= self._lan_asked.get(a, (now, 0.0))[0]]
         picked = picked[:LADDER_LAN_ASKED_MAX]
-        if len(self._lan_asked) < LAN_SERVICES_MAX * LAN_ADDRESSES_MAX:
-            self._lan_asked.update(dict.fromkeys(picked, now))
+        for address in picked:
+            # One that was not up yet is asked again soon, one that is never up ever more rarely.
+            pause = min(2 * self._lan_asked.get(address, (now, LADDER_LAN_SOON / 2))[1], LADDER_LAN_AGAIN)
+            if address in self._lan_asked or len(self._lan_asked) < LAN_SERVICES_MAX * LAN_ADDRESSES_MAX:
+                self._lan_asked[address] = now + pause, pause
         return picked
 
 

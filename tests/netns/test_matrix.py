@@ -88,7 +88,7 @@ def test_the_command_prints_and_draws_the_grid(tmp_path: Path, capsys: pytest.Ca
         (["matrix", "--keep", "/"], "is not empty"),
         (["run", "cut", "--pcap", "/nowhere/at/all"], "there is no folder"),
         (["run", "cut", "--html", "/"], "is a folder"),
-        (["run", "no-such-scenario"], "can't be read"),
+        (["run", "no-such-scenario"], "there is no file no-such-scenario"),
         (["shell", "nobody"], "invalid choice"),
         (["bench"], "NAME"),
     ],

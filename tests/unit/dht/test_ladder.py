@@ -74,17 +74,22 @@ def test_a_change_of_network_asks_everybody_again() -> None:
     assert ladder.due(0, 0, 1000.0 + limits.BOOTSTRAP_RETRY) == AT_ONCE
 
 
-def test_lan_peers_are_asked_once_a_minute_and_few_at_a_time() -> None:
-    """One IPv4 and one IPv6 address of each; a flood of services is not a flood of datagrams from us."""
+def test_lan_peers_are_asked_ever_more_rarely_and_few_at_a_time() -> None:
+    """One IPv4 and one IPv6 address of each; a flood of services is not a flood of datagrams from us.
+
+    One that was not up yet is asked again soon.
+    """
     ladder = Ladder(0.0, mainline=False)
     one = (("192.168.1.2", 4000), ("192.168.7.2", 4000), ("fd00::2", 4000), ("fe80::2%eth0", 4000))
     assert sorted(ladder.pick_lan([one], 0.0)) == [one[0], one[2]]
     assert ladder.pick_lan([one], 1.0) == []
-    assert len(ladder.pick_lan([one], limits.LADDER_LAN_AGAIN)) == 2
+    asked = [at for at in range(1, 300) if ladder.pick_lan([one], float(at))]
+    assert asked[:4] == [2, 6, 14, 30]
+    assert [later - at for at, later in itertools.pairwise(asked[4:])] == [limits.LADDER_LAN_AGAIN] * 3
     only_link_local = (("fe80::3%eth0", 4000),)
-    assert ladder.pick_lan([only_link_local], 2.0) == [only_link_local[0]]
+    assert ladder.pick_lan([only_link_local], 300.0) == [only_link_local[0]]
     flood = [((f"10.0.{n // 250}.{n % 250}", 4000),) for n in range(5000)]
-    assert len(ladder.pick_lan(flood, 100.0)) == limits.LADDER_LAN_ASKED_MAX
+    assert len(ladder.pick_lan(flood, 400.0)) == limits.LADDER_LAN_ASKED_MAX
 
 
 def test_the_infohash_is_dated() -> None:
