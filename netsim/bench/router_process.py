@@ -68,7 +68,7 @@ def command(home: Path, *flags: str) -> list[str]:
 async def weigh(home: Path, *, nodes: int = 20, settle: float = 60.0, stores: int = 1000) -> Weights:
     """Start a bootstrap node, have ``nodes`` join through it, wait, then have it keep ``stores`` records."""
     flags = ("--port", "0", "--quiet")
-    # once before, so that the bytecode of what it loads is there
+    # once before, through all that it does, so that the bytecode of what it loads is there
     for measured in (False, True):
         process = await asyncio.create_subprocess_exec(
             *command(home, *flags), stdout=asyncio.subprocess.PIPE, env=environment()
@@ -79,6 +79,7 @@ async def weigh(home: Path, *, nodes: int = 20, settle: float = 60.0, stores: in
             port = int(line.partition("UDP port ")[2].partition(",")[0])
             if measured:
                 return await _weigh(process.pid, port, nodes, settle, stores)
+            await _weigh(process.pid, port, 2, 0.5, STORES_PER_WRITER)
         finally:
             process.terminate()
             await process.wait()
