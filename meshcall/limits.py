@@ -563,9 +563,12 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 2.0
-"""For the configured STUN and TURN servers; then the description is made without them. A relay over TLS takes
-five round trips."""
+ICE_SERVER_PATIENCE: Final = 0.02
+"""How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
+tell later follows it."""
+
+ICE_TRICKLE_PAUSE: Final = 0.03
+"""Seconds in which candidates are collected to go in one message."""
 
 MEDIA_CONNECT_TIMEOUT: Final = 10.0
 """From both descriptions set to ICE, DTLS and the control channel done: then there is no path."""
@@ -582,21 +585,67 @@ MEDIA_CLOSE_TIMEOUT: Final = 3.0
 CONSENT_INTERVAL: Final = 1.0
 """Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
 
-CONSENT_RETRY: Final = 0.5
+CONSENT_RETRY: Final = 0.25
 """Seconds to the next consent check while one is unanswered: many small proofs rather than few."""
 
 CONSENT_FAILURES: Final = 6
-"""Unanswered consent checks in a row after which a path is dead: 3 to 5 s (RFC 7675 section 5.1 allows 30);
+"""Unanswered consent checks in a row after which a pair is dead: 2 to 3 s (RFC 7675 section 5.1 allows 30);
 at 10 % of loss each way a living path is taken for dead once in 20,000 tries."""
 
-CONSENT_WAIT: Final = 3.0
-"""How long an answer to one consent check counts: longer than the slowest usable round trip."""
+CONSENT_LOST: Final = 15.0
+"""Seconds in which all known pairs are tried again before a call without a living pair is given up (RFC 7675
+section 5.1: consent ends 30 s after the last answer)."""
 
-ICE_RTO: Final = 0.1
-"""First retransmission of a connectivity check: one lost packet on a LAN costs 0.1 s and not 0.5 s."""
+CONSENT_REVIVE: Final = 0.5
+"""Pause between two tries of a pair in this time."""
 
-ICE_TICK: Final = 0.02
-"""Pace of connectivity checks: RFC 8445 section 14.2 asks for at least 5 ms, and suggests 50 ms."""
+ICE_PACE: Final = 0.005
+"""Pause between first checks of two pairs: RFC 8445 section 14.2 asks for at least 5 ms."""
+
+ICE_RETRY: Final = 0.1
+"""Pause before a check is sent again, doubled from the third copy on: a lost packet costs 0.1 s."""
+
+ICE_CHECKS_PER_CANDIDATE: Final = 7
+"""Checks to an address that has not proven to know our password (a peer that aims our checks at others)."""
+
+ICE_CHECKS_MAX: Final = 12 * ICE_CHECKS_PER_CANDIDATE
+"""Checks of one call to all such addresses together."""
+
+ICE_CHECK_LIFE: Final = 3.0
+"""How long an answer to a check counts, and how long the last copy waits: longer than any usable round
+trip."""
+
+ICE_CHECKS_WAITED_MAX: Final = 512
+"""Checks whose answer is waited for (a peer that provokes ours and answers none)."""
+
+ICE_PAIRS_MAX: Final = 100
+"""Pairs of one check list (RFC 8445 section 6.1.2.5)."""
+
+ICE_EARLY_CHECKS_MAX: Final = 16
+"""The peer's checks that are remembered until its description is there (memory)."""
+
+ICE_SPARES: Final = 2
+"""Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
+
+ICE_SPARE_INTERVAL: Final = 4.0
+"""Pause between two checks of a spare pair: below the shortest life of a mapping in a NAT."""
+
+ICE_NOMINATION: Final = 1.0
+"""Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
+it checks; after that, the pair that was nominated last."""
+
+ICE_NO_PATH: Final = 8.0
+"""From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
+the peer."""
+
+ICE_STUN_RETRY: Final = 0.2
+"""First pause before a STUN server is asked again; doubled each time."""
+
+ICE_STUN_ATTEMPTS: Final = 4
+"""Requests to a STUN server that does not answer: 3 s."""
+
+ICE_ADDRESSES_POLL: Final = 1.0
+"""Pause between looks at this machine's addresses while there is a call."""
 
 ICE_LOCAL_ADDRESSES_MAX: Final = 6
 """Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
