@@ -36,6 +36,7 @@ from meshcall.aio.files import (
     open_home,
     write_atomic,
 )
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.network import NetworkWatcher
@@ -127,6 +128,7 @@ class Node:
         self._identity: SigningKey
         self._state: StateDb
         self._udp: UdpPort
+        self._ice: IcePort
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._table_saved_ms: int | None = None
@@ -180,6 +182,9 @@ class Node:
         )
         self._udp = await self._open_port()
         stack.push_async_callback(self._udp.close)
+        self._ice = IcePort(
+            self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
+        )
         saved, warning_or_none = load_or_set_aside(home.dht, checked_table, None, now_ms=clock.now_ms())
         if warning_or_none:
             self._warn(warning_or_none)
@@ -389,6 +394,7 @@ class Node:
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        self._ice.network_changed()
         self._finder.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
@@ -614,7 +620,7 @@ class Node:
             post=self._post,
             finder=self._finder,
             secrets=self._handover,
-            make_endpoint=make_endpoint,
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
             clock=self._clock,
             spawn=self._spawn,
         )

@@ -409,7 +409,7 @@ class RecordFailed(CallEventBase, frozen=True, kw_only=True, tag="record-failed"
 
 
 class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
-    """The media takes another path."""
+    """The media takes another path; empty: it takes none now, and all are tried again."""
 
     path: PathKind
 
