@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from netsim.stacks.attempt import Attempt, IceServer
 LIMIT_S = 40.0
 """How long a call may take until it has media or has failed by itself."""
 HANG_UP_S = 10.0
+SETTLE_S = 2.0
+"""After which a call that is relayed stays so."""
 
 
 class MeshcallStack:
@@ -92,8 +95,12 @@ class MeshcallCall:
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
         both = max(near["at_ms"], far["at_ms"])
+        path = connected["path"]
+        if path == "relay":  # the relay carries the first packets; a direct path takes over if there is one
+            with contextlib.suppress(LabError):
+                path = (await self._command.wait_for_event(SETTLE_S, event="path"))["path"]
         return Attempt(
-            "relay" if connected["path"] == "relay" else "direct",
+            "relay" if path == "relay" else "direct",
             (both - answered["at_ms"]) / 1000,
             total=(both - begin["at_ms"]) / 1000,
         )
