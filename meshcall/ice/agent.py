@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from meshcall import limits
 from meshcall.address import Address
@@ -37,6 +36,7 @@ from meshcall.ice.check import (
 )
 from meshcall.ice.checklist import CheckList
 from meshcall.ice.consent import check_interval, is_dead, spares
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 from meshcall.ice.gathering import Gathering
 from meshcall.ice.pair import Pair, PairState, as_peer_reflexive
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
@@ -49,56 +49,7 @@ from meshcall.stun.message import (
     decode_stun_untrusted,
 )
 
-Why = Literal["first", "better", "nominated", "failover", "named", "revived"]
-"""Why a pair was selected: it was the first valid one; it ranks higher; the peer wants it; the old one died;
-it is the same, and the peer has told what its end is, or it answers again."""
-
 _NEVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """Packets go over this pair from now on."""
-
-    local: Candidate
-    remote: Candidate
-    why: Why
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The selected pair answered a check."""
-
-    rtt: float
-    """Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """No pair answers now; all that ever did are tried again and again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """No pair has answered for so long that the peer is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoPath:
-    """No pair was ever valid, and none can be expected."""
-
-    reason: str
-    """A sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """A STUN server has told of a reflexive candidate of ours."""
-
-    candidate: Candidate
-
-
-IceEvent = Selected | Measured | Broken | Lost | NoPath | Gathered
 
 
 @dataclass(frozen=True, slots=True)

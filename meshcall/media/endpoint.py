@@ -45,7 +45,7 @@ class IceConnected:
     remote: SelectedCandidate
     path: PathKind
     why: str = "first"
-    """See :data:`meshcall.ice.agent.Why`."""
+    """See :data:`meshcall.ice.events.Why`."""
 
 
 @dataclass(frozen=True, slots=True)

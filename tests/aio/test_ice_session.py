@@ -24,8 +24,8 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.rtc.turn import open_relay
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
-from meshcall.ice.agent import IceEvent, Selected
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.events import IceEvent, Selected
 from meshcall.media.plan import IceServer
 from meshcall.stun.attributes import xor_address_untrusted
 from meshcall.stun.message import (

@@ -24,8 +24,8 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection, from_aioice, to_aioice
 from meshcall.aio.rtc.turn import open_relay
-from meshcall.ice.agent import IceEvent
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.events import IceEvent
 
 RUNS = 20
 

@@ -17,7 +17,7 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.turn import open_relay
-from meshcall.ice.agent import Selected
+from meshcall.ice.events import Selected
 from tests.browser.test_description_chromium import ARGUMENTS, CHROMIUM
 
 RUNS = 20

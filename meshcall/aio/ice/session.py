@@ -24,9 +24,10 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import InvalidConfig
-from meshcall.ice.agent import Broken, Gathered, IceAgent, IceEvent, Lost, Measured, NoPath, Selected
+from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, select_candidates
 from meshcall.ice.check import Credentials
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
 from meshcall.ice.pair import candidate_priority
 
 

@@ -43,8 +43,8 @@ from meshcall.aio.rtc.remote import (
 from meshcall.aio.rtc.sending import Sending
 from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
-from meshcall.ice.agent import Gathered, IceEvent
 from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
+from meshcall.ice.events import Gathered, IceEvent
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,

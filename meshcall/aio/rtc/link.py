@@ -15,8 +15,8 @@ from aiortc import RTCPeerConnection
 
 from meshcall.address import is_lan
 from meshcall.aio.rtc import hooks
-from meshcall.ice.agent import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
 from meshcall.media.endpoint import (
     EndpointEvent,
     IceConnected,

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from meshcall.address import Address
-from meshcall.ice.agent import IceAgent, IceEvent, Lost, NoPath, Selected
+from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate
 from meshcall.ice.check import Credentials
+from meshcall.ice.events import IceEvent, Lost, NoPath, Selected
 from meshcall.ice.pair import candidate_priority
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from meshcall import limits
 from meshcall.address import Address
-from meshcall.ice.agent import Broken, Gathered, IceAgent, Lost, Measured, NoPath, Selected
+from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate
 from meshcall.ice.check import Check, Credentials, encode_check
+from meshcall.ice.events import Broken, Gathered, Lost, Measured, NoPath, Selected
 from meshcall.ice.pair import candidate_priority
 from meshcall.stun.attributes import encode_xor_address, success
 from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
@@ -551,6 +552,34 @@ def test_mutated_messages_raise_nothing() -> None:
         assert all(len(octets) <= 3 * len(data) for octets, _, _ in left.agent.transmits())
     assert left.connected
     assert len(left.agent.remote_candidates) == 1
+
+
+def test_well_signed_nonsense_raises_nothing() -> None:
+    """5,000 messages of a peer that has the password: any attributes, as checks and as answers."""
+    rng = random.Random(8445)
+    net = Net()
+    left, right = two(net)
+    connect(net, left, right)
+    net.run(3)
+    names = (b"user0:user1", b"user0", b"")
+    for number in range(5_000):
+        left.agent.handle_timer(net.now)
+        waiting = [decode_stun_untrusted(octets).transaction_id for octets, _, _ in left.agent.transmits()]
+        attributes = [
+            (rng.choice(list(AttributeType)), rng.randbytes(rng.choice((0, 1, 4, 8, 20, 30))))
+            for _ in range(rng.randrange(6))
+        ]
+        attributes.append((AttributeType.USERNAME, rng.choice(names)))
+        rng.shuffle(attributes)
+        kind = rng.choice(list(MessageClass))
+        transaction = rng.choice(waiting) if waiting else number.to_bytes(12, "big")
+        key = left.local.key if kind is MessageClass.REQUEST else right.local.key
+        message = StunMessage(rng.choice(list(Method)), kind, transaction, tuple(attributes))
+        source = ("192.0.2.2", 5000 + rng.randrange(3))
+        left.agent.receive(message.encode(key), source, ("192.0.2.1", 5000), net.now)
+        net.now += 0.05 * rng.random()
+    assert len(left.agent.remote_candidates) <= 3
+    assert len(left.agent.pairs) <= 3
 
 
 # --- servers --------------------------------------------------------------------------------------
