@@ -644,6 +644,12 @@ ICE_STUN_RETRY: Final = 0.2
 ICE_STUN_ATTEMPTS: Final = 4
 """Requests to a STUN server that does not answer: 3 s."""
 
+ICE_RELAY_PATIENCE: Final = 2.0
+"""For a new allocation while a call has no path: then the server is asked again."""
+
+ICE_RELAY_PAUSE: Final = 0.5
+"""Pause before that."""
+
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 

@@ -413,8 +413,9 @@ class IceAgent:
         self._choose(now)
         if self.selected is not None and self.selected.valid:
             return
-        self._lost_at = now + limits.CONSENT_LOST
-        self._events.append(Broken())
+        if self._lost_at == _NEVER:
+            self._lost_at = now + limits.CONSENT_LOST
+            self._events.append(Broken())
         for pair in self._list:
             if pair.state is PairState.FAILED and pair.destination in self._list.proven:
                 self._begin(pair, now)

@@ -222,6 +222,11 @@ async def test_a_server_that_answers_and_one_that_does_not(monkeypatch: pytest.M
     await end.close()
 
 
+def only_relayed(local: Candidate, remote: Candidate) -> bool:
+    """In place of ``can_pair``: all other paths are blocked."""
+    return local.kind == "relay" and ":" not in remote.address
+
+
 class TurnStub(asyncio.DatagramProtocol):
     """Just enough of a TURN server: one allocation, one channel to each peer."""
 
@@ -231,10 +236,22 @@ class TurnStub(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
+        self._open()
+
+    def _open(self) -> None:
         self.relayed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.relayed.bind(("127.0.0.1", 0))
         self.relayed.setblocking(False)
         asyncio.get_running_loop().add_reader(self.relayed, self._from_peer)
+
+    def forget(self, *, new_address: bool) -> None:
+        """As if it had been started anew."""
+        self.peers.clear()
+        self.client = None
+        if new_address:
+            asyncio.get_running_loop().remove_reader(self.relayed)
+            self.relayed.close()
+            self._open()
 
     def _from_peer(self) -> None:
         data, source = self.relayed.recvfrom(2048)
@@ -245,7 +262,9 @@ class TurnStub(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         if data[0] & 0xC0 == 0x40:
-            self.relayed.sendto(data[4:], self.peers[int.from_bytes(data[:2], "big")])
+            peer = self.peers.get(int.from_bytes(data[:2], "big"))
+            if peer is not None and addr == self.client:
+                self.relayed.sendto(data[4:], peer)
             return
         request = aioice.stun.parse_message(data)
         answer = aioice.stun.Message(
@@ -270,7 +289,7 @@ class TurnStub(asyncio.DatagramProtocol):
 
 async def test_a_relay_carries_a_call_when_it_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A TURN server's allocation becomes a candidate, and packets go both ways through it."""
-    monkeypatch.setattr("meshcall.ice.checklist.can_pair", lambda local, remote: local.kind == "relay")
+    monkeypatch.setattr("meshcall.ice.checklist.can_pair", only_relayed)
     _, stub = await asyncio.get_running_loop().create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
     server = TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
     left, right = End(LOOPBACK, servers=[server]), End(LOOPBACK)
@@ -286,6 +305,36 @@ async def test_a_relay_carries_a_call_when_it_is_all_there_is(monkeypatch: pytes
         await left.close()
         await right.close()
         await asyncio.sleep(0.05)  # the allocation is given back
+        stub.close()
+
+
+@pytest.mark.parametrize("address", ["the same", "another"])
+async def test_a_relay_that_forgot_us_is_asked_again(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The server was started anew in a call: a new allocation, and the call goes on over it."""
+    monkeypatch.setattr("meshcall.ice.checklist.can_pair", only_relayed)
+    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "CONSENT_RETRY", 0.02)
+    monkeypatch.setattr(limits, "CONSENT_REVIVE", 0.05)
+    _, stub = await asyncio.get_running_loop().create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+    server = TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+    left, right = End(LOOPBACK, servers=[server]), End(LOOPBACK)
+    try:
+        await connect(left, right)
+        stub.forget(new_address=address == "another")
+        count = 0
+        for _ in range(300):
+            count = sum(isinstance(event, Selected) for event in right.seen)
+            if count > 1 and len(left._relays) == 1 and not left._broken:
+                break
+            await asyncio.sleep(0.02)
+        assert count > 1
+        left.send(b"\x80through")
+        assert await asyncio.wait_for(right.recv(), 2) == b"\x80through"
+        assert len(left._relays) == 1
+    finally:
+        await left.close()
+        await right.close()
+        await asyncio.sleep(0.05)
         stub.close()
 
 

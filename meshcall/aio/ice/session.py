@@ -13,9 +13,9 @@ import logging
 import os
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from meshcall import limits
 from meshcall.address import Address
@@ -84,6 +84,8 @@ class IceSession:
         self._loop = asyncio.get_running_loop()
         self._ports: dict[Address, IcePort] = {}
         self._relays: dict[Address, Relay] = {}
+        self._relay_of: dict[TurnServer, Relay] = {}
+        self._broken = False
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,15 +110,17 @@ class IceSession:
         elif self._addresses:
             await self._open_port(ANY_HOSTS)
         self._offer_hosts()
-        asked = [asyncio.create_task(self._ask(server), name="ice-server") for server in self._servers]
-        for task in asked:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        asked = [self._spawn(self._ask(server)) for server in self._servers]
         if asked:
             await asyncio.wait(asked, timeout=limits.ICE_SERVER_PATIENCE)
         self.candidates = list(select_candidates(self.candidates))
-        watch = asyncio.create_task(self._watch_addresses(), name="ice-addresses")
-        self._tasks.add(watch)
+        self._spawn(self._watch_addresses())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name="ice")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _open_port(self, hosts: Sequence[str]) -> None:
         with suppress(InvalidConfig):  # an address that went meanwhile
@@ -195,19 +199,38 @@ class IceSession:
                 self._receive_relayed(data, source, relay.relayed)
 
         def lost() -> None:
-            if relay is not None and self._relays.pop(relay.relayed, None) is not None and not self.closed:
-                self.agent.remove_local(relay.relayed, self._loop.time())
-                self._drain()
+            if relay is not None and not self.closed:
+                self._drop_relay(relay)
 
         relay = await self._open_relay(server, received, lost)
         if self.closed:
             relay.close()
             return
+        old = self._relay_of.get(server)
+        self._relay_of[server] = relay
         self._relays[relay.relayed] = relay
         priority = candidate_priority("relay", relay.relayed[0])
         candidate = Candidate("relay", "udp", *relay.relayed, priority, related=relay.mapped)
         self._add_local(candidate)
         self._tell(Gathered(candidate))
+        if old is not None:
+            old.close()
+            self._drop_relay(old)
+
+    def _drop_relay(self, relay: Relay) -> None:
+        if self._relays.get(relay.relayed) is relay:  # a new allocation may have the address of the old one
+            del self._relays[relay.relayed]
+            self.agent.remove_local(relay.relayed, self._loop.time())
+            self._drain()
+
+    async def _replace(self, server: TurnServer) -> None:
+        """No path answers: the server may have lost our allocation, or be another one now."""
+        while self._broken and not self.closed:
+            with suppress(OSError):
+                async with asyncio.timeout(limits.ICE_RELAY_PATIENCE):
+                    await self._allocate(server)
+                    return
+            await asyncio.sleep(limits.ICE_RELAY_PAUSE)
 
     async def _watch_addresses(self) -> None:
         """A cable, a radio, a VPN: when this machine's addresses are other ones, all paths are looked at."""
@@ -367,6 +390,7 @@ class IceSession:
                 _log.debug(
                     "path %s %s -> %s %s (%s)", local.kind, local.address, remote.kind, remote.address, why
                 )
+                self._broken = False
                 self._decide("")
             case NoPath(reason):
                 _log.debug("no path: %s", reason)
@@ -375,7 +399,12 @@ class IceSession:
                 self.candidates.append(candidate)
             case Lost():
                 self._closing = self._closing or asyncio.create_task(self._close(), name="ice-close")
-            case Measured() | Broken():
+            case Broken():
+                self._broken = True
+                for server in self._servers:
+                    if isinstance(server, TurnServer):
+                        self._spawn(self._replace(server))
+            case Measured():
                 pass
         self._on_event(event)
 
