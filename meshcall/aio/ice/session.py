@@ -99,8 +99,9 @@ class IceSession:
     # --- candidates ---
 
     async def gather(self) -> None:
-        """Open ports, and ask the servers; raises OSError."""
-        self._addresses = host_addresses(self._policy)
+        """Open ports, and ask the servers; raises OSError when no port can be opened."""
+        with suppress(OSError):  # what can't be read is not offered; peers may know us by other addresses
+            self._addresses = host_addresses(self._policy)
         if self._shared is not None:
             self._add_port(self._shared)
             self._offer_mapped(self._shared)
