@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from meshcall.identity.keys import SigningKey
 
 QUIET: Final = "quiet"
-REPORT: Final = "report"
-"""How much it logs."""
+"""What is said in place of ``report`` to have no hourly line logged."""
 REPORT_INTERVAL: Final = 3600.0
 """Seconds between two lines about how it is."""
 _ELSEWHERE: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}

@@ -13,7 +13,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from meshcall import limits
 from meshcall.aio.clock import Clock
@@ -24,14 +24,16 @@ from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGone, Rejected, SourceUnusable
 from meshcall.finder import Finder, Found, PresenceClock
-from meshcall.identity.confirm import sign_confirm, verify_confirm_untrusted
+from meshcall.identity.confirm import Role
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
-from meshcall.post import Letter, Post, PostReport, SentOffer
+from meshcall.post import Post
 from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret
+from meshcall.transcript import Transcript
 
 _log = logging.getLogger("meshcall.call")
 
@@ -152,10 +154,7 @@ class CallDriver:
         self._given = 0  # generation of ours that was given in this call
         self._said = 0  # how often the peer told of its own
         self._theirs: RendezvousSecret | None = None  # what could not be kept yet
-        # the transcript
-        self._offer_hash: bytes | None = None
-        self._answer_hash: bytes | None = None
-        self._fingerprints: tuple[bytes, bytes] | None = None
+        self._transcript = Transcript()
         # media
         self._endpoint: m.MediaEndpoint | None = None
         self._endpoint_task: asyncio.Task[None] | None = None
@@ -190,8 +189,8 @@ class CallDriver:
                     e.OfferReceived(opened.call_id, description, opened.created_ms, life, auto_answer, busy)
                 )
             case s.Answer(description):
-                if opened.bind in self._offers and self._answer_hash is None:
-                    self._offer_hash, self._answer_hash = opened.bind, opened.inner_hash
+                if opened.bind in self._offers and self._transcript.messages is None:
+                    self._transcript.messages = opened.bind, opened.inner_hash
                 self.feed(e.AnswerReceived(opened.call_id, description, opened.created_ms))
             case s.Candidates(candidates):
                 self.feed(e.CandidatesReceived(opened.call_id, candidates))
@@ -399,7 +398,7 @@ class CallDriver:
         except (ValueError, Rejected) as error:
             self.feed(e.MediaFailed(e.EndReason.FAILED, f"the answer can't be sealed: {error}"))
             return
-        self._offer_hash, self._answer_hash = letter.opened.inner_hash, self._reply[0]
+        self._transcript.messages = letter.opened.inner_hash, self._reply[0]
 
     def _reply_to(self, call_id: bytes, message: s.Message) -> None:
         letter = self._letters.get(call_id)
@@ -516,7 +515,7 @@ class CallDriver:
                 case m.PathBroken():
                     self.feed(e.IceConnected(""))
                 case m.Secured(local_fp, remote_fp):
-                    self._fingerprints = (local_fp, remote_fp)
+                    self._transcript.fingerprints = (local_fp, remote_fp)
                     self.feed(e.Secured())
                 case m.ControlOpen():
                     self.feed(e.ControlOpen())
@@ -557,42 +556,17 @@ class CallDriver:
             case control.Unknown(type):
                 self.counters[f"control type {type}"] += 1
 
-    def _transcript(self) -> tuple[bytes, bytes, bytes, bytes] | None:
-        if self._offer_hash is None or self._answer_hash is None or self._fingerprints is None:
-            return None
-        return self._offer_hash, self._answer_hash, *self._fingerprints
-
-    def _send_confirm(self, role: Literal["caller", "callee"]) -> None:
-        transcript = self._transcript()
-        if transcript is None:
+    def _send_confirm(self, role: Role) -> None:
+        if self._transcript.is_whole:
+            self._send_control(control.Confirm(self._transcript.sign(self._identity, role)))
+        else:
             self.feed(e.MediaFailed(e.EndReason.CONFIRM_FAILED, "the transcript is not complete"))
-            return
-        offer_hash, answer_hash, own_fp, peer_fp = transcript
-        signature = sign_confirm(
-            self._identity,
-            role=role,
-            offer_hash=offer_hash,
-            answer_hash=answer_hash,
-            own_fp=own_fp,
-            peer_fp=peer_fp,
-        )
-        self._send_control(control.Confirm(signature))
 
-    def _is_proof(self, signature: bytes) -> bool:
-        transcript = self._transcript()
-        if transcript is None:
+    def _is_proof(self, confirm: bytes) -> bool:
+        if not self._transcript.is_whole:
             return False
-        offer_hash, answer_hash, own_fp, peer_fp = transcript
         try:
-            verify_confirm_untrusted(
-                self.machine.peer,
-                signature,
-                role=self.machine.role,
-                offer_hash=offer_hash,
-                answer_hash=answer_hash,
-                own_fp=own_fp,
-                peer_fp=peer_fp,
-            )
+            self._transcript.verify_untrusted(self.machine.peer, confirm, self.machine.role)
         except Rejected as error:
             self.counters[error.reason] += 1
             return False
@@ -625,7 +599,7 @@ class CallDriver:
         opening, self._endpoint_task = self._endpoint_task, None
         endpoint, self._endpoint = self._endpoint, None
         self._media_round += 1
-        self._fingerprints = None
+        self._transcript.fingerprints = None
         self._late.clear()
         if endpoint is not None:
             self._closing = self._spawn(self._close_endpoint(endpoint, opening))

@@ -16,7 +16,7 @@ from meshcall.aio.clock import Clock
 from meshcall.aio.files import CallRow, StateDb
 from meshcall.contacts import ContactBook
 from meshcall.identity.peer_id import PeerId
-from meshcall.post import Letter
+from meshcall.letters import Letter
 from meshcall.signaling.messages import Hangup, HangupReason, Missed
 from meshcall.views import CallDirection, HistoryView, MissedCall
 

@@ -131,7 +131,7 @@ DHT_REPLICAS: Final = 8
 """How many of the closest nodes hold a record or a watch: survives 40 % dead with 99.9 %."""
 
 DHT_ALPHA: Final = 6
-"""Requests of one lookup in flight and not yet late: 40 % dead, a store takes 350 ms; with 4 it takes 445."""
+"""Requests of one lookup in flight and not yet late: fewer are slow among dead nodes, more are only load."""
 
 DHT_PER_NETWORK: Final = 2
 """Places of one public /24 or /48 in a bucket and in a result (many ids at one cheap block of addresses)."""
@@ -204,7 +204,15 @@ DHT_LOOKUP_TIME_MAX: Final = 10.0
 """Seconds after which a lookup ends with what it has (nodes that answer as late as they may)."""
 
 DHT_LOOKUP_CANDIDATES_MAX: Final = 128
-"""Nodes a lookup remembers; the farthest are forgotten (replies full of invented nodes)."""
+"""Nodes a lookup remembers; who named most loses the farthest (replies full of invented nodes)."""
+
+DHT_LOOKUP_CREDIT: Final = 3
+DHT_DELIVER_CREDIT: Final = 5
+"""Nodes named by one node that a lookup, or that of a deliver, asks before any answers (replies full of
+invented nodes: each costs so many requests, and not all that a lookup has)."""
+
+DHT_LOOKUP_CREDIT_ANSWERED: Final = 2
+"""What each of them that answers adds to that: many honest nodes name dead ones, too."""
 
 DHT_FIND_VALUES_MAX: Final = 64
 """Distinct records one find hands out (a flooded key must not flood the reader)."""
@@ -240,7 +248,7 @@ DHT_NOTIFY_RETRY: Final = 0.2
 """A notify that was not acknowledged is sent once more after this: somebody waits for the phone to ring."""
 
 DHT_DELIVER_ALPHA: Final = 10
-"""The same for a deliver: a call waits for it, so more nodes are asked at once."""
+"""``DHT_ALPHA`` of a deliver: a call waits for it, so more nodes are asked at once."""
 
 DHT_DELIVER_VERDICT: Final = 2.5
 """Seconds after which a deliver says that nobody watches, though late nodes might still answer."""

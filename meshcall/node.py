@@ -16,7 +16,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,17 +24,8 @@ from meshcall import __version__, limits
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
-from meshcall.aio.dht import DhtNode, checked_table
-from meshcall.aio.files import (
-    CallRow,
-    HomeLock,
-    StateDb,
-    create_key,
-    load_key,
-    load_or_set_aside,
-    open_home,
-    write_atomic,
-)
+from meshcall.aio.dht import DhtNode
+from meshcall.aio.files import HomeLock, StateDb, open_home
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -43,21 +33,12 @@ from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
-from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import (
-    MeshcallError,
-    NoIdentity,
-    NoSuchCall,
-    OwnId,
-    PortTaken,
-    StateUnwritable,
-    UsageError,
-)
+from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
@@ -65,16 +46,15 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import make_endpoint, prepare_media, probe_source
-from meshcall.media_paths import check_record
+from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.letters import Letter
+from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
-from meshcall.post import Letter, Post
+from meshcall.post import Post
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Hangup, Missed, MissedCall, Offer
+from meshcall.signaling.messages import ContactRequest, Missed
+from meshcall.switchboard import Switchboard
 from meshcall.views import (
-    CallDirection,
-    CallEvent,
     CallView,
     ContactRequested,
     ContactsChanged,
@@ -92,13 +72,9 @@ from meshcall.views import (
 )
 
 if TYPE_CHECKING:
-    from meshcall.call.events import OfferReceived
     from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
-
-_NODE_KEY = "node-key"
-_PORT = "port"
 
 
 class Node:
@@ -118,7 +94,6 @@ class Node:
         self._random = random or system_random
         self._passphrase = passphrase
         self._events: Broadcast[NodeEvent] = Broadcast(limits.EVENTS_UNREAD_MAX, self._lagged)
-        self._calls: list[Call] = []
         self._work: set[asyncio.Task[None]] = set()
         self._counters: Counter[str] = Counter()
         self._warnings: list[str] = []
@@ -131,13 +106,13 @@ class Node:
         self._ice: IcePort
         self._dht: DhtNode
         self._dht_tools: DhtTools
-        self._table_saved_ms: int | None = None
         self._post: Post
         self._finder: Finder
         self._handover: Handover
         self._introductions: Introductions
         self._history: History
         self._missed: MissedNotes
+        self._calls: Switchboard
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -163,7 +138,7 @@ class Node:
         lock = HomeLock(home)
         lock.acquire()
         stack.callback(lock.release)
-        self._identity = _identity(home, self._passphrase, self._random)
+        self._identity = identity_of(home, self._passphrase, self._random)
         self._me = PeerId.from_key(self._identity.public)
         self._state = StateDb.open(home.state, now_ms=clock.now_ms())
         stack.callback(self._state.close)
@@ -180,27 +155,28 @@ class Node:
         keys = RendezvousKeys(
             self._me, self._state, clock=clock, random=self._random, contacts_only=config.contacts_only
         )
-        self._udp = await self._open_port()
+        self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
         self._ice = IcePort(
             self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
         )
-        saved, warning_or_none = load_or_set_aside(home.dht, checked_table, None, now_ms=clock.now_ms())
-        if warning_or_none:
-            self._warn(warning_or_none)
+        table = TableFile(home.dht, clock.now_ms)
+        saved, damage = table.load()
+        if damage:
+            self._warn(damage)
         self._dht = DhtNode(
             self._udp,
-            node_key=self._node_key(),
+            node_key=node_key_of(self._state, self._random),
             clock=clock,
             random=self._random,
             lan=config.lan_only,
             state=saved,
             on_notify=lambda notify: self._post.on_notify(notify),
-            on_state=lambda table: self._spawn(self._keep_table(home.dht, table)),
+            on_state=lambda octets: self._spawn(table.keep(octets)),
         )
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
-        stack.callback(self._save_table, home.dht)
+        stack.callback(lambda: table.save(self._dht.save()))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -208,7 +184,7 @@ class Node:
             clock=clock,
             enabled=self._uses_dht,
             bootstrap=config.bootstrap,
-            saved_ms=lambda: self._table_saved_ms,
+            saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
             config,
@@ -245,7 +221,7 @@ class Node:
             accept_strangers=config.accept_strangers and not config.contacts_only,
             now=clock.now,
             is_open=lambda: self._open,
-            in_call=lambda peer: self._live(peer) is not None,
+            in_call=lambda peer: self._calls.live(peer) is not None,
         )
         self._post = Post(
             self._identity,
@@ -303,7 +279,24 @@ class Node:
             post=self._post,
             finder=self._finder,
             clock=clock,
-            in_call=lambda peer: self._live(peer) is not None,
+            in_call=lambda peer: self._calls.live(peer) is not None,
+            counters=self._counters,
+        )
+        self._calls = Switchboard(
+            self._me,
+            config,
+            identity=self._identity,
+            contacts=self._contacts,
+            post=self._post,
+            finder=self._finder,
+            secrets=self._handover,
+            history=self._history,
+            missed=self._missed,
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            publish=self._events.publish,
             counters=self._counters,
         )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
@@ -346,19 +339,6 @@ class Node:
                 task.cancel()
             self._events.close()
 
-    async def _open_port(self) -> UdpPort:
-        """The port that is asked for; else the one used last: a router's mapping stays good."""
-        if self.config.port:
-            return await UdpPort.open(self.config.port)
-        noted = self._state.get_blob(_PORT) or b""
-        last = int(noted) if noted.isdigit() and len(noted) <= 5 else 0
-        if 0 < last < 65536:
-            with contextlib.suppress(PortTaken):
-                return await UdpPort.open(last)
-        udp = await UdpPort.open(0)
-        self._state.set_blob(_PORT, str(udp.port).encode())
-        return udp
-
     @property
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
@@ -370,27 +350,6 @@ class Node:
         if config.lan_only or not config.mainline or not Mainline.is_available():
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
-
-    def _node_key(self) -> SigningKey:
-        """The key of our DHT node: never the identity."""
-        seed = self._state.get_blob(_NODE_KEY)
-        if seed is None or len(seed) != 32:
-            seed = self._random(32)
-            self._state.set_blob(_NODE_KEY, seed)
-        return SigningKey.from_seed(seed)
-
-    def _save_table(self, path: Path) -> None:
-        try:
-            write_atomic(path, self._dht.save())
-        except OSError as error:
-            _log.warning("the DHT's table can't be saved: %s", error.strerror)
-
-    async def _keep_table(self, path: Path, table: bytes) -> None:
-        try:
-            await asyncio.to_thread(write_atomic, path, table)
-            self._table_saved_ms = self._clock.now_ms()
-        except OSError as error:
-            _log.warning("the DHT's table can't be saved: %s", error.strerror)
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
@@ -481,7 +440,7 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
-            calls=sum(not call.ended for call in self._calls),
+            calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
             version=__version__,
@@ -531,8 +490,7 @@ class Node:
 
     def _contacts_changed(self) -> None:
         self._lan.contacts_changed()
-        for call in self._calls:
-            call.contacts_changed()
+        self._calls.contacts_changed()
         self._events.publish(ContactsChanged(at_ms=self._clock.now_ms()))
 
     def _lan_changed(self, peer: PeerId) -> None:
@@ -559,31 +517,11 @@ class Node:
         contact, unusable source or record target, too many calls.
         """
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
-        if peer_id == self._me:
-            raise OwnId()
-        source = self.config.source if source is None else source
-        await probe_source(source)
-        if record is not None:
-            check_record(record)
-        live = self._live(peer_id)
-        if live is not None and live.state == "incoming":
-            live.set_media(source, record)
-            live.dial(timeout, wait)
-            return live
-        if live is not None:
-            who = self._who(peer_id)
-            raise UsageError(
-                f"there is a call with {who} already", hint=f"end it first: `meshcall hangup {who}`"
-            )
-        if self._live_count() >= limits.CALLS_LIVE_MAX:
-            raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
-        call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
-        call.dial(timeout, wait)
-        return call
+        return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
-        return [call.view() for call in reversed(self._calls)]
+        return self._calls.views()
 
     async def history(self, *, limit: int = 100, missed: bool = False) -> list[HistoryView]:
         """The newest calls, newest first; ``missed``: only those that nobody took."""
@@ -595,59 +533,7 @@ class Node:
 
     def get_call(self, call_id: str | None) -> Call:
         """The call with that ID, or the only live one; raises :class:`NoSuchCall`."""
-        if call_id is not None:
-            for call in reversed(self._calls):
-                if call.id == call_id.lower():
-                    return call
-            raise NoSuchCall(f"there is no call {call_id}")
-        live = [call for call in self._calls if not call.ended]
-        if len(live) != 1:
-            raise NoSuchCall("there is no call" if not live else "there are several calls: say which")
-        return live[0]
-
-    def _make_call(self, peer: PeerId, call_id: bytes, direction: CallDirection, plan: MediaPlan) -> Call:
-        # Late: what makes calls is 3 MB that a node which only listens can do without
-        from meshcall.session import open_call
-
-        call = open_call(
-            self,
-            peer=peer,
-            call_id=call_id,
-            direction=direction,
-            plan=plan,
-            identity=self._identity,
-            name=self.config.name,
-            post=self._post,
-            finder=self._finder,
-            secrets=self._handover,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
-            clock=self._clock,
-            spawn=self._spawn,
-        )
-        self._calls.append(call)
-        ended = [old for old in self._calls if old.ended_ms is not None]
-        for old in ended[: max(0, len(ended) - limits.CALLS_ENDED_MAX)]:
-            self._calls.remove(old)
-        return call
-
-    def _plan(self, source: str, record: Path | None) -> MediaPlan:
-        interfaces = self.config.interfaces
-        return MediaPlan(
-            source=source,
-            record=record,
-            interfaces=interfaces,
-            allow_loopback="lo" in interfaces,
-            ice_servers=tuple(parse_ice_server(text) for text in self.config.ice_servers),
-        )
-
-    def _live(self, peer: PeerId) -> Call | None:
-        return next((call for call in self._calls if call.peer_id == peer and not call.ended), None)
-
-    def _live_count(self) -> int:
-        return sum(not call.ended for call in self._calls)
-
-    def _who(self, peer: PeerId) -> str:
-        return self._contacts.name(peer) or peer.short
+        return self._calls.get(call_id)
 
     # --- letters ----------------------------------------------------------------------------------
 
@@ -663,130 +549,7 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        if letter.late or (letter.is_over and isinstance(opened.message, Offer)):
-            if not any(call.peer_id == opened.sender and call.owns(opened.call_id) for call in self._calls):
-                self._history.late(letter)
-            return
-        if any(call.peer_id != opened.sender and call.owns(opened.call_id) for call in self._calls):
-            self._counters["letter-foreign-call"] += 1  # an id names one call, whoever asks for it
-            return
-        call = machine_for(self._calls, opened.sender, opened.call_id)
-        if call is None:
-            if not isinstance(opened.message, Offer | Hangup):
-                self._counters["letter-without-call"] += 1
-                return
-            if not self._has_room(opened.sender):
-                self._counters["offer-too-many-calls"] += 1
-                return
-            call = self._incoming(letter)
-        self._hand_over(call, letter)
-
-    def _has_room(self, sender: PeerId) -> bool:
-        """Whether one more call may ring; strangers leave places for contacts.
-
-        A call keeps its place until its media are closed: hanging up at once does not free sockets at once.
-        """
-        there = [call for call in self._calls if call.ended_ms is None]
-        if sum(call.peer_id == sender for call in there) >= limits.CALLS_PER_PEER_MAX:
-            return False
-        if not self._contacts.is_contact(sender):
-            theirs = [call for call in there if not self._contacts.is_contact(call.peer_id)]
-            if sum(call.direction == "in" for call in theirs) >= limits.CALLS_STRANGERS_MAX:
-                return False
-        return len(there) < limits.CALLS_LIVE_MAX
-
-    def _is_busy_for(self, call: Call) -> bool:
-        """Whether another call keeps ``call`` from ringing; what strangers ring keeps no contact off."""
-        others = [other for other in self._calls if other is not call and not other.ended]
-        if self._contacts.is_contact(call.peer_id):
-            return any(o.state != "incoming" or self._contacts.is_contact(o.peer_id) for o in others)
-        return bool(others)
-
-    def _incoming(self, letter: Letter) -> Call:
-        opened = letter.opened
-        call = self._make_call(opened.sender, opened.call_id, "in", self._plan(self.config.source, None))
-        if isinstance(opened.message, Offer):
-            call.self_name = opened.message.caller_name
-            prepare_media()
-        else:
-            call.since_ms = min(call.since_ms, opened.created_ms)  # it was over before we heard of it
-        return call
-
-    def _hand_over(self, call: Call, letter: Letter) -> None:
-        auto = self._auto_answers(letter.opened.sender)
-        busy = not auto and self._is_busy_for(call)
-        if auto and isinstance(letter.opened.message, Offer) and not call.ended and call.direction == "in":
-            call.record_to(self._record_path(call))
-        call.driver.letter(letter, auto_answer=auto, busy=busy)
-
-    def start_incoming(self, event: OfferReceived, letter: Letter) -> None:
-        """The peer began anew: its offer gets a call of its own, if there is room."""
-        if self._has_room(letter.opened.sender):
-            self._hand_over(self._incoming(letter), letter)
-        else:
-            self._counters["offer-too-many-calls"] += 1
-
-    def _auto_answers(self, peer: PeerId) -> bool:
-        match self.config.auto_answer:
-            case "anyone":
-                return True
-            case "contacts":
-                return self._contacts.is_contact(peer)
-            case "off":
-                return False
-
-    def _record_path(self, call: Call) -> Path | None:
-        if self.config.record_dir is None:
-            return None
-        began = datetime.fromtimestamp(call.since_ms / 1000, UTC)
-        return self.config.record_dir / f"{began:%Y%m%dT%H%M%SZ}-{call.peer_id.short}-{call.id[:8]}.mkv"
-
-    # --- what calls tell (session.Surroundings) ---------------------------------------------------
-
-    def now_ms(self) -> int:
-        """Unix milliseconds."""
-        return self._clock.now_ms()
-
-    def contact_name(self, peer_id: PeerId) -> str:
-        """Our name for a peer; empty: none."""
-        return self._contacts.name(peer_id)
-
-    def is_contact(self, peer_id: PeerId) -> bool:
-        """Whether a peer is in the contact book and not blocked."""
-        return self._contacts.is_contact(peer_id)
-
-    def tell(self, event: CallEvent) -> None:
-        """Tell an event of a call to all listeners."""
-        self._events.publish(event)
-
-    def connected(self, call: Call) -> None:
-        """Note it in the history."""
-        self._note(call)
-
-    def adopted(self, call: Call) -> None:
-        """The history is written under the new id when the call gets further."""
-
-    def ended(self, call: Call) -> None:
-        """Note it in the history; a contact who could not be reached is told of it later."""
-        self._note(call)
-        if call.direction == "out" and call.was_unheard:
-            cancelled = call.machine.reason == "cancelled"
-            missed = MissedCall(call.machine.call_id, call.since_ms, cancelled)
-            self._spawn(self._missed.add(call.peer_id, missed))
-
-    def _note(self, call: Call) -> None:
-        row = CallRow(
-            call_id=call.id,
-            peer_id=call.peer_id,
-            direction=call.direction,
-            started_ms=call.since_ms,
-            connected_ms=call.connected_ms,
-            ended_ms=call.ended_ms,
-            reason=str(call.machine.reason or ""),
-            path=call.machine.path,
-            missed=call.missed,
-        )
-        self._history.note(row)
+        self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
 
@@ -808,14 +571,6 @@ class Node:
 
     def _contact_made(self, contact: ContactView) -> None:
         self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))
-
-
-def _identity(home: Any, passphrase: str | None, random: Random) -> SigningKey:
-    """The identity of the home; a home that has none gets one."""
-    try:
-        return load_key(home, passphrase)
-    except NoIdentity:
-        return create_key(home, passphrase, random=random)
 
 
 __all__ = ["Config", "MeshcallError", "Node"]

@@ -15,7 +15,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from meshcall import limits
@@ -27,6 +27,7 @@ from meshcall.errors import MeshcallError, Rejected
 from meshcall.finder import Found
 from meshcall.identity.keys import AgreementKey, Random, SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.post_memory import FORGOTTEN, load_replay
 from meshcall.record.codec import Record, RecordType, decode_record_untrusted
 from meshcall.rendezvous_keys import Place, RendezvousKeys
@@ -48,7 +49,7 @@ from meshcall.signaling.messages import (
     Wants,
 )
 from meshcall.signaling.presence import presence_hash
-from meshcall.signaling.rendezvous import Kind, Rendezvous, reply_box
+from meshcall.signaling.rendezvous import Kind, reply_box
 from meshcall.whereabouts import SEQUENCE, Whereabouts
 
 _log = logging.getLogger("meshcall.post")
@@ -57,64 +58,11 @@ _TOLD_LATE: Final = (MessageKind.OFFER, MessageKind.HANGUP, MessageKind.MISSED)
 """What tells of a call that was missed, also when it is too late to do anything about it."""
 
 
-@dataclass(slots=True)
-class SentOffer:
-    """An offer of ours, and where its replies come to."""
-
-    call_id: bytes
-    found: Found
-    record: bytes = field(repr=False)
-    inner_hash: bytes
-    reply_key: AgreementKey = field(repr=False)
-    box: Rendezvous = field(repr=False)
-    deliveries: list[Delivery] = field(default_factory=list)
-    on_dht: bool = False
-    """Whether it went through the DHT, too, when the peer was found on the LAN."""
-
-    @property
-    def box_key(self) -> bytes:
-        """The storage key that replies are delivered to, 20 octets."""
-        return self.box.storage_key(RecordType.MAILBOX)
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A message that passed all gates, and how it came."""
-
-    opened: Opened
-    via: Address
-    """The node that pushed it, or the peer itself: answers go there."""
-    age: int = 0
-    """Seconds for which ``via`` says that it has kept it, and its date allows: one liar ends no call."""
-    late: bool = False
-    """It is older than the gates allow, for it was kept while we were away: it tells, and begins nothing."""
-    key: bytes = b""
-    """The storage key that it came by."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody waits any more for what it asks."""
-        return self.late or self.age > self.opened.valid_s
-
-    @property
-    def is_from_caller(self) -> bool:
-        """Whether it follows an offer, to where the callee was found."""
-        return self.opened.kind in (MessageKind.CANDIDATES, MessageKind.HANGUP)
-
-
 class Policy(Protocol):
     """Who may write to us."""
 
     def __call__(self, sender: PeerId, kind: MessageKind) -> bool:
         """Whether a message of ``kind`` from ``sender`` is looked at."""
-
-
-@dataclass(slots=True)
-class PostReport:
-    """How far a delivery got."""
-
-    watchers: int
-    stored: int
 
 
 class Post:

@@ -23,9 +23,10 @@ from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
 from meshcall.finder import Finder
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan
 from meshcall.media_paths import check_record, check_source
-from meshcall.post import Letter, Post
+from meshcall.post import Post
 from meshcall.views import (
     CallDirection,
     CallEvent,

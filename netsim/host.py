@@ -46,6 +46,8 @@ class Host:
         """Its interfaces to sites and to the internet; hosts of a plain LAN have none here."""
         self.environment: dict[str, str] = {}
         """Of every program that is started here, besides the lab's own environment."""
+        self.clock_offset = 0.0
+        """Seconds that the clock of all programs here is fast, if ``environment`` makes it wrong."""
         self.processes: list[LabProcess] = []
 
     def __repr__(self) -> str:

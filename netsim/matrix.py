@@ -10,20 +10,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
-from netsim.errors import LabError, NeverHappened
+from netsim.errors import LabError
 from netsim.grid import Grid, Pair
 from netsim.lab import Host, Lab
-from netsim.nat import NAT, Filtering, Mapping, Outbound, nat
-from netsim.peer import start_testnet
+from netsim.recording import record_all
 from netsim.servers import TurnServer
 from netsim.site import Site
-from netsim.stacks.aiortc import AiortcStack
-from netsim.stacks.attempt import Attempt, IceServer, Route, Stack
-from netsim.stacks.meshcall import MeshcallStack
-
-StackName = Literal["meshcall", "aiortc"]
+from netsim.stacks.attempt import Attempt, Stack
+from netsim.stacks.make import StackName, ice_servers, make_stack, start_program
 
 KINDS = (
     "open",
@@ -38,9 +34,6 @@ KINDS = (
 """The grid's rows and columns."""
 CONCURRENCY = 4
 """Calls at a time: each is two processes with codecs."""
-DHT_NODES = 12
-JOIN_S = 20.0
-"""How long daemons may take until others find them in the DHT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +47,10 @@ class Plan:
     relay: bool = False
     repeat: int = 1
     concurrency: int = CONCURRENCY
+    keep: Path | None = None
+    """Where logs and files of all programs stay; None: they go with the lab."""
+    pcap: Path | None = None
+    """Where a recording of each host and router is written."""
 
     def wanted(self) -> list[Pair]:
         """The pairs in an order in which neighbours share no host, so that they run side by side."""
@@ -81,11 +78,14 @@ async def run_matrix(plan: Plan, log: Callable[[str], None]) -> Grid:
     """Build the lab, make all calls; ``log`` is told of each. Raises LabError."""
     begin = time.monotonic()
     grid = Grid(plan.kinds, plan.stack, plan.relay)
-    async with Lab() as lab:
+    async with Lab(directory=plan.keep) as lab:
         server = await lab.server()
         rows = {kind: await lab.site(f"r{n}", kind) for n, kind in enumerate(plan.kinds)}
         columns = {kind: await lab.site(f"c{n}", kind) for n, kind in enumerate(plan.kinds)}
-        stack = await _start(plan, lab, server, [*rows.values(), *columns.values()])
+        stack = await make_stack(plan.stack, lab)
+        if plan.pcap is not None:
+            await record_all(lab, plan.pcap)
+        await _start(plan, lab, server, stack)
         log(f"the lab and {2 * len(plan.kinds)} hosts are ready after {time.monotonic() - begin:.0f} s")
 
         async def call(pair: Pair) -> None:
@@ -140,96 +140,15 @@ async def _attempt(stack: Stack, caller: Host, callee: Host) -> Attempt:
     return call.attempt
 
 
-async def _start(plan: Plan, lab: Lab, server: TurnServer, sites: Sequence[Site]) -> Stack:
+async def _start(plan: Plan, lab: Lab, server: TurnServer, stack: Stack) -> None:
     """All hosts ready to call and to be called."""
-    stack: Stack
-    if plan.stack == "aiortc":
-        stack = AiortcStack()
-    else:
-        net = await lab.public_host("net", ipv6=False)
-        stack = MeshcallStack(["--no-mdns", *await start_testnet(net, DHT_NODES)])
     slots = asyncio.Semaphore(plan.concurrency)
 
     async def start(site: Site) -> None:
-        site.host.environment["SSL_CERT_FILE"] = str(server.ca_file)
         async with slots:
-            await stack.start(site.host, ice_servers(server, site, relay=plan.relay))
+            await start_program(stack, site.host, site, server, ice_servers(server, site, relay=plan.relay))
 
     async with asyncio.TaskGroup() as group:
-        for site in sites:
-            group.create_task(start(site))
-    if isinstance(stack, MeshcallStack):
-        able = [site for site in sites if site.nat.outbound is Outbound.ALL]
-        await asyncio.gather(*(joined(stack, site.host) for site in able))
-    return stack
-
-
-def ice_servers(server: TurnServer, site: Site, *, relay: bool) -> tuple[IceServer, ...]:
-    """What people behind such a network would configure: STUN, and TURN by the transport that passes."""
-    if site.nat.outbound is not Outbound.ALL:
-        return (IceServer(server.turn("tls"), server.user, server.password),) if relay else ()
-    turn = (IceServer(server.turn(), server.user, server.password),) if relay else ()
-    return (IceServer(server.stun), *turn)
-
-
-async def joined(stack: MeshcallStack, host: Host) -> None:
-    """Return when the daemon can be called, or when that takes too long: then its calls will tell."""
-    try:
-        await stack.peer(host).wait_for_status(
-            "its leases", lambda status: status["dht"]["watches"] > 0 and status["dht"]["nodes"] > 0, JOIN_S
-        )
-    except NeverHappened:
-        return
-
-
-def expected_routes(
-    kinds: Sequence[str], *, relay: bool, relay_when_blocked: bool
-) -> dict[Pair, tuple[Route, ...]]:
-    """What plain ICE can do: the table that runs are compared with.
-
-    With a relay, plain ICE takes whichever path answers first, so a pair with a direct path may be relayed,
-    too. ``relay_when_blocked``: whether hosts without UDP can signal and reach a relay.
-    """
-    routes: dict[Pair, tuple[Route, ...]] = {}
-    for row in kinds:
-        for column in kinds:
-            blocked = any(nat(kind).outbound is not Outbound.ALL for kind in (row, column))
-            if not blocked and can_punch(nat(row), nat(column)):
-                routes[row, column] = ("direct", "relay") if relay else ("direct",)
-            elif relay and (relay_when_blocked or not blocked):
-                routes[row, column] = ("relay",)
-            else:
-                routes[row, column] = ("fail",)
-    return routes
-
-
-def needless_relays(grid: Grid) -> list[Pair]:
-    """Pairs that were relayed although plain ICE has a direct path between them."""
-    possible = expected_routes(grid.kinds, relay=False, relay_when_blocked=False)
-    return [pair for pair in grid.attempts if grid.route(pair) == "relay" and possible[pair] == ("direct",)]
-
-
-def can_punch(one: NAT, other: NAT) -> bool:
-    """Whether plain ICE finds a path between two networks whose UDP passes (RFC 4787 words).
-
-    A check from one side must come in at the reflexive address that the other side has told. Then the answer
-    goes back the way it came, and the rest follows.
-    """
-    return _comes_in(one, other) or _comes_in(other, one)
-
-
-def _comes_in(sender: NAT, receiver: NAT) -> bool:
-    """Whether the sender's check reaches the receiver, which has sent a check to the sender before."""
-    if receiver.carrier is not None and not _comes_in(sender, receiver.carrier):
-        return False
-    if receiver.filtering is Filtering.EIF:
-        return True
-    if _depends(receiver):
-        return False  # its own check left by another port than the one that it has told
-    return not _depends(sender) or receiver.filtering is Filtering.ADF
-
-
-def _depends(kind: NAT) -> bool:
-    """Whether a network's external port depends on the destination."""
-    carried = kind.carrier is not None and _depends(kind.carrier)
-    return carried or kind.mapping in (Mapping.ADM, Mapping.APDM)
+        for site in lab.sites.values():
+            if site.hosts:  # a carrier has none
+                group.create_task(start(site))

@@ -7,17 +7,23 @@ Runs as a plain script on a host: ``python -I -S probe.py receive ADDRESS PORT C
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import struct
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 SCRIPT = Path(__file__)
 HEADER = struct.Struct("!Qd")
 """Number and send time (monotonic seconds)."""
+BEGIN_S = 20.0
+"""The receiver waits so long for the first datagram, unless SIGTERM says that all are sent."""
 IDLE_S = 2.0
-"""The receiver stops when nothing came for so long."""
+"""The receiver stops when nothing came for so long after one."""
+SENT_IDLE_S = 0.5
+"""The same once all are sent."""
 
 
 def open_socket(address: str) -> socket.socket:
@@ -40,26 +46,38 @@ def send(address: str, port: int, count: int, rate: float, size: int) -> dict[st
 
 
 def receive(address: str, port: int, count: int) -> dict[str, object]:
-    """Take up to ``count`` datagrams; stops when none came for two seconds after the first."""
+    """Take up to ``count`` datagrams; stops when none came for a while."""
     numbers: list[int] = []
     delays: list[float] = []
+    sent_at_last = float("inf")
+
+    def all_sent(number: int, frame: FrameType | None) -> None:
+        nonlocal sent_at_last
+        sent_at_last = time.monotonic()
+
+    signal.signal(signal.SIGTERM, all_sent)
     with open_socket(address) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         sock.bind((address, port))
         print("ready", file=sys.stderr, flush=True)
-        sock.settimeout(20)
-        first = last = 0.0
+        sock.settimeout(0.05)
+        begin, first, last = time.monotonic(), 0.0, 0.0
         while len(numbers) < count:
             try:
                 data = sock.recv(2048)
             except TimeoutError:
-                break
+                now = time.monotonic()
+                if now > min(
+                    last + IDLE_S if first else begin + BEGIN_S, max(last, sent_at_last) + SENT_IDLE_S
+                ):
+                    break
+                continue
             last = time.monotonic()
             first = first or last
             number, sent_at = HEADER.unpack_from(data)
             numbers.append(number)
             delays.append((last - sent_at) * 1000)
-            sock.settimeout(IDLE_S)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may come when all is over
     return {
         "received": len(numbers),
         "seconds": last - first,

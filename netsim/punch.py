@@ -23,8 +23,11 @@ SCRIPT = Path(__file__).resolve()
 MAGIC = 0x2112A442
 STUN_PORT = 3478
 EVERY_S = 0.05
-MOMENT_S = 0.25
-"""Long enough for the other side to hear us too."""
+MOMENT_S = 0.15
+"""Long enough to tell the other side that we have heard it."""
+PUNCH = b"punch"
+HEARD = b"heard punch"
+"""Sent by a side that has received something."""
 
 
 def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
@@ -54,18 +57,20 @@ def mapped_address(sock: socket.socket, server: str) -> tuple[str, int] | None:
 
 
 def exchange(sock: socket.socket, targets: list[tuple[str, int]], seconds: float) -> list[tuple[str, int]]:
-    """Send to all targets for so long, or until a moment after the first datagram came.
+    """Send to all targets for so long, or until a moment after both sides have heard each other.
 
     Returns where datagrams came from, each source once.
     """
+    drain(sock)
     seen: list[tuple[str, int]] = []
+    both = False
     now = time.monotonic()
     end, next_send = now + seconds, now
     while (now := time.monotonic()) < end:
         if now >= next_send:
             for target in targets:
                 try:
-                    sock.sendto(b"punch", target)
+                    sock.sendto(HEARD if seen else PUNCH, target)
                 except OSError:
                     continue  # no route; or an ICMP error about an earlier one
             next_send = now + EVERY_S
@@ -74,14 +79,27 @@ def exchange(sock: socket.socket, targets: list[tuple[str, int]], seconds: float
             data, source = sock.recvfrom(2048)
         except OSError:
             continue
-        if data == b"punch" and not seen:
+        if data == HEARD and not both:
+            both = True
             end = min(end, time.monotonic() + MOMENT_S)
-        if data == b"punch" and source[:2] not in seen:
+        if data in (PUNCH, HEARD) and source[:2] not in seen:
             seen.append((source[0], source[1]))
-            if source[:2] not in targets:
-                # A source that nobody told of is answered, as ICE does (RFC 8445 §7.3.1.4).
-                sock.sendto(b"punch", source)
+        if data == PUNCH and source[:2] not in targets:
+            # A source that nobody told of is answered, as ICE does (RFC 8445 §7.3.1.4).
+            sock.sendto(HEARD, source)
     return seen
+
+
+def drain(sock: socket.socket) -> None:
+    """Forget what came before."""
+    sock.setblocking(False)
+    while True:
+        try:
+            sock.recv(2048)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue  # an ICMP error
 
 
 def main() -> None:

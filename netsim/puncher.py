@@ -72,8 +72,12 @@ class Puncher:
         return [(ip, port) for ip, port in self._process.json_lines()[self._rounds]["received"]]
 
 
-async def punch(one: Puncher, other: Puncher) -> tuple[list[Endpoint], list[Endpoint]]:
-    """Both send to the other's mapped address at once; what each received from where."""
+async def punch(
+    one: Puncher, other: Puncher, *, seconds: float = 1.0
+) -> tuple[list[Endpoint], list[Endpoint]]:
+    """Both send to the other's mapped address for so long at most; what each received from where."""
     targets = [[peer.mapped] if peer.mapped else [] for peer in (other, one)]
-    received = await asyncio.gather(one.exchange(targets[0]), other.exchange(targets[1]))
+    received = await asyncio.gather(
+        one.exchange(targets[0], seconds=seconds), other.exchange(targets[1], seconds=seconds)
+    )
     return received[0], received[1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 from netsim.capture import SCRIPT, Frame, read_capture
 from netsim.host import Host
+from netsim.lab import Lab
 from netsim.process import LabProcess
 
 
@@ -35,3 +37,13 @@ async def record(host: Host, path: Path | None = None) -> Recording:
     process = await host.popen([sys.executable, "-I", "-S", SCRIPT, path])
     await process.wait_for_line("^ready$")
     return Recording(process, path)
+
+
+async def record_all(lab: Lab, folder: Path) -> list[Recording]:
+    """Record every host and router that there is, a file each, until the lab ends.
+
+    ``folder`` is absolute. Raises LabError, NeverHappened.
+    """
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - one folder
+    hosts = list(lab.hosts.values())
+    return await asyncio.gather(*(record(host, folder / f"{host.name}.pcapng") for host in hosts))

@@ -1,4 +1,4 @@
-"""A grid of calls for people: Markdown for the docs, and one HTML page with the grid as a picture. Pure."""
+"""A grid of calls for people: Markdown for the docs, and HTML with the grid as a picture. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from html import escape
 from typing import Final
 
 from netsim.grid import ROUTES, Grid, Pair
+from netsim.routes import LETTERS
 from netsim.stacks.attempt import Route
 
-_LETTERS: Final[dict[Route, str]] = {"direct": "D", "relay": "R", "fail": "F"}
 _WORDS: Final[dict[Route, str]] = {
     "direct": "media on a path between the two",
     "relay": "media through a relay",
@@ -29,6 +29,7 @@ td small { display: block; font-variant-numeric: tabular-nums; }
 .key span { display: inline-block; border-radius: .4rem; padding: 0 .6rem; color: #fff; margin-right: .6rem; }
 .wide { overflow-x: auto; }
 .list th, .list td { color: inherit; width: auto; height: auto; text-align: left; }
+.list .ok { color: var(--direct); } .list .gap { color: var(--relay); } .list .failed { color: var(--fail); }
 .list td, .list th { padding: .2rem .8rem .2rem 0; }
 """
 
@@ -51,7 +52,20 @@ def markdown(grid: Grid) -> str:
     for caller in grid.kinds:
         cells = [_cell(grid, (caller, callee)) for callee in grid.kinds]
         lines.append(f"| **{caller}** | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", sentence(grid)])
+    return "\n".join([*lines, "", sentence(grid), *failures(grid)])
+
+
+def failures(grid: Grid) -> list[str]:
+    """Why there was no media, a line for each reason with the pairs that it met."""
+    met: dict[str, dict[str, list[str]]] = {}
+    for caller, callee in sorted(grid.attempts, key=lambda pair: tuple(map(list(grid.kinds).index, pair))):
+        for reason in grid.reasons((caller, callee)):
+            met.setdefault(reason, {}).setdefault(caller, []).append(callee)
+    lines = [
+        f"- {reason}: " + "; ".join(f"{caller} to {', '.join(callees)}" for caller, callees in pairs.items())
+        for reason, pairs in met.items()
+    ]
+    return ["", "Why there was no media:", "", *lines] if lines else []
 
 
 def _cell(grid: Grid, pair: Pair) -> str:
@@ -59,7 +73,7 @@ def _cell(grid: Grid, pair: Pair) -> str:
     if route is None:
         return ""
     time = grid.median(pair)
-    letter = _LETTERS[route] + ("" if grid.steady(pair) else "*")
+    letter = LETTERS[route] + ("" if grid.steady(pair) else "*")
     return letter if time is None else f"{letter} {time:.2f}"
 
 
@@ -77,19 +91,30 @@ def sentence(grid: Grid) -> str:
 
 
 def html(grids: Sequence[Grid]) -> str:
-    """One page without anything from outside: each grid as a picture, then why calls failed."""
-    body = "".join(_section(grid) for grid in grids)
-    key = "".join(f'<span class="{route}">{route}</span>{_WORDS[route]} ' for route in ROUTES)
+    """One page: each grid as a picture, then why calls failed."""
+    return page("Calls across NATs", key() + "".join(section(grid) for grid in grids))
+
+
+def page(heading: str, body: str) -> str:
+    """A page without anything from outside; ``body`` is HTML."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>Calls across NATs</title>'
-        f"<style>{_STYLE}</style><h1>Calls across NATs</h1>"
-        "<p>Rows call columns. Each cell: the route, and the median time from answer to media.</p>"
-        f'<p class="key">{key}</p>{body}</html>\n'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(heading)}</title>'
+        f"<style>{_STYLE}</style><h1>{escape(heading)}</h1>{body}</html>\n"
     )
 
 
-def _section(grid: Grid) -> str:
+def key() -> str:
+    """What a grid's colours mean."""
+    spans = "".join(f'<span class="{route}">{route}</span>{_WORDS[route]} ' for route in ROUTES)
+    return (
+        "<p>Rows call columns. Each cell: the route, and the median time from answer to media; dashed:"
+        f' its calls took different routes.</p><p class="key">{spans}</p>'
+    )
+
+
+def section(grid: Grid) -> str:
+    """One grid as a picture."""
     head = "".join(f'<th scope="col">{escape(kind)}</th>' for kind in grid.kinds)
     rows = "".join(
         f'<tr><th scope="row">{escape(caller)}</th>'
@@ -124,4 +149,4 @@ def _failures(grid: Grid) -> str:
     if not rows:
         return ""
     head = "<tr><th>caller</th><th>callee</th><th>why there was no media</th></tr>"
-    return f'<h3>Failures</h3><table class="list">{head}{rows}</table>'
+    return f'<h3>Why there was no media</h3><table class="list">{head}{rows}</table>'

@@ -26,7 +26,6 @@
     [[steps]]
     do = "media"
     within = 5
-    gap = "calls do not move to another address yet"
 
 Law: whatever is written either means something or is refused with its place and the reason.
 """
@@ -41,135 +40,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from netsim.errors import LabError
-from netsim.matrix import KINDS, StackName
+from netsim.matrix import KINDS
 from netsim.nat import nat
+from netsim.stacks.make import StackName
 from netsim.topology import Topology, parse_link, parse_topology
+from netsim.verbs import ClockStep, KindStep, LinkStep, Name, Offset, RelayStep, RoamStep, Step
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 """Where scenarios that come with the lab are."""
-
-Seconds = Annotated[float, Meta(ge=0, le=600)]
-Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,13}$")]
-
-
-class Expectation(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a step expects, and whether it is known that it does not come true."""
-
-    gap: str = ""
-    """Why the expectation is not met as things are. When it is met after all, the scenario fails: the gap is
-    closed and must go from the file."""
-
-
-class CallStep(Expectation, tag_field="do", tag="call", rename={"caller": "from", "callee": "to"}):
-    """``from`` calls ``to``; the call goes on until ``hang_up``."""
-
-    caller: Name
-    callee: Name
-    expect: Literal["direct", "relay", "media", "fail", "any"] = "media"
-    """Its route; ``media``: any that has media; ``any``: it may fail, too, and the result is told."""
-    within: Seconds = 30.0
-    """From the answer to media at both ends."""
-
-
-class MediaStep(Expectation, tag_field="do", tag="media"):
-    """Media must flow both ways in every call."""
-
-    within: Seconds = 5.0
-
-
-class SilenceStep(Expectation, tag_field="do", tag="silence"):
-    """No media may flow any more."""
-
-    within: Seconds = 5.0
-
-
-class HangUpStep(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="hang_up"):
-    """End every call."""
-
-
-class WaitStep(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="wait"):
-    """Let time pass."""
-
-    seconds: Seconds
-
-
-class SiteFault(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Something that is done to a site's uplink or router."""
-
-    site: Name
-
-
-class CutStep(SiteFault, tag_field="do", tag="cut"):
-    """Let everything vanish on the uplink."""
-
-
-class HealStep(SiteFault, tag_field="do", tag="heal"):
-    """The opposite."""
-
-
-class RebootStep(SiteFault, tag_field="do", tag="reboot_nat"):
-    """The router forgets everything."""
-
-    seconds: Seconds = 0.0
-
-
-class ExpireStep(SiteFault, tag_field="do", tag="expire_mappings"):
-    """All mappings end, as if idle."""
-
-
-class AddressStep(SiteFault, tag_field="do", tag="change_wan_address"):
-    """The provider gives the router another address."""
-
-
-class KindStep(SiteFault, tag_field="do", tag="set_nat"):
-    """Another kind of NAT from now on."""
-
-    kind: str
-
-
-class LinkStep(SiteFault, tag_field="do", tag="link"):
-    """Other conditions on the uplink, both ways."""
-
-    link: str | dict[str, float]
-
-
-class RoamStep(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="roam"):
-    """A host leaves its network for another one."""
-
-    host: Name
-    to: Name
-
-
-class FlapStep(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="flap"):
-    """A host's interface goes down and up again."""
-
-    host: Name
-    seconds: Seconds = 0.5
-
-
-class RelayStep(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="relay"):
-    """The relay dies, or is there again."""
-
-    state: Literal["stop", "start"]
-
-
-Step = (
-    CallStep
-    | MediaStep
-    | SilenceStep
-    | HangUpStep
-    | WaitStep
-    | CutStep
-    | HealStep
-    | RebootStep
-    | ExpireStep
-    | AddressStep
-    | KindStep
-    | LinkStep
-    | RoamStep
-    | FlapStep
-    | RelayStep
-)
 
 
 class GridPlan(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -189,6 +67,8 @@ class Scenario(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether hosts know of a relay."""
     relay_by: dict[Name, Literal["udp", "tcp", "tls", "none"]] = {}
     """How hosts reach it; those left out: by UDP, or by TLS where UDP does not pass."""
+    clocks: dict[Name, Offset] = {}
+    """Hosts whose programs have a time of day that is so many seconds fast."""
     steps: list[Step] = []
     grid: GridPlan | None = None
     topology: Topology = Topology()
@@ -240,9 +120,10 @@ def _check(scenario: Scenario) -> None:
         for kind in scenario.grid.kinds:
             nat(kind)
     hosts = scenario.hosts()
-    for host in scenario.relay_by:
-        if host not in hosts:
-            raise ValueError(f"relay_by: no host is called {host}")
+    for table in ("relay_by", "clocks"):
+        for host in getattr(scenario, table):
+            if host not in hosts:
+                raise ValueError(f"{table}: no host is called {host}")
     for number, step in enumerate(scenario.steps, start=1):
         _check_step(scenario, step, f"step {number}", hosts)
 
@@ -253,14 +134,19 @@ def _check_step(scenario: Scenario, step: Step, where: str, hosts: list[str]) ->
     for field in ("caller", "callee", "host"):
         if field in fields and fields[field] not in hosts:
             raise ValueError(f"{where}: no host is called {fields[field]}")
-    site = fields.get("site", fields.get("to"))
-    if site is not None and site not in sites:
-        raise ValueError(f"{where}: no site is called {site}")
+    if isinstance(step, RoamStep) and step.to not in sites:
+        raise ValueError(f"{where}: no site is called {step.to}")
+    named = [fields["site"]] if "site" in fields else []
+    for site in (*named, *fields.get("one", ()), *fields.get("other", ())):
+        if site not in sites and site not in scenario.topology.carriers:
+            raise ValueError(f"{where}: no site and no carrier is called {site}")
     if isinstance(step, LinkStep):
         parse_link(step.link, f"{where}: link")
-        if sites[step.site].link is None:
+        if step.site not in sites or sites[step.site].link is None:
             raise ValueError(f"{where}: the uplink of {step.site} is a plain wire; give the site a link")
     if isinstance(step, KindStep):
         nat(step.kind)
     if isinstance(step, RelayStep) and not scenario.relay:
         raise ValueError(f"{where}: there is no relay; write relay = true")
+    if isinstance(step, ClockStep) and step.host not in scenario.clocks:
+        raise ValueError(f"{where}: {step.host} has the right clock; write clocks = {{ {step.host} = 0 }}")

@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 from netsim import faults
-from netsim import scenario as s
+from netsim import verbs as v
+from netsim.clock import WrongClock
 from netsim.errors import LabError
-from netsim.grid import Grid, differences
+from netsim.grid import differences
 from netsim.host import Host
 from netsim.lab import Lab
-from netsim.matrix import Plan, expected_routes, ice_servers, joined, run_matrix
-from netsim.nat import Outbound
-from netsim.peer import start_testnet
+from netsim.matrix import Plan, run_matrix
+from netsim.recording import record_all
+from netsim.routes import expected_routes
+from netsim.scenario import GridPlan, Scenario
+from netsim.scenario_report import ScenarioResult, StepResult
 from netsim.servers import TLS_PORT, TurnServer
 from netsim.site import Site
-from netsim.stacks.aiortc import AiortcStack
 from netsim.stacks.attempt import IceServer, LiveCall, Stack
-from netsim.stacks.meshcall import MeshcallStack
+from netsim.stacks.make import ice_servers, make_stack, start_program
 from netsim.topology import parse_link
 
-DHT_NODES = 12
+Log = Callable[[str], None]
+
 WINDOW_S = 1.0
 """How long packets are counted to see whether media flows."""
 MEDIA_RATE = 25
@@ -38,45 +41,19 @@ class Unexpected(Exception):
     """A step did not go as it says; the message tells what happened instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """How one step went."""
+async def run_scenario(
+    scenario: Scenario, log: Log, *, keep: Path | None = None, pcap: Path | None = None
+) -> ScenarioResult:
+    """Build the lab and carry out every step until one fails; ``log`` is told of each. Raises LabError.
 
-    what: str
-    seconds: float
-    problem: str = ""
-    """Why the scenario fails here; empty: it went as expected."""
-    gap: str = ""
-    """A known gap, if the expectation was not met because of it."""
-    detail: str = ""
-
-    def __str__(self) -> str:
-        word = "FAIL" if self.problem else "gap " if self.gap else "ok  "
-        about = self.problem or (f"known gap: {self.gap}" if self.gap else self.detail)
-        return f"{word} {self.seconds:6.2f} s  {self.what}" + (f": {about}" if about else "")
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioResult:
-    """How a scenario went."""
-
-    scenario: s.Scenario
-    steps: tuple[StepResult, ...]
-    grid: Grid | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether all went as expected."""
-        return not any(step.problem for step in self.steps)
-
-
-async def run_scenario(scenario: s.Scenario, log: Callable[[str], None]) -> ScenarioResult:
-    """Build the lab and carry out every step until one fails; ``log`` is told of each. Raises LabError."""
+    ``keep``: the folder where logs and files of all programs stay; ``pcap``: the one for a recording of each
+    host and router.
+    """
     if scenario.grid is not None:
-        return await _run_grid(scenario, scenario.grid, log)
+        return await _run_grid(scenario, scenario.grid, log, keep, pcap)
     results: list[StepResult] = []
-    async with Lab() as lab:
-        world = await World.build(lab, scenario)
+    async with Lab(directory=keep) as lab:
+        world = await World.build(lab, scenario, pcap)
         for step in scenario.steps:
             result = await world.carry_out(step)
             results.append(result)
@@ -87,33 +64,43 @@ async def run_scenario(scenario: s.Scenario, log: Callable[[str], None]) -> Scen
     return ScenarioResult(scenario, tuple(results))
 
 
-async def _run_grid(scenario: s.Scenario, plan: s.GridPlan, log: Callable[[str], None]) -> ScenarioResult:
-    grid = await run_matrix(Plan(tuple(plan.kinds), None, scenario.stack, scenario.relay, plan.repeat), log)
-    out_of_band = scenario.stack == "aiortc"
-    expected = expected_routes(plan.kinds, relay=scenario.relay, relay_when_blocked=out_of_band)
-    problems = differences(grid, expected)
-    results = tuple(StepResult("grid", grid.seconds, problem) for problem in problems)
+async def _run_grid(
+    scenario: Scenario, grid_plan: GridPlan, log: Log, keep: Path | None, pcap: Path | None
+) -> ScenarioResult:
+    kinds, stack, relay = grid_plan.kinds, scenario.stack, scenario.relay
+    plan = Plan(kinds, None, stack, relay, grid_plan.repeat, keep=keep, pcap=pcap)
+    grid = await run_matrix(plan, log)
+    expected = expected_routes(kinds, relay=relay, plain=stack == "aiortc")
+    results = tuple(StepResult("grid", grid.seconds, problem) for problem in differences(grid, expected))
     return ScenarioResult(scenario, results or (StepResult("grid", grid.seconds),), grid)
 
 
 class World:
     """A scenario's network with its programs and calls."""
 
-    def __init__(self, lab: Lab, scenario: s.Scenario) -> None:
+    def __init__(self, lab: Lab, scenario: Scenario) -> None:
         self._lab = lab
         self._scenario = scenario
         self._server: TurnServer | None = None
         self._stack: Stack
+        self._clocks: dict[str, WrongClock] = {}
         self._calls: dict[tuple[str, str], LiveCall] = {}
 
     @classmethod
-    async def build(cls, lab: Lab, scenario: s.Scenario) -> World:
+    async def build(cls, lab: Lab, scenario: Scenario, pcap: Path | None = None) -> World:
         """Make the network and start the programs. Raises LabError."""
         world = cls(lab, scenario)
         await lab.build(scenario.topology)
         if lab.sites:
             world._server = await lab.server("relay")
-        world._stack = await world._make_stack()
+        for name, offset in scenario.clocks.items():
+            host = lab.host(name)
+            clock = world._clocks[name] = WrongClock(host, offset)
+            host.environment |= clock.env
+            host.clock_offset = offset
+        world._stack = await make_stack(scenario.stack, lab)
+        if pcap is not None:
+            await record_all(lab, pcap)
         await asyncio.gather(*(world._start(host) for host in scenario.hosts()))
         return world
 
@@ -122,41 +109,29 @@ class World:
         await self._hang_up()
         self._stack.close()
 
-    async def _make_stack(self) -> Stack:
-        if self._scenario.stack == "aiortc":
-            return AiortcStack()
-        if not self._lab.sites:
-            return MeshcallStack(["--lan-only"])
-        net = await self._lab.public_host("net", ipv6=False)
-        return MeshcallStack(["--no-mdns", *await start_testnet(net, DHT_NODES)])
-
     async def _start(self, name: str) -> None:
         host = self._lab.host(name)
-        if self._server is not None:
-            host.environment["SSL_CERT_FILE"] = str(self._server.ca_file)
-        await self._stack.start(host, self._ice_servers(name))
         site = next((site for site in self._lab.sites.values() if name in site.hosts), None)
-        if isinstance(self._stack, MeshcallStack) and site and site.nat.outbound is Outbound.ALL:
-            await joined(self._stack, host)
+        servers = self._ice_servers(name, site)
+        await start_program(self._stack, host, site, self._server, servers)
 
-    def _ice_servers(self, host: str) -> tuple[IceServer, ...]:
-        scenario, server = self._scenario, self._server
-        for name in scenario.topology.sites:
-            if host in scenario.hosts_of(name) and server is not None:
-                by = scenario.relay_by.get(host)
-                if scenario.relay and by and by != "none":
-                    port = TLS_PORT if by == "tcp" else None  # networks without UDP often pass 443 alone
-                    return (IceServer(server.turn(by, port=port), server.user, server.password),)
-                return ice_servers(server, self._lab.sites[name], relay=scenario.relay and by != "none")
-        return ()
+    def _ice_servers(self, host: str, site: Site | None) -> tuple[IceServer, ...]:
+        server, relay = self._server, self._scenario.relay
+        if server is None or site is None:
+            return ()
+        by = self._scenario.relay_by.get(host)
+        if relay and by and by != "none":
+            port = TLS_PORT if by == "tcp" else None  # networks without UDP often pass 443 alone
+            return (IceServer(server.turn(by, port=port), server.user, server.password),)
+        return ice_servers(server, site, relay=relay and by != "none")
 
     # --- steps ------------------------------------------------------------------------------------
 
-    async def carry_out(self, step: s.Step) -> StepResult:
+    async def carry_out(self, step: v.Step) -> StepResult:
         """One step. Raises LabError when the lab itself fails."""
         begin = time.monotonic()
-        what = describe(step)
-        gap = step.gap if isinstance(step, s.Expectation) else ""
+        what = v.describe(step)
+        gap = step.gap if isinstance(step, v.Expectation) else ""
         try:
             detail = await self._do(step)
         except Unexpected as problem:
@@ -169,51 +144,88 @@ class World:
             return StepResult(what, seconds, f"works, so this gap is closed and must leave the file: {gap}")
         return StepResult(what, seconds, detail=detail)
 
-    async def _do(self, step: s.Step) -> str:
+    async def _do(self, step: v.Step) -> str:
         match step:
-            case s.CallStep():
+            case v.CallStep():
                 return await self._call(step)
-            case s.MediaStep():
+            case v.MediaStep():
                 return await self._wait_for_media(step.within, flows=True)
-            case s.SilenceStep():
+            case v.SilenceStep():
                 return await self._wait_for_media(step.within, flows=False)
-            case s.HangUpStep():
+            case v.HangUpStep():
                 await self._hang_up()
-            case s.WaitStep(seconds=seconds):
+            case v.WaitStep(seconds=seconds):
                 await asyncio.sleep(seconds)
-            case s.RelayStep(state=state):
+            case v.RelayStep(state=state):
                 assert self._server is not None, "a scenario with a relay has a server"
-                await (self._server.stop() if state == "stop" else self._server.start())
-            case s.RoamStep(host=host, to=to):
-                await faults.roam(self._lab.host(host), self._lab.sites[to])
-            case s.FlapStep(host=host, seconds=seconds):
-                await faults.flap(self._lab.host(host), seconds=seconds)
-            case _:
-                return await self._fault(step, self._lab.sites[step.site])
+                await {
+                    "stop": self._server.stop,
+                    "start": self._server.start,
+                    "restart": self._server.restart,
+                }[state]()
+            case v.PartitionStep(one=one, other=other):
+                sites = self._lab.sites
+                await faults.partition([sites[name] for name in one], [sites[name] for name in other])
+            case v.UniteStep():
+                await faults.unite(next(iter(self._lab.sites.values())))
+            case v.SiteFault():
+                return await self._do_to_site(step, self._lab.sites[step.site])
+            case v.HostFault():
+                await self._do_to_host(step, self._lab.host(step.host))
         return ""
 
-    async def _fault(self, step: s.SiteFault, site: Site) -> str:
+    async def _do_to_site(self, step: v.SiteFault, site: Site) -> str:
         match step:
-            case s.CutStep():
+            case v.CutStep():
                 await faults.cut(site)
-            case s.HealStep():
+            case v.HealStep():
                 await faults.heal(site)
-            case s.RebootStep(seconds=seconds):
+            case v.RebootStep(seconds=seconds):
                 await faults.reboot_nat(site, seconds=seconds)
-            case s.ExpireStep():
+            case v.ExpireStep():
                 await faults.expire_mappings(site)
-            case s.AddressStep():
+            case v.TimeoutStep(seconds=timeout):
+                await faults.set_mapping_timeout(site, timeout)
+            case v.AddressStep():
                 return f"now {await faults.change_wan_address(site)}"
-            case s.KindStep(kind=kind):
+            case v.KindStep(kind=kind):
                 await faults.set_nat(site, kind)
-            case s.LinkStep(link=link):
+            case v.LinkStep(link=link):
                 await site.set_link(parse_link(link))
             case _:
                 raise AssertionError(f"no way to do {step!r}")
         return ""
 
-    async def _call(self, step: s.CallStep) -> str:
+    async def _do_to_host(self, step: v.HostFault, host: Host) -> None:
+        program = self._stack.program(host)
+        match step:
+            case v.RoamStep(to=to):
+                await faults.roam(host, self._lab.sites[to])
+            case v.FlapStep(seconds=seconds):
+                await faults.flap(host, seconds=seconds)
+            case v.DownStep():
+                await faults.interface_down(host)
+            case v.UpStep():
+                await faults.interface_up(host)
+            case v.KillStep():
+                await program.kill()
+            case v.PauseStep():
+                await program.pause()
+            case v.ResumeStep():
+                await program.resume()
+            case v.RestartStep():
+                await program.kill()
+                await self._start(host.name)
+            case v.ClockStep(offset=offset):
+                self._clocks[host.name].set(offset)
+                host.clock_offset = offset
+            case _:
+                raise AssertionError(f"no way to do {step!r}")
+
+    async def _call(self, step: v.CallStep) -> str:
         pair = step.caller, step.callee
+        if pair in self._calls:  # it may be dead, or go on
+            await self._calls.pop(pair).end()
         call = await self._stack.begin(*(self._lab.host(name) for name in pair))
         self._calls[pair] = call
         attempt = call.attempt
@@ -263,30 +275,3 @@ async def _arrived(host: Host) -> int:
     lines = (await host.run(["cat", "/proc/net/dev"])).check().stdout.splitlines()[2:]
     fields = {name.strip(): rest.split() for name, _, rest in (line.partition(":") for line in lines)}
     return sum(int(values[1]) for name, values in fields.items() if name != "lo")
-
-
-def describe(step: s.Step) -> str:
-    """A step in a few words."""
-    match step:
-        case s.CallStep():
-            return f"{step.caller} calls {step.callee}"
-        case s.MediaStep(within=within):
-            return f"media flows within {within:g} s"
-        case s.SilenceStep(within=within):
-            return f"no media after {within:g} s"
-        case s.RoamStep(host=host, to=to):
-            return f"{host} roams to {to}"
-        case s.FlapStep(host=host, seconds=seconds):
-            return f"{host}'s interface is off for {seconds:g} s"
-        case s.RelayStep(state=state):
-            return f"{state} the relay"
-        case s.WaitStep(seconds=seconds):
-            return f"wait {seconds:g} s"
-        case s.LinkStep(site=site, link=link):
-            return f"link of {site}: {link}"
-        case s.KindStep(site=site, kind=kind):
-            return f"set_nat {site}: {kind}"
-        case s.SiteFault(site=site):
-            return f"{step.__struct_config__.tag} {site}"
-        case _:
-            return str(step.__struct_config__.tag).replace("_", " ")

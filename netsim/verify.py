@@ -37,6 +37,9 @@ KINDS: dict[str, NAT] = {
 }
 """What ``python -m netsim verify`` proves: every preset and one of each other word."""
 
+PATIENCE_S = 3.0
+"""How long two hosts try each other's external addresses; most of that only where there is no way."""
+
 _WORDS = {
     "EIM": "Endpoint Independent Mapping",
     "ADM": "Address Dependent Mapping",
@@ -151,7 +154,7 @@ async def hairpins(site: Site, server: TurnServer) -> bool:
     async with Puncher(one, target) as first, Puncher(other, target) as second:
         if first.mapped is None or second.mapped is None or first.mapped == first.local:
             return False  # blocked, or no translation: nothing is hairpinned
-        received = await punch(first, second)
+        received = await punch(first, second, seconds=PATIENCE_S)
         return received == ([second.mapped], [first.mapped])
 
 

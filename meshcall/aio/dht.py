@@ -32,13 +32,11 @@ from meshcall.dht.events import (
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
-from meshcall.dht.saved import checked_table as checked_table
 from meshcall.dht.statistics import DhtStatistics
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
 
-Random = Callable[[int], bytes]
 OnValue = Callable[[ValueFound], None]
 Notify = Notified
 """What ``on_notify`` is given: record, storage_key, via."""

@@ -49,11 +49,6 @@ class InterfaceAddress:
         return ipaddress.ip_address(self.ip).is_link_local
 
     @property
-    def scoped(self) -> str:
-        """As a socket takes it: ``fe80::1%eth0`` for IPv6 link-local ones."""
-        return f"{self.ip}%{self.name}" if self.version == 6 and self.link_local else self.ip
-
-    @property
     def network(self) -> str:
         """``192.0.2.7/24``."""
         return f"{self.ip}/{self.prefix}"

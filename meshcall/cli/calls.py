@@ -44,9 +44,7 @@ def calls(context: typer.Context, as_json: JsonOption = False) -> None:
     full = not sys.stdout.isatty()
     rows = [
         (
-            view["id"] if full else view["id"][:8],
-            "from" if view["direction"] == "in" else "to",
-            _who(view),
+            *_which(view, full),
             f"ended: {view['reason']}" if view["state"] == "ended" else view["state"],
             view["path"],
             format_age(view["since_ms"], now_ms),
@@ -77,9 +75,7 @@ def history(
     full = not sys.stdout.isatty()
     rows = [
         (
-            view["id"] if full else view["id"][:8],
-            "from" if view["direction"] == "in" else "to",
-            _who(view),
+            *_which(view, full),
             _outcome(view),
             view["path"],
             _talked(view),
@@ -99,6 +95,15 @@ def _who(view: dict[str, Any]) -> str:
     """The other side; whom we have a name for, though no contact, is blocked."""
     why = "blocked" if view["name"] else "not a contact"
     return display_name(view) + (f" ({why})" if view["stranger"] else "")
+
+
+def _which(view: dict[str, Any], full: bool) -> tuple[str, str, str]:
+    """Its id, ``full`` or as much as people need; the direction; who is at the other end."""
+    return (
+        view["id"] if full else view["id"][:8],
+        "from" if view["direction"] == "in" else "to",
+        _who(view),
+    )
 
 
 def _outcome(view: dict[str, Any]) -> str:

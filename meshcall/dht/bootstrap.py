@@ -18,13 +18,14 @@ from meshcall.dht.messages import Nodes, Values
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.table import ID_SPACE
 from meshcall.dht.verifier import Verifier
+from meshcall.identity.keys import Random
 from meshcall.limits import DHT_ALPHA, DHT_K, DHT_REPLICAS, DHT_SPLIT_DEPTH, NODE_ID_SIZE
 
 _PROOFS = 0.5
 """Seconds that the first far lookup waits at most for our neighbours to prove their ids."""
 
 
-def random_id_in(low: int, high: int, random: Callable[[int], bytes]) -> bytes:
+def random_id_in(low: int, high: int, random: Random) -> bytes:
     """An id in ``low``..``high``, a range whose size is a power of two."""
     offset = int.from_bytes(random(NODE_ID_SIZE), "big") % (high - low + 1)
     return (low + offset).to_bytes(NODE_ID_SIZE, "big")

@@ -33,7 +33,7 @@ from meshcall.dht.table import Table
 from meshcall.dht.tokens import TokenMint
 from meshcall.dht.transactions import Call, Transactions
 from meshcall.dht.watches import WatchBook
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import (
     DHT_ACK_LIFE,
     DHT_ACKS_KEPT,
@@ -55,8 +55,6 @@ from meshcall.limits import (
 )
 from meshcall.record.codec import Record
 from meshcall.record.store import RecordStore
-
-Random = Callable[[int], bytes]
 
 
 class Consider(Protocol):

@@ -32,9 +32,11 @@ from meshcall.dht.messages import (
 )
 from meshcall.dht.operations import Operation, find_node
 from meshcall.dht.transactions import Call
+from meshcall.dht.watching import request_watch
 from meshcall.limits import (
     DHT_ACK_WAIT,
     DHT_DELIVER_ALPHA,
+    DHT_DELIVER_CREDIT,
     DHT_DELIVER_SENDS_MAX,
     DHT_DELIVER_VERDICT,
     DHT_PATHS,
@@ -137,6 +139,7 @@ class DeliverOperation(Operation):
             paths=DHT_PATHS,
             on_finished=self._maybe_done,
             alpha=DHT_DELIVER_ALPHA,
+            credit=DHT_DELIVER_CREDIT,
         )
         self._lookup.start(now)
 
@@ -204,17 +207,8 @@ class DeliverOperation(Operation):
             self._renew(now)
 
     def _watch(self, address: Address, lease: int, now: float) -> None:
-        core = self.core
-        token = core.tokens.get(address, now) or b""
-        if lease:
-            core.holders.put((self._reply_watch, address), True, now)
-        call = core.transactions.request(
-            address,
-            lambda tid: Watch(tid, core.node_id, core.flags, token, self._reply_watch, lease, 0),
-            self if lease else None,
-            now,
-        )
-        if call is not None and lease:
+        call = request_watch(self.core, address, self._reply_watch, self, now, lease=lease)
+        if call is not None:
             self._calls[call.tid] = call
 
     # --- replies ---

@@ -40,7 +40,7 @@ from meshcall.dht.transactions import EXPECTED
 from meshcall.dht.verifier import Verifier
 from meshcall.dht.watching import WatchOperation
 from meshcall.errors import Rejected
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_MAINTENANCE_INTERVAL,
@@ -64,7 +64,7 @@ class DhtEngine:
         self,
         node_key: SigningKey,
         *,
-        random: Callable[[int], bytes],
+        random: Random,
         now: float,
         lan: bool = False,
         router: bool = False,

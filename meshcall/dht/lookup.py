@@ -10,6 +10,10 @@ is late or dead.
 Law 6: what a node names is asked on the node's own path alone, unless the other path hears of it too. A liar
 that names only its friends keeps its path busy with them; the other path still finds the rest.
 
+Law 7: what a node names is asked on its credit. Each request takes one from all that had named the node by
+then, each answer gives them more back, and what only nodes without credit name has no turn: it is not asked,
+not waited for and counts for nothing. Who names the living and the dead alike gets by; who invents does not.
+
 A lookup is *settled* when the ``want`` closest nodes it knows, except the late and the dead, have answered,
 on every path.
 It is *finished* when nobody is waited for any more; between the two, late replies still count.
@@ -18,6 +22,7 @@ It is *finished* when nobody is waited for any more; between the two, late repli
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -34,6 +39,8 @@ from meshcall.limits import (
     DHT_ALPHA,
     DHT_K,
     DHT_LOOKUP_CANDIDATES_MAX,
+    DHT_LOOKUP_CREDIT,
+    DHT_LOOKUP_CREDIT_ANSWERED,
     DHT_LOOKUP_RPCS_MAX,
     DHT_LOOKUP_TIME_MAX,
     DHT_REPLICAS,
@@ -65,6 +72,12 @@ class Candidate:
     """Bits of the paths that heard of it."""
     path: int = field(compare=False, default=0)
     """The path on which it is asked: what it names is heard there."""
+    tellers: tuple[Candidate, ...] = field(compare=False, default=())
+    """Who named it, under this id, before it was asked; none for one that we knew before."""
+    doubters: tuple[tuple[Candidate, bytes | None], ...] = field(compare=False, default=())
+    """The same, and the other id that each of them said."""
+    credit: int = field(compare=False, default=0)
+    """How many more nodes that it names are asked."""
     outsider: bool = field(compare=False, default=False)
     """Answered, but takes no part in routing, or under an id that another has: never one of the closest."""
     renamed: bool = field(compare=False, default=False)
@@ -73,6 +86,14 @@ class Candidate:
     """1: known before; n + 1: named by one of hop n."""
     rtt: float | None = field(compare=False, default=None)
     """Seconds, if it answered."""
+
+    def namers(self) -> list[Candidate]:
+        """Who named it before it was asked, under whatever id."""
+        return [*self.tellers, *(namer for namer, _ in self.doubters)]
+
+    def has_turn(self) -> bool:
+        """Whether one that named it has credit; always so for one that we knew before."""
+        return not self.tellers or any(namer.credit > 0 for namer in self.namers())
 
 
 FAR = 1 << 160
@@ -93,10 +114,14 @@ class Lookup:
         on_finished: Callable[[float], None],
         want: int = DHT_REPLICAS,
         alpha: int = DHT_ALPHA,
+        credit: int = DHT_LOOKUP_CREDIT,
         only_given: bool = False,
         paths: int = 1,
     ) -> None:
-        """``paths``: disjoint ways to go, for a target that a stranger can predict, with no more work."""
+        """``paths``: disjoint ways to go, for a target that a stranger can predict, with no more work.
+
+        ``credit``: how many nodes that one names are asked before any answers.
+        """
         self._core = core
         self.target = target
         self._goal = int.from_bytes(target, "big")
@@ -106,6 +131,7 @@ class Lookup:
         self._on_finished = on_finished
         self._want = want
         self._alpha = alpha
+        self._credit = credit
         self._only_given = only_given
         self._paths = paths
         self._asked = [0] * paths
@@ -170,39 +196,63 @@ class Lookup:
         *,
         path: int,
         given: bool = False,
-        hop: int = 1,
+        teller: Candidate | None = None,
     ) -> None:
         path %= self._paths
+        distance = FAR if node_id is None else int.from_bytes(node_id, "big") ^ self._goal
         known = self._addresses.get(address)
         if known is not None:
-            if known.node_id == node_id:
-                known.paths |= 1 << path
+            known.paths |= 1 << path
+            if teller is not None and known.tellers and known.state is State.FRESH:
+                self._confirm(known, teller, node_id, distance)
             return
         if node_id == self._core.node_id or self._core.is_own(address):
             return
         if not given and self._core.unreachable.get(address, now):
             return
-        distance = FAR if node_id is None else int.from_bytes(node_id, "big") ^ self._goal
         paths = (1 << self._paths) - 1 if given else 1 << path
-        candidate = Candidate(distance, address, node_id, given=given, paths=paths, path=path, hop=hop)
+        candidate = Candidate(
+            distance, address, node_id, credit=self._credit, given=given, paths=paths, path=path
+        )
+        if teller is not None:
+            candidate.tellers = (teller,)
+            candidate.hop = teller.hop + 1
         insort(self._candidates, candidate)
         self._addresses[address] = candidate
         if len(self._candidates) > DHT_LOOKUP_CANDIDATES_MAX:
             self._forget_farthest()
 
+    def _confirm(self, known: Candidate, teller: Candidate, node_id: bytes | None, distance: int) -> None:
+        """One more has named an address. It stands under the closest id of all that it was given."""
+        if any(namer is teller for namer in known.namers()):
+            return
+        if distance == known.distance:
+            known.tellers += (teller,)
+        elif distance > known.distance:
+            known.doubters += ((teller, node_id),)
+        else:
+            self._candidates.remove(known)
+            known.doubters += tuple((other, known.node_id) for other in known.tellers)
+            known.tellers, known.node_id, known.distance = (teller,), node_id, distance
+            insort(self._candidates, known)
+
     def _forget_farthest(self) -> None:
-        for index in range(len(self._candidates) - 1, -1, -1):
-            candidate = self._candidates[index]
-            if candidate.state in (State.FRESH, State.FAILED) and not candidate.given:
-                del self._candidates[index]
-                del self._addresses[candidate.address]
-                return
+        """The farthest one that is not in use, of whoever named most of those: nobody crowds out others."""
+        idle = [c for c in self._candidates if c.state in (State.FRESH, State.FAILED) and not c.given]
+        namers = [c.tellers[0].address if c.tellers else None for c in idle]
+        if idle:
+            (most, _), *_ = Counter(namers).most_common(1)
+            last = idle[len(namers) - 1 - namers[::-1].index(most)]
+            self._candidates.remove(last)
+            del self._addresses[last.address]
 
     def _counting(self, path: int) -> Iterable[Candidate]:
         """The nodes that count on a path, closest first: a network has only so many places."""
         networks = self._core.networks()
         for candidate in self._candidates:
             if not candidate.paths >> path & 1 or candidate.outsider or candidate.state is State.FAILED:
+                continue
+            if candidate.state is State.FRESH and not candidate.has_turn():
                 continue
             if candidate.state is State.LATE or networks.take(candidate.address[0]):
                 yield candidate
@@ -260,7 +310,7 @@ class Lookup:
         open_paths = list(range(self._paths))
         while open_paths and sum(under_way) < self._alpha:
             for path in list(open_paths):
-                after = next((c for c in fresh[path] if c.state is State.FRESH), None)
+                after = next((c for c in fresh[path] if c.state is State.FRESH and c.has_turn()), None)
                 if after is None or under_way[path] >= self._window:
                     open_paths.remove(path)
                 elif self._exhausted(path):
@@ -296,6 +346,8 @@ class Lookup:
             return
         candidate.state = State.ASKED
         self.requests += 1
+        for namer in candidate.namers():
+            namer.credit -= 1
         self._calls[call.tid] = (call, candidate)
 
     def _check(self, now: float) -> None:
@@ -337,6 +389,10 @@ class Lookup:
             candidate.state = State.ANSWERED
             candidate.rtt = now - call.started
             candidate.outsider = not counts or bool(message.flags & EPHEMERAL)
+            if not candidate.outsider:
+                right = [namer for namer, said in candidate.doubters if said == message.sender]
+                for namer in right if candidate.renamed else candidate.tellers:
+                    namer.credit += DHT_LOOKUP_CREDIT_ANSWERED
             if counts and not self._only_given:
                 self._learn(candidate, message, now)
             self._on_answer(candidate, message, now)
@@ -372,7 +428,7 @@ class Lookup:
             if self._core.is_martian(address, teller.address):
                 self._core.counters["martian"] += 1
             else:
-                self._add(node_id, address, now, path=teller.path, hop=teller.hop + 1)
+                self._add(node_id, address, now, path=teller.path, teller=teller)
 
     def on_slow(self, call: Call, now: float) -> None:
         """A node is late (Listener)."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
 
 from meshcall.address import Address
 from meshcall.dht.compact import pack_address
 from meshcall.dht.messages import TOKEN_SIZE
+from meshcall.identity.keys import Random
 from meshcall.limits import DHT_TOKEN_ROTATION
 
 
 class TokenMint:
     """Gives and checks tokens: HMAC-SHA-256(secret, address), first 8 octets."""
 
-    def __init__(self, random: Callable[[int], bytes], now: float) -> None:
+    def __init__(self, random: Random, now: float) -> None:
         self._random = random
         self._secrets = [random(32), random(32)]
         self._rotated = now

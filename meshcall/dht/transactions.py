@@ -41,6 +41,7 @@ from meshcall.dht.messages import (
     encode_frame,
 )
 from meshcall.dht.rtt import RttBook
+from meshcall.identity.keys import Random
 from meshcall.limits import DHT_HARD_TIMEOUT, DHT_OPEN_REQUESTS_MAX
 
 EXPECTED: Final[dict[type[Request], type[Response]]] = {
@@ -99,7 +100,7 @@ class Transactions:
 
     def __init__(
         self,
-        random: Callable[[int], bytes],
+        random: Random,
         alarms: Alarms,
         out: list[tuple[bytes, Address]],
         counters: Counter[str],

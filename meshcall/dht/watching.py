@@ -17,7 +17,7 @@ from meshcall.dht.events import WatchChanged
 from meshcall.dht.lookup import Candidate, Lookup
 from meshcall.dht.messages import REFUSED_TOKEN, Nodes, Refused, Response, Values, Watch, Watching
 from meshcall.dht.operations import Operation, find_node
-from meshcall.dht.transactions import Call
+from meshcall.dht.transactions import Call, Listener
 from meshcall.limits import (
     DHT_PATHS,
     DHT_REPLICAS,
@@ -40,6 +40,22 @@ class Holder:
     confirmed: bool = False
     repeated: bool = False
     """The token was renewed once already for this request."""
+
+
+def request_watch(
+    core: Core, address: Address, key: bytes, listener: Listener, now: float, *, lease: int, fresh: int = 0
+) -> Call | None:
+    """Ask a node to hold a watch for ``lease`` seconds; 0 ends it, and then no answer is waited for."""
+    token = core.tokens.get(address, now) or b""
+    if lease:
+        core.holders.put((key, address), True, now)
+    call = core.transactions.request(
+        address,
+        lambda tid: Watch(tid, core.node_id, core.flags, token, key, lease, fresh),
+        listener if lease else None,
+        now,
+    )
+    return call if lease else None
 
 
 class WatchOperation(Operation):
@@ -165,17 +181,8 @@ class WatchOperation(Operation):
     def _request(
         self, address: Address, now: float, *, lease: int = int(DHT_WATCH_LEASE), fresh: int = 0
     ) -> None:
-        core = self.core
-        token = core.tokens.get(address, now) or b""
-        if lease:
-            core.holders.put((self.key, address), True, now)
-        call = core.transactions.request(
-            address,
-            lambda tid: Watch(tid, core.node_id, core.flags, token, self.key, lease, fresh),
-            self if lease else None,
-            now,
-        )
-        if call is not None and lease:
+        call = request_watch(self.core, address, self.key, self, now, lease=lease, fresh=fresh)
+        if call is not None:
             self._calls[call.tid] = call
 
     def on_reply(self, call: Call, message: Response, now: float) -> None:

@@ -66,10 +66,6 @@ class PrekeyRing:
         self.revision += bool(dead)
         return bool(dead)
 
-    def deadline_ms(self) -> int | None:
-        """When the next prekey must be dropped, unix milliseconds; None: there is none."""
-        return min((p.created_ms + _LIFETIME_MS for p in self._prekeys.values()), default=None)
-
     def to_state(self) -> list[dict[str, Any]]:
         """All prekeys, **private halves included**, as values that JSON and SQLite can hold; oldest first."""
         return [

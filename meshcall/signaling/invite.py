@@ -18,7 +18,7 @@ Law 3: addresses in an invite are IP literals: resolving a name would tell its D
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,7 @@ from meshcall import limits
 from meshcall.address import Address, format_address, parse_host_port
 from meshcall.errors import InvalidInvite, InvalidPeerId, InvalidUri, UsageError
 from meshcall.identity import base32
+from meshcall.identity.keys import Random
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import clean_name, join_uri, split_uri, upper_uri
 
@@ -75,7 +76,7 @@ class Invite:
         peer_id: PeerId,
         *,
         expires_ms: int,
-        random: Callable[[int], bytes],
+        random: Random,
         name: str = "",
         once: bool = False,
         nodes: Iterable[Address] = (),

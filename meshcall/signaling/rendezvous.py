@@ -20,12 +20,11 @@ Law 4: an epoch is 900 s long and begins at another time for each secret, so tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from meshcall.errors import Rejected
-from meshcall.identity.keys import SigningKey, hkdf, sha256
+from meshcall.identity.keys import Random, SigningKey, hkdf, sha256
 from meshcall.identity.peer_id import PeerId
 from meshcall.limits import EPOCH, EPOCH_OVERLAP
 from meshcall.record.codec import RecordType, storage_key
@@ -55,7 +54,7 @@ class RendezvousSecret:
     """u32; of two secrets of one peer the higher one counts."""
 
     @classmethod
-    def after(cls, last: int, now_ms: int, random: Callable[[int], bytes]) -> RendezvousSecret:
+    def after(cls, last: int, now_ms: int, random: Random) -> RendezvousSecret:
         """A new one that replaces generation ``last``; dated, so that it counts even if ``last`` was lost."""
         return cls(random(32), min(max(last + 1, now_ms // 1000), 2**32 - 1))
 

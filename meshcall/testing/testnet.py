@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable
 from types import TracebackType
 
 from meshcall.address import Address, format_address
@@ -25,7 +24,7 @@ from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import MeshcallError
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 
 _JOINING = 8
 """Nodes that join at a time: each brings a few dozen signatures to check."""
@@ -43,7 +42,7 @@ class Testnet:
         port: int = 0,
         bind: str = "127.0.0.1",
         clock: Clock | None = None,
-        random: Callable[[int], bytes] = system_random,
+        random: Random = system_random,
     ) -> None:
         """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address."""
         if n < 1:

@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import json
 import sys
-from pathlib import Path
 
+from netsim.commands.files import add_file_arguments, check_file_arguments
 from netsim.errors import LabError
 from netsim.grid import Grid, differences
-from netsim.matrix import CONCURRENCY, KINDS, Plan, expected_routes, needless_relays, parse_pairs, run_matrix
+from netsim.matrix import CONCURRENCY, KINDS, Plan, parse_pairs, run_matrix
 from netsim.namespaces import why_unavailable
 from netsim.report import html, markdown
+from netsim.routes import expected_routes, needless_relays
 
 HELP = "call from every kind of NAT to every kind; exit status 1 when a route is not as expected"
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=int, default=CONCURRENCY, metavar="N", help="calls at a time (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the grid as a picture")
+    add_file_arguments(parser)
 
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -44,15 +45,23 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         pairs = parse_pairs(options.pairs) if options.pairs else None
     except ValueError as error:
         parser.error(f"--pairs: {error}")
-    if options.html is not None and not options.html.absolute().parent.is_dir():
-        parser.error(f"--html: there is no folder {options.html.absolute().parent}")
+    check_file_arguments(options, parser)
     reason = why_unavailable()
     if reason is not None:
         print(f"error: {reason}", file=sys.stderr)
         return 1
     used = [kind for kind in KINDS if pairs is None or any(kind in pair for pair in pairs)]
     relay = options.relay == "on"
-    plan = Plan(used, pairs, options.stack, relay, options.repeat, options.concurrency)
+    plan = Plan(
+        used,
+        pairs,
+        options.stack,
+        relay,
+        options.repeat,
+        options.concurrency,
+        keep=options.keep,
+        pcap=options.pcap,
+    )
     try:
         grid = asyncio.run(run_matrix(plan, lambda text: print(text, file=sys.stderr, flush=True)))
     except LabError as error:
@@ -65,10 +74,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _judge(grid: Grid) -> int:
-    """Tell how the run differs from what plain ICE can do."""
-    # Descriptions of plain aiortc travel outside of the network; meshcall's need UDP themselves.
-    out_of_band = grid.stack == "aiortc"
-    expected = expected_routes(grid.kinds, relay=grid.relay, relay_when_blocked=out_of_band)
+    """Tell how the run differs from what ICE can do."""
+    expected = expected_routes(grid.kinds, relay=grid.relay, plain=grid.stack == "aiortc")
     needless = needless_relays(grid)
     if needless:
         print(f"relayed although a direct path exists: {len(needless)} pairs", file=sys.stderr)

@@ -8,11 +8,12 @@ import json
 import sys
 from pathlib import Path
 
+from netsim.commands.files import add_file_arguments, check_file_arguments
 from netsim.errors import LabError
 from netsim.namespaces import why_unavailable
-from netsim.report import markdown
 from netsim.scenario import SCENARIOS, load_scenario
-from netsim.scenario_run import ScenarioResult, run_scenario
+from netsim.scenario_report import html, text, to_json
+from netsim.scenario_run import run_scenario
 
 HELP = "carry out scenarios; exit status 1 when a step does not go as expected"
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scenarios", nargs="+", metavar="SCENARIO", help="a TOML file, or a name that `list` prints"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    add_file_arguments(parser)
 
 
 def find(word: str) -> Path:
@@ -37,6 +39,7 @@ def find(word: str) -> Path:
 
 def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Returns the exit status."""
+    check_file_arguments(options, parser)
     try:
         scenarios = [load_scenario(find(word)) for word in options.scenarios]
     except LabError as error:
@@ -46,37 +49,27 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print(f"error: {reason}", file=sys.stderr)
         return 1
     results = []
-    for scenario in scenarios:
+    for number, (word, scenario) in enumerate(zip(options.scenarios, scenarios, strict=True), start=1):
         print(f"# {scenario.title}", file=sys.stderr, flush=True)
+        # Several scenarios: a folder for each.
+        keep, pcap = (
+            folder / f"{number}-{find(word).stem}" if folder is not None and len(scenarios) > 1 else folder
+            for folder in (options.keep, options.pcap)
+        )
         try:
-            results.append(asyncio.run(run_scenario(scenario, lambda text: print(text, file=sys.stderr))))
+            results.append(asyncio.run(run_scenario(scenario, log, keep=keep, pcap=pcap)))
         except LabError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+    if options.html is not None:
+        options.html.write_text(html(results))
     if options.json:
         print(json.dumps([to_json(result) for result in results], indent=2))
     else:
-        for result in results:
-            print(f"{'ok' if result.ok else 'FAIL'}\t{result.scenario.title}")
-            if result.grid is not None:
-                print("\n" + markdown(result.grid) + "\n")
+        print("\n".join(map(text, results)))
     return 0 if all(result.ok for result in results) else 1
 
 
-def to_json(result: ScenarioResult) -> dict[str, object]:
-    """A result for machines."""
-    return {
-        "title": result.scenario.title,
-        "ok": result.ok,
-        "steps": [
-            {
-                "what": step.what,
-                "seconds": step.seconds,
-                "problem": step.problem,
-                "gap": step.gap,
-                "detail": step.detail,
-            }
-            for step in result.steps
-        ],
-        "grid": result.grid.to_json() if result.grid is not None else None,
-    }
+def log(line: str) -> None:
+    """Tell of a step, beside the result."""
+    print(line, file=sys.stderr, flush=True)

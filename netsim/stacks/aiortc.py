@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -34,11 +35,14 @@ class AiortcStack:
 
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
         """Start the worker."""
+        if host.name in self._workers:
+            os.close(self._workers.pop(host.name)[1])
+        path = [str(ROOT), host.environment.get("PYTHONPATH", "")]
         reader, commands = os.pipe()
         try:
             worker = await host.popen(
                 [sys.executable, "-m", "netsim.stacks.aiortc_worker"],
-                env={"PYTHONPATH": str(ROOT)},
+                env={"PYTHONPATH": ":".join(filter(None, path))},
                 stdin=reader,
             )
         finally:
@@ -46,6 +50,13 @@ class AiortcStack:
         self._workers[host.name] = worker, commands
         self._servers[host.name] = servers
         await worker.wait_for_event(event="ready", timeout=60)
+
+    async def ready(self, host: Host) -> None:
+        """A worker can be called at once."""
+
+    def program(self, host: Host) -> LabProcess:
+        """The worker's process."""
+        return self._workers[host.name][0]
 
     def close(self) -> None:
         """Let all workers end."""
@@ -64,9 +75,12 @@ class AiortcStack:
         return [asdict(server) for server in self._servers[host.name]]
 
     def tell(self, host: Host, do: str, name: str, **fields: Any) -> None:
-        """Send a command about the call ``name``."""
+        """Send a command about the call ``name``; raises CallFailed if nobody is there."""
         _, commands = self._workers[host.name]
-        os.write(commands, json.dumps({"do": do, "call": name, **fields}).encode() + b"\n")
+        try:
+            os.write(commands, json.dumps({"do": do, "call": name, **fields}).encode() + b"\n")
+        except BrokenPipeError:
+            raise CallFailed(f"{host.name}: the program has ended") from None
 
     async def event(self, host: Host, name: str, event: str, timeout: float) -> dict[str, Any]:
         """The next event of that kind; raises CallFailed if the call fails before, NeverHappened."""
@@ -126,4 +140,5 @@ class AiortcCall:
         if not self._over:
             self._over = True
             for host in (self._caller, self._callee):
-                self._stack.tell(host, "close", self._name)
+                with contextlib.suppress(CallFailed):
+                    self._stack.tell(host, "close", self._name)

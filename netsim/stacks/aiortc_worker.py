@@ -119,7 +119,8 @@ class Worker:
                 case "accept":
                     await self._calls[name].accept(command["sdp"])
                 case "close":
-                    await self._calls.pop(name).close()
+                    if name in self._calls:  # it is from before a restart otherwise
+                        await self._calls.pop(name).close()
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is this attempt's result
             say("failed", call=name, reason=f"{type(error).__name__}: {error}")
 

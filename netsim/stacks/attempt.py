@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from netsim.lab import Host
+from netsim.process import LabProcess
 
 Route = Literal["direct", "relay", "fail"]
 
@@ -47,7 +48,13 @@ class Stack(Protocol):
     name: str
 
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
-        """Make ``host`` ready to call and to be called."""
+        """Start the program on ``host``. If it ran there before, it starts again, with the same identity."""
+
+    async def ready(self, host: Host) -> None:
+        """Return when others can call it, or when that takes too long: then its calls will tell."""
+
+    def program(self, host: Host) -> LabProcess:
+        """What was started last on ``host``."""
 
     async def begin(self, caller: Host, callee: Host) -> LiveCall:
         """Call with sound; returns when both ends have media, or when it is known that they won't."""

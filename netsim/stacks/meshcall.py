@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from netsim.errors import LabError
+from netsim.errors import LabError, NeverHappened
 from netsim.lab import Host
 from netsim.peer import EventLog, Peer
 from netsim.process import LabProcess
@@ -17,6 +17,8 @@ from netsim.stacks.attempt import Attempt, IceServer
 LIMIT_S = 40.0
 """How long a call may take until it has media or has failed by itself."""
 HANG_UP_S = 10.0
+JOIN_S = 20.0
+"""How long daemons may take until others find them in the DHT."""
 SETTLE_S = 2.0
 """After which a call that is relayed stays so."""
 
@@ -38,13 +40,28 @@ class MeshcallStack:
 
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
         """Start the daemon; it is not waited for that it has joined the DHT."""
-        peer = self._peers[host.name] = Peer(host)
+        peer = self._peers.setdefault(host.name, Peer(host))
         known = [",".join(filter(None, (s.uri, s.username, s.credential))) for s in servers]
         await peer.start(
             *self._flags,
             *("--auto-answer", "anyone", "--source", "testsrc:880"),
             *(word for server in known for word in ("--ice-server", server)),
         )
+
+    async def ready(self, host: Host) -> None:
+        """Return when the daemon has leases in the DHT, or when that takes too long."""
+        with contextlib.suppress(NeverHappened):
+            await self.peer(host).wait_for_status(
+                "its leases",
+                lambda status: status["dht"]["watches"] > 0 and status["dht"]["nodes"] > 0,
+                JOIN_S,
+            )
+
+    def program(self, host: Host) -> LabProcess:
+        """The daemon's process."""
+        daemon = self.peer(host).daemon
+        assert daemon is not None, "it was started"
+        return daemon
 
     async def begin(self, caller: Host, callee: Host) -> MeshcallCall:
         """Place a call by ID."""
@@ -85,7 +102,8 @@ class MeshcallCall:
         lines = self._command.json_lines()
         near = _first(lines, "media", kind="audio")
         if near is None:
-            return Attempt("fail", None, _why(lines, self._command.stderr()))
+            why = _why(lines, self._command.stderr())
+            return Attempt("fail", None, why.replace(self._callee.id[:7], "the callee"))
         try:
             far = await log.wait_for(5.0, event="media", kind="audio")
             answered = await log.wait_for(1.0, event="connecting")
@@ -94,15 +112,15 @@ class MeshcallCall:
             return Attempt("fail", None, "the callee heard nothing")
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
-        both = max(near["at_ms"], far["at_ms"])
         path = connected["path"]
         if path == "relay":  # the relay carries the first packets; a direct path takes over if there is one
             with contextlib.suppress(LabError):
                 path = (await self._command.wait_for_event(SETTLE_S, event="path"))["path"]
+        both = max(_seconds(near, self._caller), _seconds(far, self._callee))
         return Attempt(
             "relay" if path == "relay" else "direct",
-            (both - answered["at_ms"]) / 1000,
-            total=(both - begin["at_ms"]) / 1000,
+            both - _seconds(answered, self._callee),
+            total=both - _seconds(begin, self._caller),
         )
 
     async def end(self) -> None:
@@ -113,6 +131,11 @@ class MeshcallCall:
                 await self._command.wait(HANG_UP_S)
             except LabError:
                 await self._command.kill()
+
+
+def _seconds(event: dict[str, Any], peer: Peer) -> float:
+    """When it was, by the right clock."""
+    return float(event["at_ms"]) / 1000 - peer.host.clock_offset
 
 
 def _first(lines: list[dict[str, Any]], event: str, **fields: object) -> dict[str, Any] | None:

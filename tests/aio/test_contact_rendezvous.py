@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshcall import limits
+from meshcall.config import Config
 from meshcall.node import Node
 from meshcall.session import Call
 from meshcall.views import Calling, Connected
@@ -147,6 +148,21 @@ async def test_an_invite_hands_over_both_secrets_without_a_call(start: StartNode
     call = await talk(bob, alice, "Alice")
     assert await led_by(call) == "contact"
     await hang_up(call, alice)
+
+
+async def test_an_invite_brings_who_knows_nobody_into_the_dht(start: StartNode, tmp_path: Path) -> None:
+    """It carries nodes: no host is configured, no LAN is looked at, and the inviter becomes a contact."""
+    alice = await start("alice", name="Alice")
+    link = await invited(alice)
+    config = Config(home=tmp_path / "bob", mdns=False, mainline=False, interfaces=("lo",), source="none")
+    async with Node(config) as bob:
+        assert bob.status().dht.nodes == 0
+        contact = await bob.accept_invite(link)
+        assert contact.peer_id == alice.id_text()
+        await becomes(lambda: bob.status().dht.nodes > 0, "Bob has joined")
+        rungs = {view.rung: view for view in bob.status().dht.bootstrap}
+        assert 1 <= rungs["invite"].answered <= rungs["invite"].asked <= limits.INVITE_NODES_MAX
+        await becomes(lambda: alice.contacts.get(bob.peer_id) is not None, "Alice has Bob")
 
 
 async def test_contacts_only_without_an_inbox(start: StartNode) -> None:

@@ -25,6 +25,7 @@ from meshcall.media.plan import MediaPlan
 from meshcall.node import Node
 from meshcall.signaling import messages as m
 from meshcall.signaling.description import decode_description_untrusted
+from meshcall.switchboard import Switchboard
 from meshcall.testing.testnet import Testnet
 from tests.attacks.nodes import config_of, reachable, until
 from tests.attacks.strangers import Stranger, find
@@ -142,10 +143,12 @@ async def test_an_offer_can_aim_few_packets_and_none_at_some(
     Until there is no path: nobody answers.
     """
     stranger, call_id = Stranger(), os.urandom(16)
-    plan = Node._plan  # as if this machine had another network than its loopback
+    plan = Switchboard._plan  # as if this machine had another network than its loopback
     monkeypatch.setattr(endpoint_module, "only_loopback", lambda addresses: False)
     monkeypatch.setattr("meshcall.ice.checklist.can_pair", lambda local, remote: ":" not in remote.address)
-    monkeypatch.setattr(Node, "_plan", lambda node, *args: replace(plan(node, *args), allow_loopback=False))
+    monkeypatch.setattr(
+        Switchboard, "_plan", lambda board, *args: replace(plan(board, *args), allow_loopback=False)
+    )
     victims = [Candidate("host", "udp", f"203.0.113.{n}", 40_000, 1000 - n) for n in range(1, 30)]
     victim = [Candidate("host", "udp", "203.0.113.200", 20_000 + n, 5000 - n) for n in range(10)]
     martians = [Candidate("host", "udp", address, 40_000, 10_000) for address in MARTIANS]

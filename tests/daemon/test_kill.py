@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 
 from meshcall.aio.clock import system_random
-from meshcall.aio.dht import checked_table
 from meshcall.aio.files import StateDb
 from meshcall.aio.udp import UdpPort
 from meshcall.config import Config
 from meshcall.control import models
 from meshcall.control.client import ControlClient
 from meshcall.dht.contact import Contact
-from meshcall.dht.saved import encode_table
+from meshcall.dht.saved import checked_table, encode_table
 from meshcall.errors import MeshcallError
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import SentOffer
 from meshcall.node import Node
 from meshcall.paths import HomePaths
-from meshcall.post import Post, SentOffer
+from meshcall.post import Post
 from meshcall.record.codec import Record
 from meshcall.testing.testnet import Testnet
 from tests.daemon.conftest import Daemon, StartDaemon

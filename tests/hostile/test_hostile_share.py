@@ -64,6 +64,15 @@ def test_a_fifth_of_the_nodes_gives_all_kinds_of_hostile_replies() -> None:
     assert outcome.lookup_failed == 0
 
 
+@pytest.mark.timeout(300)
+def test_a_fifth_of_1000_nodes_invents_nodes() -> None:
+    """Where a lookup meets many of them: all succeeds, and copies lie on the closest nodes."""
+    outcome = run(0.2, "endless closer nodes", nodes=1000)
+    assert outcome.wrong_values == outcome.stale_only == 0
+    assert outcome.get_failed == outcome.put_failed == outcome.push_failed == outcome.lookup_failed == 0
+    assert sum(outcome.coverage) / len(outcome.coverage) >= 0.97
+
+
 def test_half_of_the_nodes_hostile_is_reported_and_never_gives_a_wrong_value() -> None:
     """No share is promised at 50 %: what succeeds is printed. What is handed out is still true."""
     outcome = run(0.5, None, nodes=100)

@@ -91,7 +91,7 @@ async def test_a_recording_holds_what_passed(lab: Lab) -> None:
     assert {frame.device for frame in frames} == {"eth0"}
     assert {frame.device for frame in at_router.frames()} >= {"wan", "lan"}
     punches = [frame for frame in frames if frame.octets.endswith(b"punch")]
-    assert len(punches) >= 10
+    assert len(punches) >= 4  # at least two each way
     assert {frame.link_type for frame in frames} == {LINK_ETHERNET}
     assert all(started - 1 < frame.time < started + 10 for frame in frames)
     # What the host sent left the router with the router's address.

@@ -23,6 +23,10 @@ SHORT = (
     "relay-death",
     "roaming",
     "udp-blocked",
+    "crash",
+    "partition",
+    "short-timeout",
+    "sleep",
 )
 """Those that take seconds; the grids have a test of their own, the ladder says more than it asks."""
 
@@ -77,3 +81,20 @@ async def test_a_gap_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None
     result = await run_scenario(parse_scenario(CALL + steps, "test.toml"), print)
     assert result.ok
     assert [step.gap for step in result.steps] == ["", "", "nobody hears through a cut wire", "", ""]
+
+
+async def test_clocks_and_programs_do_as_they_are_told() -> None:
+    """A wrong clock changes while its program runs; one that was killed starts again and can be called."""
+    text = CALL.replace('title = "x"', 'title = "x"\nclocks = { alice = 90 }') + (
+        # Between calls: aiortc's own test tone is paced by the time of day, and stops when that goes back.
+        '[[steps]]\ndo = "hang_up"\n[[steps]]\ndo = "set_clock"\nhost = "alice"\noffset = -3600\n'
+        '[[steps]]\ndo = "call"\nfrom = "alice"\nto = "bob"\n[[steps]]\ndo = "media"\n'
+        '[[steps]]\ndo = "kill"\nhost = "bob"\n'
+        '[[steps]]\ndo = "restart"\nhost = "bob"\n'
+        '[[steps]]\ndo = "call"\nfrom = "alice"\nto = "bob"\nexpect = "direct"\n'
+        '[[steps]]\ndo = "interface_down"\nhost = "bob"\n[[steps]]\ndo = "silence"\n'
+        '[[steps]]\ndo = "interface_up"\nhost = "bob"\n[[steps]]\ndo = "media"\n'
+    )
+    result = await run_scenario(parse_scenario(text, "test.toml"), print)
+    assert [str(step) for step in result.steps if step.problem] == []
+    assert len(result.steps) == 12

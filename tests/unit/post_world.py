@@ -15,7 +15,8 @@ from meshcall.aio.files import StateDb
 from meshcall.finder import Found
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
-from meshcall.post import Letter, Post, SentOffer
+from meshcall.letters import Letter, SentOffer
+from meshcall.post import Post
 from meshcall.record.codec import Record, decode_record_untrusted
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling import messages as m

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from meshcall.dht import messages
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,6 +70,47 @@ def test_every_label_of_the_code_is_in_the_protocol() -> None:
     page = (ROOT / "docs" / "protocol" / "README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"`(meshcall/[a-z0-9/-]+)`", page.partition("## Domains")[2]))
     assert listed == used
+
+
+def test_every_frame_is_in_the_protocol_with_all_its_fields() -> None:
+    """A row for each kind, by number and name, with as many fields as its struct; and no other row."""
+    page = (ROOT / "docs" / "protocol" / "dht.md").read_text(encoding="utf-8")
+    listed = {
+        int(kind): (name, len(re.sub(r"\([^)]*\)", "", fields).split(",")))
+        for kind, name, fields in re.findall(r"^\| (\d+) \| (\w+) \| ([^|]*) \|", page, re.MULTILINE)
+    }
+    made = {}
+    for kind in messages.Frame.__args__:
+        common = messages.Response if issubclass(kind, messages.Response) else messages.Message
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+        made[kind.__struct_config__.tag] = (name, len(kind.__struct_fields__) - len(common.__struct_fields__))
+    assert listed == made
+
+
+def test_every_limit_says_why() -> None:
+    """Under each constant of limits.py, or the last of lines that belong together, stands its reason."""
+    body = ast.parse((ROOT / "meshcall" / "limits.py").read_bytes()).body
+    constants = [(node, after) for node, after in pairwise(body) if isinstance(node, ast.AnnAssign)]
+    assert len(constants) > 200
+    assert isinstance(body[-1], ast.Expr)
+    bare = [
+        ast.unparse(node.target)
+        for node, after in constants
+        if not isinstance(after, ast.Expr)
+        and not (isinstance(after, ast.AnnAssign) and after.lineno == node.lineno + 1)
+    ]
+    assert bare == []
+
+
+def test_every_address_of_the_api_is_documented() -> None:
+    """With its method, and its variable parts in capitals."""
+    source = (ROOT / "meshcall" / "control" / "server.py").read_text(encoding="utf-8")
+    routes = re.findall(r'\("(GET|POST|PATCH|DELETE)", "(/[^"]*)"', source)
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert len(routes) > 20
+    for method, path in routes:
+        address = re.sub(r"{\w+}", "[A-Z:]+", path)
+        assert re.search(rf"`{method} {address}[`\[]", page), f"{method} {path}"
 
 
 def test_every_page_of_the_protocol_is_listed_and_has_a_status() -> None:

@@ -23,9 +23,9 @@ from meshcall.call.state import State
 from meshcall.driver import CallDriver, Outcome
 from meshcall.finder import Found
 from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter, SentOffer
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
-from meshcall.post import Letter, SentOffer
 from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import CALL, FakeDht, Peer

@@ -27,27 +27,11 @@ from meshcall.signaling.rendezvous import (
     next_change_ms,
 )
 from meshcall.testing.clock import FakeClock, seeded_random
+from tests.unit.post_world import FakeFind
 
 RANDOM = seeded_random("finder")
 BOB = SigningKey.generate(RANDOM)
 BOB_ID = PeerId.from_key(BOB.public)
-
-
-class FakeFind:
-    """Records under one key."""
-
-    def __init__(self, records: Sequence[bytes]) -> None:
-        self._records = records
-
-    async def __aenter__(self) -> FakeFind:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for record in self._records:
-            yield record
 
 
 class FakeDht:

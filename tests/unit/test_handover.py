@@ -22,7 +22,7 @@ from meshcall.finder import Finder, Found
 from meshcall.handover import Handover
 from meshcall.identity.peer_id import PeerId
 from meshcall.introductions import Introductions
-from meshcall.post import Letter
+from meshcall.letters import Letter
 from meshcall.record.codec import RecordType
 from meshcall.signaling import messages as m
 from meshcall.signaling.rendezvous import Series

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meshcall.identity.keys import SigningKey
-from meshcall.post import Letter
+from meshcall.letters import Letter
 from meshcall.record.codec import Record, RecordType
 from meshcall.signaling import messages as m
 from meshcall.signaling.envelope import REPLY_PREKEY_ID, seal_message

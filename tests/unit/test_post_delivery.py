@@ -18,7 +18,7 @@ from meshcall import limits
 from meshcall.address import Address
 from meshcall.errors import StateUnwritable
 from meshcall.finder import Found
-from meshcall.post import SentOffer
+from meshcall.letters import SentOffer
 from meshcall.signaling import messages as m
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import FakeDht, Peer

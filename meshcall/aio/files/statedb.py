@@ -189,10 +189,6 @@ class StateDb(Database):
             )
             return cursor.rowcount > 0
 
-    def expire_replay(self, now_ms: int) -> int:
-        """Drop entries that have expired; how many."""
-        return self._write("DELETE FROM replay WHERE expires_ms <= ?", now_ms)
-
     # --- invites ----------------------------------------------------------------------------------
 
     def invites(self, now_ms: int) -> list[InviteRow]:
@@ -229,10 +225,6 @@ class StateDb(Database):
             if found and found[0].once:
                 connection.execute("DELETE FROM invites WHERE secret = ?", (secret,))
         return found[0] if found else None
-
-    def remove_invite(self, secret: bytes) -> bool:
-        """Withdraw an invite; whether there was one."""
-        return self._write("DELETE FROM invites WHERE secret = ?", secret) > 0
 
     # --- history ----------------------------------------------------------------------------------
 

@@ -47,9 +47,8 @@ def test_interfaces_that_share_a_link_local_address_are_bound_by_index() -> None
     assert _sockets([ETH_LOCAL, twin]) == [2, 9]
 
 
-def test_scope_and_network_are_written_as_sockets_take_them() -> None:
-    """Only link-local IPv6 has a scope."""
-    assert (ETH_LOCAL.scoped, ETH6.scoped, ETH4.scoped) == ("fe80::7%eth0", "fd00:1::7", "192.168.1.7")
+def test_a_network_is_written_with_the_length_of_its_prefix() -> None:
+    """As people write it."""
     assert ETH4.network == "192.168.1.7/24"
 
 

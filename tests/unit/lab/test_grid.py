@@ -9,15 +9,9 @@ from html.parser import HTMLParser
 import pytest
 
 from netsim.grid import Grid, Pair, differences
-from netsim.matrix import (
-    KINDS,
-    Plan,
-    expected_routes,
-    needless_relays,
-    parse_pairs,
-    run_disjoint,
-)
+from netsim.matrix import KINDS, Plan, parse_pairs, run_disjoint
 from netsim.report import html, markdown
+from netsim.routes import Cell, Gap, expected_routes, judge, needless_relays, parse_table
 from netsim.stacks.attempt import Attempt, Route
 
 OPEN: Pair = ("open", "open")
@@ -75,12 +69,13 @@ def test_differences_are_told(grid: Grid) -> None:
 
 
 def test_markdown_has_a_row_for_each_caller(grid: Grid) -> None:
-    """Route and time in each cell; a pair whose calls differed is marked."""
+    """Route and time in each cell; a pair whose calls differed is marked. Then why calls failed."""
     lines = markdown(grid).splitlines()
     assert lines[0] == "| aiortc, relay on | open | symmetric<random> |"
     assert lines[2] == "| **open** | D 0.20 | R* 0.30 |"
     assert lines[3] == "| **symmetric<random>** | F |  |"
-    assert "3 pairs, 6 calls: 1 direct, 1 by relay, 1 without a path" in lines[-1]
+    assert "3 pairs, 6 calls: 1 direct, 1 by relay, 1 without a path" in lines[5]
+    assert lines[-1] == "- no <path>: symmetric<random> to open"
 
 
 def test_html_stands_alone_and_escapes(grid: Grid) -> None:
@@ -111,7 +106,7 @@ def test_html_stands_alone_and_escapes(grid: Grid) -> None:
 
 def test_plain_ice_by_the_words_of_rfc_4787() -> None:
     """37 of the 64 pairs of the grid can be direct, and who calls makes no difference."""
-    routes = expected_routes(KINDS, relay=False, relay_when_blocked=False)
+    routes = expected_routes(KINDS, relay=False, plain=False)
     assert sum(route == ("direct",) for route in routes.values()) == 37
     assert all(routes[row, column] == routes[column, row] for row, column in routes)
     assert routes["symmetric_random", "address_restricted"] == ("direct",)
@@ -120,12 +115,17 @@ def test_plain_ice_by_the_words_of_rfc_4787() -> None:
 
 
 def test_a_relay_makes_the_rest_possible() -> None:
-    """Who has UDP blocked reaches it only where descriptions come by another way."""
-    routes = expected_routes(KINDS, relay=True, relay_when_blocked=False)
+    """Who has UDP blocked reaches it only where descriptions come by another way.
+
+    Where there is a direct path, plain ICE may be relayed all the same, and meshcall may not.
+    """
+    routes = expected_routes(KINDS, relay=True, plain=False)
     assert routes["symmetric_random", "port_restricted"] == ("relay",)
-    assert routes["open", "open"] == ("direct", "relay")
+    assert routes["open", "open"] == ("direct",)
     assert routes["udp_blocked", "open"] == ("fail",)
-    assert ("fail",) not in expected_routes(KINDS, relay=True, relay_when_blocked=True).values()
+    plain = expected_routes(KINDS, relay=True, plain=True)
+    assert plain["open", "open"] == ("direct", "relay")
+    assert ("fail",) not in plain.values()
 
 
 def test_needless_relays_are_counted() -> None:
@@ -135,6 +135,33 @@ def test_needless_relays_are_counted() -> None:
     grid.add(("open", "cgnat"), Attempt("direct", 0.1))
     grid.add(("cgnat", "symmetric_random"), Attempt("relay", 0.1))
     assert needless_relays(grid) == [("open", "open")]
+
+
+GAPS = {"p": Gap("direct", "not yet")}
+
+
+def test_a_table_is_strict_both_ways() -> None:
+    """A route that is worse is told, and so is one that is better than a known gap."""
+    table = parse_table("open D Fp\ncgnat DR Fp", ("open", "cgnat"), GAPS)
+    assert table["open", "cgnat"] == Cell(("fail",), GAPS["p"])
+    assert table["cgnat", "open"] == Cell(("direct", "relay"))
+    grid = Grid(("open", "cgnat"), "aiortc", relay=False)
+    grid.add(("open", "open"), Attempt("fail", None, "silence"))
+    grid.add(("open", "cgnat"), Attempt("direct", 0.1))
+    grid.add(("cgnat", "open"), Attempt("relay", 0.1))
+    grid.add(("cgnat", "cgnat"), Attempt("fail", None, "silence"))
+    assert judge(grid, table) == [
+        "open calls open: fail instead of direct (silence)",
+        "open calls cgnat: direct instead of fail",
+        "open calls cgnat: the gap is closed, and must leave the table: not yet",
+    ]
+
+
+@pytest.mark.parametrize("text", ["open D", "moon D D", "open D X", "open D DD", "open D p", "open D Dp"])
+def test_a_table_that_makes_no_sense_is_refused(text: str) -> None:
+    """With the line."""
+    with pytest.raises(ValueError, match=text):
+        parse_table(text, ("open", "cgnat"), GAPS)
 
 
 async def test_calls_of_one_row_or_column_never_overlap() -> None:
