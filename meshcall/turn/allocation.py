@@ -22,6 +22,9 @@ from meshcall.turn.commands import Client
 CHANNELS = range(0x4000, 0x5000)
 """Channel numbers (RFC 8656 section 12)."""
 
+CHANNELS_TAKEN = range(0x4000, 0x8000)
+"""Those that a server takes: older clients (RFC 5766, ``turnutils_uclient``) use the higher ones, too."""
+
 
 @dataclass(slots=True)
 class Channel:

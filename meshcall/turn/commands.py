@@ -19,6 +19,8 @@ class OpenRelay(NamedTuple):
     """4 or 6."""
     client: Client
     """For whom: the socket is to be reached from where the client is."""
+    even: bool
+    """Its port is to be an even number."""
 
 
 class CloseRelay(NamedTuple):

@@ -15,7 +15,7 @@ from __future__ import annotations
 from meshcall.errors import Rejected
 from meshcall.limits import STUN_SIZE_MAX
 from meshcall.stun.message import HEADER, is_stun
-from meshcall.turn.allocation import CHANNELS
+from meshcall.turn.allocation import CHANNELS_TAKEN
 
 _HEAD = 4
 FRAME_MAX = STUN_SIZE_MAX + _HEAD
@@ -52,7 +52,7 @@ class Frames:
                 size += HEADER.size
                 if len(data) - at >= HEADER.size and not is_stun(data[at : at + HEADER.size]):
                     raise Rejected("stream")
-            elif int.from_bytes(data[at : at + 2], "big") in CHANNELS:
+            elif int.from_bytes(data[at : at + 2], "big") in CHANNELS_TAKEN:
                 size += _HEAD
             else:
                 raise Rejected("stream")

@@ -27,7 +27,7 @@ from meshcall.stun.attributes import (
     xor_addresses_untrusted,
 )
 from meshcall.stun.message import AttributeType, Method, StunMessage
-from meshcall.turn.allocation import CHANNELS, Allocation
+from meshcall.turn.allocation import CHANNELS_TAKEN, Allocation
 from meshcall.turn.bandwidth import Bandwidth
 from meshcall.turn.commands import Client
 from meshcall.turn.policy import RelayPolicy
@@ -83,7 +83,8 @@ class Requests:
         if request.get(AttributeType.DONT_FRAGMENT) is not None:
             listed = struct.pack("!H", AttributeType.DONT_FRAGMENT)
             raise Refusal(420, (AttributeType.UNKNOWN_ATTRIBUTES, listed))
-        if any(request.get(kind) for kind in (AttributeType.EVEN_PORT, AttributeType.RESERVATION_TOKEN)):
+        even = request.get(AttributeType.EVEN_PORT)
+        if request.get(AttributeType.RESERVATION_TOKEN) is not None or (even and even[0] & 0x80):
             raise Refusal(508)  # no pairs of ports: RTP and RTCP share one (RFC 8834 section 4.5)
         family = _requested_family(request)
         lifetime = _lifetime(request)
@@ -166,7 +167,7 @@ class Requests:
     ) -> StunMessage:
         number = number_untrusted(request, AttributeType.CHANNEL_NUMBER, 4)
         peer = xor_address_untrusted(request, AttributeType.XOR_PEER_ADDRESS)
-        if number is None or number >> 16 not in CHANNELS or peer is None:
+        if number is None or number >> 16 not in CHANNELS_TAKEN or peer is None:
             raise Refusal(400)
         self._check_peer(peer, allocation, is_ours)
         if self.refuses_port(peer):

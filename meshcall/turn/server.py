@@ -287,7 +287,8 @@ class TurnServer:
         self._next_relay += 1
         self._by_client[client] = self._by_relay[allocation.relay] = allocation
         self._opening[allocation.relay] = request, key
-        self._commands.append(OpenRelay(allocation.relay, allocation.family, client))
+        even = request.get(AttributeType.EVEN_PORT) is not None
+        self._commands.append(OpenRelay(allocation.relay, allocation.family, client, even))
 
     def opened(self, relay: int, relayed: Address, now: float) -> None:
         """The socket of ``relay`` is open; peers reach it at ``relayed``."""

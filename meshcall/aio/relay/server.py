@@ -29,8 +29,8 @@ from meshcall.turn.policy import RelayPolicy
 from meshcall.turn.server import TurnServer
 
 STUN_OCTETS: Final = range(4)
-CHANNEL_OCTETS: Final = range(64, 80)
-"""First octets on the UDP port (RFC 7983)."""
+CHANNEL_OCTETS: Final = range(64, 128)
+"""First octets on the UDP port: RFC 7983, and above 79 those of older clients."""
 _ATTEMPTS: Final = 16
 _READ_MAX: Final = STUN_SIZE_MAX + 1
 _ELSEWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -231,15 +231,9 @@ class Relay:
             self._server.not_opened(command.relay, family_missing=True)
             return
         self._server.own_hosts = _own_hosts() | frozenset(self._addresses.values())
-        sock = socket.socket(socket.AF_INET6 if command.family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            sock.setblocking(False)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                with suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, option, TURN_RELAY_BUFFER)
-            sock.bind((host, 0))
+            sock = _open_socket(host, even=command.even)
         except OSError as error:
-            sock.close()
             self._counters[f"relay-open-{_name(error)}"] += 1
             self._server.not_opened(command.relay)
             return
@@ -257,6 +251,25 @@ class Relay:
 
 def _name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, "error").lower()
+
+
+def _open_socket(host: str, *, even: bool) -> socket.socket:
+    """A socket with a port that the system chooses; raises OSError."""
+    for _ in range(_ATTEMPTS):
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                with suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, option, TURN_RELAY_BUFFER)
+            sock.bind((host, 0))
+        except OSError:
+            sock.close()
+            raise
+        if not even or sock.getsockname()[1] % 2 == 0:
+            return sock
+        sock.close()
+    raise OSError(errno.EADDRNOTAVAIL, "no even port was free")
 
 
 def _own_hosts() -> frozenset[str]:

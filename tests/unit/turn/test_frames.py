@@ -34,7 +34,7 @@ def test_frames_come_out_however_the_stream_is_cut() -> None:
         assert found == expected
 
 
-@pytest.mark.parametrize("garbage", [b"\x05\0\0\0", b"\x50\0\0\0", b"\x16\x03\x01\x02", b"\x40\0\x06\0"])
+@pytest.mark.parametrize("garbage", [b"\x05\0\0\0", b"\x80\0\0\0", b"\x16\x03\x01\x02", b"\x40\0\x06\0"])
 def test_what_begins_no_frame_is_rejected(garbage: bytes) -> None:
     """And what would be longer than any frame of ours."""
     with pytest.raises(Rejected):
