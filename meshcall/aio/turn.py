@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, cast
 
 from meshcall.address import Address, format_address
 from meshcall.aio.clock import Clock
@@ -42,6 +42,7 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
         self._allocated: asyncio.Future[Ended | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.BaseTransport | None = None
+        self._send: Callable[[bytes], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -105,6 +106,10 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
         self._transport = transport
+        if self.client.transport == "udp":
+            self._send = cast("asyncio.DatagramTransport", transport).sendto
+        else:
+            self._send = cast("asyncio.Transport", transport).write
         self.client.start(self._clock.now())
         self._drain()
 
@@ -130,10 +135,8 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
 
     def _drain(self) -> None:
         for octets, _ in self.client.transmits():
-            if isinstance(self._transport, asyncio.DatagramTransport):
-                self._transport.sendto(octets)
-            elif isinstance(self._transport, asyncio.Transport):
-                self._transport.write(octets)
+            if self._send is not None:
+                self._send(octets)
         for event in self.client.events():
             if isinstance(event, Received):
                 self._on_data(event.data, event.peer)

@@ -18,6 +18,7 @@ from meshcall.stun.message import HEADER, is_stun
 from meshcall.turn.allocation import CHANNELS_TAKEN
 
 _HEAD = 4
+_CHANNEL_OCTETS = range(CHANNELS_TAKEN.start >> 8, CHANNELS_TAKEN.stop >> 8)
 FRAME_MAX = STUN_SIZE_MAX + _HEAD
 
 
@@ -46,16 +47,18 @@ class Frames:
         data = self._rest + octets if self._rest else octets
         frames: list[bytes] = []
         at = 0
-        while len(data) - at >= _HEAD:
+        while at < len(data):
+            if not (data[at] < 4 or data[at] in _CHANNEL_OCTETS):
+                raise Rejected("stream")
+            if len(data) - at < _HEAD:
+                break
             size = int.from_bytes(data[at + 2 : at + 4], "big")
             if data[at] < 4:
                 size += HEADER.size
                 if len(data) - at >= HEADER.size and not is_stun(data[at : at + HEADER.size]):
                     raise Rejected("stream")
-            elif int.from_bytes(data[at : at + 2], "big") in CHANNELS_TAKEN:
-                size += _HEAD
             else:
-                raise Rejected("stream")
+                size += _HEAD
             if size > FRAME_MAX:
                 raise Rejected("stream")
             end = at + size + -size % 4

@@ -283,6 +283,7 @@ def _local_host(family: int, client: str) -> str | None:
     there = client if (":" in client) == (family == 6) else _ELSEWHERE[family]
     try:
         with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.setblocking(False)
             asking.connect((there, 9))
             return str(asking.getsockname()[0])
     except OSError:
