@@ -22,7 +22,7 @@ from meshcall.turn.events import Allocated, Received
 from netsim.errors import LabError
 
 TICK = 0.02
-PHASES = 4
+PHASES = 20
 VIDEO = bytes(1200)
 VIDEO_PER_TICK = 4
 AUDIO = bytes(160)
