@@ -919,6 +919,9 @@ STUN_REPLY_RATIO: Final = 3
 TURN_USERNAME_MAX: Final = 128
 """Octets of a username that are looked at; ours have 11 and the user's name (RFC 8489 allows 508)."""
 
+TURN_CREDENTIALS_MAX: Final = 24 * 3600
+"""Seconds that credentials may be good for (one that leaks is used by others until then)."""
+
 TURN_NONCE_LIFE: Final = 600.0
 """Seconds that a nonce is good: RFC 8656 section 5 advises at most an hour (replay of a request)."""
 

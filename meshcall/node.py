@@ -54,6 +54,7 @@ from meshcall.errors import (
     NoSuchCall,
     OwnId,
     PortTaken,
+    RelayOff,
     StateUnwritable,
     UsageError,
 )
@@ -69,6 +70,7 @@ from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Letter, Post
+from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Hangup, Missed, MissedCall, Offer
 from meshcall.views import (
@@ -87,6 +89,8 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCredentialsView,
+    RelayStatusView,
     Warned,
 )
 
@@ -136,6 +140,7 @@ class Node:
         self._introductions: Introductions
         self._history: History
         self._missed: MissedNotes
+        self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -196,6 +201,9 @@ class Node:
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(self._save_table, home.dht)
+        if config.relay:
+            self._relay = await RelayRole.start(config, self._state, clock, self._random)
+            stack.push_async_callback(self._relay.close)
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -457,6 +465,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += self._relay.counters() if self._relay is not None else Counter()
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -475,6 +484,7 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
+            relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
             calls=sum(not call.ended for call in self._calls),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -482,6 +492,12 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    def relay_credentials(self, seconds: int) -> RelayCredentialsView:
+        """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
+        if self._relay is None:
+            raise RelayOff
+        return self._relay.credentials(seconds)
 
     def peers(self) -> list[PeerView]:
         """Contacts, by name, then who else is on the LAN and lets itself be seen."""

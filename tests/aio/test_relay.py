@@ -17,8 +17,10 @@ from meshcall.address import Address
 from meshcall.aio.clock import SystemClock, system_random
 from meshcall.aio.relay import Relay, client_context, server_context
 from meshcall.aio.turn import RelayedSocket
-from meshcall.errors import InvalidConfig, NoPath, PortTaken
+from meshcall.config import Config
+from meshcall.errors import InvalidConfig, NoPath, PortTaken, RelayOff
 from meshcall.identity.certificate import make_certificate
+from meshcall.node import Node
 from meshcall.turn.client import Transport
 from meshcall.turn.credentials import Credentials, issue
 from meshcall.turn.events import Ended
@@ -129,6 +131,44 @@ async def test_our_relay_lends_ipv6_addresses() -> None:
     """REQUESTED-ADDRESS-FAMILY, by IPv6 as well as in answer to it."""
     async with relay() as ours:
         await converse(ours.port, "udp", family=6)
+
+
+async def test_a_node_lends_a_relay(tmp_path: Path) -> None:
+    """What `meshcall relay` tells is good for an allocation; the status tells of it; the secret stays."""
+    config = Config(
+        home=tmp_path / "ada", mdns=False, lan_only=True, interfaces=("lo",), source="none", relay=True,
+        relay_port=0, relay_addresses=(LOOPBACK,),
+    )  # fmt: skip
+    made = []
+    for _ in range(2):
+        async with Node(config) as node:
+            shown = node.relay_credentials(60)
+            made.append(shown)
+            status = node.status()
+            assert status.relay.enabled
+            port = status.relay.port
+            assert shown.urls == [
+                f"turn:{LOOPBACK}:{port}?transport=udp",
+                f"turn:{LOOPBACK}:{port}?transport=tcp",
+                f"turns:{LOOPBACK}:{port}?transport=tcp",
+            ]
+            for before in made:
+                relayed = await RelayedSocket.open(
+                    (LOOPBACK, port), Credentials(before.username, before.password), "udp", clock=CLOCK,
+                    random=system_random, on_data=lambda data, peer: None,
+                )  # fmt: skip
+                assert relayed.relayed is not None
+                assert node.status().relay.allocations == 1
+                await relayed.close()
+                await until(lambda node=node: not node.status().relay.allocations)  # type: ignore[misc]
+            assert node.status().counters["relay-allocate"] == len(made)
+            for life in (0, 86_401):
+                with pytest.raises(InvalidConfig):
+                    node.relay_credentials(life)
+    async with Node(config.with_(relay=False)) as node:
+        assert not node.status().relay.enabled
+        with pytest.raises(RelayOff):
+            node.relay_credentials(60)
 
 
 @needs_coturn
