@@ -73,7 +73,7 @@ async def measure(options: Options) -> Report:
         ]
     notes = (
         f"A call: 2 Mbit/s and 250 packets/s each way, by ChannelData; {CALLS} at a time, {seconds:.0f} s.",
-        "Calls on one core: calls times seconds over the processor time of the relay's process.",
+        "Calls on one core: calls times seconds times the share that arrived, over the processor time.",
         *(() if theirs else ("coturn is not installed: apt-get install coturn",)),
     )
     return Report("Relay", tuple(figures), (), notes)

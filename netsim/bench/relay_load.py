@@ -51,8 +51,8 @@ class Load:
 
     @property
     def calls_per_core(self) -> float:
-        """Calls that would take all of one core."""
-        return self.calls * self.seconds / self.cpu
+        """Calls that would take all of one core; what was lost does not count."""
+        return self.calls * self.received / self.sent * self.seconds / self.cpu
 
 
 class Call:

@@ -25,6 +25,8 @@ from meshcall.turn.client import Transport
 from meshcall.turn.credentials import Credentials, issue
 from meshcall.turn.events import Ended
 from meshcall.turn.policy import RelayPolicy
+from netsim.bench import relay_load
+from netsim.bench.relay import our_relay
 from tests.aio.coturn import LOOPBACK, SECRET, coturn, needs_coturn, run
 
 CLOCK = SystemClock()
@@ -314,6 +316,15 @@ async def test_a_relay_relays_nothing_to_its_own_machine() -> None:
         await until(lambda: "refused-403" in ours.statistics().counters)
         await relayed.close()
     assert (came, protocol.sources) == ([], [])
+
+
+async def test_the_bench_counts_what_arrives() -> None:
+    """Four calls of the bench's for half a second through our relay in a process of its own."""
+    async with our_relay() as (pid, port):
+        load = await asyncio.to_thread(relay_load.run, (LOOPBACK, port), b"bench", pid, calls=4, seconds=0.5)
+    assert load.sent >= 4 * 25 * 10
+    assert 0 < load.received <= load.sent
+    assert load.cpu > 0
 
 
 async def test_a_taken_port_is_told() -> None:
