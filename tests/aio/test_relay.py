@@ -290,6 +290,22 @@ async def test_streams_without_an_allocation_are_closed(monkeypatch: pytest.Monk
         assert ours.statistics().counters.keys() >= {"stream-idle", "stream-not-made"}
 
 
+async def test_an_allocation_of_a_client_that_vanished_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is swept when its life is over, though nothing more comes from anybody."""
+    monkeypatch.setattr("meshcall.turn.requests.TURN_LIFETIME", 2)
+    async with relay() as ours:
+        relayed = await RelayedSocket.open(
+            (LOOPBACK, ours.port), valid(), "udp", clock=CLOCK, random=system_random,
+            on_data=lambda data, peer: None,
+        )  # fmt: skip
+        transport = cast("asyncio.DatagramTransport", relayed._transport)
+        transport.abort()
+        assert ours.statistics().allocations == 1
+        await until(lambda: not ours.statistics().allocations)
+        assert ours.statistics().counters["expired-allocation"] == 1
+        await relayed.close()
+
+
 async def test_one_address_gets_so_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those over the quota are closed at once."""
     monkeypatch.setattr("meshcall.aio.relay.listener.TURN_STREAMS_PER_ADDRESS", 3)

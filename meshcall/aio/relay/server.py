@@ -77,7 +77,6 @@ class Relay:
         self._relays: dict[int, socket.socket] = {}
         self._counters: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due: float | None = None
         self._listener = Listener(
             listening,
             context,
@@ -190,6 +189,7 @@ class Relay:
         self._timer = None
         self._server.handle_timer(self._clock.now())
         self._drain()
+        self._arm()
 
     # --- output -----------------------------------------------------------------------------------
 
