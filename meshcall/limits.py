@@ -976,3 +976,98 @@ STUN_ATTRIBUTES_MAX: Final = 32
 
 STUN_REPLY_RATIO: Final = 3
 """An answer is at most so many times as long as the request (amplification to a forged source)."""
+
+# --- turn -----------------------------------------------------------------------------------------
+
+TURN_USERNAME_MAX: Final = 128
+"""Octets of a username that are looked at; ours have 11 and the user's name (RFC 8489 allows 508)."""
+
+TURN_CREDENTIALS_MAX: Final = 24 * 3600
+"""Seconds that credentials may be good for (one that leaks is used by others until then)."""
+
+TURN_NONCE_LIFE: Final = 600.0
+"""Seconds that a nonce is good: RFC 8656 section 5 advises at most an hour (replay of a request)."""
+
+TURN_CHALLENGES_PER_SECOND: Final = 500
+"""Answers to requests without good credentials: a flood from invented addresses costs no more uplink."""
+
+TURN_LIFETIME: Final = 600
+"""Seconds that an allocation lives unless a client asks for more (RFC 8656 section 3.2)."""
+
+TURN_LIFETIME_MAX: Final = 3600
+"""And what it may ask for (RFC 8656 section 7.2: ports held by clients that are gone)."""
+
+TURN_AGE_MAX: Final = 12 * 3600
+"""Seconds after which an allocation is refreshed no more: credentials are checked when it is made, so that a
+call outlives them, and one stolen in time must not hold a port for ever."""
+
+TURN_PERMISSION_LIFE: Final = 300.0
+"""Seconds (RFC 8656 section 9)."""
+
+TURN_CHANNEL_LIFE: Final = 600.0
+"""Seconds (RFC 8656 section 12)."""
+
+TURN_PERMISSIONS_MAX: Final = 64
+"""Hosts that one allocation may talk to; a call needs about ten (memory, scans of networks)."""
+
+TURN_CHANNELS_MAX: Final = 64
+"""Channels of one allocation (memory, scans of ports)."""
+
+TURN_ALLOCATIONS_MAX: Final = 256
+"""Allocations of one relay: each is a socket (a flood must leave the node its own)."""
+
+TURN_ALLOCATIONS_PER_USER: Final = 8
+"""Of one user: a call needs two, another two while it roams (one credential passed around)."""
+
+TURN_ALLOCATIONS_PER_ADDRESS: Final = 32
+"""Of one IPv4 address or IPv6 /64: many may sit behind one NAT (one host that takes all)."""
+
+TURN_RATE: Final = 1_000_000.0
+"""Octets a second through one allocation, both ways together: a 720p call needs 550,000 (file transfer over
+somebody's uplink)."""
+
+TURN_TOTAL_RATE: Final = 12_500_000.0
+"""Octets a second through all of them: 100 Mbit/s (the volunteer's own line)."""
+
+TURN_BURST: Final = 0.5
+"""Seconds for which unused bandwidth is saved up: a key frame comes at once."""
+
+TURN_PEER_PORT_MIN: Final = 1024
+"""Nothing is sent to lower ports (DNS, NTP and other services that a relay must not attack)."""
+
+TURN_SWEEP: Final = 1.0
+"""Seconds between two looks for what has expired."""
+
+TURN_STREAMS_MAX: Final = 512
+"""TCP and TLS connections of one relay (descriptors)."""
+
+TURN_STREAMS_PER_ADDRESS: Final = 64
+"""Of one IPv4 address or IPv6 /64."""
+
+TURN_STREAM_PATIENCE: Final = 10.0
+"""Seconds that a connection may live without an allocation, its TLS handshake included (idle connections)."""
+
+TURN_STREAM_QUEUE: Final = 262_144
+"""Octets queued for a connection that reads slowly; datagrams beyond it are dropped (memory): at 2 Mbit/s one
+second, after which audio is worthless."""
+
+TURN_RELAY_BATCH: Final = 64
+"""Datagrams taken from one relay socket per wake-up: a flood at one must not keep the others waiting."""
+
+TURN_RELAY_BUFFER: Final = 1 << 20
+"""Socket buffers asked for each relay socket: a key frame's burst."""
+
+TURN_RTO: Final = 0.2
+"""A client's first retransmission, doubled each time (RFC 8489 section 6.2.1 advises 0.5: a call waits)."""
+
+TURN_TRIES: Final = 5
+"""Transmissions of a request; the last is waited for twice as long, so a dead server is known after 6.2 s."""
+
+TURN_REFRESH_AHEAD: Final = 60.0
+"""Seconds before its end at which a client refreshes an allocation, a permission or a channel."""
+
+TURN_KEEPALIVE: Final = 15.0
+"""Seconds without a datagram after which a client keeps its NAT's mapping open (RFC 8656 section 3.1)."""
+
+TURN_CLIENT_QUEUE: Final = 32
+"""Datagrams that wait at a client for a peer's permission (our own use; the oldest go)."""
