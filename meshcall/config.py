@@ -63,6 +63,18 @@ class Config:
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""
 
+    relay: bool = False
+    """Lend a relay to whoever has credentials of ours."""
+
+    relay_port: int = 3478
+    """Its port for UDP, TCP and TLS; 0: any free one."""
+
+    relay_addresses: tuple[str, ...] = ()
+    """IP addresses that others reach it at, where a NAT gives this machine another; one of each family."""
+
+    relay_certificate: Path | None = None
+    """PEM file with key and certificates for TLS; None: one is made at each start."""
+
     @classmethod
     def lan(cls, home: Path) -> Config:
         """A node for a LAN without internet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 from pathlib import Path
 from typing import NoReturn
 
@@ -90,6 +91,22 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="record auto-answered calls into this folder, which is made if need be",
     )
+    add("--relay", action="store_true", help="lend a relay to whoever has credentials (`meshcall relay`)")
+    add(
+        "--relay-port",
+        type=int,
+        default=3478,
+        metavar="N",
+        help="its port for UDP, TCP and TLS (default: 3478; 0: any free one)",
+    )
+    add(
+        "--relay-address",
+        action="append",
+        default=[],
+        metavar="IP",
+        help="where others reach it, if a NAT is before it; one for IPv4, one for IPv6",
+    )
+    add("--relay-certificate", metavar="FILE", help="PEM file for TLS (default: one made at each start)")
     add("--quiet", "-q", action="store_true", help="log warnings and errors only")
     add("--verbose", "-v", action="count", default=0, help="log more")
     return parser
@@ -102,6 +119,9 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     """
     if not 0 <= options.port <= 65535:
         raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
+    if not 0 <= options.relay_port <= 65535:
+        raise InvalidConfig(f"--relay-port: {options.relay_port} is not a port (0 to 65535)")
+    _check_relay_addresses(options.relay_address)
     if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
         raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
     if options.lan_only and options.no_mdns:
@@ -145,4 +165,19 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         record_dir=record_dir,
         accept_strangers=not (options.no_strangers or options.contacts_only),
         contacts_only=options.contacts_only,
+        relay=options.relay,
+        relay_port=options.relay_port,
+        relay_addresses=tuple(options.relay_address),
+        relay_certificate=(
+            None if options.relay_certificate is None else directory / options.relay_certificate
+        ),
     )
+
+
+def _check_relay_addresses(texts: list[str]) -> None:
+    try:
+        versions = [ipaddress.ip_address(text).version for text in texts]
+    except ValueError as error:
+        raise InvalidConfig(f"--relay-address: {error}") from error
+    if len(set(versions)) < len(versions):
+        raise InvalidConfig("--relay-address: two of one family", hint="give one for IPv4, one for IPv6")

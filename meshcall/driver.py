@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -159,6 +159,7 @@ class CallDriver:
         self._endpoint: m.MediaEndpoint | None = None
         self._endpoint_task: asyncio.Task[None] | None = None
         self._media_round = 0
+        self._late: list[bytes] = []  # our candidates that came after our description
         self._closing: asyncio.Task[None] | None = None
         self._statistics = m.EndpointStats()
 
@@ -343,6 +344,8 @@ class CallDriver:
             self._offers[last.inner_hash] = last
             for over in list(self._offers)[: -limits.CALL_OFFERS_MAX]:
                 self._post.close_box(self._offers.pop(over))
+            for candidates in self._late:
+                self._spawn(self._tell_callee(last, s.Candidates(candidates)))
         else:
             # Bound to the presence it was sealed for, but the peer may be elsewhere on the LAN by now
             last.found = replace(last.found, addresses=self._found.addresses)
@@ -413,9 +416,18 @@ class CallDriver:
             self._offer_task.cancel()  # what has not left need not be taken back
         for sent in self._offers.values():
             if sent.call_id == call_id:
-                self._spawn(self._take_back(sent, message))
+                self._spawn(self._tell_callee(sent, message))
 
-    async def _take_back(self, sent: SentOffer, message: s.Hangup) -> None:
+    def _tell_candidates(self, late: Sequence[bytes]) -> None:
+        """Tell the peer, by whichever way the call was begun; what is too early goes with the offer."""
+        call_id = self.machine.call_id
+        for candidates in late:
+            self._reply_to(call_id, s.Candidates(candidates))
+            for sent in self._offers.values():
+                if sent.call_id == call_id:
+                    self._spawn(self._tell_callee(sent, s.Candidates(candidates)))
+
+    async def _tell_callee(self, sent: SentOffer, message: s.Message) -> None:
         await self._post.tell_callee(sent, message)
 
     # --- media ------------------------------------------------------------------------------------
@@ -495,8 +507,13 @@ class CallDriver:
             if endpoint is not self._endpoint:
                 continue
             match event:
+                case m.LocalCandidates(candidates):
+                    self._late.append(candidates)
+                    self._tell_candidates([candidates])
                 case m.IceConnected(path=path):
                     self.feed(e.IceConnected(path))
+                case m.PathBroken():
+                    self.feed(e.IceConnected(""))
                 case m.Secured(local_fp, remote_fp):
                     self._transcript.fingerprints = (local_fp, remote_fp)
                     self.feed(e.Secured())
@@ -512,8 +529,9 @@ class CallDriver:
                     self.feed(e.RecordFailed(message))
                 case m.TransportLost(reason):
                     self.feed(e.TransportLost(clean=reason == "closed"))
-                case m.Failed(reason):
-                    self.feed(e.MediaFailed(_MEDIA_REASONS.get(reason, e.EndReason.FAILED), reason))
+                case m.Failed(reason, detail):
+                    why = _MEDIA_REASONS.get(reason, e.EndReason.FAILED)
+                    self.feed(e.MediaFailed(why, detail or reason))
 
     def _control_received(self, data: bytes) -> None:
         try:
@@ -582,6 +600,7 @@ class CallDriver:
         endpoint, self._endpoint = self._endpoint, None
         self._media_round += 1
         self._transcript.fingerprints = None
+        self._late.clear()
         if endpoint is not None:
             self._closing = self._spawn(self._close_endpoint(endpoint, opening))
 

@@ -210,6 +210,13 @@ class DhtOff(MeshcallError):
     default_hint = "start it with mDNS, or without `lan_only`"
 
 
+class RelayOff(MeshcallError):
+    """This daemon lends no relay."""
+
+    code = "relay-off"
+    default_hint = "start it with `--relay`"
+
+
 # --- identity: exit code 7 ------------------------------------------------------------------------
 
 

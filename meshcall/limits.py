@@ -571,9 +571,12 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 2.0
-"""For the configured STUN and TURN servers; then the description is made without them. A relay over TLS takes
-five round trips."""
+ICE_SERVER_PATIENCE: Final = 0.02
+"""How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
+tell later follows it."""
+
+ICE_TRICKLE_PAUSE: Final = 0.03
+"""Seconds in which candidates are collected to go in one message."""
 
 MEDIA_CONNECT_TIMEOUT: Final = 10.0
 """From both descriptions set to ICE, DTLS and the control channel done: then there is no path."""
@@ -590,21 +593,73 @@ MEDIA_CLOSE_TIMEOUT: Final = 3.0
 CONSENT_INTERVAL: Final = 1.0
 """Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
 
-CONSENT_RETRY: Final = 0.5
+CONSENT_RETRY: Final = 0.25
 """Seconds to the next consent check while one is unanswered: many small proofs rather than few."""
 
 CONSENT_FAILURES: Final = 6
-"""Unanswered consent checks in a row after which a path is dead: 3 to 5 s (RFC 7675 section 5.1 allows 30);
+"""Unanswered consent checks in a row after which a pair is dead: 2 to 3 s (RFC 7675 section 5.1 allows 30);
 at 10 % of loss each way a living path is taken for dead once in 20,000 tries."""
 
-CONSENT_WAIT: Final = 3.0
-"""How long an answer to one consent check counts: longer than the slowest usable round trip."""
+CONSENT_LOST: Final = 15.0
+"""Seconds in which all known pairs are tried again before a call without a living pair is given up (RFC 7675
+section 5.1: consent ends 30 s after the last answer)."""
 
-ICE_RTO: Final = 0.1
-"""First retransmission of a connectivity check: one lost packet on a LAN costs 0.1 s and not 0.5 s."""
+CONSENT_REVIVE: Final = 0.5
+"""Pause between two tries of a pair in this time."""
 
-ICE_TICK: Final = 0.02
-"""Pace of connectivity checks: RFC 8445 section 14.2 asks for at least 5 ms, and suggests 50 ms."""
+ICE_PACE: Final = 0.005
+"""Pause between first checks of two pairs: RFC 8445 section 14.2 asks for at least 5 ms."""
+
+ICE_RETRY: Final = 0.1
+"""Pause before a check is sent again, doubled from the third copy on: a lost packet costs 0.1 s."""
+
+ICE_CHECKS_PER_CANDIDATE: Final = 7
+"""Checks to an address that has not proven to know our password (a peer that aims our checks at others)."""
+
+ICE_CHECKS_MAX: Final = 12 * ICE_CHECKS_PER_CANDIDATE
+"""Checks of one call to all such addresses together."""
+
+ICE_CHECK_LIFE: Final = 3.0
+"""How long an answer to a check counts, and how long the last copy waits: longer than any usable round
+trip."""
+
+ICE_CHECKS_WAITED_MAX: Final = 512
+"""Checks whose answer is waited for (a peer that provokes ours and answers none)."""
+
+ICE_PAIRS_MAX: Final = 100
+"""Pairs of one check list (RFC 8445 section 6.1.2.5)."""
+
+ICE_EARLY_CHECKS_MAX: Final = 16
+"""The peer's checks that are remembered until its description is there (memory)."""
+
+ICE_SPARES: Final = 2
+"""Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
+
+ICE_SPARE_INTERVAL: Final = 4.0
+"""Pause between two checks of a spare pair: below the shortest life of a mapping in a NAT."""
+
+ICE_NOMINATION: Final = 1.0
+"""Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
+it checks; after that, the pair that was nominated last."""
+
+ICE_NO_PATH: Final = 8.0
+"""From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
+the peer."""
+
+ICE_STUN_RETRY: Final = 0.2
+"""First pause before a STUN server is asked again; doubled each time."""
+
+ICE_STUN_ATTEMPTS: Final = 4
+"""Requests to a STUN server that does not answer: 3 s."""
+
+ICE_RELAY_PATIENCE: Final = 2.0
+"""For a new allocation while a call has no path: then the server is asked again."""
+
+ICE_RELAY_PAUSE: Final = 0.5
+"""Pause before that."""
+
+ICE_ADDRESSES_POLL: Final = 1.0
+"""Pause between looks at this machine's addresses while there is a call."""
 
 ICE_LOCAL_ADDRESSES_MAX: Final = 6
 """Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
@@ -922,3 +977,98 @@ STUN_ATTRIBUTES_MAX: Final = 32
 
 STUN_REPLY_RATIO: Final = 3
 """An answer is at most so many times as long as the request (amplification to a forged source)."""
+
+# --- turn -----------------------------------------------------------------------------------------
+
+TURN_USERNAME_MAX: Final = 128
+"""Octets of a username that are looked at; ours have 11 and the user's name (RFC 8489 allows 508)."""
+
+TURN_CREDENTIALS_MAX: Final = 24 * 3600
+"""Seconds that credentials may be good for (one that leaks is used by others until then)."""
+
+TURN_NONCE_LIFE: Final = 600.0
+"""Seconds that a nonce is good: RFC 8656 section 5 advises at most an hour (replay of a request)."""
+
+TURN_CHALLENGES_PER_SECOND: Final = 500
+"""Answers to requests without good credentials: a flood from invented addresses costs no more uplink."""
+
+TURN_LIFETIME: Final = 600
+"""Seconds that an allocation lives unless a client asks for more (RFC 8656 section 3.2)."""
+
+TURN_LIFETIME_MAX: Final = 3600
+"""And what it may ask for (RFC 8656 section 7.2: ports held by clients that are gone)."""
+
+TURN_AGE_MAX: Final = 12 * 3600
+"""Seconds after which an allocation is refreshed no more: credentials are checked when it is made, so that a
+call outlives them, and one stolen in time must not hold a port for ever."""
+
+TURN_PERMISSION_LIFE: Final = 300.0
+"""Seconds (RFC 8656 section 9)."""
+
+TURN_CHANNEL_LIFE: Final = 600.0
+"""Seconds (RFC 8656 section 12)."""
+
+TURN_PERMISSIONS_MAX: Final = 64
+"""Hosts that one allocation may talk to; a call needs about ten (memory, scans of networks)."""
+
+TURN_CHANNELS_MAX: Final = 64
+"""Channels of one allocation (memory, scans of ports)."""
+
+TURN_ALLOCATIONS_MAX: Final = 256
+"""Allocations of one relay: each is a socket (a flood must leave the node its own)."""
+
+TURN_ALLOCATIONS_PER_USER: Final = 8
+"""Of one user: a call needs two, another two while it roams (one credential passed around)."""
+
+TURN_ALLOCATIONS_PER_ADDRESS: Final = 32
+"""Of one IPv4 address or IPv6 /64: many may sit behind one NAT (one host that takes all)."""
+
+TURN_RATE: Final = 1_000_000.0
+"""Octets a second through one allocation, both ways together: a 720p call needs 550,000 (file transfer over
+somebody's uplink)."""
+
+TURN_TOTAL_RATE: Final = 12_500_000.0
+"""Octets a second through all of them: 100 Mbit/s (the volunteer's own line)."""
+
+TURN_BURST: Final = 0.5
+"""Seconds for which unused bandwidth is saved up: a key frame comes at once."""
+
+TURN_PEER_PORT_MIN: Final = 1024
+"""Nothing is sent to lower ports (DNS, NTP and other services that a relay must not attack)."""
+
+TURN_SWEEP: Final = 1.0
+"""Seconds between two looks for what has expired."""
+
+TURN_STREAMS_MAX: Final = 512
+"""TCP and TLS connections of one relay (descriptors)."""
+
+TURN_STREAMS_PER_ADDRESS: Final = 64
+"""Of one IPv4 address or IPv6 /64."""
+
+TURN_STREAM_PATIENCE: Final = 10.0
+"""Seconds that a connection may live without an allocation, its TLS handshake included (idle connections)."""
+
+TURN_STREAM_QUEUE: Final = 262_144
+"""Octets queued for a connection that reads slowly; datagrams beyond it are dropped (memory): at 2 Mbit/s one
+second, after which audio is worthless."""
+
+TURN_RELAY_BATCH: Final = 64
+"""Datagrams taken from one relay socket per wake-up: a flood at one must not keep the others waiting."""
+
+TURN_RELAY_BUFFER: Final = 1 << 20
+"""Socket buffers asked for each relay socket: a key frame's burst."""
+
+TURN_RTO: Final = 0.2
+"""A client's first retransmission, doubled each time (RFC 8489 section 6.2.1 advises 0.5: a call waits)."""
+
+TURN_TRIES: Final = 5
+"""Transmissions of a request; the last is waited for twice as long, so a dead server is known after 6.2 s."""
+
+TURN_REFRESH_AHEAD: Final = 60.0
+"""Seconds before its end at which a client refreshes an allocation, a permission or a channel."""
+
+TURN_KEEPALIVE: Final = 15.0
+"""Seconds without a datagram after which a client keeps its NAT's mapping open (RFC 8656 section 3.1)."""
+
+TURN_CLIENT_QUEUE: Final = 32
+"""Datagrams that wait at a client for a peer's permission (our own use; the oldest go)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from meshcall.aio.ice.port import IcePort
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_source
@@ -18,7 +19,7 @@ def prepare_media() -> None:
     asyncio.get_running_loop().run_in_executor(None, _load_media)
 
 
-def _load_media() -> Callable[[MediaPlan], MediaEndpoint]:
+def _load_media() -> Callable[..., MediaEndpoint]:
     from meshcall.aio.rtc.endpoint import make_endpoint as make
 
     return make
@@ -34,7 +35,7 @@ async def probe_source(source: str) -> None:
         await open_source(MediaPlan(source=source))
 
 
-async def make_endpoint(plan: MediaPlan) -> MediaEndpoint:
-    """An endpoint for one call; the first one loads the media engine."""
+async def make_endpoint(plan: MediaPlan, port: IcePort | None = None) -> MediaEndpoint:
+    """An endpoint for one call on the node's ``port``; the first one loads the media engine."""
     make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
-    return make(plan)
+    return make(plan, port=port)

@@ -26,6 +26,7 @@ from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.network import NetworkWatcher
@@ -37,7 +38,7 @@ from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import MeshcallError, StateUnwritable
+from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
@@ -50,6 +51,7 @@ from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
+from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
 from meshcall.switchboard import Switchboard
@@ -67,6 +69,8 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCredentialsView,
+    RelayStatusView,
     Warned,
 )
 
@@ -102,6 +106,7 @@ class Node:
         self._identity: SigningKey
         self._state: StateDb
         self._udp: UdpPort
+        self._ice: IcePort
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -111,6 +116,7 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
+        self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -155,6 +161,9 @@ class Node:
         )
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
+        self._ice = IcePort(
+            self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
+        )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
@@ -172,6 +181,9 @@ class Node:
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
+        if config.relay:
+            self._relay = await RelayRole.start(config, self._state, clock, self._random)
+            stack.push_async_callback(self._relay.close)
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -287,7 +299,7 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=make_endpoint,
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -348,6 +360,7 @@ class Node:
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        self._ice.network_changed()
         self._finder.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
@@ -416,6 +429,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += self._relay.counters() if self._relay is not None else Counter()
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -434,6 +448,7 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
+            relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
             calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -441,6 +456,12 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    def relay_credentials(self, seconds: int) -> RelayCredentialsView:
+        """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
+        if self._relay is None:
+            raise RelayOff
+        return self._relay.credentials(seconds)
 
     def peers(self) -> list[PeerView]:
         """Contacts, by name, then who else is on the LAN and lets itself be seen."""

@@ -331,7 +331,8 @@ class Call:
             case "media":
                 self._tell(Media(call=call, at_ms=at_ms, kind="audio" if detail == "audio" else "video"))
             case "path":
-                self._tell(PathChanged(call=call, at_ms=at_ms, path=self.machine.path))
+                path = self.machine.path if detail else ""
+                self._tell(PathChanged(call=call, at_ms=at_ms, path=path))
             case "source-ended":
                 self._tell(SourceEnded(call=call, at_ms=at_ms, kind=detail))
             case "record-failed":

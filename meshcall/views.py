@@ -93,6 +93,31 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     """Whether Mainline tells others that a meshcall router is here."""
 
 
+class RelayStatusView(View, frozen=True, kw_only=True):
+    """The relay that we lend."""
+
+    enabled: bool
+    port: int = 0
+    """UDP, TCP and TLS."""
+    allocations: int = 0
+    """Relayed addresses lent now."""
+    streams: int = 0
+    """TCP and TLS connections now."""
+    to_peers: int = 0
+    to_clients: int = 0
+    """Octets of data relayed since the start, each way."""
+
+
+class RelayCredentialsView(View, frozen=True, kw_only=True):
+    """What `meshcall relay` shows: what a TURN client is to be told."""
+
+    urls: list[str]
+    """``turn:`` and ``turns:`` (RFC 7065)."""
+    username: str
+    password: str
+    expires_ms: int
+
+
 class DhtStoredView(View, frozen=True, kw_only=True):
     """What our DHT node keeps for others."""
 
@@ -240,6 +265,7 @@ class NodeStatus(View, frozen=True, kw_only=True):
     addresses: list[str]
     lan: LanStatus
     dht: DhtStatusView
+    relay: RelayStatusView = RelayStatusView(enabled=False)
     calls: int
     """Calls that have not ended."""
     missed: int = 0
@@ -409,7 +435,7 @@ class RecordFailed(CallEventBase, frozen=True, kw_only=True, tag="record-failed"
 
 
 class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
-    """The media takes another path."""
+    """The media takes another path; empty: it takes none now, and all are tried again."""
 
     path: PathKind
 

@@ -14,21 +14,20 @@ LETTERS: dict[Route, str] = {"direct": "D", "relay": "R", "fail": "F"}
 """How tables write routes."""
 
 
-def expected_routes(
-    kinds: Sequence[str], *, relay: bool, relay_when_blocked: bool
-) -> dict[Pair, tuple[Route, ...]]:
-    """What plain ICE can do: the table that runs are compared with.
+def expected_routes(kinds: Sequence[str], *, relay: bool, plain: bool) -> dict[Pair, tuple[Route, ...]]:
+    """What ICE can do: the table that runs are compared with.
 
-    With a relay, plain ICE takes whichever path answers first, so a pair with a direct path may be relayed,
-    too. ``relay_when_blocked``: whether hosts without UDP can signal and reach a relay.
+    ``plain``: as plain aiortc does. With a relay it takes whichever path answers first, so a pair with a
+    direct path may be relayed, too; and hosts without UDP can signal and reach a relay, for its descriptions
+    travel outside of the network. meshcall never gives up a direct path for a relay, and signals by UDP.
     """
     routes: dict[Pair, tuple[Route, ...]] = {}
     for row in kinds:
         for column in kinds:
             blocked = any(nat(kind).outbound is not Outbound.ALL for kind in (row, column))
             if not blocked and can_punch(nat(row), nat(column)):
-                routes[row, column] = ("direct", "relay") if relay else ("direct",)
-            elif relay and (relay_when_blocked or not blocked):
+                routes[row, column] = ("direct", "relay") if relay and plain else ("direct",)
+            elif relay and (plain or not blocked):
                 routes[row, column] = ("relay",)
             else:
                 routes[row, column] = ("fail",)
@@ -86,7 +85,7 @@ def judge(grid: Grid, table: Mapping[Pair, Cell]) -> list[str]:
 
 def needless_relays(grid: Grid) -> list[Pair]:
     """Pairs that were relayed although plain ICE has a direct path between them."""
-    possible = expected_routes(grid.kinds, relay=False, relay_when_blocked=False)
+    possible = expected_routes(grid.kinds, relay=False, plain=False)
     return [pair for pair in grid.attempts if grid.route(pair) == "relay" and possible[pair] == ("direct",)]
 
 

@@ -26,7 +26,6 @@
     [[steps]]
     do = "media"
     within = 5
-    gap = "calls do not move to another address yet"
 
 Law: whatever is written either means something or is refused with its place and the reason.
 """

@@ -70,7 +70,7 @@ async def _run_grid(
     kinds, stack, relay = grid_plan.kinds, scenario.stack, scenario.relay
     plan = Plan(kinds, None, stack, relay, grid_plan.repeat, keep=keep, pcap=pcap)
     grid = await run_matrix(plan, log)
-    expected = expected_routes(kinds, relay=relay, relay_when_blocked=stack == "aiortc")
+    expected = expected_routes(kinds, relay=relay, plain=stack == "aiortc")
     results = tuple(StepResult("grid", grid.seconds, problem) for problem in differences(grid, expected))
     return ScenarioResult(scenario, results or (StepResult("grid", grid.seconds),), grid)
 

@@ -60,20 +60,25 @@ def interface_addresses(names: Collection[str] = ()) -> tuple[InterfaceAddress, 
     Those of the loopback interface are left out unless there is nothing else or it was named. A name that
     does not exist is no error: the interface may be plugged in later. Raises OSError.
     """
+    found = all_addresses(names)
+    if not names and any(not one.loopback for one in found):
+        found = [one for one in found if not one.loopback]
+    return tuple(found)
+
+
+def all_addresses(names: Collection[str] = ()) -> list[InterfaceAddress]:
+    """:func:`interface_addresses` with those of the loopback interface."""
     try:
         adapters = [a for a in ifaddr.get_adapters() if not names or a.name in names]
     except UnicodeDecodeError as error:
         raise OSError(errno.EILSEQ, "an interface has a name that is not UTF-8") from error
     running = _running({adapter.name for adapter in adapters})
-    found = sorted(
+    return sorted(
         InterfaceAddress(adapter.name, adapter.index, _text(ip.ip), ip.network_prefix)
         for adapter in adapters
         for ip in adapter.ips
         if adapter.index is not None and adapter.name in running
     )
-    if not names and any(not one.loopback for one in found):
-        found = [one for one in found if not one.loopback]
-    return tuple(found)
 
 
 def best_addresses(addresses: Iterable[InterfaceAddress]) -> list[str]:

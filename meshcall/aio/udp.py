@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.errors import InvalidConfig, PortTaken
-from meshcall.limits import DATAGRAM_MAX, UDP_BATCH, UDP_BUFFER, UDP_DRAIN
+from meshcall.limits import DATAGRAM_MAX, STUN_SIZE_MAX, UDP_BATCH, UDP_BUFFER, UDP_DRAIN
 
 Handler = Callable[[bytes, Address], None]
 """Takes one datagram and the address it came from; must not raise."""
@@ -181,8 +181,9 @@ class UdpPort:
         if not data:
             self._counters["empty"] += 1
             return
-        if len(data) > DATAGRAM_MAX and data[0] < 20:
-            self._counters["too-long"] += 1  # signalling never is; DTLS and RTP (RFC 7983: 20 and up) may be
+        # Signalling never is; indications of TURN hold a datagram, DTLS and RTP (RFC 7983: 20 and up) may be
+        if len(data) > DATAGRAM_MAX and data[0] < 20 and (data[0] > 3 or len(data) > STUN_SIZE_MAX):
+            self._counters["too-long"] += 1
             return
         handler = self._handlers[data[0]]
         if handler is None:

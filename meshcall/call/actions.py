@@ -331,10 +331,11 @@ def ice_connected(d: CallData, event: e.IceConnected, now: float) -> None:
 
 
 def path_changed(d: CallData, event: e.IceConnected, now: float) -> None:
-    """Another pair carries the call."""
+    """Another pair carries the call, or none does for now."""
     d.timeline.mark("ice", now)
-    if event.path != d.path:
-        d.path = event.path
+    if event.path != d.path or d.reconnecting:
+        d.path = event.path or d.path  # the summary tells the last path that there was
+        d.reconnecting = not event.path
         d.emit(c.Notify("path", event.path))
 
 

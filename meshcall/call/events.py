@@ -251,7 +251,7 @@ class IceConnected(MediaEvent):
     """ICE selected a pair, or another one than before."""
 
     path: Path = ""
-    """lan, direct or relay."""
+    """lan, direct or relay; empty: no pair answers now, and the endpoint tries all again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class CallData:
         self.role: Role = "caller"
         self.reason: e.EndReason | None = None
         self.path: e.Path = ""
+        self.reconnecting = False
         self.timeline = Timeline()
         self.timers: dict[type[e.Timeout], float] = {}
         self.output: list[c.Command] = []

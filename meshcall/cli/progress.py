@@ -62,7 +62,7 @@ class HumanEvents:
             "media": self._media,
             "source-ended": self._source_ended,
             "record-failed": lambda event: self._say(f"recording failed: {phrase(event.get('message', ''))}"),
-            "path": lambda event: self._say(f"path is now {event.get('path')}"),
+            "path": self._path,
             "lagged": lambda event: self._say(
                 "events came faster than they could be shown; some are missing"
             ),
@@ -121,6 +121,10 @@ class HumanEvents:
     def _media(self, event: Event) -> None:
         if self._verbose:
             self._say(f"first {event.get('kind')} arrived")
+
+    def _path(self, event: Event) -> None:
+        path = event.get("path")
+        self._say(f"path is now {path}" if path else "the peer does not answer; reconnecting")
 
     def _source_ended(self, event: Event) -> None:
         if not self._source_over:  # once, not for sound and picture

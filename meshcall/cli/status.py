@@ -49,6 +49,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("addresses", ", ".join(document["addresses"]) or "(none)"),
         ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
+        *([("relay", _relay_text(document["relay"]))] if document["relay"]["enabled"] else []),
         ("calls", str(document["calls"])),
         *([("missed", _missed_text(document["missed"]))] if document.get("missed") else []),
         ("uptime", format_duration(document["uptime_s"])),
@@ -71,6 +72,11 @@ def _dht_text(dht: dict[str, Any]) -> str:
             f"{dht['stored']} stored",
         )
     )
+
+
+def _relay_text(relay: dict[str, Any]) -> str:
+    octets = (relay["to_peers"] + relay["to_clients"]) / 1e6
+    return f"port {relay['port']}, {count(relay['allocations'], 'allocation')}, {octets:.1f} MB relayed"
 
 
 def _missed_text(missed: int) -> str:

@@ -22,6 +22,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCredentialsView,
 )
 
 
@@ -109,6 +110,9 @@ class NodeApi(Protocol):
 
     def status(self) -> NodeStatus:
         """What the node is and does now."""
+
+    def relay_credentials(self, seconds: int) -> RelayCredentialsView:
+        """Credentials for the relay that we lend, good for so long."""
 
     def peers(self) -> list[PeerView]:
         """Contacts and peers on the LAN."""

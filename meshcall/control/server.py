@@ -35,7 +35,7 @@ from meshcall.control.messages import (
 from meshcall.control.node_api import CallApi, NodeApi
 from meshcall.control.selection import Purpose, choose_call
 from meshcall.control.unix_socket import listen, peer_uid
-from meshcall.errors import Forbidden, InternalError, MeshcallError, TooManyListeners
+from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, TooManyListeners
 from meshcall.identity.peer_id import PeerId
 from meshcall.paths import HomePaths
 from meshcall.views import View
@@ -151,6 +151,7 @@ class ControlServer:
             ("GET", "/dht", self._get_dht),
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
             ("GET", "/dht/ping/{address}", self._dht_ping),
+            ("GET", "/relay/credentials/{seconds}", self._relay_credentials),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
             ("POST", "/contacts", self._add_contact),
@@ -229,6 +230,12 @@ class ControlServer:
 
     async def _dht_ping(self, request: web.Request) -> web.Response:
         return document(await self._node.dht.ping(request.match_info["address"]))
+
+    async def _relay_credentials(self, request: web.Request) -> web.Response:
+        text = request.match_info["seconds"]
+        if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+            raise BadRequest("the life of credentials is a number of seconds")
+        return document(self._node.relay_credentials(int(text)))
 
     async def _get_peers(self, request: web.Request) -> web.Response:
         return document({"peers": self._node.peers()})

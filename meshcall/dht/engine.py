@@ -321,6 +321,10 @@ class DhtEngine:
         watch = self._operations.get(operation)
         return watch.confirmed() if isinstance(watch, WatchOperation) else []
 
+    def observed(self) -> list[Address]:
+        """Our address as most other nodes see it, for each family in which they do."""
+        return [seen for wanted in (4, 6) if (seen := self._core.observed(wanted)) is not None]
+
     def statistics(self) -> DhtStatistics:
         """A frozen snapshot."""
         core = self._core

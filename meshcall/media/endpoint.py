@@ -30,12 +30,27 @@ class SelectedCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalCandidates:
+    """Candidates of ours that were found after the description was made (RFC 8838), for the peer."""
+
+    candidates: bytes
+    """Encoded."""
+
+
+@dataclass(frozen=True, slots=True)
 class IceConnected:
-    """A candidate pair was selected."""
+    """A candidate pair was selected, or another one than before."""
 
     local: SelectedCandidate
     remote: SelectedCandidate
     path: PathKind
+    why: str = "first"
+    """See :data:`meshcall.ice.events.Why`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathBroken:
+    """Nothing answers on any path now; the next is IceConnected, or TransportLost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +111,14 @@ class Failed:
 
     reason: str
     """``no-path``, ``dtls``, ``fingerprint``, ``no-control``, ``abandoned`` or ``internal``."""
+    detail: str = field(default="", compare=False)
+    """A sentence, where there is more to say."""
 
 
 EndpointEvent = (
-    IceConnected
+    LocalCandidates
+    | IceConnected
+    | PathBroken
     | Secured
     | ControlOpen
     | ControlMessage
@@ -139,6 +158,8 @@ class EndpointStats:
     """Empty: no pair was selected yet."""
     rtt_ms: float | None = None
     """Round trip of the last consent check."""
+    route: str = ""
+    """The selected pair, and why it was selected: ``host 192.0.2.1 -> srflx 198.51.100.7 (better)``."""
     timeline: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds from the endpoint's making to each of its steps."""
     counters: Mapping[str, int] = field(default_factory=dict)

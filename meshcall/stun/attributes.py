@@ -60,12 +60,16 @@ def encode_xor_address(address: Address, transaction_id: bytes) -> bytes:
 
 def xor_address_untrusted(message: StunMessage, kind: AttributeType) -> Address | None:
     """The address in the XOR attribute ``kind``, if it is there; raises :class:`Rejected`."""
-    value = message.get(kind)
-    if value is None:
-        return None
-    if len(value) not in (8, 20):
+    found = xor_addresses_untrusted(message, kind)
+    return found[0] if found else None
+
+
+def xor_addresses_untrusted(message: StunMessage, wanted: AttributeType) -> list[Address]:
+    """All addresses in XOR attributes ``wanted``, as CreatePermission has them; raises :class:`Rejected`."""
+    values = [value for kind, value in message.attributes if kind == wanted]
+    if any(len(value) not in (8, 20) for value in values):
         raise Rejected("attribute")
-    return decode_address_untrusted(_mask(value, message.transaction_id))
+    return [decode_address_untrusted(_mask(value, message.transaction_id)) for value in values]
 
 
 def number_untrusted(message: StunMessage, kind: AttributeType, size: int) -> int | None:

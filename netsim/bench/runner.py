@@ -64,6 +64,12 @@ BENCHES = {
             "netsim.bench.rendezvous",
             needs_lab=False,
         ),
+        Bench(
+            "relay",
+            "720p calls that one core relays, ours and coturn side by side",
+            "netsim.bench.relay",
+            needs_lab=False,
+        ),
     )
 }
 

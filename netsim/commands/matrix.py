@@ -74,10 +74,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
 
 def _judge(grid: Grid) -> int:
-    """Tell how the run differs from what plain ICE can do."""
-    # Descriptions of plain aiortc travel outside of the network; meshcall's need UDP themselves.
-    out_of_band = grid.stack == "aiortc"
-    expected = expected_routes(grid.kinds, relay=grid.relay, relay_when_blocked=out_of_band)
+    """Tell how the run differs from what ICE can do."""
+    expected = expected_routes(grid.kinds, relay=grid.relay, plain=grid.stack == "aiortc")
     needless = needless_relays(grid)
     if needless:
         print(f"relayed although a direct path exists: {len(needless)} pairs", file=sys.stderr)

@@ -26,8 +26,6 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
 
-from meshcall.aio.rtc.hooks import ice_connection, selected_pair
-
 
 def say(event: str, **fields: Any) -> None:
     """Print one event."""
@@ -75,8 +73,9 @@ class WorkerCall:
         try:
             await track.recv()
             at = time.monotonic()
-            pair = selected_pair(ice_connection(self._pc))
-            relay = pair is not None and any(candidate.kind == "relay" for candidate in pair)
+            # aiortc does not tell which pair was nominated
+            pair = self._pc.getTransceivers()[0].receiver.transport.transport._connection._nominated[1]
+            relay = "relay" in (pair.local_candidate.type, pair.remote_candidate.type)
             say("media", call=self._name, at=at, relay=relay)
             while True:
                 await track.recv()

@@ -19,6 +19,8 @@ LIMIT_S = 40.0
 HANG_UP_S = 10.0
 JOIN_S = 20.0
 """How long daemons may take until others find them in the DHT."""
+SETTLE_S = 2.0
+"""After which a call that is relayed stays so."""
 
 
 class MeshcallStack:
@@ -110,9 +112,13 @@ class MeshcallCall:
             return Attempt("fail", None, "the callee heard nothing")
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
+        path = connected["path"]
+        if path == "relay":  # the relay carries the first packets; a direct path takes over if there is one
+            with contextlib.suppress(LabError):
+                path = (await self._command.wait_for_event(SETTLE_S, event="path"))["path"]
         both = max(_seconds(near, self._caller), _seconds(far, self._callee))
         return Attempt(
-            "relay" if connected["path"] == "relay" else "direct",
+            "relay" if path == "relay" else "direct",
             both - _seconds(answered, self._callee),
             total=both - _seconds(begin, self._caller),
         )

@@ -21,11 +21,13 @@ import pytest
 from aiortc import InvalidStateError, RTCPeerConnection
 
 from meshcall import limits
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.media.sources import OnEnded, Source, open_source
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.endpoint import RtcEndpoint, make_endpoint
+from meshcall.aio.udp import UdpPort
 from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
-from meshcall.ice.candidate import Candidate, encode_candidates
+from meshcall.ice.candidate import Candidate, decode_candidates_untrusted, encode_candidates
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -33,13 +35,17 @@ from meshcall.media.endpoint import (
     Failed,
     FirstMedia,
     IceConnected,
+    LocalCandidates,
+    PathBroken,
     RecordFailed,
     Secured,
     SourceEnded,
     TransportLost,
 )
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import IceServer, MediaPlan
 from meshcall.signaling.description import decode_description_untrusted
+from meshcall.stun.message import decode_stun_untrusted
+from meshcall.stun.responder import answer_binding
 
 LOCAL = MediaPlan(allow_loopback=True, interfaces=("lo",))
 
@@ -47,8 +53,8 @@ LOCAL = MediaPlan(allow_loopback=True, interfaces=("lo",))
 class End:
     """An endpoint and what it told."""
 
-    def __init__(self, plan: MediaPlan) -> None:
-        endpoint = make_endpoint(plan)
+    def __init__(self, plan: MediaPlan, port: IcePort | None = None) -> None:
+        endpoint = make_endpoint(plan, port=port)
         assert isinstance(endpoint, RtcEndpoint)
         self.endpoint = endpoint
         self.seen: list[EndpointEvent] = []
@@ -276,6 +282,69 @@ async def test_late_candidates_connect() -> None:
         await asyncio.gather(left.wait_for(ControlOpen), right.wait_for(ControlOpen))
 
 
+async def test_what_servers_tell_late_is_an_event_and_none_is_waited_for() -> None:
+    """A STUN server that takes its time, and one that is dead: the offer is there at once."""
+    loop = asyncio.get_running_loop()
+    slow, dead = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    with slow, dead:
+        for sock in (slow, dead):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        servers = tuple(IceServer(f"stun:127.0.0.1:{sock.getsockname()[1]}") for sock in (slow, dead))
+        async with ends(replace(LOCAL, ice_servers=servers)) as (left, _):
+            begin = loop.time()
+            offer = decode_description_untrusted(await left.endpoint.offer())
+            assert loop.time() - begin < 1
+            assert not offer.end_of_candidates
+            data, source = await asyncio.wait_for(loop.sock_recvfrom(slow, 2048), 2)
+            answer = answer_binding(decode_stun_untrusted(data), ("198.51.100.7", 4444), size=len(data))
+            assert answer is not None
+            await loop.sock_sendto(slow, answer, source)
+            await left.wait_for(LocalCandidates)
+            (told,) = left.of(LocalCandidates)
+            assert isinstance(told, LocalCandidates)
+            (candidate,) = decode_candidates_untrusted(told.candidates)
+            assert (candidate.kind, candidate.address, candidate.port) == ("srflx", "198.51.100.7", 4444)
+
+
+async def test_calls_of_one_port_follow_each_other() -> None:
+    """Two nodes call each other again while the last call is being closed: each call is its own."""
+    plan = MediaPlan(source="testsrc", video=False)
+    ports = [await UdpPort.open(0), await UdpPort.open(0)]
+    left, right = (IcePort(port) for port in ports)
+    closing: list[asyncio.Task[None]] = []
+    for _ in range(4):
+        one, other = End(plan, left), End(plan, right)
+        await connect(one, other)
+        await asyncio.gather(one.wait_for(FirstMedia), other.wait_for(FirstMedia))
+        assert "first" in one.endpoint.statistics().route
+        closing += [asyncio.create_task(end.finish()) for end in (one, other)]
+        left, right = right, left
+    await asyncio.gather(*closing)
+    for port in ports:
+        await port.close()
+
+
+async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing arrives for a while: PathBroken, then IceConnected again, and the same channel carries on."""
+    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "CONSENT_RETRY", 0.02)
+    monkeypatch.setattr(limits, "CONSENT_REVIVE", 0.05)
+    async with ends() as (left, right):
+        await connect(left, right)
+        assert right.endpoint._ice is not None
+        with monkeypatch.context() as cut:
+            cut.setattr(right.endpoint._ice, "_transmit", lambda data, destination, base: None)
+            await left.wait_for(PathBroken)
+            await right.wait_for(PathBroken)
+        await left.wait_for(IceConnected, 2)
+        await right.wait_for(IceConnected, 2)
+        assert left.of(IceConnected)[-1].why in ("revived", "failover")  # type: ignore[union-attr]
+        left.endpoint.send_control(b"still here")
+        await right.wait_for(ControlMessage)
+        assert left.of(TransportLost) == []
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 
@@ -297,11 +366,12 @@ async def test_silent_peer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that vanishes without a word is told as no-response."""
     monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
     monkeypatch.setattr(limits, "CONSENT_RETRY", 0.05)
+    monkeypatch.setattr(limits, "CONSENT_LOST", 0.5)
     async with ends() as (left, right):
         await connect(left, right)
         assert right.endpoint._pc is not None
-        for protocol in hooks.ice_connection(right.endpoint._pc)._protocols:
-            protocol.transport.abort()
+        session = hooks.ice_connection(right.endpoint._pc).session
+        monkeypatch.setattr(session, "_transmit", lambda data, destination, base: None)
         await left.wait_for(TransportLost, timeout=3)
         assert left.of(TransportLost) == [TransportLost("no-response")]
 
@@ -476,7 +546,7 @@ async def test_hostile_datagrams_do_not_disturb_a_call() -> None:
         await right.wait_for(ControlMessage)
         right.endpoint.send_control(b"here, too")
         await left.wait_for(ControlMessage)
-        assert left.endpoint.statistics().counters["ice-empty"] > 10
+        assert left.endpoint.statistics().counters["ice-stranger"] > 10
         assert left.of(TransportLost) == []
     assert trouble == []
 

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import inspect
 import queue
-import socket
 import struct
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,12 +32,27 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from meshcall import limits
+from meshcall.aio.ice.addresses import HostPolicy
+from meshcall.aio.ice.session import IceSession
 from meshcall.aio.media import readers
 from meshcall.aio.rtc import hooks
-from meshcall.aio.rtc.addresses import HostPolicy, only_loopback, select_addresses
+from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.reorder import FrameBatch, ReorderBuffer
+from meshcall.aio.rtc.turn import open_relay
 
-LOOPBACK = HostPolicy(("lo",), allow_loopback=True)
+
+def make_ice() -> Connection:
+    """On loopback, without servers."""
+    policy = HostPolicy(("lo",), allow_loopback=True)
+    session = IceSession(
+        policy=policy,
+        shared=None,
+        servers=[],
+        open_relay=open_relay,
+        counters=Counter(),
+        on_event=lambda event: None,
+    )
+    return Connection(session)
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +67,15 @@ def peer_connection() -> RTCPeerConnection:
 
 @contextlib.asynccontextmanager
 async def connected() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
-    """Two connected peer connections with sound, pictures and a control channel; only addresses hooked."""
+    """Two connected peer connections with sound, pictures and a control channel; only ICE is ours."""
     left, right = peer_connection(), peer_connection()
     try:
-        left.addTrack(AudioStreamTrack())
-        left.addTrack(VideoStreamTrack())
-        channel = left.createDataChannel("control", negotiated=True, id=0)
-        opened = asyncio.Event()
-        channel.on("open", opened.set)
-        with hooks.gathering(LOOPBACK):
+        with hooks.ice_by(make_ice):
+            left.addTrack(AudioStreamTrack())
+            left.addTrack(VideoStreamTrack())
+            channel = left.createDataChannel("control", negotiated=True, id=0)
+            opened = asyncio.Event()
+            channel.on("open", opened.set)
             await left.setLocalDescription()
             await right.setRemoteDescription(left.localDescription)
             right.createDataChannel("control", negotiated=True, id=0)
@@ -144,229 +157,6 @@ def test_stun_parser_raises_value_error_only(body: bytes) -> None:
         aioice.stun.parse_message(data)
 
 
-def test_first_retransmission_is_quick() -> None:
-    """aioice reads RETRY_RTO when a transaction begins."""
-    assert aioice.stun.RETRY_RTO == limits.ICE_RTO
-    assert "self.__timeout_delay = RETRY_RTO" in inspect.getsource(aioice.stun.Transaction)
-
-
-# --- addresses ------------------------------------------------------------------------------------
-
-FOUND = [
-    ("lo", "127.0.0.1"),
-    ("lo", "::1"),
-    ("eth0", "192.0.2.2"),
-    ("eth0", "fd00::2"),
-    ("eth0", "fe80::1"),
-    ("docker0", "172.17.0.1"),
-    ("br-12ab", "172.18.0.1"),
-]
-
-
-@pytest.mark.parametrize(
-    ("policy", "found", "expected"),
-    [
-        (HostPolicy(), FOUND, ["192.0.2.2", "fd00::2"]),
-        (HostPolicy(allow_loopback=True), FOUND, ["192.0.2.2", "fd00::2", "127.0.0.1", "::1"]),
-        (HostPolicy(("lo",)), FOUND, ["127.0.0.1", "::1"]),
-        (HostPolicy(("docker0",)), FOUND, ["172.17.0.1"]),
-        (HostPolicy(("absent",)), FOUND, []),
-        (HostPolicy(), FOUND[:2], ["127.0.0.1", "::1"]),
-        (HostPolicy(), [("veth-a", "10.0.0.1"), ("lo", "127.0.0.1")], ["10.0.0.1"]),
-        (HostPolicy(), [], []),
-        (
-            HostPolicy(),
-            [("eth0", f"192.0.2.{n}") for n in range(1, 99)],
-            [f"192.0.2.{n}" for n in range(1, 7)],
-        ),
-    ],
-)
-def test_which_addresses_are_offered(
-    policy: HostPolicy, found: list[tuple[str, str]], expected: list[str]
-) -> None:
-    """Loopback and virtual bridges only when asked for or alone."""
-    assert select_addresses(found, policy) == expected
-
-
-def test_only_loopback() -> None:
-    """A machine without a network is told from one with."""
-    assert only_loopback(["127.0.0.1", "::1"])
-    assert not only_loopback(["127.0.0.1", "192.0.2.1"])
-    assert not only_loopback([])
-
-
-async def test_gathering_uses_the_policy_of_its_endpoint() -> None:
-    """aioice asks the global function, in the task that gathers; others see their own policy."""
-    found: dict[str, list[str]] = {}
-
-    async def gather(name: str, policy: HostPolicy | None) -> None:
-        connection = aioice.ice.Connection(ice_controlling=True)
-        context = hooks.gathering(policy) if policy is not None else contextlib.nullcontext()
-        with context:
-            await connection.gather_candidates()
-        found[name] = [candidate.host for candidate in connection.local_candidates]
-        await connection.close()
-
-    await asyncio.gather(gather("loopback", LOOPBACK), gather("none", HostPolicy(("absent",))))
-    assert "127.0.0.1" in found["loopback"]
-    assert found["none"] == []
-
-
-# --- ICE ------------------------------------------------------------------------------------------
-
-
-async def test_dead_servers_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Host candidates are there soon although neither the STUN nor the TURN server answers."""
-    monkeypatch.setattr(limits, "ICE_SERVER_PATIENCE", 0.2)
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as silent:
-        silent.bind(("127.0.0.1", 0))
-        connection = aioice.Connection(
-            ice_controlling=True,
-            stun_server=silent.getsockname(),
-            turn_server=silent.getsockname(),
-            turn_username="u",
-            turn_password="p",
-        )
-        hooks.limit_gathering(connection)
-        begin = time.monotonic()
-        with hooks.gathering(LOOPBACK):
-            await connection.gather_candidates()
-        seconds = time.monotonic() - begin
-    kinds = {candidate.type for candidate in connection.local_candidates}
-    await connection.close()
-    assert kinds == {"host"}
-    assert 0.15 <= seconds < 2
-
-
-async def test_empty_and_too_many_datagrams_are_dropped() -> None:
-    """An empty datagram would raise IndexError in DTLS; a flood would fill memory."""
-    connection = aioice.ice.Connection(ice_controlling=True)
-    counters: Counter[str] = Counter()
-    hooks.guard_ice(connection, counters)
-    with hooks.gathering(LOOPBACK):
-        await connection.gather_candidates()
-    protocol = connection._protocols[0]
-    protocol.datagram_received(b"", ("127.0.0.1", 9))
-    assert connection._queue.empty()
-    for _ in range(limits.ICE_QUEUE_MAX + 7):
-        protocol.datagram_received(b"\x16data", ("127.0.0.1", 9))
-    assert connection._queue.qsize() == limits.ICE_QUEUE_MAX
-    assert counters == {"ice-empty": 1, "ice-flood": 7}
-    await connection.close()
-
-
-async def test_checks_without_priority_and_from_too_many_addresses_are_dropped() -> None:
-    """The first raises KeyError in aioice; the others would each get checks from us."""
-    connection = aioice.ice.Connection(ice_controlling=False)
-    connection.remote_username, connection.remote_password = "peer", "p" * 22
-    counters: Counter[str] = Counter()
-    hooks.guard_ice(connection, counters)
-    with hooks.gathering(LOOPBACK):
-        await connection.gather_candidates()
-    connection._early_checks_done = True
-    protocol = connection._protocols[0]
-
-    def request(port: int, *, priority: bool = True) -> None:
-        message = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
-        message.attributes["USERNAME"] = f"{connection.local_username}:peer"
-        if priority:
-            message.attributes["PRIORITY"] = 1
-        message.add_message_integrity(connection.local_password.encode())
-        protocol.datagram_received(bytes(message), ("127.0.0.1", port))
-
-    request(1000, priority=False)
-    for port in range(2000, 2000 + limits.ICE_REMOTE_CANDIDATES_MAX + 3):
-        request(port)
-    assert len(connection.remote_candidates) == limits.ICE_REMOTE_CANDIDATES_MAX
-    assert counters == {"ice-malformed": 1, "ice-candidates": 3}
-    await connection.close()
-
-
-async def ice_pair() -> tuple[aioice.ice.Connection, aioice.ice.Connection]:
-    left, right = aioice.ice.Connection(ice_controlling=True), aioice.ice.Connection(ice_controlling=False)
-    with hooks.gathering(LOOPBACK):
-        await asyncio.gather(left.gather_candidates(), right.gather_candidates())
-    for one, other in ((left, right), (right, left)):
-        one.remote_username, one.remote_password = other.local_username, other.local_password
-        for candidate in other.local_candidates:
-            await one.add_remote_candidate(candidate)
-        hooks.pace_ice(one)
-    return left, right
-
-
-async def test_connect_returns_as_soon_as_a_pair_is_nominated() -> None:
-    """Our connect() works with aioice's parts, also with candidates that come later."""
-    left, right = await ice_pair()
-    begin = time.monotonic()
-    await asyncio.wait_for(asyncio.gather(left.connect(), right.connect()), 5)
-    assert time.monotonic() - begin < 2
-    assert hooks.selected_pair(left) is not None
-    await left.send(b"hello")
-    assert await right.recv() == b"hello"
-    await left.close()
-    await right.close()
-
-
-async def test_connect_fails_when_closed_meanwhile() -> None:
-    """close() ends a connect() that has no peer."""
-    left, right = await ice_pair()
-    task = asyncio.create_task(left.connect())
-    await asyncio.sleep(0.02)
-    await right.close()
-    await left.close()
-    with contextlib.suppress(ConnectionError):
-        await asyncio.wait_for(task, 1)
-    assert task.done()
-
-
-def test_connect_body_is_still_the_one_we_copied() -> None:
-    """Our connect() is aioice's but for the wait: look again when theirs changes."""
-    source = inspect.getsource(aioice.ice.Connection.connect)
-    for part in (
-        "_local_candidates_end",
-        "self._pair_remote_candidate(remote_candidate)",
-        "self.sort_check_list()",
-        "self._unfreeze_initial()",
-        "self.check_incoming(*early_check)",
-        "self._early_checks.clear()",
-        "self._early_checks_done = True",
-        "self._check_periodic()",
-        "await self._check_list_state.get()",
-        "asyncio.create_task(self.query_consent())",
-    ):
-        assert part in source, part
-    assert source.count("self.") == 17
-
-
-async def test_consent_measures_and_notices_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answered checks give the round trip; silence is noticed, then the connection closes."""
-    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.02)
-    monkeypatch.setattr(limits, "CONSENT_RETRY", 0.02)
-    left, right = await ice_pair()
-    measured: list[float] = []
-    lost = asyncio.Event()
-    hooks.watch_consent(left, measured.append, lost.set)
-    await asyncio.gather(left.connect(), right.connect())
-    for _ in range(200):
-        if len(measured) >= 3:
-            break
-        await asyncio.sleep(0.01)
-    assert len(measured) >= 3
-    assert not lost.is_set()
-    for protocol in right._protocols:
-        protocol.transport.abort()
-    await asyncio.wait_for(lost.wait(), 2)
-    await asyncio.wait_for(left.close(), 1)
-    await right.close()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def test_dead_path_is_known_in_five_seconds() -> None:
-    """The worst case by our limits: one interval, then the retries, each a fifth longer."""
-    worst = 1.2 * (limits.CONSENT_INTERVAL + limits.CONSENT_FAILURES * limits.CONSENT_RETRY)
-    assert 3.0 <= worst <= 5.0
-
-
 # --- a connected pair -----------------------------------------------------------------------------
 
 
@@ -377,9 +167,9 @@ async def test_fingerprints_pair_and_transports_of_a_connected_pair() -> None:
         theirs = hooks.fingerprints(hooks.dtls_transport(right))
         assert mine == (theirs[1], theirs[0])
         assert mine[0].hex(":").upper() in left.localDescription.sdp
-        pair = hooks.selected_pair(hooks.ice_connection(left))
+        pair = hooks.ice_connection(left).session.agent.selected
         assert pair is not None
-        assert {end.address for end in pair} <= {"127.0.0.1", "::1"}
+        assert {pair.base[0], pair.destination[0]} <= {"127.0.0.1", "::1"}
         assert [hooks.codec_name(t) for t in left.getTransceivers()] == ["opus", "VP8"]
         assert [hooks.packets_lost(t.receiver) for t in right.getTransceivers()] == [0, 0]
         assert hooks.control_idle(left)
@@ -393,8 +183,7 @@ async def test_fingerprints_pair_and_transports_of_a_connected_pair() -> None:
 async def test_unacknowledged_data_is_seen() -> None:
     """A message on its way makes the control channel busy."""
     async with connected() as (left, right):
-        for protocol in hooks.ice_connection(right)._protocols:
-            protocol.transport.abort()
+        hooks.ice_connection(right).session._transmit = lambda *_: None  # type: ignore[method-assign]
         assert left.sctp is not None
         channel = left.sctp._data_channels[0]
         channel.send(b"x")
@@ -583,18 +372,6 @@ def test_sender_calls_only_run_in_executor() -> None:
     assert source.count("self.__loop") == source.count("self.__loop = ") + source.count(
         "__loop.run_in_executor("
     )
-
-
-async def test_close_sockets_frees_them_at_once() -> None:
-    """The hard way leaves no socket."""
-    pc = _with_channel(peer_connection())
-    with hooks.gathering(LOOPBACK):
-        await pc.setLocalDescription()
-    transports = [protocol.transport for protocol in hooks.ice_connection(pc)._protocols]
-    hooks.close_sockets(pc)
-    assert transports
-    assert all(transport.is_closing() for transport in transports)
-    await pc.close()
 
 
 # --- reordering -----------------------------------------------------------------------------------

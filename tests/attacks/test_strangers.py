@@ -7,18 +7,17 @@ import os
 import resource
 import socket
 import time
-from asyncio import selector_events
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from meshcall import limits
 from meshcall.address import Address
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.rtc import endpoint as endpoint_module
 from meshcall.aio.rtc.endpoint import make_endpoint
 from meshcall.ice.candidate import Candidate, encode_candidates
@@ -52,14 +51,14 @@ class Sent:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.addresses: Counter[Address] = Counter()
-        sendto = selector_events._SelectorDatagramTransport.sendto  # type: ignore[attr-defined]
+        send = IcePort.send
 
-        def noted(transport: Any, data: bytes, address: Any = None) -> None:
-            self.addresses[(address[0], address[1])] += 1
+        def noted(port: IcePort, data: bytes, address: Address) -> None:
+            self.addresses[address] += 1
             if ip_address(address[0]).is_loopback:
-                sendto(transport, data, address)
+                send(port, data, address)
 
-        monkeypatch.setattr(selector_events._SelectorDatagramTransport, "sendto", noted)  # type: ignore[attr-defined]
+        monkeypatch.setattr(IcePort, "send", noted)
 
 
 @pytest.fixture
@@ -146,6 +145,7 @@ async def test_an_offer_can_aim_few_packets_and_none_at_some(
     stranger, call_id = Stranger(), os.urandom(16)
     plan = Switchboard._plan  # as if this machine had another network than its loopback
     monkeypatch.setattr(endpoint_module, "only_loopback", lambda addresses: False)
+    monkeypatch.setattr("meshcall.ice.checklist.can_pair", lambda local, remote: ":" not in remote.address)
     monkeypatch.setattr(
         Switchboard, "_plan", lambda board, *args: replace(plan(board, *args), allow_loopback=False)
     )
@@ -181,6 +181,7 @@ async def test_an_offer_can_aim_few_packets_and_none_at_some(
     assert per_host, "some are checked: the test can fail"
     assert max(per_host.values()) <= limits.CANDIDATES_PER_ADDRESS_MAX * CHECKS_MAX
     assert max(sent.addresses.values()) <= CHECKS_MAX
+    assert sum(sent.addresses.values()) <= limits.ICE_CHECKS_MAX
 
 
 @pytest.mark.timeout(90)

@@ -523,6 +523,12 @@ def test_stdout_that_nobody_reads(fake: Daemon) -> None:
     assert "Exception" not in done.stderr
 
 
+def test_relay_credentials_in_a_pipe(fake: Daemon) -> None:
+    """Without a relay a sentence; the JSON is the document."""
+    fake.cli("relay").assert_error(1, "lends no relay", hint="--relay")
+    fake.cli("relay", "--for", "forever").assert_error(2, "--for")
+
+
 def test_dht_status_in_a_pipe(fake: Daemon) -> None:
     """Role with its reason, table, watches; refusals without ``-v``, everything with it."""
     lines = dict(line.split("\t", 1) for line in fake.cli("dht", "status").out.splitlines())

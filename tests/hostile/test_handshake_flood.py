@@ -104,7 +104,7 @@ async def test_1000_valid_offers_open_at_most_eight_calls(
 ) -> None:
     """A node that answers everybody by itself: <= 8 media ends in all, <= 2 of one peer, no files left."""
 
-    async def make(plan: MediaPlan) -> media.MediaEndpoint:
+    async def make(plan: MediaPlan, port: object = None) -> media.MediaEndpoint:
         return CountedEndpoint()
 
     CountedEndpoint.open = CountedEndpoint.most = CountedEndpoint.made = 0

@@ -51,16 +51,16 @@ udp_blocked           F   F   F   F   F   F   F   F
 destination too are promised a relay only."""
 
 MESHCALL_RELAY = """
-open                  DR  DR  DR  DR  DR  DR  DR  Ft
-full_cone             DR  DR  DR  DR  DR  DR  DR  Ft
-address_restricted    DR  DR  DR  DR  DR  DR  DR  Ft
-port_restricted       DR  DR  DR  DR  DR  Rp  Rp  Ft
-cgnat                 DR  DR  DR  DR  DR  Rp  Rp  Ft
-symmetric_sequential  DR  DR  DR  Rp  Rp  Rp  R   Ft
-symmetric_random      DR  DR  DR  Rp  Rp  R   R   Ft
+open                  D   D   D   D   D   D   D   Ft
+full_cone             D   D   D   D   D   D   D   Ft
+address_restricted    D   D   D   D   D   D   D   Ft
+port_restricted       D   D   D   D   D   Rp  Rp  Ft
+cgnat                 D   D   D   D   D   Rp  Rp  Ft
+symmetric_sequential  D   D   D   Rp  Rp  Rp  R   Ft
+symmetric_random      D   D   D   Rp  Rp  R   R   Ft
 udp_blocked           Ft  Ft  Ft  Ft  Ft  Ft  Ft  Ft
 """
-"""meshcall with one."""
+"""meshcall with one. A direct path is never given up for it."""
 
 TABLES = {
     ("aiortc", False): parse_table(PLAIN, KINDS, GAPS),

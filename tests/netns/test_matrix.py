@@ -64,7 +64,7 @@ async def test_meshcall_takes_the_expected_routes(relay: bool) -> None:
 @pytest.mark.parametrize(("stack", "relay"), TABLES)
 def test_the_tables_are_those_of_rfc_4787(stack: str, relay: bool) -> None:
     """What is written down by hand and what the words of each kind say are the same."""
-    expected = expected_routes(KINDS, relay=relay, relay_when_blocked=stack == "aiortc")
+    expected = expected_routes(KINDS, relay=relay, plain=stack == "aiortc")
     assert {pair: cell.routes for pair, cell in TABLES[stack, relay].items()} == expected
 
 

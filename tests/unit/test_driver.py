@@ -48,13 +48,23 @@ class PlayedEndpoint:
         self.change: Change = lambda data: data
         self.gate_open = False
         self.sent: list[bytes] = []
+        self.added: list[bytes] = []
+        self.got_candidates = asyncio.Event()
+        self.found: list[bytes] = []
+        """Candidates that it finds after its description."""
         self._events: asyncio.Queue[m.EndpointEvent | None] = asyncio.Queue()
 
     async def offer(self) -> bytes:
+        self._find()
         return b"offer"
 
     async def answer(self, offer: bytes) -> bytes:
+        self._find()
         return b"answer"
+
+    def _find(self) -> None:
+        for candidates in self.found:
+            self._events.put_nowait(m.LocalCandidates(candidates))
 
     async def accept(self, answer: bytes) -> None:
         for end in (self, self.other):
@@ -65,7 +75,8 @@ class PlayedEndpoint:
             end._events.put_nowait(m.ControlOpen())
 
     async def add_candidates(self, candidates: bytes) -> None:
-        """There are none."""
+        self.added.append(candidates)
+        self.got_candidates.set()
 
     async def open_gate(self) -> None:
         self.gate_open = True
@@ -213,6 +224,20 @@ async def test_both_proofs_make_a_call(sides: tuple[Side, Side]) -> None:
     assert await call(sides) == [None, None]
     assert [side.endpoint.gate_open for side in sides] == [True, True]
     assert [sorted(data[0] for data in side.endpoint.sent) for side in sides] == [[1, 2], [1, 2]]
+
+
+async def test_candidates_found_late_reach_the_other_end(sides: tuple[Side, Side]) -> None:
+    """Both ways, however early they are: they follow the offer, or the answer."""
+    alice, bob = sides
+    alice.endpoint.found, bob.endpoint.found = [b"alice 1", b"alice 2"], [b"bob"]
+    assert await call(sides) == [None, None]
+    async with asyncio.timeout(5):
+        for end, count in ((alice.endpoint, 1), (bob.endpoint, 2)):
+            while len(end.added) < count:
+                end.got_candidates.clear()
+                await end.got_candidates.wait()
+    assert sorted(bob.endpoint.added) == [b"alice 1", b"alice 2"]
+    assert alice.endpoint.added == [b"bob"]
 
 
 def _flipped(data: bytes) -> bytes:

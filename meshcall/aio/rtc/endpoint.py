@@ -17,7 +17,6 @@ from typing import Literal, TypeVar
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpTransceiver,
     RTCSessionDescription,
@@ -25,10 +24,14 @@ from aiortc import (
 
 from meshcall import limits
 from meshcall.aio.clock import Clock, SystemClock
+from meshcall.aio.ice.addresses import HostPolicy, only_loopback
+from meshcall.aio.ice.port import IcePort
+from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
+from meshcall.aio.ice.session import IceSession
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
-from meshcall.aio.rtc.addresses import HostPolicy, only_loopback
+from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
 from meshcall.aio.rtc.reception import Reception
@@ -36,11 +39,12 @@ from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
     read_candidates_untrusted,
     read_offer_untrusted,
-    to_aiortc,
 )
 from meshcall.aio.rtc.sending import Sending
+from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
-from meshcall.ice.candidate import Candidate, CandidatePolicy
+from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
+from meshcall.ice.events import Gathered, IceEvent
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -50,6 +54,7 @@ from meshcall.media.endpoint import (
     FirstMedia,
     IceConnected,
     KindStats,
+    LocalCandidates,
     MediaEndpoint,
     RecordFailed,
     Secured,
@@ -67,18 +72,26 @@ _FLUSH_TIMEOUT = 0.3
 """Seconds that a last control message gets to be acknowledged."""
 
 
-def make_endpoint(plan: MediaPlan, clock: Clock | None = None) -> MediaEndpoint:
-    """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``."""
-    return RtcEndpoint(plan, clock or SystemClock())
+def make_endpoint(
+    plan: MediaPlan, clock: Clock | None = None, *, port: IcePort | None = None
+) -> MediaEndpoint:
+    """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``.
+
+    ``port``: the node's; without it the endpoint opens one of its own.
+    """
+    return RtcEndpoint(plan, clock or SystemClock(), port)
 
 
 class RtcEndpoint:
     """See :class:`meshcall.media.endpoint.MediaEndpoint`."""
 
-    def __init__(self, plan: MediaPlan, clock: Clock) -> None:
+    def __init__(self, plan: MediaPlan, clock: Clock, port: IcePort | None = None) -> None:
         """``clock`` times the timeline."""
         hooks.install()
         self._plan = plan
+        self._port = port
+        self._ice: IceSession | None = None
+        self._servers: list[StunServer | TurnServer] = []
         self._clock = clock
         self._begin = clock.now()
         self._timeline: dict[str, float] = {}
@@ -86,7 +99,8 @@ class RtcEndpoint:
         self._events: asyncio.Queue[EndpointEvent | None] = asyncio.Queue()
         self._unread_control = 0
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[str] = self._loop.create_future()
+        self._outcome: asyncio.Future[tuple[str, str]] = self._loop.create_future()
+        """Why it failed, in a word and a sentence; an empty word: it did not."""
         self._pc: RTCPeerConnection | None = None
         self._control: ControlChannel | None = None
         self._unsent: list[bytes] = []
@@ -97,6 +111,8 @@ class RtcEndpoint:
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
+        self._found: list[Candidate] = []
+        """Candidates of ours that are to be told soon."""
         self._taken: Counter[str] = Counter()
         """Candidates of the peer that we check, by address: a later message has no new allowance."""
         self._gate = False
@@ -137,18 +153,19 @@ class RtcEndpoint:
         if self._remote is None:
             self._early = [*self._early, *found][: limits.ICE_REMOTE_CANDIDATES_MAX]
         else:
-            await self._add(found)
+            self._add(found)
 
     async def _offer(self) -> bytes:
         pc = await self._open()
         source = self._open_source_tracks()
-        for kind in self._kinds():
-            track = source.get(kind)
-            if track is not None:
-                pc.addTransceiver(track, "sendrecv")
-            else:
-                pc.addTransceiver(kind, "recvonly")
-        self._wire(pc)
+        with hooks.ice_by(self._make_ice):
+            for kind in self._kinds():
+                track = source.get(kind)
+                if track is not None:
+                    pc.addTransceiver(track, "sendrecv")
+                else:
+                    pc.addTransceiver(kind, "recvonly")
+            self._wire(pc)
         data = await self._describe(pc)
         self._supervise(self._plan.offer_timeout, "abandoned")
         return data
@@ -159,17 +176,18 @@ class RtcEndpoint:
         remote = read_offer_untrusted(data, self._policy(), self._counters)
         pc = await self._open()
         self._remote = remote
-        await self._set_remote(remote, "offer")
-        tracks = self._open_source_tracks()
-        for transceiver in pc.getTransceivers():
-            kind = _kind(transceiver)
-            if kind not in self._kinds():
-                transceiver.direction = "inactive"
-            elif kind in tracks:
-                pc.addTrack(tracks[kind])
-        self._wire(pc)
+        with hooks.ice_by(self._make_ice):
+            await self._set_remote(remote, "offer")
+            tracks = self._open_source_tracks()
+            for transceiver in pc.getTransceivers():
+                kind = _kind(transceiver)
+                if kind not in self._kinds():
+                    transceiver.direction = "inactive"
+                elif kind in tracks:
+                    pc.addTrack(tracks[kind])
+            self._wire(pc)
         answer = await self._describe(pc)
-        await self._add(self._early)
+        self._add(self._early)
         self._supervise(self._plan.connect_timeout + limits.MEDIA_ANSWER_TRAVEL, "no-path")
         return answer
 
@@ -184,14 +202,36 @@ class RtcEndpoint:
             await self._source.close()  # closed meanwhile: nothing may be opened any more
             raise Rejected("state")
         self._mark("source")
-        servers = [
-            RTCIceServer(server.uri, server.username or None, server.credential or None)
-            for server in self._plan.ice_servers
-        ]
-        configuration = RTCConfiguration(iceServers=servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        self._servers = read_servers(self._plan.ice_servers)
+        configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         pc = self._pc = RTCPeerConnection(configuration)
         pc.on("track", self._reception.read)
         return pc
+
+    def _make_ice(self) -> Connection:
+        self._ice = IceSession(
+            policy=HostPolicy(self._plan.interfaces, self._plan.allow_loopback),
+            shared=self._port,
+            servers=self._servers,
+            open_relay=open_relay,
+            counters=self._counters,
+            on_event=self._ice_event,
+        )
+        return Connection(self._ice)
+
+    def _ice_event(self, event: IceEvent) -> None:
+        if isinstance(event, Gathered) and self._local is not None and self._closing is None:
+            if not self._found:
+                self._loop.call_later(limits.ICE_TRICKLE_PAUSE, self._trickle)
+            self._found.append(event.candidate)
+        if self._link is not None:
+            self._link.ice_event(event)
+
+    def _trickle(self) -> None:
+        """Tell what was found since the description, together."""
+        found, self._found = self._found, []
+        if self._closing is None:
+            self._emit(LocalCandidates(encode_candidates(found)))
 
     def _open_source_tracks(self) -> dict[MediaKind, SoundTrack | PictureTrack]:
         assert self._source is not None, "_open() has made it"
@@ -215,17 +255,18 @@ class RtcEndpoint:
 
     async def _describe(self, pc: RTCPeerConnection) -> bytes:
         """Make the local description, candidates included, and encode it."""
-        hooks.limit_gathering(hooks.ice_connection(pc))
         try:
-            with hooks.gathering(HostPolicy(self._plan.interfaces, self._plan.allow_loopback)):
-                async with asyncio.timeout(self._plan.gather_timeout):
-                    await pc.setLocalDescription()
+            async with asyncio.timeout(self._plan.gather_timeout):
+                await pc.setLocalDescription()
         except TimeoutError as error:
             raise NoPath("this machine's network addresses can't be used") from error
         if self._closing is not None:
-            hooks.close_sockets(pc)  # closed meanwhile: what was opened after that is closed now
+            await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
-        self._local = from_sdp(pc.localDescription.sdp)
+        assert self._ice is not None, "the transport was made with the tracks"
+        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
+            self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
             if self._source is not None:
                 self._sending.prepare(transceiver, self._source)
@@ -248,11 +289,11 @@ class RtcEndpoint:
             raise Rejected("description") from error
         if kind == "answer":
             self._sending.negotiated()
-            await self._add(self._early)
+            self._add(self._early)
         self._mark("remote")
 
-    async def _add(self, candidates: list[Candidate]) -> None:
-        if self._pc is None or self._remote is None or self._closing is not None:
+    def _add(self, candidates: list[Candidate]) -> None:
+        if self._ice is None or self._remote is None or self._closing is not None:
             return
         for candidate in candidates:
             if self._taken.total() >= limits.ICE_REMOTE_CANDIDATES_MAX:
@@ -261,7 +302,7 @@ class RtcEndpoint:
                 self._counters["candidate-port-scan"] += 1
             else:
                 self._taken[candidate.address] += 1
-                await self._pc.addIceCandidate(to_aiortc(candidate, self._remote.sections[0].mid))
+                self._ice.add_remote([candidate])
 
     def _policy(self) -> CandidatePolicy:
         # Without a network of its own, a machine can still call itself.
@@ -287,24 +328,25 @@ class RtcEndpoint:
         self._supervisor = asyncio.create_task(self._watch(timeout, reason), name="endpoint-deadline")
 
     async def _watch(self, timeout: float, reason: str) -> None:
+        detail = ""
         try:
             async with asyncio.timeout(timeout):
-                reason = await asyncio.shield(self._outcome)
+                reason, detail = await asyncio.shield(self._outcome)
         except TimeoutError:
             if self._link is not None and self._link.path:
                 reason = "no-control" if self._link.secured else "dtls"
         if reason and self._closing is None:
-            self._emit(Failed(reason))
+            self._emit(Failed(reason, detail))
             self._start_closing()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, detail: str = "") -> None:
         if not self._outcome.done():
-            self._outcome.set_result(reason)
+            self._outcome.set_result((reason, detail))
 
     def _control_open(self) -> None:
         self._emit(ControlOpen())
         if not self._outcome.done():
-            self._outcome.set_result("")
+            self._outcome.set_result(("", ""))
 
     def _control_message(self, data: bytes) -> None:
         if self._unread_control >= limits.CONTROL_QUEUE_MAX:
@@ -394,6 +436,7 @@ class RtcEndpoint:
             video=kinds["video"],
             audio_seconds_received=round(self._reception.audio_seconds, 2),
             path="" if link is None else link.path,
+            route="" if link is None else link.route,
             rtt_ms=rtt,
             timeline=dict(self._timeline),
             counters=counters,
@@ -457,7 +500,11 @@ class RtcEndpoint:
                 await self._pc.close()
         except TimeoutError:
             self._counters["close-timeout"] += 1
-            hooks.close_sockets(self._pc)
+            await self._close_ice()
+
+    async def _close_ice(self) -> None:
+        if self._ice is not None:
+            await self._ice.close()
 
     async def _close_source(self) -> None:
         if self._source is not None:

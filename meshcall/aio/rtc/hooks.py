@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import secrets
 import struct
 import threading
 from collections import Counter
@@ -21,9 +20,10 @@ from contextvars import ContextVar
 from fractions import Fraction
 from typing import Any, Final
 
-import aioice.ice
+import aioice
 import aioice.stun
 import aiortc
+import aiortc.rtcicetransport
 import aiortc.rtcsctptransport
 import av
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
@@ -33,9 +33,8 @@ from aiortc.rtcsctptransport import RTCSctpTransport
 from OpenSSL import SSL
 
 from meshcall import limits
-from meshcall.aio.rtc.addresses import HostPolicy, select_addresses
+from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.reorder import FrameBatch, Packet, ReorderBuffer
-from meshcall.media.endpoint import SelectedCandidate
 
 AIORTC: Final = "1.16."
 AIOICE: Final = "0.13."
@@ -45,8 +44,7 @@ _BINARY = (aiortc.rtcsctptransport.WEBRTC_BINARY, aiortc.rtcsctptransport.WEBRTC
 _RWND = 1024 * 1024
 """aiortc's receive window at the start."""
 
-_host_policy: ContextVar[HostPolicy | None] = ContextVar("host_policy", default=None)
-_original_host_addresses = aioice.ice.get_host_addresses
+_make_ice: ContextVar[Callable[[], Connection] | None] = ContextVar("make_ice", default=None)
 _original_parse_message = aioice.stun.parse_message
 
 Counters = Counter[str]
@@ -62,9 +60,7 @@ def install() -> None:
             raise ImportError(f"{library.__name__} {library.__version__} was not tested; {tested}x is needed")
     aiortc.rtcsctptransport.decode_params = decode_params
     aioice.stun.parse_message = parse_message
-    # A lost check costs 0.1 s instead of 0.5 s; aioice has no setting for it.
-    aioice.stun.RETRY_RTO = limits.ICE_RTO
-    aioice.ice.get_host_addresses = host_addresses
+    aiortc.rtcicetransport.Connection = _connection  # type: ignore[attr-defined, assignment]
     # One warning for each frame of a peer that does not decode would flood the log.
     logging.getLogger("aiortc").setLevel(logging.ERROR)
 
@@ -96,190 +92,46 @@ def parse_message(data: bytes) -> aioice.stun.Message:
         raise ValueError("STUN attribute has the wrong size") from error
 
 
-def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-    """Addresses by the policy of the endpoint that gathers.
-
-    aioice takes every interface, and never loopback.
-    """
-    policy = _host_policy.get()
-    if policy is None:
-        return _original_host_addresses(use_ipv4, use_ipv6)
-    found = []
-    for adapter in aioice.ice.ifaddr.get_adapters():  # type: ignore[attr-defined]
-        for ip in adapter.ips:
-            if ip.is_IPv4 and use_ipv4:
-                found.append((adapter.nice_name, ip.ip))
-            elif ip.is_IPv6 and use_ipv6 and ip.ip[2] == 0:
-                found.append((adapter.nice_name, ip.ip[0]))
-    return select_addresses(found, policy)
-
-
-@contextmanager
-def gathering(policy: HostPolicy) -> Iterator[None]:
-    """What gathers inside uses ``policy``."""
-    token = _host_policy.set(policy)
-    try:
-        yield
-    finally:
-        _host_policy.reset(token)
-
-
 # --- ICE ------------------------------------------------------------------------------------------
 
 
-def ice_connection(pc: RTCPeerConnection) -> aioice.ice.Connection:
-    """The ICE agent of the bundled transport, which the control channel shares with all media."""
-    return _sctp(pc).transport.transport._connection
-
-
-def limit_gathering(connection: aioice.ice.Connection) -> None:
-    """A STUN or TURN server that does not answer costs ``ICE_SERVER_PATIENCE`` seconds instead of 5."""
-    gather = connection.get_component_candidates
-
-    async def limited(component: int, addresses: list[str]) -> list[aioice.Candidate]:
-        return await gather(component, addresses, timeout=limits.ICE_SERVER_PATIENCE)  # type: ignore[arg-type]
-
-    connection.get_component_candidates = limited  # type: ignore[method-assign, assignment]
-
-
-def guard_ice(connection: aioice.ice.Connection, counters: Counters) -> None:
-    """Drop what would break the agent or fill memory.
-
-    An empty datagram from anybody raises IndexError in aiortc's DTLS and ends the call; the queue to DTLS has
-    no bound; a check without PRIORITY raises KeyError; peer-reflexive candidates have no bound, and each gets
-    checks from us.
-    """
-    data_received, request_received = connection.data_received, connection.request_received
-
-    def received(data: bytes, component: int) -> None:
-        if not data:
-            counters["ice-empty"] += 1
-        elif connection._queue.qsize() >= limits.ICE_QUEUE_MAX:
-            counters["ice-flood"] += 1
-        else:
-            data_received(data, component)
-
-    def request(message: aioice.stun.Message, addr: tuple[str, int], protocol: Any) -> None:
-        known = any((c._network_host, c.port) == addr for c in connection._remote_candidates)
-        if "PRIORITY" not in message.attributes:
-            counters["ice-malformed"] += 1
-        elif not known and len(connection._remote_candidates) >= limits.ICE_REMOTE_CANDIDATES_MAX:
-            counters["ice-candidates"] += 1
-        else:
-            request_received(message, addr, protocol)
-
-    connection.data_received = received  # type: ignore[method-assign]
-    connection.request_received = request  # type: ignore[method-assign]
-
-
-def pace_ice(connection: aioice.ice.Connection) -> None:
-    """Return from connect() the moment a pair is nominated; aioice's own sleeps up to 20 ms more.
-
-    The body is aioice's, but for the wait.
-    """
-
-    async def connect() -> None:
-        c = connection
-        if not c._local_candidates_end or c.remote_username is None or c.remote_password is None:
-            raise ConnectionError("ICE can't start: no local candidates or no remote password")
-        for candidate in c._remote_candidates:
-            c._pair_remote_candidate(candidate)
-        c.sort_check_list()
-        c._unfreeze_initial()
-        for early in c._early_checks:
-            c.check_incoming(*early)
-        c._early_checks.clear()
-        c._early_checks_done = True
-        result = None
-        while result is None:
-            more = c._check_periodic()
-            try:
-                async with asyncio.timeout(limits.ICE_TICK if more else None):
-                    result = await c._check_list_state.get()
-            except TimeoutError:
-                continue
-        for pair in c._check_list:
-            if pair.task:
-                pair.task.cancel()
-        if result != aioice.ice.ICE_COMPLETED:
-            raise ConnectionError("ICE negotiation failed")
-        c._query_consent_task = asyncio.create_task(c.query_consent())
-
-    connection.connect = connect  # type: ignore[method-assign]
-
-
-def watch_consent(
-    connection: aioice.ice.Connection, on_rtt: Callable[[float], None], on_lost: Callable[[], None]
-) -> None:
-    """Notice a dead path in 3 to 5 s; aioice's own takes 30, and would take a slow answer for none.
-
-    ``on_rtt``: seconds of each answered check. ``on_lost`` is called before the connection closes itself.
-    """
-
-    async def query_consent() -> None:
-        unanswered = 0
-        checks: set[asyncio.Task[None]] = set()
-        loop = asyncio.get_running_loop()
-
-        async def check(pair: aioice.ice.CandidatePair) -> None:
-            nonlocal unanswered
-            begin = loop.time()
-            if await _consent_check(connection, pair):
-                unanswered = 0
-                on_rtt(loop.time() - begin)
-
-        try:
-            while True:
-                interval = limits.CONSENT_RETRY if unanswered else limits.CONSENT_INTERVAL
-                await asyncio.sleep(interval * (0.8 + secrets.randbelow(401) / 1000))
-                if unanswered >= limits.CONSENT_FAILURES:
-                    break
-                for pair in connection._nominated.values():
-                    unanswered += 1
-                    task = asyncio.create_task(check(pair))
-                    checks.add(task)
-                    task.add_done_callback(checks.discard)
-        finally:
-            for task in tuple(checks):
-                task.cancel()
-        on_lost()
-        connection._query_consent_task = None
-        await connection.close()
-
-    connection.query_consent = query_consent  # type: ignore[method-assign]
-
-
-async def _consent_check(connection: aioice.ice.Connection, pair: aioice.ice.CandidatePair) -> bool:
-    """One Binding request that is not retransmitted (RFC 7675 section 5.1); whether it was answered."""
-    key = (connection.remote_password or "").encode()
-    request = connection.build_request(pair, nominate=False)
-    request.add_message_integrity(key)
-    transaction = aioice.stun.Transaction(
-        request, pair.remote_addr, pair.protocol, retransmissions=0, integrity_key=key
-    )
-    transaction._Transaction__timeout_delay = limits.CONSENT_WAIT  # type: ignore[attr-defined]
-    pair.protocol.transactions[request.transaction_id] = transaction
+@contextmanager
+def ice_by(make: Callable[[], Connection]) -> Iterator[None]:
+    """Peer connections that get their transports inside have the ICE that ``make`` makes, not aioice's."""
+    token = _make_ice.set(make)
     try:
-        await transaction.run()
-    except aioice.stun.TransactionError:
-        return False
+        yield
     finally:
-        del pair.protocol.transactions[request.transaction_id]
-    return True
+        _make_ice.reset(token)
 
 
-def selected_pair(
-    connection: aioice.ice.Connection,
-) -> tuple[SelectedCandidate, SelectedCandidate] | None:
-    """The selected pair (local, remote); aiortc does not tell."""
-    pair = connection._nominated.get(1)
-    if pair is None:
-        return None
-    local, remote = pair.local_candidate, pair.remote_candidate
-    return (
-        SelectedCandidate(local.type, local.host, local.port),
-        SelectedCandidate(remote.type, pair.remote_addr[0], remote.port),
-    )
+def _connection(**settings: Any) -> Connection | aioice.Connection:
+    """In the place of aioice's class, which aiortc looks up when a transport is made."""
+    make = _make_ice.get()
+    return aioice.Connection(**settings) if make is None else make()
+
+
+def ice_connection(pc: RTCPeerConnection) -> Connection:
+    """The ICE of the bundled transport, which the control channel shares with all media."""
+    connection = _sctp(pc).transport.transport._connection
+    assert isinstance(connection, Connection), "transports are made inside ice_by()"
+    return connection
+
+
+def guard_ice(pc: RTCPeerConnection) -> None:
+    """Let a call be closed while DTLS is being made.
+
+    aiortc goes on to start the transport for its next section then, which raises InvalidStateError in a task
+    that nobody looks at.
+    """
+    transport = _sctp(pc).transport.transport
+    start = transport.start
+
+    async def start_unless_closed(remoteParameters: aiortc.RTCIceParameters) -> None:
+        if transport.state != "closed":
+            await start(remoteParameters)
+
+    transport.start = start_unless_closed  # type: ignore[method-assign]
 
 
 # --- DTLS and SCTP --------------------------------------------------------------------------------
@@ -376,13 +228,6 @@ def control_idle(pc: RTCPeerConnection) -> bool:
     """Whether everything sent on the control channel was acknowledged; bufferedAmount does not tell."""
     sctp = pc.sctp
     return sctp is None or not (sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue)
-
-
-def close_sockets(pc: RTCPeerConnection) -> None:
-    """The hard way, for a peer connection whose close() hangs."""
-    if pc.sctp is not None:
-        for protocol in pc.sctp.transport.transport._connection._protocols:
-            protocol.transport.abort()
 
 
 def _sctp(pc: RTCPeerConnection) -> RTCSctpTransport:

@@ -2,6 +2,7 @@
 
 Law 1: the loss of a connected peer is told once, with the reason: silence, or its own close.
 Law 2: what is told of certificates and addresses is what is in use, not what was signalled.
+Law 3: each path that the call takes is told, with why it was taken.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from aiortc import RTCPeerConnection
 
 from meshcall.address import is_lan
 from meshcall.aio.rtc import hooks
+from meshcall.ice.candidate import Candidate
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
 from meshcall.media.endpoint import (
     EndpointEvent,
     IceConnected,
+    PathBroken,
     PathKind,
     Secured,
     SelectedCandidate,
@@ -25,32 +29,29 @@ from meshcall.media.endpoint import (
 
 
 class Link:
-    """Watches one peer connection; ``fail`` is called when it will never connect."""
+    """Watches one peer connection; ``fail(reason, detail)`` is called when it will never connect."""
 
     def __init__(
         self,
         pc: RTCPeerConnection,
         counters: Counter[str],
         emit: Callable[[EndpointEvent], None],
-        fail: Callable[[str], None],
+        fail: Callable[[str, str], None],
     ) -> None:
         """Put the hooks in; the control channel must have been made."""
         self._emit = emit
         self._fail = fail
-        self._connection = hooks.ice_connection(pc)
         self._dtls = hooks.dtls_transport(pc)
         self._expected: bytes | None = None
         self._silent = False
         self._ended = False
         self.path: PathKind | Literal[""] = ""
+        self.route = ""
         self.rtt: float | None = None
         self.secured = False
-        hooks.guard_ice(self._connection, counters)
-        hooks.pace_ice(self._connection)
-        hooks.watch_consent(self._connection, self._measured, self._consent_lost)
+        hooks.guard_ice(pc)
         hooks.guard_dtls(self._dtls, counters)
         hooks.guard_sctp(pc, counters)
-        self._dtls.transport.on("statechange", self._ice_changed)
         self._dtls.on("statechange", self._dtls_changed)
 
     def expect(self, fingerprint: bytes) -> None:
@@ -61,12 +62,24 @@ class Link:
         """We close: nothing that follows is a loss."""
         self._ended = True
 
-    def _ice_changed(self) -> None:
-        pair = hooks.selected_pair(self._connection)
-        if self._dtls.transport.state != "completed" or pair is None or self.path:
-            return
-        self.path = path_of(*pair)
-        self._emit(IceConnected(*pair, self.path))
+    def ice_event(self, event: IceEvent) -> None:
+        """What the ICE session tells."""
+        match event:
+            case Selected(local, remote, why):
+                ends = _end(local), _end(remote)
+                self.path = path_of(*ends)
+                self.route = f"{ends[0].kind} {ends[0].address} -> {ends[1].kind} {ends[1].address} ({why})"
+                self._emit(IceConnected(*ends, self.path, why))
+            case Measured(rtt):
+                self.rtt = rtt
+            case Broken():
+                self._emit(PathBroken())
+            case Lost():
+                self._silent = True
+            case NoPath(reason):
+                self._fail("no-path", reason)
+            case Gathered():
+                pass
 
     def _dtls_changed(self) -> None:
         state = self._dtls.state
@@ -74,12 +87,12 @@ class Link:
             self.secured = True
             self._emit(Secured(*hooks.fingerprints(self._dtls)))
         elif state == "failed":
-            self._fail("fingerprint" if self._forged() else "dtls")
+            self._fail("fingerprint" if self._forged() else "dtls", "")
         elif state == "closed" and not self._ended:
             self._ended = True
             if self.secured:
                 self._emit(TransportLost("no-response" if self._silent else "closed"))
-            self._fail("dtls")
+            self._fail("dtls", "")
 
     def _forged(self) -> bool:
         try:
@@ -87,11 +100,9 @@ class Link:
         except AssertionError:
             return False
 
-    def _measured(self, seconds: float) -> None:
-        self.rtt = seconds
 
-    def _consent_lost(self) -> None:
-        self._silent = True
+def _end(candidate: Candidate) -> SelectedCandidate:
+    return SelectedCandidate(candidate.kind, candidate.address, candidate.port)
 
 
 def path_of(local: SelectedCandidate, remote: SelectedCandidate) -> PathKind:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from aiortc import RTCIceCandidate
-
 from meshcall.errors import Rejected
 from meshcall.ice.candidate import (
     Candidate,
@@ -69,19 +67,5 @@ def _usable(candidates: list[Candidate], policy: CandidatePolicy, counters: Coun
     refused: Counter[str] = Counter()
     kept = filter_untrusted(candidates, policy, refused)
     counters.update({f"candidate-{reason}": count for reason, count in refused.items()})
-    # aioice speaks UDP only, and can't bind to a link-local address.
+    # UDP only here; a link-local address would need the interface that the peer was met on
     return [c for c in kept if c.transport == "udp" and "%" not in c.address]
-
-
-def to_aiortc(candidate: Candidate, mid: str) -> RTCIceCandidate:
-    """The candidate as aiortc has it, for the section ``mid``."""
-    return RTCIceCandidate(
-        component=1,
-        foundation=candidate.any_foundation,
-        ip=candidate.address,
-        port=candidate.port,
-        priority=candidate.priority,
-        protocol="udp",
-        type=candidate.kind,
-        sdpMid=mid,
-    )

@@ -411,6 +411,14 @@ def test_a_better_path_is_told_once() -> None:
     assert one.feed(e.IceConnected("lan"), e.IceConnected("lan")) == [c.Notify("path", "lan")]
 
 
+def test_a_broken_path_is_told_and_so_is_its_return() -> None:
+    """While nothing answers the call goes on; the summary keeps the last path that there was."""
+    one = One().connected()
+    assert one.feed(e.IceConnected(""), e.IceConnected("")) == [c.Notify("path", ""), c.Notify("path", "")]
+    assert one.machine.path == "direct"
+    assert one.feed(e.IceConnected("direct"), e.IceConnected("direct")) == [c.Notify("path", "direct")]
+
+
 def test_misuse_changes_nothing() -> None:
     """The caller's own mistake is an error of ours, and the call is as it was."""
     one = One().ringing()

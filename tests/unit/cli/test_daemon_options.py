@@ -27,7 +27,9 @@ def test_all_flags(tmp_path: Path) -> None:
         "--port", "4242", "--name", "Bob", "--visible", "--bootstrap", "a.example:1",
         "--bootstrap", "[::1]:2", "--interface", "eth0", "--ice-server", "turn:h:1,u,c",
         "--auto-answer", "contacts", "--contacts-only",
-        "--source", "none", "--record", "sub", "--no-mdns", directory=_with_folder(tmp_path, "sub"),
+        "--source", "none", "--record", "sub", "--no-mdns",
+        "--relay", "--relay-port", "443", "--relay-address", "5.0.0.1", "--relay-address", "2a05::1",
+        "--relay-certificate", "relay.pem", directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
         home=Path("/nowhere"),
@@ -43,6 +45,10 @@ def test_all_flags(tmp_path: Path) -> None:
         record_dir=tmp_path / "sub",
         accept_strangers=False,
         contacts_only=True,
+        relay=True,
+        relay_port=443,
+        relay_addresses=("5.0.0.1", "2a05::1"),
+        relay_certificate=tmp_path / "relay.pem",
     )
 
 
@@ -68,6 +74,9 @@ def test_a_relative_source_is_made_absolute(tmp_path: Path) -> None:
         (["--lan-only", "--no-mdns"], UsageError),
         (["--lan-only", "--bootstrap", "a:1"], UsageError),
         (["--surplus"], UsageError),
+        (["--relay-port", "70000"], UsageError),
+        (["--relay-address", "relay.example"], UsageError),
+        (["--relay-address", "5.0.0.1", "--relay-address", "5.0.0.2"], UsageError),
         (["surplus"], UsageError),
         (["--source", "/no/such/file"], SourceUnusable),
         (["--source", "/"], SourceUnusable),

@@ -22,6 +22,7 @@ from meshcall.errors import (
     NoSuchCall,
     OwnId,
     PeerOffline,
+    RelayOff,
     UnknownContact,
 )
 from meshcall.identity.keys import SigningKey
@@ -56,6 +57,8 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCredentialsView,
+    RelayStatusView,
     Ringing,
 )
 
@@ -418,12 +421,20 @@ class FakeNode:
             addresses=["127.0.0.1:4242"],
             lan=LanStatus(enabled=self.config.mdns, peers=2),
             dht=DhtStatusView(enabled=not self.config.lan_only, nodes=20, stored=3, watches=8),
+            relay=RelayStatusView(enabled=self.config.relay, port=3478, allocations=1, to_peers=500_000),
             calls=sum(1 for call in self.made.values() if call.state != "ended"),
             missed=sum(row.missed and not row.seen for row in self.past),
             uptime_s=time.monotonic() - self.started,
             version="0.0.0-fake",
             counters={"rejected signature": 3},
             warnings=["the clock is wrong by 3 s"],
+        )
+
+    def relay_credentials(self, seconds: int) -> RelayCredentialsView:
+        if not self.config.relay:
+            raise RelayOff
+        return RelayCredentialsView(
+            urls=["turn:127.0.0.1:3478?transport=udp"], username=f"{seconds}:x", password="p", expires_ms=1
         )
 
     def peers(self) -> list[PeerView]:

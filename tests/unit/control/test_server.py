@@ -237,6 +237,17 @@ async def test_the_dht_is_shown(paths: HomePaths) -> None:
     assert (silent.status, silent.code, silent.json["error"]["exit_code"]) == (409, "node-silent", 6)
 
 
+async def test_credentials_for_the_relay(paths: HomePaths, node: FakeNode) -> None:
+    """Made while there is a relay; a life is a number of seconds."""
+    off = await ask(paths, "GET", "/relay/credentials/60")
+    assert (off.status, off.code) == (409, "relay-off")
+    node.config = node.config.with_(relay=True)
+    made = await ask(paths, "GET", "/relay/credentials/60")
+    assert (made.status, made.json["username"], made.json["schema"]) == (200, "60:x", 1)
+    for text in ("-1", "1e3", "9" * 10):
+        assert (await ask(paths, "GET", f"/relay/credentials/{text}")).status == 400
+
+
 async def test_a_lookup_ends_with_its_client(paths: HomePaths, node: FakeNode) -> None:
     """Nobody waits for it any more, so nobody works for it any more."""
     _, writer = await asyncio.open_unix_connection(str(paths.socket))

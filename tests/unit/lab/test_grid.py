@@ -106,7 +106,7 @@ def test_html_stands_alone_and_escapes(grid: Grid) -> None:
 
 def test_plain_ice_by_the_words_of_rfc_4787() -> None:
     """37 of the 64 pairs of the grid can be direct, and who calls makes no difference."""
-    routes = expected_routes(KINDS, relay=False, relay_when_blocked=False)
+    routes = expected_routes(KINDS, relay=False, plain=False)
     assert sum(route == ("direct",) for route in routes.values()) == 37
     assert all(routes[row, column] == routes[column, row] for row, column in routes)
     assert routes["symmetric_random", "address_restricted"] == ("direct",)
@@ -115,12 +115,17 @@ def test_plain_ice_by_the_words_of_rfc_4787() -> None:
 
 
 def test_a_relay_makes_the_rest_possible() -> None:
-    """Who has UDP blocked reaches it only where descriptions come by another way."""
-    routes = expected_routes(KINDS, relay=True, relay_when_blocked=False)
+    """Who has UDP blocked reaches it only where descriptions come by another way.
+
+    Where there is a direct path, plain ICE may be relayed all the same, and meshcall may not.
+    """
+    routes = expected_routes(KINDS, relay=True, plain=False)
     assert routes["symmetric_random", "port_restricted"] == ("relay",)
-    assert routes["open", "open"] == ("direct", "relay")
+    assert routes["open", "open"] == ("direct",)
     assert routes["udp_blocked", "open"] == ("fail",)
-    assert ("fail",) not in expected_routes(KINDS, relay=True, relay_when_blocked=True).values()
+    plain = expected_routes(KINDS, relay=True, plain=True)
+    assert plain["open", "open"] == ("direct", "relay")
+    assert ("fail",) not in plain.values()
 
 
 def test_needless_relays_are_counted() -> None:

@@ -1,0 +1,1 @@
+"""The shell around ICE agents: sockets, timers, relays."""

@@ -1,0 +1,136 @@
+"""ICE, DTLS and RTP of any number of calls on one UDP port (RFC 7983).
+
+Law 1: a datagram goes to the call that it is for, or is counted: checks by the username fragment, answers by
+their transaction, the rest by an address that has proven to be the call's peer.
+Law 2: what no call waits for costs one look; a flood of it does not delay what calls wait for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from meshcall.address import Address
+from meshcall.aio.udp import ANY_HOSTS, UdpPort
+from meshcall.errors import Rejected
+from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
+from meshcall.stun.responder import answer_binding
+
+STUN: Final = range(4)
+DTLS: Final = range(20, 64)
+RTP: Final = range(128, 192)
+
+
+class Session(Protocol):
+    """One call's ICE session, as the port sees it."""
+
+    @property
+    def ufrag(self) -> bytes:
+        """Our username fragment."""
+
+    def awaits(self, transaction: bytes) -> bool:
+        """Whether an answer with this transaction id is to a request of ours."""
+
+    def accepts(self, source: Address) -> bool:
+        """Whether ``source`` is our peer's."""
+
+    def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
+        """A STUN message for this session."""
+
+    def network_changed(self) -> None:
+        """Addresses or routes are other ones."""
+
+    def receive_media(self, data: bytes) -> None:
+        """DTLS or RTP from its peer."""
+
+
+class IcePort:
+    """What calls share of a UDP port. The port is its owner's to close."""
+
+    def __init__(
+        self,
+        udp: UdpPort,
+        *,
+        hosts: Sequence[str] = ANY_HOSTS,
+        counters: Counter[str] | None = None,
+        answers: bool = False,
+        mapped: Callable[[], Iterable[Address]] = tuple,
+    ) -> None:
+        """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
+
+        ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
+        """
+        self._udp = udp
+        self._counters: Counter[str] = Counter() if counters is None else counters
+        self._answers = answers
+        self.mapped = mapped
+        self._sessions: list[Session] = []
+        self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
+        udp.register(STUN, self._receive_stun, self._is_awaited_stun)
+        for octets in (DTLS, RTP):
+            udp.register(octets, self._receive_media, self._is_awaited_media)
+
+    @property
+    def bases(self) -> list[Address]:
+        """What is sent from: one for each family that this machine has."""
+        return [base for family, base in self._bases.items() if family in self._udp.families]
+
+    def add(self, session: Session) -> None:
+        """Give it what is for it."""
+        self._sessions.insert(0, session)  # the newest first: of two calls with one peer it is the live one
+
+    def remove(self, session: Session) -> None:
+        """Do so no more. Idempotent."""
+        if session in self._sessions:
+            self._sessions.remove(session)
+
+    def send(self, data: bytes, destination: Address) -> None:
+        """Send one datagram. Cannot fail: errors are counted."""
+        self._udp.send(data, destination)
+
+    def network_changed(self) -> None:
+        """Have every call look at its paths."""
+        for session in tuple(self._sessions):
+            session.network_changed()
+
+    async def close(self) -> None:
+        """Close the UDP port too: for its owner."""
+        await self._udp.close()
+
+    # --- what comes ---
+
+    def _is_awaited_stun(self, data: bytes, source: Address) -> bool:
+        return any(one.accepts(source) or one.awaits(data[8:20]) for one in self._sessions)
+
+    def _is_awaited_media(self, data: bytes, source: Address) -> bool:
+        return any(one.accepts(source) for one in self._sessions)
+
+    def _receive_media(self, data: bytes, source: Address) -> None:
+        for session in self._sessions:
+            if session.accepts(source):
+                session.receive_media(data)
+                return
+        self._counters["ice-stranger"] += 1
+
+    def _receive_stun(self, data: bytes, source: Address) -> None:
+        try:
+            message = decode_stun_untrusted(data)
+        except Rejected as error:
+            self._counters[f"stun-{error.reason}"] += 1
+            return
+        session = self._session(message)
+        if session is not None:
+            session.receive_stun(data, source, self._bases[6 if ":" in source[0] else 4])
+        elif self._answers and message.get(AttributeType.USERNAME) is None:
+            answer = answer_binding(message, source, size=len(data))
+            if answer is not None:
+                self._udp.send(answer, source)
+        else:
+            self._counters["stun-unwanted"] += 1
+
+    def _session(self, message: StunMessage) -> Session | None:
+        if message.kind is MessageClass.REQUEST:
+            ufrag = (message.get(AttributeType.USERNAME) or b"").partition(b":")[0]
+            return next((one for one in self._sessions if one.ufrag == ufrag), None)
+        return next((one for one in self._sessions if one.awaits(message.transaction_id)), None)

@@ -1,0 +1,38 @@
+"""`relay`: credentials for the relay that this daemon lends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from meshcall.cli.durations import format_duration, parse_duration
+from meshcall.cli.identity import JsonOption
+from meshcall.cli.output import emit_fields, emit_json, note
+from meshcall.cli.session import session_of
+
+
+def relay(
+    context: typer.Context,
+    life: Annotated[str, typer.Option("--for", metavar="TIME", help="How long they are good.")] = "1h",
+    as_json: JsonOption = False,
+) -> None:
+    """Make credentials for the relay that this daemon lends.
+
+    Any TURN client takes them. The daemon must run with `--relay`.
+    """
+    session = session_of(context)
+    seconds = int(parse_duration(life, "--for"))
+    document = session.client.get("relay", "credentials", str(seconds))
+    if as_json:
+        emit_json(document)
+        return
+    emit_fields(
+        [
+            *(("url", url) for url in document["urls"]),
+            ("username", document["username"]),
+            ("password", document["password"]),
+        ]
+    )
+    if not session.quiet:
+        note(f"whoever has them may use the relay for {format_duration(seconds)}")
