@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -312,14 +312,11 @@ class Node:
         stack.push_async_callback(self._wind_up, tasks)
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
-        tasks.append(self._group.create_task(self._post.run(), name="post"))
-        tasks.append(self._group.create_task(self._tell_missed(), name="missed"))
-        tasks.append(self._group.create_task(self._handover.run(), name="handover"))
+        tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
         if config.mdns:
             await self._lan.start()
-        tasks.append(self._group.create_task(self._ladder.run(), name="bootstrap"))
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks.append(self._group.create_task(watcher.run(), name="network"))
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -386,8 +383,15 @@ class Node:
             self._counters["bugs"] += 1
             _log.exception("a task failed")
 
-    async def _tell_missed(self) -> None:
-        await self._guard(self._missed.run())  # made here: a task that is cancelled at once never began it
+    def _keep_up(self, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Work that lasts as long as the node: after a bug it begins anew."""
+
+        async def keep_up() -> None:
+            while True:
+                await self._guard(run())
+                await asyncio.sleep(limits.WORK_RESTART)
+
+        return self._group.create_task(keep_up())
 
     # --- who we are -------------------------------------------------------------------------------
 

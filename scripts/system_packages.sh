@@ -36,6 +36,7 @@ need miniupnpd-nftables miniupnpd
 need miniupnpc upnpc
 need natpmpc natpmpc
 need faketime faketime
+need systemd systemd-analyze
 need wireshark-common capinfos
 need chromium chromium chromium-browser google-chrome
 

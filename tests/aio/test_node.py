@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,10 +12,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from meshcall import errors
+from meshcall import errors, limits
 from meshcall.aio.clock import SystemClock
+from meshcall.aio.network import NetworkWatcher
+from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.config import Config
+from meshcall.handover import Handover
+from meshcall.missed import MissedNotes
 from meshcall.node import Node
+from meshcall.post import Post
 from meshcall.session import Call
 from meshcall.testing.testnet import Testnet
 from meshcall.views import CallEvent, Chat, Connected, Ended, Incoming, Ringing
@@ -336,3 +342,34 @@ async def test_exception_of_the_user_passes_through(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         async with Node(Config(home=tmp_path / "a", mdns=False, lan_only=True)):
             raise KeyError("mine")
+
+
+async def test_a_bug_in_lasting_work_does_not_end_the_node(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged and counted, and the work begins anew; the node is called all the while."""
+    monkeypatch.setattr(limits, "WORK_RESTART", 0.01)
+    runs: Counter[str] = Counter()
+
+    def broken_once(cls: type[Any]) -> None:
+        run = cls.run
+
+        async def first_fails(self: Any) -> None:
+            runs[cls.__name__] += 1
+            if runs[cls.__name__] == 1:
+                raise RuntimeError(f"a bug in {cls.__name__}")
+            await run(self)
+
+        monkeypatch.setattr(cls, "run", first_fails)
+
+    for cls in (Post, MissedNotes, Handover, BootstrapLadder, NetworkWatcher):
+        broken_once(cls)
+    bob = await start("bob", auto_answer="anyone")
+    assert runs == dict.fromkeys(runs, 2)
+    assert len(runs) == 5
+    assert bob.status().counters["bugs"] == 5
+    assert "a bug in BootstrapLadder" in caplog.text
+    alice = await start("alice")
+    call = await alice.call(bob.id_text())
+    await call.wait_connected()
+    await call.hangup()
