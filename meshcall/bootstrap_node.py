@@ -225,7 +225,7 @@ def unwritten_files(smaps: str) -> list[tuple[int, int]]:
         if "-" in words[0] and not words[0].endswith(":"):
             low, _, high = words[0].partition("-")
             span = int(low, 16), int(high, 16) - int(low, 16)
-            usable = "w" not in words[1] and words[-1].startswith("/")
+            usable = "w" not in words[1] and len(words) > 5 and words[5].startswith("/")
         elif words[0] == "Anonymous:" and usable and words[1] == "0":
             found.append(span)
     return found
