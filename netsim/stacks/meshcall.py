@@ -28,10 +28,14 @@ class MeshcallStack:
 
     name = "meshcall"
 
-    def __init__(self, flags: Sequence[str] = (), *, limit: float = LIMIT_S) -> None:
-        """``flags``: of every daemon, such as ``--bootstrap HOST:PORT``."""
+    def __init__(self, flags: Sequence[str] = (), *, limit: float = LIMIT_S, source: str = "") -> None:
+        """``flags``: of every daemon, such as ``--bootstrap HOST:PORT``.
+
+        ``source``: what all calls send; a test picture with a tone if it is left out.
+        """
         self._flags = tuple(flags)
         self._limit = limit
+        self.source = source
         self._peers: dict[str, Peer] = {}
 
     def peer(self, host: Host) -> Peer:
@@ -44,7 +48,7 @@ class MeshcallStack:
         known = [",".join(filter(None, (s.uri, s.username, s.credential))) for s in servers]
         await peer.start(
             *self._flags,
-            *("--auto-answer", "anyone", "--source", "testsrc:880"),
+            *("--auto-answer", "anyone", "--source", self.source or "testsrc:880"),
             *(word for server in known for word in ("--ice-server", server)),
         )
 
@@ -65,7 +69,7 @@ class MeshcallStack:
 
     async def begin(self, caller: Host, callee: Host) -> MeshcallCall:
         """Place a call by ID."""
-        call = MeshcallCall(self.peer(caller), self.peer(callee))
+        call = MeshcallCall(self.peer(caller), self.peer(callee), self.source or "testsrc:440")
         await call.place(self._limit)
         return call
 
@@ -76,8 +80,9 @@ class MeshcallStack:
 class MeshcallCall:
     """One call between two daemons."""
 
-    def __init__(self, caller: Peer, callee: Peer) -> None:
+    def __init__(self, caller: Peer, callee: Peer, source: str) -> None:
         self._caller, self._callee = caller, callee
+        self._source = source
         self._command: LabProcess | None = None
         self.attempt = Attempt("fail", None, "it was not placed")
 
@@ -85,7 +90,7 @@ class MeshcallCall:
         """Dial, then wait for media at both ends."""
         async with EventLog(self._callee) as log:
             self._command = await self._caller.start_cli(
-                "call", self._callee.id, "--source", "testsrc:440", "--json"
+                "call", self._callee.id, "--source", self._source, "--json"
             )
             heard = asyncio.ensure_future(self._command.wait_for_event(limit, event="media", kind="audio"))
             ended = asyncio.ensure_future(self._command.wait(limit))
