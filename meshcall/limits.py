@@ -854,7 +854,8 @@ BOOTSTRAP_RETRY_MAX: Final = 60.0
 """Longest pause between two tries to join."""
 
 WORK_RESTART: Final = 10.0
-"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy loop."""
+"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy
+loop."""
 
 SHUTDOWN_PATIENCE: Final = 3.0
 """How long a node that stops lets its last messages leave."""
