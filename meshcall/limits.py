@@ -632,6 +632,14 @@ ICE_PAIRS_MAX: Final = 100
 ICE_EARLY_CHECKS_MAX: Final = 16
 """The peer's checks that are remembered until its description is there (memory)."""
 
+ICE_OVERLAP: Final = 0.25
+"""Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
+arrives, and what the faster one drops at first is there twice."""
+
+ICE_DOUBT: Final = 0.4
+"""Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
+spare pair carries copies, long before the selected one is given up."""
+
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
 
