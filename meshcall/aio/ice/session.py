@@ -167,11 +167,15 @@ class IceSession:
             raise ConnectionError(reason)
 
     def send(self, data: bytes) -> None:
-        """Send to the peer over the selected pair; raises ConnectionError when there is none."""
-        pair = self.agent.selected
-        if pair is None or self.closed:
+        """Send to the peer over the selected pair, and a second one during a change of path.
+
+        Raises ConnectionError when there is none.
+        """
+        pairs = [] if self.closed else self.agent.carriers(self._loop.time())
+        if not pairs:
             raise ConnectionError("there is no path")
-        self._transmit(data, pair.destination, pair.base)
+        for pair in pairs:
+            self._transmit(data, pair.destination, pair.base)
 
     async def recv(self) -> bytes:
         """The next datagram of the peer's; raises ConnectionError when there will be none."""
