@@ -15,9 +15,10 @@ import pytest
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from meshcall import limits
+from meshcall.aio.clock import SystemClock
 from meshcall.aio.mdns import LanService
-from meshcall.aio.rtc.endpoint import make_endpoint
-from meshcall.aio.rtc.names import Names
+from meshcall.aio.rtc.endpoint import RtcEndpoint
+from meshcall.aio.rtc.names import Names, Resolve
 from meshcall.discovery.lan import LanAnnouncement
 from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
 from meshcall.identity.keys import SigningKey
@@ -125,6 +126,10 @@ async def test_closing_ends_the_questions() -> None:
 # --- in a call ------------------------------------------------------------------------------------
 
 
+def endpoint(plan: MediaPlan = LOCAL, resolve: Resolve | None = None) -> RtcEndpoint:
+    return RtcEndpoint(plan, SystemClock(), resolve=resolve)
+
+
 async def opened(events: AsyncIterator[EndpointEvent]) -> None:
     async for event in events:
         if isinstance(event, ControlOpen):
@@ -140,7 +145,7 @@ async def test_a_call_by_a_name_that_is_slow_to_resolve(by: str) -> None:
         await known.wait()
         return [LOOPBACK]
 
-    async with make_endpoint(LOCAL) as left, make_endpoint(LOCAL, resolve=resolve) as right:
+    async with endpoint() as left, endpoint(resolve=resolve) as right:
         offer = decode_description_untrusted(await left.offer())
         hidden = tuple(replace(one, address=name(7)) for one in offer.candidates if one.address == LOOPBACK)
         shown = hidden if by == "the description" else ()
@@ -168,10 +173,10 @@ async def test_names_are_asked_for_only_where_private_addresses_may_be_checked(p
         asked.append(wanted)
         return [LOOPBACK]
 
-    async with make_endpoint(LOCAL) as left:
+    async with endpoint() as left:
         offer = decode_description_untrusted(await left.offer())
         hidden = replace(offer, candidates=(candidate(1),)).encode()
-        async with make_endpoint(plan, resolve=None if plan.allow_lan else resolve) as right:
+        async with endpoint(plan, resolve=None if plan.allow_lan else resolve) as right:
             await right.answer(hidden)
             await asyncio.sleep(0.05)
             assert right.statistics().counters["candidate-name"] == 1

@@ -18,8 +18,9 @@ from typing import Any
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
+from meshcall.aio.clock import SystemClock
 from meshcall.aio.mdns import LanService
-from meshcall.aio.rtc.endpoint import make_endpoint
+from meshcall.aio.rtc.endpoint import RtcEndpoint
 from meshcall.discovery.lan import LanAnnouncement
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
@@ -93,7 +94,7 @@ async def ours(path: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             asked = json.loads(line)
-            async with make_endpoint(PLAN, resolve=service.resolve_untrusted) as endpoint:
+            async with RtcEndpoint(PLAN, SystemClock(), resolve=service.resolve_untrusted) as endpoint:
                 if "offer" in asked:
                     mine = await endpoint.answer(bytes.fromhex(asked["offer"]))
                     writer.write(json.dumps({"answer": mine.hex()}).encode() + b"\n")
