@@ -8,23 +8,22 @@ from dataclasses import dataclass, field
 
 from netsim import faults
 from netsim.bench.connectivity.sound import write_tone
-from netsim.bench.connectivity.watched_call import Harm, Recorder, WatchedCall, harm, stretch
+from netsim.bench.connectivity.watched_call import WatchedCall
 from netsim.bench.figure import Figure, Report
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.host import Host
 from netsim.lab import Lab
-from netsim.peer import start_testnet
+from netsim.listening import Harm, Listener, harm, stretch
 from netsim.site import Site
-from netsim.stacks.attempt import IceServer
-from netsim.stacks.make import DHT_NODES
+from netsim.stacks.make import make_meshcall
 from netsim.stacks.meshcall import MeshcallStack
-from netsim.stacks.relays import LentRelay, credentials, lend_relays
+from netsim.stacks.relays import busiest
 
 QUIET_S = 6.0
 """After a fault: as long as a call may need to be whole again, and then some."""
 CUT_S = 10.0
-BUSY_S = 0.5
+RELAYS = 3
 GAP_P50_MS, GAP_MAX_MS = 1500.0, 4000.0
 RELAY_GAP_MS = 3000.0
 HEAL_MS = 1000.0
@@ -51,26 +50,20 @@ class Bench:
     def __init__(self, lab: Lab, options: Options) -> None:
         self.lab = lab
         self.options = options
-        self.recorder = Recorder()
+        self.listener = Listener()
         self.stack: MeshcallStack
-        self.relays: list[LentRelay]
-        self.servers: tuple[IceServer, ...]
 
     async def build(self) -> None:
         """The DHT and those who lend. Raises LabError."""
-        net = await self.lab.public_host("net", ipv6=False)
-        join = ("--no-mdns", *await start_testnet(net, DHT_NODES))
         tone = await asyncio.to_thread(write_tone, self.lab.sandbox.directory)
-        self.stack = MeshcallStack(join, source=str(tone))
-        self.relays = await lend_relays(self.lab, join, 3)
-        self.servers = await credentials(self.relays)
+        self.stack = await make_meshcall(self.lab, relays=RELAYS, source=str(tone))
 
-    async def series(self, name: str, one: Site, other: Site, *, relay: bool = False) -> Series:
+    async def series(self, name: str, one: Site, other: Site) -> Series:
         """Start a pair of daemons. Raises LabError."""
         for host in (one.host, other.host):
-            await self.stack.start(host, self.servers if relay else ())
+            await self.stack.start(host, ())
         await asyncio.gather(*(self.stack.ready(host) for host in (one.host, other.host)))
-        await self.recorder.add(one.host, other.host)
+        await self.listener.add(one.host, other.host)
         return Series(name, one.host, other.host)
 
     async def suffer(self, series: Series, acts: Callable[[int], Act], repeat: int, quiet: float) -> None:
@@ -82,7 +75,7 @@ class Bench:
                     if call is None or call.over:
                         call = await self._call_again(series, call)
                     part = await stretch(acts(number), quiet)
-                    found = harm(self.recorder, series.caller, series.callee, part)
+                    found = harm(self.listener, series.caller, series.callee, part)
                     if call.over:
                         raise LabError(f"the call ended: {call.why()}")
                 except LabError as error:
@@ -111,26 +104,12 @@ class Bench:
         await asyncio.sleep(1.5)
         return call
 
-    async def busiest(self) -> LentRelay:
-        """The relay that carries most now."""
-        before = [await _octets(relay.host) for relay in self.relays]
-        await asyncio.sleep(BUSY_S)
-        after = [await _octets(relay.host) for relay in self.relays]
-        moved = [now - then for then, now in zip(before, after, strict=True)]
-        return self.relays[moved.index(max(moved))]
-
     async def relay_dies(self) -> None:
         """Kill the busiest relay; it starts again after the stretch, before the next one."""
-        dead = [relay for relay in self.relays if relay.peer.daemon is None or not relay.peer.daemon.running]
-        for relay in dead:
-            await relay.start()
-        await (await self.busiest()).kill()
-
-
-async def _octets(host: Host) -> int:
-    """Received on all interfaces so far (proc(5))."""
-    lines = (await host.run(["cat", "/proc/net/dev"])).check().stdout.splitlines()[2:]
-    return sum(int(line.partition(":")[2].split()[0]) for line in lines if "lo:" not in line)
+        for relay in self.stack.relays:
+            if not relay.running:
+                await relay.start()
+        await (await busiest(self.stack.relays)).kill()
 
 
 async def measure(options: Options) -> Report:
@@ -146,7 +125,7 @@ async def measure(options: Options) -> Report:
         cut, cut_office = await lab.site("c-home"), await lab.site("c-office")
         roaming = await bench.series("roam", home, office)
         address = await bench.series("WAN address", wan, wan_office)
-        reboot = await bench.series("NAT reboot on relay", nat, nat_office, relay=True)
+        reboot = await bench.series("NAT reboot on relay", nat, nat_office)
         cutting = await bench.series("10 s cut", cut, cut_office)
         death = Series("relay killed", reboot.caller, reboot.callee)
 

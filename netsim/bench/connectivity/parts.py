@@ -9,7 +9,7 @@ import time
 from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
-PARTS = ("faults", "switch")
+PARTS = ("grid", "setup", "faults", "switch")
 """Modules beside this one; ``--only`` names them."""
 
 

@@ -11,16 +11,15 @@ import time
 
 from netsim import faults
 from netsim.bench.connectivity.sound import write_tone
-from netsim.bench.connectivity.watched_call import Harm, Recorder, Stretch, WatchedCall, harm
+from netsim.bench.connectivity.watched_call import WatchedCall
 from netsim.bench.figure import Figure, Report
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.lab import Lab
-from netsim.peer import start_testnet
+from netsim.listening import Harm, Listener, Stretch, harm
 from netsim.site import Site
-from netsim.stacks.make import DHT_NODES
+from netsim.stacks.make import RELAYS, make_meshcall
 from netsim.stacks.meshcall import MeshcallStack
-from netsim.stacks.relays import credentials, lend_relays
 
 GAP_MS = 60.0
 PARTED_S = 1.0
@@ -36,20 +35,17 @@ async def measure(options: Options) -> Report:
     took: list[float] = []
     failures: list[str] = []
     async with Lab() as lab:
-        net = await lab.public_host("net", ipv6=False)
-        join = ("--no-mdns", *await start_testnet(net, DHT_NODES))
         tone = await asyncio.to_thread(write_tone, lab.sandbox.directory)
-        stack = MeshcallStack(join, source=str(tone))
-        servers = await credentials(await lend_relays(lab, join, 1))
+        stack = await make_meshcall(lab, relays=RELAYS, source=str(tone))
         home, office = await lab.site("home"), await lab.site("office")
         for site in (home, office):
-            await stack.start(site.host, servers)
+            await stack.start(site.host, ())
             await stack.ready(site.host)
-        recorder = Recorder()
-        await recorder.add(home.host, office.host)
+        listener = Listener()
+        await listener.add(home.host, office.host)
         for number in range(options.repeat):
             try:
-                found, seconds = await _one(stack, recorder, home, office)
+                found, seconds = await _one(stack, listener, home, office)
             except LabError as error:
                 failures.append(f"relay to direct {number + 1}: {str(error).splitlines()[0]}")
                 await faults.unite(home)
@@ -72,7 +68,7 @@ async def measure(options: Options) -> Report:
     )
 
 
-async def _one(stack: MeshcallStack, recorder: Recorder, home: Site, office: Site) -> tuple[Harm, float]:
+async def _one(stack: MeshcallStack, listener: Listener, home: Site, office: Site) -> tuple[Harm, float]:
     await faults.partition([home], [office])
     async with WatchedCall(stack, home.host, office.host) as call:
         await call.wait_for_media()
@@ -85,4 +81,4 @@ async def _one(stack: MeshcallStack, recorder: Recorder, home: Site, office: Sit
         changed = await call.at_caller(LIMIT_S, event="path", path="direct")
         await asyncio.sleep(AFTER_S)
         part = Stretch(begin, begin, time.time())
-        return harm(recorder, home.host, office.host, part), changed["at_ms"] / 1000 - begin
+        return harm(listener, home.host, office.host, part), changed["at_ms"] / 1000 - begin
