@@ -660,6 +660,13 @@ ICE_STUN_RETRY: Final = 0.2
 ICE_STUN_ATTEMPTS: Final = 4
 """Requests to a STUN server that does not answer: 3 s."""
 
+ICE_RELAYS: Final = 2
+"""Relays that a call has, configured ones included: the second stands in when the first dies."""
+
+RELAY_WAY_PAUSE: Final = 0.3
+"""Seconds in which a relay is tried by UDP alone; then by TCP and TLS, too (where UDP is blocked, a call
+waits for it)."""
+
 ICE_RELAY_PATIENCE: Final = 2.0
 """For a new allocation while a call has no path: then the server is asked again."""
 

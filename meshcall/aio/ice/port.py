@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from meshcall.address import Address
+from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
@@ -56,8 +57,11 @@ class IcePort:
         counters: Counter[str] | None = None,
         answers: bool = False,
         mapped: Callable[[], Iterable[Address]] = tuple,
+        lenders: Lenders | None = None,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
+
+        ``lenders``: who lends relays to the calls on this port.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
         """
@@ -65,6 +69,7 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.lenders = lenders
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)

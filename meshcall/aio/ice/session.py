@@ -22,12 +22,12 @@ from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.bases import Bases
 from meshcall.aio.ice.port import IcePort
-from meshcall.aio.ice.relays import OpenRelay, Relays
+from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, select_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +46,10 @@ class IceSession:
         policy: HostPolicy,
         shared: IcePort | None,
         servers: Sequence[StunServer | TurnServer],
-        open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name."""
+        """``shared``: the node's port, which knows who lends; not sent from if the policy names interfaces."""
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -70,12 +69,15 @@ class IceSession:
             offer=self._offer,
         )
         self._relays = Relays(
-            open_relay,
+            None if shared is None else shared.lenders,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
             received=self._receive_relayed,
+            counters=counters,
         )
+        self._base: Address | None = None
+        """What the selected pair sends from."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,10 +89,16 @@ class IceSession:
 
     # --- candidates ---
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether servers or relays may tell of more candidates."""
+        return bool(self._servers or self._relays.lent)
+
     async def gather(self) -> None:
         """Open ports, and ask the servers; raises OSError when no port can be opened."""
         await self._bases.open()
         asked = [self._spawn(self._ask(server)) for server in self._servers]
+        asked += self._relays.start([one for one in self._servers if isinstance(one, TurnServer)])
         if asked:
             await asyncio.wait(asked, timeout=limits.ICE_SERVER_PATIENCE)
         self.candidates = list(select_candidates(self.candidates))
@@ -116,12 +124,12 @@ class IceSession:
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
+        if isinstance(server, TurnServer):
+            await self._relays.use(server)
+            return
         try:
             addresses = await resolve(server)
-            if isinstance(server, TurnServer):
-                await self._relays.allocate(server)
-                return
-        except (OSError, ConnectionError):
+        except OSError:
             self._counters["ice-server"] += 1
             return
         for address in addresses:
@@ -205,7 +213,7 @@ class IceSession:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._relays.close()
+        await self._relays.close()
         await self._bases.close()
         for task in tuple(self._tasks):
             with suppress(asyncio.CancelledError):
@@ -271,7 +279,7 @@ class IceSession:
                 _log.debug(
                     "path %s %s -> %s %s (%s)", local.kind, local.address, remote.kind, remote.address, why
                 )
-                self._relays.path_found()
+                self._follow(why)
                 self._decide("")
             case NoPath(reason):
                 _log.debug("no path: %s", reason)
@@ -289,6 +297,14 @@ class IceSession:
             case Measured():
                 pass
         self._on_event(event)
+
+    def _follow(self, why: Why) -> None:
+        """The relays are told which of them carries the call, and over which it died."""
+        assert self.agent.selected is not None, "it is told of"
+        if why == "failover" and self._base is not None:
+            self._relays.path_died(self._base)
+        self._base = self.agent.selected.base
+        self._relays.path_found(self._base)
 
     def _decide(self, reason: str) -> None:
         if not self._outcome.done():

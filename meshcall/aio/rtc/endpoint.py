@@ -42,7 +42,6 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
 from meshcall.ice.events import Gathered, IceEvent
@@ -230,7 +229,6 @@ class RtcEndpoint:
             policy=HostPolicy(self._plan.interfaces, self._plan.allow_loopback),
             shared=self._port,
             servers=self._servers,
-            open_relay=open_relay,
             counters=self._counters,
             on_event=self._ice_event,
         )
@@ -281,7 +279,7 @@ class RtcEndpoint:
             await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
         assert self._ice is not None, "the transport was made with the tracks"
-        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._ice.expects_more)
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
