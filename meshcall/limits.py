@@ -689,6 +689,15 @@ ICE_LOCAL_ADDRESSES_MAX: Final = 6
 ICE_REMOTE_CANDIDATES_MAX: Final = 32
 """Remote candidates of one call, peer-reflexive ones included (a peer that aims our checks at others)."""
 
+ICE_NAMES_MAX: Final = 8
+"""Browsers' ``.local`` names of one call that are asked for on the LAN (a peer that has us ask for many)."""
+
+ICE_NAME_PATIENCE: Final = 1.5
+"""Seconds for the answer to such a question, which is sent twice or three times meanwhile."""
+
+ICE_NAME_ADDRESSES_MAX: Final = 2
+"""Addresses of one name that are used: it stands for one (a neighbour who answers with many)."""
+
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
 

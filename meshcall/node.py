@@ -311,7 +311,7 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
             clock=clock,
             random=self._random,
             spawn=self._spawn,

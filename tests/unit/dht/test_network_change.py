@@ -103,7 +103,7 @@ def test_answers_reach_a_caller_whose_address_changed() -> None:
 
 
 def test_looking_around_hears_the_new_address_and_forgets_nothing() -> None:
-    """The router in front of us has another address now, and nothing told us but a call that lost its path."""
+    """The router in front of us has another address now, which only a lost path tells."""
     universe = Universe(20, seed=77)
     callee, caller = universe.join(router=False), universe.join(router=False)
     number = watch(universe, callee, OFFER.storage_key)
