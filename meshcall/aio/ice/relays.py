@@ -154,6 +154,11 @@ class Relays:
 
     # --- what the session sees of the paths ---
 
+    @property
+    def wanted(self) -> bool:
+        """Whether no pair answers."""
+        return self._broken
+
     def path_found(self, base: Address) -> None:
         """A pair of ``base`` answers: what there is will do."""
         self._broken = False
