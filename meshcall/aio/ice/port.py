@@ -57,15 +57,18 @@ class IcePort:
         counters: Counter[str] | None = None,
         answers: bool = False,
         mapped: Callable[[], Iterable[Address]] = tuple,
+        path_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
+        ``path_lost``: a call has no path any more; our own address may be another one.
         """
         self._udp = udp
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.path_lost = path_lost
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)
