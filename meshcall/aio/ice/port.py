@@ -15,6 +15,7 @@ from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
+from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
 
@@ -125,7 +126,8 @@ class IcePort:
         try:
             message = decode_stun_untrusted(data)
         except Rejected as error:
-            self._counters[f"stun-{error.reason}"] += 1
+            if not (self._answers and self._answered_classic(data, source)):
+                self._counters[f"stun-{error.reason}"] += 1
             return
         session = self._session(message)
         if session is not None:
@@ -136,6 +138,13 @@ class IcePort:
                 self._udp.send(answer, source)
         else:
             self._counters["stun-unwanted"] += 1
+
+    def _answered_classic(self, data: bytes, source: Address) -> bool:
+        try:
+            self._udp.send(answer_classic_untrusted(data, source), source)
+        except Rejected:
+            return False
+        return True
 
     def _session(self, message: StunMessage) -> Session | None:
         if message.kind is MessageClass.REQUEST:
