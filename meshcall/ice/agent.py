@@ -169,6 +169,11 @@ class IceAgent:
             elif pair.destination in self._list.proven:
                 self._begin(pair, now)
 
+    def probe(self, now: float) -> None:
+        """Check the selected pair once more, whatever its consent says; its answer is told as Measured."""
+        if self.selected is not None and self.selected.valid and not self._over:
+            self._send_check(self.selected, now)
+
     def awaits(self, transaction: bytes) -> bool:
         """Whether an answer with this transaction id is to a request of ours."""
         return transaction in self._sent or self._gathering.awaits(transaction)

@@ -68,8 +68,12 @@ class IceSession:
         open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
+        carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name."""
+        """``shared``: the node's port; used unless the policy asks for interfaces by name.
+
+        ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
+        """
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -81,6 +85,7 @@ class IceSession:
         self._open_relay = open_relay
         self._counters = counters
         self._on_event = on_event
+        self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
         self._ports: dict[Address, IcePort] = {}
         self._relays: dict[Address, Relay] = {}
@@ -277,6 +282,11 @@ class IceSession:
         self.agent.network_changed(self._loop.time())
         self._drain()
 
+    def probe(self) -> None:
+        """Have the selected pair answer once more: :class:`meshcall.ice.events.Measured`."""
+        self.agent.probe(self._loop.time())
+        self._drain()
+
     async def connected(self) -> None:
         """Return when a pair is selected; raises ConnectionError, with the reason."""
         if reason := await asyncio.shield(self._outcome):
@@ -335,7 +345,7 @@ class IceSession:
 
     def accepts(self, source: Address) -> bool:
         """See :class:`meshcall.aio.ice.port.Session`."""
-        return self.agent.accepts(source)
+        return self._carries_media and self.agent.accepts(source)
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
