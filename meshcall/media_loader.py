@@ -1,4 +1,4 @@
-"""The media engine, loaded when the first call needs it; and ICE sessions without it.
+"""The media engine, loaded when the first call needs it.
 
 Law: an idle node does not hold aiortc and av: together they cost 50 MB and a quarter of a second.
 """
@@ -6,18 +6,11 @@ Law: an idle node does not hold aiortc and av: together they cost 50 MB and a qu
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from meshcall.address import Address
-from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.port import IcePort
-from meshcall.aio.ice.servers import TurnServer, read_servers
-from meshcall.aio.ice.session import IceSession, Relay
-from meshcall.config import Config
-from meshcall.ice.events import IceEvent
 from meshcall.media.endpoint import MediaEndpoint
-from meshcall.media.plan import MediaPlan, parse_ice_server, parse_source
+from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_source
 
 
@@ -42,30 +35,14 @@ async def probe_source(source: str) -> None:
         await open_source(MediaPlan(source=source))
 
 
-async def make_endpoint(plan: MediaPlan, port: IcePort | None = None) -> MediaEndpoint:
-    """An endpoint for one call on the node's ``port``; the first one loads the media engine."""
+async def make_endpoint(
+    plan: MediaPlan,
+    port: IcePort | None = None,
+    resolve: Callable[[str], Awaitable[list[str]]] | None = None,
+) -> MediaEndpoint:
+    """An endpoint for one call on the node's ``port``; the first one loads the media engine.
+
+    ``resolve``: tells the addresses of a browser's ``.local`` name.
+    """
     make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
-    return make(plan, port=port)
-
-
-def make_ice(
-    config: Config, port: IcePort, counters: Counter[str], on_event: Callable[[IceEvent], None]
-) -> IceSession:
-    """An ICE session for checks alone, with the servers and interfaces that calls of this node use."""
-    return IceSession(
-        policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
-        shared=port,
-        servers=read_servers(map(parse_ice_server, config.ice_servers)),
-        open_relay=_open_relay,
-        counters=counters,
-        on_event=on_event,
-        carries_media=False,
-    )
-
-
-async def _open_relay(
-    server: TurnServer, on_datagram: Callable[[bytes, Address], None], on_lost: Callable[[], None]
-) -> Relay:
-    from meshcall.aio.rtc.turn import open_relay
-
-    return await open_relay(server, on_datagram, on_lost)
+    return make(plan, port=port, resolve=resolve)

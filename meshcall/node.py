@@ -26,6 +26,7 @@ from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -49,7 +50,7 @@ from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
 from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
-from meshcall.media_loader import make_endpoint, make_ice
+from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
@@ -185,8 +186,16 @@ class Node:
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
         if config.relay:
-            self._relay = await RelayRole.start(config, self._state, clock, self._random)
+            self._relay = await RelayRole.start(
+                config,
+                self._state,
+                clock,
+                self._random,
+                node_id=self._dht.node_id,
+                secrets=keys.secrets,
+            )
             stack.push_async_callback(self._relay.close)
+            self._dht.engine.lend_by(self._relay.lending.answer)
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -302,7 +311,7 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
             clock=clock,
             random=self._random,
             spawn=self._spawn,

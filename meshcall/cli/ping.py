@@ -154,7 +154,8 @@ def reply_text(event: dict[str, Any], *, terminal: bool) -> str:
     """A reply as a line: for a terminal a sentence, for a pipe number, milliseconds, path and both ends."""
     seq, rtt, path = event["seq"], event["rtt_ms"], event["path"]
     if not terminal:
-        return printable("\t".join((str(seq), f"{rtt:.1f}", path, event["local"], event["remote"])))
+        cells = (str(seq), f"{rtt:.1f}", path, event["local"], event["remote"])
+        return "\t".join(map(printable, cells))
     changed = f", was {event['before']}" if event.get("before") else ""
     return printable(f"{seq}: {rtt:.1f} ms, {path}{changed}  ({event['local']} -> {event['remote']})")
 

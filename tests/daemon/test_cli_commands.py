@@ -608,7 +608,7 @@ def test_ping_says_why_nobody_answers(fake: Daemon) -> None:
     """The call's errors and exit codes; what can't be asked for is refused before."""
     done = fake.cli("ping", "offline")
     assert done.code == 4
-    assert done.err.splitlines()[-1].startswith("error: offline is offline")
+    assert "error: offline is offline" in done.err.splitlines()
     fake.cli("ping", "nobody").assert_error(4, "no contact is called 'nobody'")
     fake.cli("ping", "alice", "--count", "0").assert_error(2, "count")
     fake.cli("ping", "alice", "--interval", "soon").assert_error(2, "'soon' is not a time")

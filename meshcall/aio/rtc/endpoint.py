@@ -34,6 +34,7 @@ from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
+from meshcall.aio.rtc.names import Names, Resolve
 from meshcall.aio.rtc.reception import Reception
 from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
@@ -73,19 +74,30 @@ _FLUSH_TIMEOUT = 0.3
 
 
 def make_endpoint(
-    plan: MediaPlan, clock: Clock | None = None, *, port: IcePort | None = None
+    plan: MediaPlan,
+    clock: Clock | None = None,
+    *,
+    port: IcePort | None = None,
+    resolve: Resolve | None = None,
 ) -> MediaEndpoint:
     """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``.
 
-    ``port``: the node's; without it the endpoint opens one of its own.
+    ``port``: the node's; without it the endpoint opens one of its own. ``resolve``: tells the addresses of a
+    browser's ``.local`` name; without it such candidates are refused.
     """
-    return RtcEndpoint(plan, clock or SystemClock(), port)
+    return RtcEndpoint(plan, clock or SystemClock(), port, resolve)
 
 
 class RtcEndpoint:
     """See :class:`meshcall.media.endpoint.MediaEndpoint`."""
 
-    def __init__(self, plan: MediaPlan, clock: Clock, port: IcePort | None = None) -> None:
+    def __init__(
+        self,
+        plan: MediaPlan,
+        clock: Clock,
+        port: IcePort | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         """``clock`` times the timeline."""
         hooks.install()
         self._plan = plan
@@ -115,6 +127,11 @@ class RtcEndpoint:
         """Candidates of ours that are to be told soon."""
         self._taken: Counter[str] = Counter()
         """Candidates of the peer that we check, by address: a later message has no new allowance."""
+        self._names = (
+            None
+            if resolve is None
+            else Names(resolve, policy=self._policy, counters=self._counters, on_found=self._add)
+        )
         self._gate = False
         self._supervisor: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -277,7 +294,8 @@ class RtcEndpoint:
 
     async def _set_remote(self, remote: Description, kind: Literal["offer", "answer"]) -> None:
         assert self._pc is not None, "_open() has made it"
-        text = to_sdp(remote, kind)
+        numeric = tuple(one for one in remote.candidates if not one.is_mdns)
+        text = to_sdp(replace(remote, candidates=numeric), kind)
         # Before the first await: later candidates may come meanwhile
         self._taken.update(candidate.address for candidate in remote.candidates)
         try:
@@ -287,6 +305,9 @@ class RtcEndpoint:
             raise
         except Exception as error:
             raise Rejected("description") from error
+        for candidate in remote.candidates:
+            if candidate.is_mdns and self._names is not None:
+                self._names.look_up(candidate)
         if kind == "answer":
             self._sending.negotiated()
             self._add(self._early)
@@ -302,13 +323,18 @@ class RtcEndpoint:
                 self._counters["candidate-port-scan"] += 1
             else:
                 self._taken[candidate.address] += 1
-                self._ice.add_remote([candidate])
+                if not candidate.is_mdns:
+                    self._ice.add_remote([candidate])
+                elif self._names is not None:
+                    self._names.look_up(candidate)
 
     def _policy(self) -> CandidatePolicy:
         # Without a network of its own, a machine can still call itself.
         alone = self._local is not None and only_loopback([c.address for c in self._local.candidates])
         return CandidatePolicy(
-            allow_loopback=self._plan.allow_loopback or alone, allow_lan=self._plan.allow_lan
+            allow_loopback=self._plan.allow_loopback or alone,
+            allow_lan=self._plan.allow_lan,
+            allow_mdns=self._plan.allow_lan and self._names is not None,
         )
 
     async def _or_close(self, work: Awaitable[_T]) -> _T:
@@ -488,6 +514,8 @@ class RtcEndpoint:
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._fail("closed")
+        if self._names is not None:
+            await self._names.close()
         if self._link is not None:
             self._link.end()
         if self._pc is None:
