@@ -619,6 +619,10 @@ ICE_CHECKS_PER_CANDIDATE: Final = 7
 ICE_CHECKS_MAX: Final = 12 * ICE_CHECKS_PER_CANDIDATE
 """Checks of one call to all such addresses together."""
 
+ICE_CHECKS_RENEW: Final = 30.0
+"""Seconds after which a call that has a path, or lost it, may send them again, for ends that move: less than
+three packets a second, whatever a peer names."""
+
 ICE_CHECK_LIFE: Final = 3.0
 """How long an answer to a check counts, and how long the last copy waits: longer than any usable round
 trip."""
@@ -669,6 +673,16 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_BROKEN_POLL: Final = 0.2
+"""Likewise while the call has no path."""
+
+ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
+"""Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
+the peer may be on the move, too, and hear the later ones only."""
+
+DHT_LOOK_AROUND: Final = 16
+"""Contacts challenged when a call lost every path: as many as tell us where we are seen."""
+
 ICE_LOCAL_ADDRESSES_MAX: Final = 6
 """Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
 
@@ -689,6 +703,9 @@ ICE_QUEUE_MAX: Final = 1024
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
+
+CONTROL_CANDIDATES_MAX: Final = 1024
+"""Octets of candidates in one control message: as many as a sealed message holds, and room (memory)."""
 
 CONTROL_QUEUE_MAX: Final = 256
 """Control messages that wait for their reader (a peer that floods)."""

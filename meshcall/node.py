@@ -166,7 +166,11 @@ class Node:
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
         self._ice = IcePort(
-            self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
+            self._udp,
+            counters=self._counters,
+            answers=True,
+            mapped=lambda: self._dht.engine.observed(),
+            path_lost=lambda: self._dht.look_around(),
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()

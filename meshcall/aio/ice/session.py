@@ -73,6 +73,7 @@ class IceSession:
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
+            withdraw=self._withdraw,
         )
         self._relays = Relays(
             open_relay,
@@ -85,6 +86,8 @@ class IceSession:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        """This machine's addresses are to be looked at now."""
         self._outcome: asyncio.Future[str] = self._loop.create_future()
         self._ended = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -112,6 +115,7 @@ class IceSession:
         self._drain()
 
     def _remove_local(self, base: Address) -> None:
+        self._withdraw(base)
         self.agent.remove_local(base, self._loop.time())
         self._drain()
 
@@ -136,10 +140,18 @@ class IceSession:
             self._changed.clear()
             await self._changed.wait()
 
+    def _withdraw(self, address: Address) -> None:
+        """The peer is told of it no more."""
+        self.candidates = [one for one in self.candidates if (one.address, one.port) != address]
+
     async def _watch_addresses(self) -> None:
         """A cable, a radio, a VPN: when this machine's addresses are other ones, all paths are looked at."""
         while True:
-            await asyncio.sleep(limits.ICE_ADDRESSES_POLL)
+            pause = limits.ICE_BROKEN_POLL if self._relays.wanted else limits.ICE_ADDRESSES_POLL
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+            self._news.clear()
             with suppress(OSError):  # the system says nothing, or gives no port now; it will
                 if await self._bases.refresh():
                     self.network_changed()
@@ -164,6 +176,7 @@ class IceSession:
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        self._news.set()
         self._drain()
 
     def probe(self) -> None:
@@ -293,6 +306,8 @@ class IceSession:
                 self._closing = self._closing or asyncio.create_task(self._close(), name="ice-close")
             case Broken():
                 self._relays.path_lost()
+                self._bases.path_lost()
+                self._news.set()
                 for server in self._servers:
                     if isinstance(server, TurnServer):
                         self._spawn(self._relays.replace(server))
