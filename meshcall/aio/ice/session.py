@@ -48,8 +48,12 @@ class IceSession:
         servers: Sequence[StunServer | TurnServer],
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
+        carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port, which knows who lends; not used to send if interfaces are named."""
+        """``shared``: the node's port, which knows who lends; not used to send if interfaces are named.
+
+        ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
+        """
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -58,6 +62,7 @@ class IceSession:
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
+        self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
         self._bases = Bases(
             self,
@@ -182,6 +187,11 @@ class IceSession:
         self._news.set()
         self._drain()
 
+    def probe(self) -> None:
+        """Have the selected pair answer once more: :class:`meshcall.ice.events.Measured`."""
+        self.agent.probe(self._loop.time())
+        self._drain()
+
     async def connected(self) -> None:
         """Return when a pair is selected; raises ConnectionError, with the reason."""
         if reason := await asyncio.shield(self._outcome):
@@ -240,7 +250,7 @@ class IceSession:
 
     def accepts(self, source: Address) -> bool:
         """See :class:`meshcall.aio.ice.port.Session`."""
-        return self.agent.accepts(source)
+        return self._carries_media and self.agent.accepts(source)
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
