@@ -277,6 +277,11 @@ class DhtNode:
         self.engine.network_changed(self._clock.now())
         self._drain()
 
+    def look_around(self) -> None:
+        """A call lost every path: hear where we are seen now, and renew watches."""
+        self.engine.look_around(self._clock.now())
+        self._drain()
+
     def save(self) -> bytes:
         """The table, for the next start's ``state``."""
         return self.engine.save()

@@ -87,6 +87,7 @@ class IceAgent:
         self._list.set_role(controlling)
         self._overlap = Overlap()
         self._sent: dict[bytes, _Sent] = {}
+        self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
         self._transmits: list[tuple[bytes, Address, Address]] = []
         self._events: list[IceEvent] = []
@@ -94,6 +95,7 @@ class IceAgent:
         self._verdict_at = _NEVER
         self._lost_at = _NEVER
         self._selected_at = _NEVER
+        self._renewed_at = _NEVER
         self._patience = limits.ICE_NO_PATH
         self._over = False
 
@@ -143,8 +145,11 @@ class IceAgent:
     def add_remote(self, candidates: Iterable[Candidate], now: float) -> None:
         """Candidates that the peer named and that may be checked."""
         known = None if self.selected is None else self.selected.remote
+        self._renew_checks(now)
         for candidate in candidates:
             self._list.add_remote(candidate)
+            if known is not None:
+                self._list.retry((candidate.address, candidate.port))
         if self.selected is not None and self.selected.remote is not known:
             self._events.append(Selected(self.selected.local, self.selected.remote, "named"))
         self._put_off_verdict(now)
@@ -170,6 +175,11 @@ class IceAgent:
                 pair.due = now
             elif pair.destination in self._list.proven:
                 self._begin(pair, now)
+
+    def probe(self, now: float) -> None:
+        """Check the selected pair once more, whatever its consent says; its answer is told as Measured."""
+        if self.selected is not None and self.selected.valid and not self._over:
+            self._send_check(self.selected, now)
 
     def carriers(self, now: float) -> list[Pair]:
         """The pairs that a packet goes over now: none, the selected one, or that and a second one."""
@@ -246,6 +256,7 @@ class IceAgent:
 
     def _receive_check(self, request: StunMessage, source: Address, base: Address, now: float) -> None:
         check = read_check_untrusted(request, self.local, self.remote)
+        self._hear(request.transaction_id, source)
         if check.controlling == self.controlling and not self._settle_roles(check):
             self._transmits.append((encode_role_conflict(request, self.local), source, base))
             return
@@ -256,6 +267,15 @@ class IceAgent:
             self._early.append((source, base, check))
         else:
             self._checked(source, base, check, now)
+
+    def _hear(self, transaction: bytes, source: Address) -> None:
+        """A transaction belongs to where it came from first; raises :class:`Rejected` for another source."""
+        first = self._heard.pop(transaction, source)
+        self._heard[transaction] = first
+        if len(self._heard) > limits.ICE_HEARD_MAX:
+            del self._heard[next(iter(self._heard))]
+        if first != source:
+            raise Rejected("replayed")
 
     def _settle_roles(self, check: Check) -> bool:
         """Both claim one role: the larger tie-breaker controls. False: the peer is to change, not we."""
@@ -427,9 +447,16 @@ class IceAgent:
         if self._lost_at == _NEVER:
             self._lost_at = now + limits.CONSENT_LOST
             self._events.append(Broken())
+            self._renew_checks(now)
         for pair in self._list:
             if pair.state is PairState.FAILED and pair.destination in self._list.proven:
                 self._begin(pair, now)
+
+    def _renew_checks(self, now: float) -> None:
+        """A call that lives may look for new paths again and again, but not faster than others can bear."""
+        if now - self._renewed_at >= limits.ICE_CHECKS_RENEW:
+            self._renewed_at = now
+            self._list.renew_checks()
 
     # --- choosing ---
 
@@ -446,6 +473,8 @@ class IceAgent:
             why = "better" if best is not None and best.priority > old.priority else "nominated"
         if best is not None and best is not old:
             self._overlap.changed(old, now)
+            if not self._list.settled:
+                self._list.settled, self._renewed_at = True, now
             self.selected, self._selected_at = best, now
             self._verdict_at = self._lost_at = _NEVER
             if why == "failover":
