@@ -20,12 +20,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -33,6 +34,7 @@ from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
+from meshcall.call.ping import PingPlan
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
@@ -42,6 +44,7 @@ from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -50,6 +53,7 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
@@ -116,6 +120,7 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
+        self._pinger: Pinger
         self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
@@ -167,6 +172,7 @@ class Node:
             answers=True,
             mapped=lambda: self._dht.engine.observed(),
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
@@ -318,6 +324,18 @@ class Node:
             publish=self._events.publish,
             counters=self._counters,
         )
+        self._pinger = Pinger(
+            self._me,
+            post=self._post,
+            finder=self._finder,
+            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
+            name_of=self._contacts.name,
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            counters=self._counters,
+            allow_loopback="lo" in config.interfaces,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -344,6 +362,7 @@ class Node:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
+            await self._pinger.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -359,6 +378,15 @@ class Node:
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
+
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
@@ -550,6 +578,22 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
 
+    async def ping(
+        self,
+        peer: str | PeerId,
+        *,
+        count: int = limits.PING_COUNT,
+        interval: float = limits.PING_INTERVAL,
+        until_direct: bool = False,
+    ) -> Ping:
+        """Try the paths to a peer, without a call; returns at once, ``events()`` tells what comes of it.
+
+        ``count`` probes, one each ``interval`` seconds; ``until_direct``: no more after the first reply that
+        no relay carried. Only contacts are answered. Raises as :meth:`call` does.
+        """
+        peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
+        return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
+
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return self._calls.views()
@@ -580,7 +624,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        self._calls.letter(letter)
+        if not self._pinger.letter(letter):
+            self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
 

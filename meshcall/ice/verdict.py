@@ -1,7 +1,7 @@
 """Why there is no path, in a sentence, with what to do about it. Pure.
 
-Law 1: what is said is known: UDP is blocked here if nothing answers, and there if the peer knows no address of
-its own that the internet reaches.
+Law 1: what is said is known: UDP is blocked here if nothing answers, and there if the peer knows no address
+of its own that the internet reaches.
 Law 2: a cause is a stable word; sentences may change.
 """
 
@@ -115,7 +115,7 @@ def _relays(evidence: Evidence, network: Network) -> str:
         return ", and the relay was no way round"
     if network.relays:
         return ", and none of the known relays answers"
-    return "" if network.relays is None else ", and no relay is known"
+    return "" if network.relays is None else " and no relay is known"
 
 
 def _is_reachable(candidate: Candidate) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from meshcall.address import Address
+from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
 from meshcall.ice.network import Network
+from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
 
@@ -57,10 +59,13 @@ class IcePort:
         counters: Counter[str] | None = None,
         answers: bool = False,
         mapped: Callable[[], Iterable[Address]] = tuple,
+        lenders: Lenders | None = None,
         path_lost: Callable[[], None] = lambda: None,
         network: Callable[[], Network] = Network,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
+
+        ``lenders``: who lends relays to the calls on this port.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
         ``path_lost``: a call has no path any more; our own address may be another one. ``network``: what is
@@ -70,6 +75,7 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.lenders = lenders
         self.path_lost = path_lost
         self.network = network
         self._sessions: list[Session] = []
@@ -124,7 +130,8 @@ class IcePort:
         try:
             message = decode_stun_untrusted(data)
         except Rejected as error:
-            self._counters[f"stun-{error.reason}"] += 1
+            if not (self._answers and self._answered_classic(data, source)):
+                self._counters[f"stun-{error.reason}"] += 1
             return
         session = self._session(message)
         if session is not None:
@@ -135,6 +142,13 @@ class IcePort:
                 self._udp.send(answer, source)
         else:
             self._counters["stun-unwanted"] += 1
+
+    def _answered_classic(self, data: bytes, source: Address) -> bool:
+        try:
+            self._udp.send(answer_classic_untrusted(data, source), source)
+        except Rejected:
+            return False
+        return True
 
     def _session(self, message: StunMessage) -> Session | None:
         if message.kind is MessageClass.REQUEST:

@@ -1,4 +1,4 @@
-"""What a user is told when there is no path: the cause, a sentence that says all that is known, what to do."""
+"""What a user is told when there is no path: the cause, all that is known in a sentence, what to do."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ RELAYED = Candidate("relay", "udp", "5.2.3.2", 5000, 1)
 SIX = Candidate("host", "udp", "2a00::2", 5000, 1)
 
 NOTHING = Evidence((HOST,), (HOST, REFLEXIVE), paired=True, valid=False, arrived=False)
+HIDDEN = replace(NOTHING, remote=(HOST,))
 BLOCKED = Network(udp=False, relays=0)
+RANDOM = Network(udp=True, mapping="address-and-port-dependent", ports="random")
 
 
 @pytest.mark.parametrize(
     ("evidence", "network", "cause", "reason"),
     [
-        (replace(NOTHING, remote=(HOST,)), BLOCKED, "udp-blocked-both", "both sides block UDP, and no relay is known"),
-        (replace(NOTHING, remote=(HOST,)), Network(udp=False, relays=2), "udp-blocked-both",
+        (HIDDEN, BLOCKED, "udp-blocked-both", "both sides block UDP and no relay is known"),
+        (HIDDEN, Network(udp=False, relays=2), "udp-blocked-both",
          "both sides block UDP, and none of the known relays answers"),
         (NOTHING, BLOCKED, "udp-blocked", "UDP is blocked on this side"),
-        (replace(NOTHING, remote=(HOST,)), Network(udp=True, relays=0), "udp-blocked-there", "the peer's side"),
-        (replace(NOTHING, remote=(HOST,)), Network(), "nat", "nothing arrives from the peer"),
+        (HIDDEN, Network(udp=True, relays=0), "udp-blocked-there", "the peer's side"),
+        (HIDDEN, Network(), "nat", "nothing arrives from the peer"),
         (replace(NOTHING, remote=(PUBLIC,)), Network(udp=True), "nat", "nothing arrives from the peer"),
-        (NOTHING, Network(udp=True, mapping="address-and-port-dependent", ports="random"), "nat", "at random"),
+        (NOTHING, RANDOM, "nat", "at random"),
         (replace(NOTHING, local=(HOST, RELAYED)), Network(udp=True), "nat", "the relay was no way round"),
         (replace(NOTHING, arrived=True), Network(udp=True, relays=0), "one-way", "never answers ours"),
         (replace(NOTHING, arrived=True, valid=True), Network(), "not-chosen", "never chose one"),
