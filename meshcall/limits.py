@@ -662,6 +662,13 @@ ICE_NO_PATH: Final = 8.0
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
+ICE_ANSWER_TRAVEL: Final = 1.5
+"""What the answering end waits on top, whose answer has to travel."""
+
+ICE_NO_PATH_MAX: Final = 9.5
+"""From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
+tell."""
+
 ICE_STUN_RETRY: Final = 0.2
 """First pause before a STUN server is asked again; doubled each time."""
 
