@@ -9,7 +9,7 @@ import time
 from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
-PARTS = ("grid", "setup", "faults", "switch")
+PARTS = ("grid", "setup", "punching", "blocked", "faults", "switch", "strangers", "plain")
 """Modules beside this one; ``--only`` names them."""
 
 
