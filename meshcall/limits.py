@@ -571,7 +571,7 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 0.02
+ICE_SERVER_PATIENCE: Final = 0.005
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
 
@@ -661,6 +661,13 @@ it checks; after that, the pair that was nominated last."""
 ICE_NO_PATH: Final = 8.0
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
+
+ICE_ANSWER_TRAVEL: Final = 1.5
+"""What the answering end waits on top, whose answer has to travel."""
+
+ICE_NO_PATH_MAX: Final = 9.5
+"""From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
+tell."""
 
 ICE_STUN_RETRY: Final = 0.2
 """First pause before a STUN server is asked again; doubled each time."""
