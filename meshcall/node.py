@@ -248,6 +248,7 @@ class Node:
         admission = Admission(
             self._contacts,
             accept_strangers=config.accept_strangers and not config.contacts_only,
+            answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._calls.live(peer) is not None,
