@@ -1252,5 +1252,14 @@ STUN_PROBES: Final = 2
 STUN_PROBE_PAUSE: Final = 0.5
 """Seconds that each waits."""
 
+RELAY_MEASURE_PATIENCE: Final = 2.0
+"""Seconds for measuring a configured server, its name included, when a person asks."""
+
+RELAY_ROLE_LOOK: Final = 2.0
+"""Seconds between two looks whether a relay is to be lent, and announced."""
+
+TURN_WEB_PORT: Final = 443
+"""Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
+
 RELAY_LOOK: Final = 1.0
 """Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""

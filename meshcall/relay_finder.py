@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from meshcall.address import Address
+from meshcall.address import Address, format_address
 from meshcall.aio.clock import Clock
 from meshcall.aio.dht import DhtNode
-from meshcall.aio.ice.servers import LentRelay, TurnServer
+from meshcall.aio.ice.servers import LentRelay, TurnServer, read_servers, resolve
 from meshcall.aio.stun import probe_stun
 from meshcall.dht.events import ValueFound
 from meshcall.dht.messages import RELAY_GRANTED
 from meshcall.errors import Rejected
 from meshcall.identity.keys import Random
-from meshcall.limits import RELAY_LOOK, RELAY_PROOFS, RELAY_SHARDS, RELAYS_HELD
+from meshcall.limits import RELAY_LOOK, RELAY_MEASURE_PATIENCE, RELAY_PROOFS, RELAY_SHARDS, RELAYS_HELD
+from meshcall.media.plan import parse_ice_server
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.turn.announcement import epoch_of, read_announcement_untrusted, shard_storage_key
 from meshcall.turn.book import Lender, RelayBook
 from meshcall.turn.client import Transport
 from meshcall.turn.grant import Ask, Grant, Place, contact_key
+from meshcall.views import RelayView
 
 
 class RelayFinder:
@@ -84,6 +86,52 @@ class RelayFinder:
                 self._listeners.remove(on_change)
 
         return end
+
+    # --- for people ---
+
+    def ready(self) -> int:
+        """How many relays are ready for a call."""
+        return len(self.book.held(self._clock.now()))
+
+    async def views(self, configured: Iterable[str]) -> list[RelayView]:
+        """The relays that are ready, nearest first; and those that are ``configured``, measured now."""
+        servers = [
+            (server.uri, parsed)
+            for server in map(parse_ice_server, configured)
+            for parsed in read_servers([server])
+            if isinstance(parsed, TurnServer)
+        ]
+        rtts = await asyncio.gather(*(self._measure(server) for _, server in servers))
+        views = [
+            RelayView(
+                address=uri,
+                transports=["tls" if server.tls else server.transport],
+                rtt_ms=None if rtt is None else round(rtt * 1000, 1),
+                configured=True,
+            )
+            for (uri, server), rtt in zip(servers, rtts, strict=True)
+        ]
+        return views + [
+            RelayView(
+                address=format_address(lender.address),
+                transports=list(transports_of(lender)),
+                rtt_ms=None if lender.rtt is None else round(lender.rtt * 1000, 1),
+                of_contact=lender.of_contact,
+            )
+            for lender in self.book.held(self._clock.now())
+        ]
+
+    async def _measure(self, server: TurnServer) -> float | None:
+        """By a STUN request over UDP, which every TURN server answers if UDP gets there."""
+        try:
+            async with asyncio.timeout(RELAY_MEASURE_PATIENCE):
+                for address in await resolve(server):
+                    rtt = await probe_stun(address, clock=self._clock, random=self._random)
+                    if rtt is not None:
+                        return rtt
+        except (OSError, TimeoutError):
+            pass
+        return None
 
     # --- what wakes it ---
 

@@ -325,6 +325,11 @@ class DhtEngine:
         """Whether ``told_by`` can know that somebody is at ``address``, and it is not ourselves."""
         return not (self._core.is_martian(address, told_by) or self._core.is_own(address))
 
+    @property
+    def is_lender(self) -> bool:
+        """Whether this node lends a relay."""
+        return self._core.lend is not None
+
     def lend_by(self, lend: Lend | None) -> None:
         """Who asks for a relay is answered by ``lend``; None: this node lends none."""
         self._core.lend = lend
