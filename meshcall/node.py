@@ -20,12 +20,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
@@ -44,6 +45,7 @@ from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -52,6 +54,8 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.netcheck import Netcheck, Sources
+from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
@@ -121,6 +125,7 @@ class Node:
         self._missed: MissedNotes
         self._calls: Switchboard
         self._pinger: Pinger
+        self._netcheck: Netcheck
         self._relay: RelayRole
         self._relays: RelayFinder
         self._lan: Lan
@@ -173,6 +178,7 @@ class Node:
             answers=True,
             mapped=lambda: self._dht.engine.observed(),
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
@@ -349,6 +355,17 @@ class Node:
             counters=self._counters,
             allow_loopback="lo" in config.interfaces,
         )
+        self._netcheck = Netcheck(
+            self._dht,
+            self._lan,
+            port=self._udp.port,
+            bootstrap=config.bootstrap,
+            policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
+            mdns=config.mdns,
+            sources=Sources(clock_skew=self._post.clock_skew),
+            clock=clock,
+            random=self._random,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -395,6 +412,15 @@ class Node:
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
+
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
@@ -519,6 +545,10 @@ class Node:
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""
         return await self._relays.views(self.config.ice_servers)
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now; takes up to a few seconds."""
+        return await self._netcheck.check()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
