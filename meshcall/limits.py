@@ -563,6 +563,9 @@ CALL_EARLY_CANDIDATES_MAX: Final = 8
 CALL_OFFERS_MAX: Final = 3
 """Offers of one call whose replies are awaited: the one that lives, and those that may still ring there."""
 
+CALL_PATH_STEPS_MAX: Final = 64
+"""Changes of path that a call's timeline keeps (a path that flaps for hours)."""
+
 CALL_OTHER_IDS_MAX: Final = 16
 """Ids of the same peer's other attempts that one call remembers (memory)."""
 
@@ -718,6 +721,29 @@ ICE_NAME_ADDRESSES_MAX: Final = 2
 
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
+
+QUALITY_POLL: Final = 0.5
+"""Pause between looks at the quality of a call's path."""
+
+QUALITY_SILENT: Final = 1.0
+"""Seconds without an answer to a consent check after which a path is called degraded: long before it is given
+up."""
+
+QUALITY_LOSS: Final = 0.1
+"""Share of packets lost from which on a path is called degraded: people hear that."""
+
+QUALITY_PACKETS_MIN: Final = 50
+"""Packets that must have been sent for a share to mean anything: a second of sound."""
+
+QUALITY_WINDOW: Final = 4.0
+"""Seconds over which that share is taken."""
+
+QUALITY_RTT: Final = 0.6
+"""Round trip in seconds from which on a path is called degraded: people begin to talk at once (ITU-T G.114
+wants 0.4 s one way at most)."""
+
+QUALITY_HOLD: Final = 3.0
+"""Seconds for which a path stays degraded after the last sign of it."""
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""

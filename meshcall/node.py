@@ -342,6 +342,7 @@ class Node:
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+            network=self.network,
         )
         self._pinger = Pinger(
             self._me,

@@ -20,7 +20,9 @@ PathKind = Literal["", "lan", "direct", "relay"]
 
 CallDirection = Literal["out", "in"]
 
-CallState = Literal["calling", "ringing", "incoming", "connecting", "connected", "reconnecting", "ended"]
+CallState = Literal[
+    "calling", "ringing", "incoming", "connecting", "connected", "degraded", "reconnecting", "ended"
+]
 
 Presence = Literal["lan", "dht", "offline", "unknown"]
 
@@ -335,6 +337,23 @@ class MediaTotals(View, frozen=True, kw_only=True):
     audio_seconds: float = 0.0
 
 
+class PathStep(View, frozen=True, kw_only=True):
+    """The media of a call took another way, or its quality changed."""
+
+    at: float
+    """Milliseconds since the call's start."""
+    path: PathKind = ""
+    """Empty: no path answered."""
+    why: str = ""
+    """``first``, ``better``, ``nominated``, ``failover``, ``named``, ``revived``: why that one;
+    ``lost``: none answers; ``silent``, ``loss``, ``slow``: it is degraded; ``well``: it is no more."""
+    local: str = ""
+    """Kind of our candidate, ``host``, ``srflx``, ``prflx`` or ``relay``; empty: the quality changed."""
+    remote: str = ""
+    """Kind of the peer's."""
+    ipv6: bool = False
+
+
 class CallView(View, frozen=True, kw_only=True):
     """A call as `meshcall calls` lists it."""
 
@@ -351,6 +370,12 @@ class CallView(View, frozen=True, kw_only=True):
     """Why it ended; empty while it lives."""
     stranger: bool = False
     """The caller is no contact of ours."""
+    paths: list[PathStep] = []
+    """Each way that its media took, and why."""
+    explanation: str = ""
+    """How the media travels, and why that way: a sentence."""
+    better: list[str] = []
+    """What would make the path a better one."""
 
 
 class HistoryView(View, frozen=True, kw_only=True):
@@ -458,6 +483,15 @@ class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
     """The media takes another path; empty: it takes none now, and all are tried again."""
 
     path: PathKind
+    why: str = ""
+    """See :class:`PathStep`."""
+
+
+class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
+    """The path is a poor one; or, with an empty ``why``, a good one again."""
+
+    why: Literal["", "silent", "loss", "slow"] = ""
+    """No answer for a second; a tenth of the packets lost; a long round trip."""
 
 
 class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
@@ -477,6 +511,12 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """Kind of media to the codec that was received, such as ``{"audio": "opus", "video": "VP8"}``."""
     record: str | None = None
     """The file that was recorded to."""
+    paths: list[PathStep] = []
+    """Each way that the media took, and why."""
+    explanation: str = ""
+    """How the media travelled last, and why that way: a sentence."""
+    better: list[str] = []
+    """What would have made the path a better one."""
     error: ErrorView | None = None
     """Set when the call did not end as somebody wanted it to."""
 
@@ -493,6 +533,7 @@ CallEvent = (
     | SourceEnded
     | RecordFailed
     | PathChanged
+    | Degraded
     | Ended
 )
 """What ``Call.events()`` yields."""
