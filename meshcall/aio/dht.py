@@ -29,6 +29,7 @@ from meshcall.dht.events import (
     PingDone,
     StoreDone,
     ValueFound,
+    VouchDone,
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
@@ -44,7 +45,7 @@ DhtStatus = DhtStatistics
 """What ``status`` returns."""
 
 
-_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
+_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone, VouchDone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +367,18 @@ class DhtNode:
         """What whoever is at ``address`` says of itself and of us; None when nobody answers."""
         done = await self._run(self.engine.start_ping(address, self._clock.now(), prove=True))
         return done if isinstance(done, PingDone) and done.rtt is not None else None
+
+    async def witnessed(self, witness: Address) -> tuple[Address, bytes] | None:
+        """Where ``witness`` sees us, and its token for that address; None when it does not answer."""
+        done = await self._run(self.engine.start_ping(witness, self._clock.now()))
+        if not isinstance(done, PingDone) or done.observed is None:
+            return None
+        return done.observed, self.engine.token_of(witness, self._clock.now())
+
+    async def vouches(self, witness: Address, address: Address, token: bytes) -> bool:
+        """Whether ``witness`` says that it gave ``token`` to ``address``."""
+        done = await self._run(self.engine.start_vouch(witness, address, token, self._clock.now()))
+        return isinstance(done, VouchDone) and done.vouched is True
 
     async def lookup(self, target: bytes) -> list[NodeInfo]:
         """The nodes closest to ``target`` that answered, closest first."""

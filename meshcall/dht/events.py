@@ -121,6 +121,14 @@ class PingDone:
 
 
 @dataclass(frozen=True, slots=True)
+class VouchDone:
+    """Whether the node gave that token to that address; None: it did not say."""
+
+    op: int
+    vouched: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class BootstrapDone:
     """The network was joined through ``answered`` of the given addresses, or not at all (0)."""
 
@@ -149,6 +157,7 @@ Event = (
     | DeliverDone
     | WatchChanged
     | PingDone
+    | VouchDone
     | BootstrapDone
     | Notified
 )

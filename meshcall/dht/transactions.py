@@ -36,6 +36,8 @@ from meshcall.dht.messages import (
     Store,
     Stored,
     Values,
+    Vouch,
+    Vouched,
     Watch,
     Watching,
     encode_frame,
@@ -54,6 +56,7 @@ EXPECTED: Final[dict[type[Request], type[Response]]] = {
     Notify: Noted,
     DialBack: Dialling,
     Dial: Dialling,
+    Vouch: Vouched,
 }
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
+
+if TYPE_CHECKING:
+    from meshcall.aio.nat import NatWatch
 
 STUN: Final = range(4)
 DTLS: Final = range(20, 64)
@@ -65,6 +68,8 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.nat: NatWatch | None = None
+        """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)

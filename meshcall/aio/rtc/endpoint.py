@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -44,7 +44,8 @@ from meshcall.aio.rtc.sending import Sending
 from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
-from meshcall.ice.events import Gathered, IceEvent
+from meshcall.ice.events import Gathered, IceEvent, Noted
+from meshcall.ice.notes import Note
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -111,8 +112,11 @@ class RtcEndpoint:
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
+        self._early_notes: list[Note] = []
         self._found: list[Candidate] = []
         """Candidates of ours that are to be told soon."""
+        self._noted: list[Note] = []
+        """So are these."""
         self._taken: Counter[str] = Counter()
         """Candidates of the peer that we check, by address: a later message has no new allowance."""
         self._gate = False
@@ -149,11 +153,12 @@ class RtcEndpoint:
 
     async def add_candidates(self, candidates: bytes) -> None:
         """See :class:`MediaEndpoint`."""
-        found = read_candidates_untrusted(candidates, self._policy(), self._counters)
+        found, notes = read_candidates_untrusted(candidates, self._policy(), self._counters)
         if self._remote is None:
             self._early = [*self._early, *found][: limits.ICE_REMOTE_CANDIDATES_MAX]
+            self._early_notes = [*self._early_notes, *notes][: limits.NOTES_PER_CALL_MAX]
         else:
-            self._add(found)
+            self._add(found, notes)
 
     async def _offer(self) -> bytes:
         pc = await self._open()
@@ -187,7 +192,7 @@ class RtcEndpoint:
                     pc.addTrack(tracks[kind])
             self._wire(pc)
         answer = await self._describe(pc)
-        self._add(self._early)
+        self._add(self._early, [*remote.notes, *self._early_notes])
         self._supervise(self._plan.connect_timeout + limits.MEDIA_ANSWER_TRAVEL, "no-path")
         return answer
 
@@ -220,18 +225,22 @@ class RtcEndpoint:
         return Connection(self._ice)
 
     def _ice_event(self, event: IceEvent) -> None:
-        if isinstance(event, Gathered) and self._local is not None and self._closing is None:
-            if not self._found:
+        if isinstance(event, Gathered | Noted) and self._local is not None and self._closing is None:
+            if not self._found and not self._noted:
                 self._loop.call_later(limits.ICE_TRICKLE_PAUSE, self._trickle)
-            self._found.append(event.candidate)
+            if isinstance(event, Gathered):
+                self._found.append(event.candidate)
+            else:
+                self._noted.append(event.note)
         if self._link is not None:
             self._link.ice_event(event)
 
     def _trickle(self) -> None:
         """Tell what was found since the description, together."""
         found, self._found = self._found, []
+        notes, self._noted = self._noted, []
         if self._closing is None:
-            self._emit(LocalCandidates(encode_candidates(found)))
+            self._emit(LocalCandidates(encode_candidates(found, notes)))
 
     def _open_source_tracks(self) -> dict[MediaKind, SoundTrack | PictureTrack]:
         assert self._source is not None, "_open() has made it"
@@ -264,7 +273,8 @@ class RtcEndpoint:
             await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
         assert self._ice is not None, "the transport was made with the tracks"
-        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        self._local = replace(local, notes=self._ice.notes)
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
@@ -289,12 +299,13 @@ class RtcEndpoint:
             raise Rejected("description") from error
         if kind == "answer":
             self._sending.negotiated()
-            self._add(self._early)
+            self._add(self._early, [*remote.notes, *self._early_notes])
         self._mark("remote")
 
-    def _add(self, candidates: list[Candidate]) -> None:
+    def _add(self, candidates: list[Candidate], notes: Iterable[Note] = ()) -> None:
         if self._ice is None or self._remote is None or self._closing is not None:
             return
+        self._ice.add_notes(notes)
         for candidate in candidates:
             if self._taken.total() >= limits.ICE_REMOTE_CANDIDATES_MAX:
                 self._counters["candidate-too-many"] += 1
