@@ -121,6 +121,22 @@ class PingDone:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayAsked:
+    """What a node said when it was asked to lend a relay."""
+
+    op: int
+    address: Address
+    node_id: bytes | None
+    """Who answered; None: nobody did."""
+    reason: int | None
+    """``RELAY_...`` of :mod:`meshcall.dht.messages`; None: there was no answer."""
+    sealed: bytes
+    """The grant, for :func:`meshcall.turn.grant.open_grant_untrusted`."""
+    rtt: float | None
+    """Seconds of the last exchange."""
+
+
+@dataclass(frozen=True, slots=True)
 class VouchDone:
     """Whether the node gave that token to that address; None: it did not say."""
 
@@ -157,6 +173,7 @@ Event = (
     | DeliverDone
     | WatchChanged
     | PingDone
+    | RelayAsked
     | VouchDone
     | BootstrapDone
     | Notified

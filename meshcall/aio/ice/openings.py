@@ -64,7 +64,7 @@ class Openings:
         for number, (udp, _) in enumerate(list(self._ports.values())):
             if self.hit.is_set():
                 return
-            udp.send(self._agent.probe(), target)
+            udp.send(self._agent.lone_check(), target)
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(limits.ICE_PACE)
 

@@ -180,7 +180,7 @@ class Punching:
         survey, half = self._nat.survey_on(udp), len(nodes) // 2
         for node in nodes[:half]:
             survey.ask(node)
-        place = survey.send(self._call.agent.probe(), target)
+        place = survey.send(self._call.agent.lone_check(), target)
         for node in nodes[half:]:
             survey.ask(node)
         samples = await survey.answers()
@@ -277,7 +277,7 @@ class Punching:
             probes = Probes(self._random, self._loop.time())
             while not probes.done and not self._direct:
                 for port in probes.due(self._loop.time()):
-                    self._call.send_probe(self._call.agent.probe(), (target[0], port))
+                    self._call.send_probe(self._call.agent.lone_check(), (target[0], port))
                 await asyncio.sleep(_TICK)
             self._counters["punch-probes"] += probes.sent
 

@@ -23,12 +23,12 @@ from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.bases import Bases
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.punching import Punching
-from meshcall.aio.ice.relays import OpenRelay, Relays
+from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, select_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected, Why
 from meshcall.ice.notes import Note
 
 _log = logging.getLogger(__name__)
@@ -48,11 +48,14 @@ class IceSession:
         policy: HostPolicy,
         shared: IcePort | None,
         servers: Sequence[StunServer | TurnServer],
-        open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
+        carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name."""
+        """``shared``: the node's port, which knows who lends; not used to send if interfaces are named.
+
+        ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
+        """
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -61,6 +64,7 @@ class IceSession:
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
+        self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
         self._bases = Bases(
             self,
@@ -70,20 +74,26 @@ class IceSession:
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
+            withdraw=self._withdraw,
         )
         self._relays = Relays(
-            open_relay,
+            None if shared is None else shared.lenders,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
             received=self._receive_relayed,
+            counters=counters,
         )
         nat = None if self._bases.shared is None else self._bases.shared.nat
         self._punching = None if nat is None else Punching(self, nat, self._adopt, os.urandom, counters)
+        self._base: Address | None = None
+        """What the selected pair sends from."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        """This machine's addresses are to be looked at now."""
         self._outcome: asyncio.Future[str] = self._loop.create_future()
         self._ended = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -91,10 +101,16 @@ class IceSession:
 
     # --- candidates ---
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether servers or relays may tell of more candidates."""
+        return bool(self._servers or self._relays.lent)
+
     async def gather(self) -> None:
         """Open ports, and ask the servers; raises OSError when no port can be opened."""
         await self._bases.open()
         asked = [self._spawn(self._ask(server)) for server in self._servers]
+        asked += self._relays.start([one for one in self._servers if isinstance(one, TurnServer)])
         if asked:
             await asyncio.wait(asked, timeout=limits.ICE_SERVER_PATIENCE)
         self.candidates = list(select_candidates(self.candidates))
@@ -111,6 +127,7 @@ class IceSession:
         self._drain()
 
     def _remove_local(self, base: Address) -> None:
+        self._withdraw(base)
         self.agent.remove_local(base, self._loop.time())
         self._drain()
 
@@ -120,12 +137,12 @@ class IceSession:
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
+        if isinstance(server, TurnServer):
+            await self._relays.use(server)
+            return
         try:
             addresses = await resolve(server)
-            if isinstance(server, TurnServer):
-                await self._relays.allocate(server)
-                return
-        except (OSError, ConnectionError):
+        except OSError:
             self._counters["ice-server"] += 1
             return
         for address in addresses:
@@ -135,10 +152,18 @@ class IceSession:
             self._changed.clear()
             await self._changed.wait()
 
+    def _withdraw(self, address: Address) -> None:
+        """The peer is told of it no more."""
+        self.candidates = [one for one in self.candidates if (one.address, one.port) != address]
+
     async def _watch_addresses(self) -> None:
         """A cable, a radio, a VPN: when this machine's addresses are other ones, all paths are looked at."""
         while True:
-            await asyncio.sleep(limits.ICE_ADDRESSES_POLL)
+            pause = limits.ICE_BROKEN_POLL if self._relays.wanted else limits.ICE_ADDRESSES_POLL
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+            self._news.clear()
             with suppress(OSError):  # the system says nothing, or gives no port now; it will
                 if await self._bases.refresh():
                     self.network_changed()
@@ -176,6 +201,12 @@ class IceSession:
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        self._news.set()
+        self._drain()
+
+    def probe(self) -> None:
+        """Have the selected pair answer once more: :class:`meshcall.ice.events.Measured`."""
+        self.agent.probe(self._loop.time())
         self._drain()
 
     async def connected(self) -> None:
@@ -184,11 +215,15 @@ class IceSession:
             raise ConnectionError(reason)
 
     def send(self, data: bytes) -> None:
-        """Send to the peer over the selected pair; raises ConnectionError when there is none."""
-        pair = self.agent.selected
-        if pair is None or self.closed:
+        """Send to the peer over the selected pair, and a second one during a change of path.
+
+        Raises ConnectionError when there is none.
+        """
+        pairs = [] if self.closed else self.agent.carriers(self._loop.time())
+        if not pairs:
             raise ConnectionError("there is no path")
-        self._transmit(data, pair.destination, pair.base)
+        for pair in pairs:
+            self._transmit(data, pair.destination, pair.base)
 
     async def recv(self) -> bytes:
         """The next datagram of the peer's; raises ConnectionError when there will be none."""
@@ -218,7 +253,7 @@ class IceSession:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._relays.close()
+        await self._relays.close()
         await self._bases.close()
         for task in tuple(self._tasks):
             with suppress(asyncio.CancelledError):
@@ -232,7 +267,7 @@ class IceSession:
 
     def accepts(self, source: Address) -> bool:
         """See :class:`meshcall.aio.ice.port.Session`."""
-        return self.agent.accepts(source)
+        return self._carries_media and self.agent.accepts(source)
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
@@ -303,7 +338,7 @@ class IceSession:
                 _log.debug(
                     "path %s %s -> %s %s (%s)", local.kind, local.address, remote.kind, remote.address, why
                 )
-                self._relays.path_found()
+                self._follow(why)
                 self._decide("")
             case NoPath(reason):
                 _log.debug("no path: %s", reason)
@@ -315,12 +350,22 @@ class IceSession:
                 self._closing = self._closing or asyncio.create_task(self._close(), name="ice-close")
             case Broken():
                 self._relays.path_lost()
+                self._bases.path_lost()
+                self._news.set()
                 for server in self._servers:
                     if isinstance(server, TurnServer):
                         self._spawn(self._relays.replace(server))
             case Measured() | Noted():
                 pass
         self._on_event(event)
+
+    def _follow(self, why: Why) -> None:
+        """The relays are told which of them carries the call, and over which it died."""
+        assert self.agent.selected is not None, "it is told of"
+        if why == "failover" and self._base is not None:
+            self._relays.path_died(self._base)
+        self._base = self.agent.selected.base
+        self._relays.path_found(self._base)
 
     def _decide(self, reason: str) -> None:
         if not self._outcome.done():

@@ -7,6 +7,7 @@ does not like is :class:`Rejected` like the rest.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from meshcall.errors import Rejected
@@ -56,16 +57,19 @@ def read_candidates_untrusted(
 ) -> tuple[list[Candidate], tuple[Note, ...]]:
     """A peer's later candidates that may be checked, and its notes; raises :class:`Rejected`."""
     candidates, notes = decode_items_untrusted(data)
-    return _usable(list(candidates), policy, counters), notes
+    return usable_untrusted(candidates, policy, counters), notes
 
 
 def _filtered(description: Description, policy: CandidatePolicy, counters: Counter[str]) -> Description:
     # Without end-of-candidates: aiortc would silently drop the later ones. The deadline is our own.
-    candidates = _usable(list(description.candidates), policy, counters)
+    candidates = usable_untrusted(description.candidates, policy, counters)
     return replace(description, candidates=tuple(candidates), end_of_candidates=False)
 
 
-def _usable(candidates: list[Candidate], policy: CandidatePolicy, counters: Counter[str]) -> list[Candidate]:
+def usable_untrusted(
+    candidates: Sequence[Candidate], policy: CandidatePolicy, counters: Counter[str]
+) -> list[Candidate]:
+    """Those of a peer's candidates that may be checked, and the names among them that may be resolved."""
     refused: Counter[str] = Counter()
     kept = filter_untrusted(candidates, policy, refused)
     counters.update({f"candidate-{reason}": count for reason, count in refused.items()})
