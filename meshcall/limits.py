@@ -644,6 +644,10 @@ ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
 
+ICE_HEARD_MAX: Final = 256
+"""The peer's last transactions whose source is remembered: minutes of consent checks (who saw a check on its
+way and sends it again in other names, so that ours go there)."""
+
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
 
@@ -657,6 +661,13 @@ it checks; after that, the pair that was nominated last."""
 ICE_NO_PATH: Final = 8.0
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
+
+ICE_ANSWER_TRAVEL: Final = 1.5
+"""What the answering end waits on top, whose answer has to travel."""
+
+ICE_NO_PATH_MAX: Final = 9.5
+"""From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
+tell."""
 
 ICE_STUN_RETRY: Final = 0.2
 """First pause before a STUN server is asked again; doubled each time."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
@@ -46,6 +46,7 @@ from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
 from meshcall.ice.nat import NatView
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -174,6 +175,7 @@ class Node:
             answers=True,
             mapped=lambda: self._dht.engine.observed(),
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
@@ -380,6 +382,15 @@ class Node:
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
+
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
