@@ -26,6 +26,7 @@ from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
@@ -55,6 +56,8 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.netcheck import Netcheck, Sources
+from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
@@ -124,6 +127,7 @@ class Node:
         self._missed: MissedNotes
         self._calls: Switchboard
         self._pinger: Pinger
+        self._netcheck: Netcheck
         self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
@@ -340,6 +344,17 @@ class Node:
             counters=self._counters,
             allow_loopback="lo" in config.interfaces,
         )
+        self._netcheck = Netcheck(
+            self._dht,
+            self._lan,
+            port=self._udp.port,
+            bootstrap=config.bootstrap,
+            policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
+            mdns=config.mdns,
+            sources=Sources(clock_skew=self._post.clock_skew),
+            clock=clock,
+            random=self._random,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -509,6 +524,10 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now; takes up to a few seconds."""
+        return await self._netcheck.check()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
