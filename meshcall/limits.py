@@ -1242,3 +1242,76 @@ a relay from those whom it is run for."""
 
 RELAY_TRANSPORTS_MAX: Final = 6
 """Addresses in one grant (a client tries each)."""
+
+RELAY_EPOCH: Final = 3600
+"""Seconds of one set of keys that relays are announced under: who has placed itself near them has to move."""
+
+RELAY_SHARDS: Final = 4
+"""Keys of one epoch: what all nodes ask is spread over 32 storage nodes."""
+
+RELAY_SHARD_COPIES: Final = 2
+"""Of these a relay announces itself under so many: one lookup finds half of all relays, if they are few."""
+
+RELAY_RECORD_TTL: Final = 1800
+"""Seconds that an announcement is kept, at most: a relay that went is asked for so long in vain."""
+
+RELAY_ANNOUNCE: Final = 600.0
+"""Seconds between two announcements: two may be lost."""
+
+RELAY_ANNOUNCE_RETRY: Final = 5.0
+"""The same when no node took it: the DHT is being joined."""
+
+RELAY_CANDIDATES: Final = 64
+"""Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAYS_HELD: Final = 3
+"""Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""
+
+RELAY_ASKS_AT_ONCE: Final = 4
+"""Relays that are asked at the same time: the nearest of some, and no storm."""
+
+RELAY_RENEW: Final = 0.67
+"""Share of their life after which credentials are renewed: an idle node asks each of its three relays once in
+ten minutes, and no other."""
+
+RELAY_PAUSE: Final = 2.0
+"""Before a relay that did not answer, or gave no address, is asked again; doubled each time."""
+
+RELAY_PAUSE_MAX: Final = 1800.0
+"""And at most; also after a refusal, for it says that the relay is there."""
+
+RELAY_REFUSED_PAUSE: Final = 300.0
+"""Before a relay that refused is asked again."""
+
+RELAY_FAILURES: Final = 5
+"""Silences in a row after which a relay is forgotten."""
+
+RELAY_SEARCH: Final = 10.0
+"""Seconds between two searches for announcements while fewer relays are held than that; doubled each time."""
+
+RELAY_SEARCH_MAX: Final = 600.0
+"""And at most."""
+
+RELAY_LENDERS_HEARD: Final = 64
+"""Nodes that said in a frame that they lend (memory)."""
+
+RELAY_LENDERS_LIFE: Final = 3600.0
+"""Seconds for which that is remembered."""
+
+STUN_PROBES: Final = 2
+"""Requests with which a relay on a port of its own is tried."""
+
+STUN_PROBE_PAUSE: Final = 0.5
+"""Seconds that each waits."""
+
+RELAY_MEASURE_PATIENCE: Final = 2.0
+"""Seconds for measuring a configured server, its name included, when a person asks."""
+
+RELAY_ROLE_LOOK: Final = 2.0
+"""Seconds between two looks whether a relay is to be lent, and announced."""
+
+TURN_WEB_PORT: Final = 443
+"""Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
+
+RELAY_LOOK: Final = 1.0
+"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""

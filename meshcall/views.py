@@ -103,7 +103,7 @@ class RelayStatusView(View, frozen=True, kw_only=True):
 
     enabled: bool
     port: int = 0
-    """UDP, TCP and TLS."""
+    """UDP; TCP and TLS as well, where that could be opened."""
     allocations: int = 0
     """Relayed addresses lent now."""
     streams: int = 0
@@ -111,6 +111,21 @@ class RelayStatusView(View, frozen=True, kw_only=True):
     to_peers: int = 0
     to_clients: int = 0
     """Octets of data relayed since the start, each way."""
+
+
+class RelayView(View, frozen=True, kw_only=True):
+    """A relay of others that calls of this node may use."""
+
+    address: str
+    """Of its node, or the configured server as it was written."""
+    transports: list[str]
+    """``udp``, ``tcp``, ``tls``."""
+    rtt_ms: float | None = None
+    """None: it was not measured, or did not answer."""
+    of_contact: bool = False
+    """A contact lends it."""
+    configured: bool = False
+    """By ``--ice-server``; otherwise it was found."""
 
 
 class RelayCredentialsView(View, frozen=True, kw_only=True):
@@ -271,6 +286,8 @@ class NodeStatus(View, frozen=True, kw_only=True):
     lan: LanStatus
     dht: DhtStatusView
     relay: RelayStatusView = RelayStatusView(enabled=False)
+    relays: int = 0
+    """Relays of others that are ready for a call."""
     calls: int
     """Calls that have not ended."""
     missed: int = 0
