@@ -59,6 +59,9 @@ class Config:
     accept_strangers: bool = True
     """Let people who are not contacts ring (they are shown apart)."""
 
+    answer_pings: bool = True
+    """Answer pings of contacts, who learn by them which paths lead here, without a ring."""
+
     contacts_only: bool = False
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""

@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="be found by contacts and invited people alone: who knows no more than your ID sees nothing",
     )
+    add("--no-pings", action="store_true", help="answer no `meshcall ping`, not even of contacts")
     add(
         "--source",
         default="testsrc",
@@ -188,6 +189,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         source=source,
         record_dir=record_dir,
         accept_strangers=not (options.no_strangers or options.contacts_only),
+        answer_pings=not options.no_pings,
         contacts_only=options.contacts_only,
         relay=options.relay,
         relay_port=options.relay_port,

@@ -31,6 +31,7 @@ from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
+from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
@@ -45,6 +46,7 @@ from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.nat import NatView
 from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
@@ -116,6 +118,7 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -196,6 +199,7 @@ class Node:
             on_notify=lambda notify: self._post.on_notify(notify),
             on_state=lambda octets: self._spawn(table.keep(octets)),
         )
+        self._nat = self._ice.nat = NatWatch(self._dht, self._udp, clock=clock, random=self._random)
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
@@ -264,6 +268,7 @@ class Node:
         admission = Admission(
             self._contacts,
             accept_strangers=config.accept_strangers and not config.contacts_only,
+            answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._calls.live(peer) is not None,
@@ -364,7 +369,7 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew),
+            sources=Sources(clock_skew=self._post.clock_skew, relays=self.relays),
             clock=clock,
             random=self._random,
         )
@@ -378,7 +383,7 @@ class Node:
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher, self._nat)]
         if self._uses_dht and not config.lan_only:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
@@ -440,6 +445,7 @@ class Node:
         """Other interfaces, addresses or routes, or back from sleep."""
         self._ice.network_changed()
         self._finder.network_changed()
+        self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
         self._relays.hasten()
@@ -481,6 +487,10 @@ class Node:
     def peer_id(self) -> PeerId:
         """Our ID."""
         return self._me
+
+    def nat(self, family: int = 4) -> NatView:
+        """What is known of the NAT before our UDP port, for IPv4 or IPv6."""
+        return self._nat.view(family)
 
     @property
     def contacts(self) -> ContactBook:

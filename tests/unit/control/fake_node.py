@@ -493,7 +493,9 @@ class FakeNode:
             dht_nodes=20,
             port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
             lan=LanCheck(enabled=True, heard_itself=True, peers=2),
-            relays=[RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0)],
+            relays=[
+                RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp"])
+            ],
             fallback=FallbackCheck(state="unused"),
             clock_skew_s=0.2,
             took_ms=812.0,
