@@ -79,6 +79,7 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayView,
     Warned,
@@ -560,6 +561,10 @@ class Node:
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now; takes up to a few seconds."""
         return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
