@@ -1345,6 +1345,9 @@ RELAY_ANNOUNCE_RETRY: Final = 5.0
 RELAY_CANDIDATES: Final = 64
 """Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
 
+RELAY_CANDIDATES_PER_NETWORK: Final = 4
+"""And of one IPv4 /24 or IPv6 /48, of which one is used at a time (one host that announces itself often)."""
+
 RELAYS_HELD: Final = 3
 """Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""
 
