@@ -369,7 +369,7 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
             clock=clock,
             random=self._random,
         )

@@ -171,6 +171,19 @@ def test_a_grant_leads_to_nobody_else() -> None:
     assert grant.servers(("192.168.0.9", 4000)) == [("udp", ("192.168.0.9", 1))]
 
 
+@pytest.mark.parametrize(("port", "good"), [(22, False), (25, False), (53, False), (443, True), (1024, True)])
+def test_a_grant_does_not_lead_to_services_of_others(port: int, good: bool) -> None:
+    """Below 1024 there are no relays but on the port of the web."""
+    ask = Lender().ask()
+    grant = Grant(Credentials("1:u", "p"), 1, (Place("tls", port),), False)
+    sealed = seal_grant(grant, ask.key.public, NODE)
+    if good:
+        assert ask.open_untrusted(sealed, NODE) == grant
+    else:
+        with pytest.raises(Rejected, match="grant"):
+            ask.open_untrusted(sealed, NODE)
+
+
 def test_what_is_no_grant_is_rejected() -> None:
     """Sealed octets of any kind end in one exception, never another."""
     ask = Lender().ask()
@@ -180,7 +193,7 @@ def test_what_is_no_grant_is_rejected() -> None:
     from meshcall.identity.keys import seal
     from meshcall.turn.grant import _GRANT_INFO, _encode
 
-    plain = _encode(Grant(Credentials("1:u", "p"), 1, (*PLACES, Place("udp", 9, "46.1.1.1")), True))
+    plain = _encode(Grant(Credentials("1:u", "p"), 1, (*PLACES, Place("udp", 3479, "46.1.1.1")), True))
     info = _GRANT_INFO + ask.key.public + NODE
     for _ in range(300):
         octets = bytearray(plain)
