@@ -593,6 +593,10 @@ MEDIA_OFFER_LIFE: Final = 150.0
 MEDIA_CLOSE_TIMEOUT: Final = 3.0
 """For an orderly close of a peer connection; then its sockets are closed the hard way."""
 
+RTP_PAYLOAD_MAX: Final = 1150
+"""Octets of a picture in one packet. With what is around it (RTP and its extensions 30, SRTP 16, a relay's
+channel 4, UDP 8, IPv6 40) it fits into 1,280, the least that every IPv6 link carries (RFC 8200 section 5)."""
+
 CONSENT_INTERVAL: Final = 1.0
 """Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
 

@@ -79,6 +79,7 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayView,
     Warned,
@@ -368,7 +369,7 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
             clock=clock,
             random=self._random,
         )
@@ -560,6 +561,10 @@ class Node:
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now; takes up to a few seconds."""
         return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""

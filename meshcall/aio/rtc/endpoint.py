@@ -28,6 +28,7 @@ from meshcall.aio.ice.addresses import HostPolicy, only_loopback
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
@@ -43,7 +44,6 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.aio.rtc.trickle import Trickle
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
