@@ -283,3 +283,32 @@ def test_no_grant_is_sent_to_an_address_that_is_not_proven() -> None:
         assert [type(answer) for answer in answers] == [m.Refused]
         assert len(m.encode_frame(answers[0])) <= DHT_AMPLIFICATION_MAX * len(frame)
     assert not lender.lending.counters
+
+
+def test_a_replayed_ask_is_worth_nothing() -> None:
+    """The same octets from elsewhere are refused; from the same address they bring the same grant."""
+    universe = Universe(1, public=True)
+    lender_at = universe.place(0)
+    lender = lend(universe, lender_at)
+    engine = universe.at(lender_at)
+    victim: Address = ("46.3.3.3", 3)
+    ask = lender.ask(OWNERS)
+    frame = m.encode_frame(
+        m.RelayAsk(
+            TID,
+            b"\x31" * 20,
+            1,
+            engine._core.mint.token(victim, universe.now),
+            ask.key.public,
+            ask.prove(engine.node_id),
+        )
+    )
+    answers = []
+    for sender in (victim, victim, ("46.4.4.4", 4)):
+        engine.receive(frame, sender, universe.now)
+        answers += [data for data, to in engine.transmits() if to == sender]
+    first, second, third = (m.decode_frame_untrusted(answer) for answer in answers[:3])
+    assert isinstance(first, m.RelayGrant)
+    assert first == second
+    assert isinstance(third, m.Refused)
+    assert lender.lending.counters == {"grant-contact": 1}
