@@ -619,6 +619,10 @@ ICE_CHECKS_PER_CANDIDATE: Final = 7
 ICE_CHECKS_MAX: Final = 12 * ICE_CHECKS_PER_CANDIDATE
 """Checks of one call to all such addresses together."""
 
+ICE_CHECKS_RENEW: Final = 30.0
+"""Seconds after which a call that has a path, or lost it, may send them again, for ends that move: less than
+three packets a second, whatever a peer names."""
+
 ICE_CHECK_LIFE: Final = 3.0
 """How long an answer to a check counts, and how long the last copy waits: longer than any usable round
 trip."""
@@ -631,6 +635,14 @@ ICE_PAIRS_MAX: Final = 100
 
 ICE_EARLY_CHECKS_MAX: Final = 16
 """The peer's checks that are remembered until its description is there (memory)."""
+
+ICE_OVERLAP: Final = 0.25
+"""Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
+arrives, and what the faster one drops at first is there twice."""
+
+ICE_DOUBT: Final = 0.4
+"""Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
+spare pair carries copies, long before the selected one is given up."""
 
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
@@ -652,6 +664,13 @@ ICE_STUN_RETRY: Final = 0.2
 ICE_STUN_ATTEMPTS: Final = 4
 """Requests to a STUN server that does not answer: 3 s."""
 
+ICE_RELAYS: Final = 2
+"""Relays that a call has, configured ones included: the second stands in when the first dies."""
+
+RELAY_WAY_PAUSE: Final = 0.3
+"""Seconds in which a relay is tried by UDP alone; then by TCP and TLS, too (where UDP is blocked, a call
+waits for it)."""
+
 ICE_RELAY_PATIENCE: Final = 2.0
 """For a new allocation while a call has no path: then the server is asked again."""
 
@@ -661,17 +680,39 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_BROKEN_POLL: Final = 0.2
+"""Likewise while the call has no path."""
+
+ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
+"""Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
+the peer may be on the move, too, and hear the later ones only."""
+
+DHT_LOOK_AROUND: Final = 16
+"""Contacts challenged when a call lost every path: as many as tell us where we are seen."""
+
 ICE_LOCAL_ADDRESSES_MAX: Final = 6
 """Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
 
 ICE_REMOTE_CANDIDATES_MAX: Final = 32
 """Remote candidates of one call, peer-reflexive ones included (a peer that aims our checks at others)."""
 
+ICE_NAMES_MAX: Final = 8
+"""Browsers' ``.local`` names of one call that are asked for on the LAN (a peer that has us ask for many)."""
+
+ICE_NAME_PATIENCE: Final = 1.5
+"""Seconds for the answer to such a question, which is sent twice or three times meanwhile."""
+
+ICE_NAME_ADDRESSES_MAX: Final = 2
+"""Addresses of one name that are used: it stands for one (a neighbour who answers with many)."""
+
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
+
+CONTROL_CANDIDATES_MAX: Final = 1024
+"""Octets of candidates in one control message: as many as a sealed message holds, and room (memory)."""
 
 CONTROL_QUEUE_MAX: Final = 256
 """Control messages that wait for their reader (a peer that floods)."""
@@ -854,13 +895,53 @@ BOOTSTRAP_RETRY_MAX: Final = 60.0
 """Longest pause between two tries to join."""
 
 WORK_RESTART: Final = 10.0
-"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy loop."""
+"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy
+loop."""
 
 SHUTDOWN_PATIENCE: Final = 3.0
 """How long a node that stops lets its last messages leave."""
 
 WARNINGS_MAX: Final = 20
 """Warnings kept for the status."""
+
+# --- pings ----------------------------------------------------------------------------------------
+
+PING_COUNT: Final = 10
+PING_INTERVAL: Final = 1.0
+"""Probes of a ping, and seconds between two, unless the user says otherwise."""
+
+PING_COUNT_UNTIL_DIRECT: Final = 30
+"""Probes while a direct path is waited for: longer than any way of making one takes."""
+
+PING_COUNT_MAX: Final = 600
+PING_LIFE: Final = 60.0
+"""Probes and seconds of one ping at most: both ends hold sockets and candidates for it."""
+
+PING_INTERVAL_MIN: Final = 0.1
+"""Least pause between two probes of one ping (a contact that makes us answer checks without end)."""
+
+PING_PATIENCE: Final = 1.0
+"""Seconds that the last probe waits for its reply at least."""
+
+PING_ANSWER: Final = 5.0
+"""From the offer to the answer of a peer whose machine has it: after that it does not answer pings."""
+
+PING_OFFER_LIFE: Final = 20.0
+"""Seconds for which a ping offer is valid: nobody waits for its answer any longer."""
+
+PINGS_SENT_MAX: Final = 4
+"""Pings of our own at a time (scripts that forget to end them)."""
+
+PINGS_ANSWERED_MAX: Final = 4
+"""Pings of contacts that are answered at a time, one of each (sockets, checks to addresses of their
+choice)."""
+
+PINGS_ANSWERED_LIFE: Final = 90.0
+"""Seconds after which a ping that is answered ends, whatever its sender forgets."""
+
+PING_PAUSE: Final = 2.0
+"""Least seconds between two pings of one contact that are answered: each costs a write to the disk, up to 84
+checks and a reply."""
 
 # --- bootstrap ladder -----------------------------------------------------------------------------
 
@@ -970,6 +1051,86 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
 
+# --- port mapping ---------------------------------------------------------------------------------
+
+PORTMAP_LIFETIME: Final = 3600
+"""Asked for; half of what RFC 6886 section 3.3 recommends: so long stays the mapping of a daemon that was
+killed."""
+
+PORTMAP_RTO: Final = 0.1
+"""Until the first retransmission, doubled each time; a gateway is one hop away."""
+
+PORTMAP_TRIES: Final = 6
+"""Copies of a request: given up after 6.3 s. RFC 6886 section 3.1 goes on for a minute."""
+
+PORTMAP_VERDICT: Final = 0.3
+"""How long a gateway is waited for before the state says that it is silent; later answers count, too."""
+
+PORTMAP_HEAD_START: Final = 0.05
+"""For each better protocol, before a worse one asks for mappings."""
+
+PORTMAP_SETTLE: Final = 7.0
+"""After this nothing is waited for any more, and it is planned when to ask again."""
+
+PORTMAP_SILENT: Final = 60.0
+PORTMAP_SILENT_MAX: Final = 3600.0
+"""Pauses between questions to a gateway that does not answer: doubled each time (noise on a network)."""
+
+PORTMAP_REFUSED: Final = 300.0
+"""Pause after a refusal, unless the gateway names a longer one."""
+
+PORTMAP_RENEW_MIN: Final = 5.0
+"""A life that is shorter counts as this long (a gateway that has us ask all the time)."""
+
+PORTMAP_RENEW_MAX: Final = 3600.0
+"""A mapping is renewed after this at the latest, however long it lives (a gateway that grants a century)."""
+
+PORTMAP_LOST: Final = 1.0
+"""A gateway that has lost its mappings has so long to make ours again before we count them as gone."""
+
+PORTMAP_LOOK: Final = 60.0
+"""Pause between questions whether the gateway has lost its mappings; its announcement may have been lost."""
+
+PORTMAP_ANNOUNCE_SPREAD: Final = 0.5
+"""We ask within this after an announcement, by chance: all clients of the gateway heard it (RFC 6887 section
+14.1.3)."""
+
+PORTMAP_ANNOUNCE_PAUSE: Final = 5.0
+"""Announcements are acted on once in this (somebody on the LAN who sends them in the gateway's name)."""
+
+PORTMAP_GATEWAYS_MAX: Final = 4
+"""Gateways that are asked, of all interfaces (memory and sockets)."""
+
+PORTMAP_RELEASE: Final = 0.5
+"""At exit the mappings have so long to be removed; then they end by themselves."""
+
+PORTMAP_SEARCHES: Final = 3
+"""Searches for a UPnP gateway before it is given up: 0, 0.1 and 0.5 s."""
+
+PORTMAP_SSDP_MAX: Final = 2048
+"""Octets of an answer to a search: real ones have 500."""
+
+PORTMAP_SSDP_ANSWERS_MAX: Final = 64
+"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+
+PORTMAP_LOCATION_MAX: Final = 256
+"""Characters of the address of a description."""
+
+PORTMAP_UPNP_RENEW: Final = 600.0
+"""A mapping by UPnP is renewed at least so often: nothing else tells that the gateway has lost it."""
+
+PORTMAP_UPNP_BODY_MAX: Final = 65_536
+"""Octets of an HTTP answer of a gateway (memory): real descriptions have less than 20,000."""
+
+PORTMAP_UPNP_REQUESTS_MAX: Final = 24
+"""HTTP requests for one description: a page for each service that it lists (a description without end)."""
+
+PORTMAP_UPNP_PATIENCE: Final = 5.0
+"""For all that is said to a UPnP gateway at one time (a gateway that answers an octet a second)."""
+
+PORTMAP_UPNP_PORTS: Final = 3
+"""External ports that are tried when the first ones are taken by others."""
+
 # --- stun -----------------------------------------------------------------------------------------
 
 STUN_SIZE_MAX: Final = 1500
@@ -1076,82 +1237,32 @@ TURN_KEEPALIVE: Final = 15.0
 TURN_CLIENT_QUEUE: Final = 32
 """Datagrams that wait at a client for a peer's permission (our own use; the oldest go)."""
 
-# --- port mapping ---------------------------------------------------------------------------------
+RELAY_PROOFS: Final = 30
+"""Places for proofs in an ask for a relay: always so many, so that nobody learns how many contacts somebody
+has; and so long that the answer is shorter than three times the ask."""
 
-PORTMAP_LIFETIME: Final = 3600
-"""Asked for; half of what RFC 6886 section 3.3 recommends: so long stays the mapping of a daemon that was
-killed."""
+RELAY_CREDENTIALS_LIFE: Final = 900
+"""Seconds in which credentials granted to a stranger make an allocation (one that leaks); kept fresh ahead of
+calls, they need no round trip in one."""
 
-PORTMAP_RTO: Final = 0.1
-"""Until the first retransmission, doubled each time; a gateway is one hop away."""
+RELAY_GRANTS_PER_SECOND: Final = 20
+"""Asks for a relay that are granted, in all: 0.3 ms of cryptography each (floods from many addresses)."""
 
-PORTMAP_TRIES: Final = 6
-"""Copies of a request: given up after 6.3 s. RFC 6886 section 3.1 goes on for a minute."""
+RELAY_GRANTS_BURST: Final = 100
+"""And at once: many clients behind one failed relay turn to the next one together."""
 
-PORTMAP_VERDICT: Final = 0.3
-"""How long a gateway is waited for before the state says that it is silent; later answers count, too."""
+RELAY_GRANT_INTERVAL: Final = 10.0
+"""Seconds in which one IPv4 address or IPv6 /64 has one more grant (a host that collects credentials)."""
 
-PORTMAP_HEAD_START: Final = 0.05
-"""For each better protocol, before a worse one asks for mappings."""
+RELAY_GRANTS_PER_ADDRESS: Final = 16
+"""Grants of one address at once: many may sit behind one NAT."""
 
-PORTMAP_SETTLE: Final = 7.0
-"""After this nothing is waited for any more, and it is planned when to ask again."""
+RELAY_GRANT_SENDERS: Final = 2048
+"""Addresses whose grants are remembered (memory)."""
 
-PORTMAP_SILENT: Final = 60.0
-PORTMAP_SILENT_MAX: Final = 3600.0
-"""Pauses between questions to a gateway that does not answer: doubled each time (noise on a network)."""
+RELAY_CONTACTS_SHARE: Final = 0.5
+"""Share of a relay's allocations beyond which only its owner's contacts are granted any: strangers can't take
+a relay from those whom it is run for."""
 
-PORTMAP_REFUSED: Final = 300.0
-"""Pause after a refusal, unless the gateway names a longer one."""
-
-PORTMAP_RENEW_MIN: Final = 5.0
-"""A life that is shorter counts as this long (a gateway that has us ask all the time)."""
-
-PORTMAP_RENEW_MAX: Final = 3600.0
-"""A mapping is renewed after this at the latest, however long it lives (a gateway that grants a century)."""
-
-PORTMAP_LOST: Final = 1.0
-"""A gateway that has lost its mappings has so long to make ours again before we count them as gone."""
-
-PORTMAP_LOOK: Final = 60.0
-"""Pause between questions whether the gateway has lost its mappings; its announcement may have been lost."""
-
-PORTMAP_ANNOUNCE_SPREAD: Final = 0.5
-"""We ask within this after an announcement, by chance: all clients of the gateway heard it (RFC 6887 section
-14.1.3)."""
-
-PORTMAP_ANNOUNCE_PAUSE: Final = 5.0
-"""Announcements are acted on once in this (somebody on the LAN who sends them in the gateway's name)."""
-
-PORTMAP_GATEWAYS_MAX: Final = 4
-"""Gateways that are asked, of all interfaces (memory and sockets)."""
-
-PORTMAP_RELEASE: Final = 0.5
-"""At exit the mappings have so long to be removed; then they end by themselves."""
-
-PORTMAP_SEARCHES: Final = 3
-"""Searches for a UPnP gateway before it is given up: 0, 0.1 and 0.5 s."""
-
-PORTMAP_SSDP_MAX: Final = 2048
-"""Octets of an answer to a search: real ones have 500."""
-
-PORTMAP_SSDP_ANSWERS_MAX: Final = 64
-"""Answers to a search that are looked at in a second (a flood from the LAN)."""
-
-PORTMAP_LOCATION_MAX: Final = 256
-"""Characters of the address of a description."""
-
-PORTMAP_UPNP_RENEW: Final = 600.0
-"""A mapping by UPnP is renewed at least so often: nothing else tells that the gateway has lost it."""
-
-PORTMAP_UPNP_BODY_MAX: Final = 65_536
-"""Octets of an HTTP answer of a gateway (memory): real descriptions have less than 20,000."""
-
-PORTMAP_UPNP_REQUESTS_MAX: Final = 24
-"""HTTP requests for one description: a page for each service that it lists (a description without end)."""
-
-PORTMAP_UPNP_PATIENCE: Final = 5.0
-"""For all that is said to a UPnP gateway at one time (a gateway that answers an octet a second)."""
-
-PORTMAP_UPNP_PORTS: Final = 3
-"""External ports that are tried when the first ones are taken by others."""
+RELAY_TRANSPORTS_MAX: Final = 6
+"""Addresses in one grant (a client tries each)."""

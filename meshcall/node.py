@@ -26,6 +26,7 @@ from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -33,6 +34,7 @@ from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
+from meshcall.call.ping import PingPlan
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
@@ -50,6 +52,7 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
@@ -116,6 +119,7 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
+        self._pinger: Pinger
         self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
@@ -162,7 +166,11 @@ class Node:
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
         self._ice = IcePort(
-            self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
+            self._udp,
+            counters=self._counters,
+            answers=True,
+            mapped=lambda: self._dht.engine.observed(),
+            path_lost=lambda: self._dht.look_around(),
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
@@ -182,8 +190,16 @@ class Node:
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
         if config.relay:
-            self._relay = await RelayRole.start(config, self._state, clock, self._random)
+            self._relay = await RelayRole.start(
+                config,
+                self._state,
+                clock,
+                self._random,
+                node_id=self._dht.node_id,
+                secrets=keys.secrets,
+            )
             stack.push_async_callback(self._relay.close)
+            self._dht.engine.lend_by(self._relay.lending.answer)
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -299,12 +315,24 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
             clock=clock,
             random=self._random,
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+        )
+        self._pinger = Pinger(
+            self._me,
+            post=self._post,
+            finder=self._finder,
+            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
+            name_of=self._contacts.name,
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            counters=self._counters,
+            allow_loopback="lo" in config.interfaces,
         )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
@@ -332,6 +360,7 @@ class Node:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
+            await self._pinger.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -538,6 +567,22 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
 
+    async def ping(
+        self,
+        peer: str | PeerId,
+        *,
+        count: int = limits.PING_COUNT,
+        interval: float = limits.PING_INTERVAL,
+        until_direct: bool = False,
+    ) -> Ping:
+        """Try the paths to a peer, without a call; returns at once, ``events()`` tells what comes of it.
+
+        ``count`` probes, one each ``interval`` seconds; ``until_direct``: no more after the first reply that
+        no relay carried. Only contacts are answered. Raises as :meth:`call` does.
+        """
+        peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
+        return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
+
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return self._calls.views()
@@ -568,7 +613,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        self._calls.letter(letter)
+        if not self._pinger.letter(letter):
+            self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
 
