@@ -31,6 +31,7 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
@@ -48,11 +49,18 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.last_run import (
+    TableFile,
+    identity_of,
+    mapping_secret_of,
+    node_key_of,
+    open_port,
+)
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.pinger import Ping, Pinger
+from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
@@ -70,6 +78,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     Presence,
     PresenceChanged,
     RelayCredentialsView,
@@ -110,6 +119,8 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._service: Service
+        self._port_mapper: PortMapper
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -169,9 +180,19 @@ class Node:
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: self._dht.engine.observed(),
+            mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
             path_lost=lambda: self._dht.look_around(),
         )
+        self._service = Service("udp", self._udp.port)
+        self._port_mapper = PortMapper(
+            [self._service],
+            clock=clock,
+            random=self._random,
+            secret=mapping_secret_of(self._state, self._random),
+            interfaces=config.interfaces,
+            enabled=config.port_mapping and not config.lan_only,
+        )
+        stack.push_async_callback(self._port_mapper.close)
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
@@ -338,6 +359,7 @@ class Node:
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
         stack.push_async_callback(self._wind_up, tasks)
+        tasks.append(self._keep_up(self._port_mapper.run))
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
@@ -390,6 +412,7 @@ class Node:
         self._finder.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._port_mapper.network_changed()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
 
@@ -462,6 +485,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += Counter(self._port_mapper.counters())
         counters += self._relay.counters() if self._relay is not None else Counter()
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -482,6 +506,7 @@ class Node:
                 announced=self._ladder.announced,
             ),
             relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
+            port_mapping=self.port_mapping(),
             calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -489,6 +514,10 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    def port_mapping(self) -> PortMappingView:
+        """Whether a router lets others in to our port."""
+        return self._port_mapper.view()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
@@ -26,6 +27,8 @@ from meshcall.portmap.race import Race
 from meshcall.views import PortMappingView
 
 _log: Final = logging.getLogger("meshcall.portmap")
+OFF_VARIABLE: Final = "MESHCALL_NO_PORT_MAPPING"
+"""No router is asked by what is started with it."""
 _ERROR_PAUSE: Final = 60.0
 """Before the gateways are looked for again when the system did not tell them."""
 
@@ -46,6 +49,7 @@ class PortMapper:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """``secret``: a node's own, the same in every run; ``on_change``: addresses or the state changed."""
+        enabled = enabled and not os.environ.get(OFF_VARIABLE)
         self._machine = Mapper(secret=secret, random=random, lifetime=lifetime, enabled=enabled)
         self._services = tuple(services)
         self._clock = clock
