@@ -1066,7 +1066,7 @@ PORTMAP_TRIES: Final = 6
 PORTMAP_VERDICT: Final = 0.3
 """How long a gateway is waited for before the state says that it is silent; later answers count, too."""
 
-PORTMAP_HEAD_START: Final = 0.05
+PORTMAP_HEAD_START: Final = 0.04
 """For each better protocol, before a worse one asks for mappings."""
 
 PORTMAP_SETTLE: Final = 7.0

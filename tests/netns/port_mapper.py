@@ -14,6 +14,8 @@ import signal
 import sys
 import time
 
+import aiohttp.web  # noqa: F401 - a daemon has it loaded, for its API
+
 from meshcall.aio.clock import SystemClock
 from meshcall.aio.portmap import PortMapper
 from meshcall.portmap.mapping import Service
