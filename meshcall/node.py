@@ -20,16 +20,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
+from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
@@ -41,10 +43,12 @@ from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
+from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.nat import NatView
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -59,9 +63,12 @@ from meshcall.last_run import (
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.netcheck import Netcheck, Sources
+from meshcall.netcheck_views import MappingCheck, NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.portmap.mapping import Service
 from meshcall.post import Post
+from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
@@ -81,8 +88,9 @@ from meshcall.views import (
     PortMappingView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
-    RelayStatusView,
+    RelayView,
     Warned,
 )
 
@@ -121,6 +129,7 @@ class Node:
         self._ice: IcePort
         self._service: Service
         self._port_mapper: PortMapper
+        self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -131,7 +140,9 @@ class Node:
         self._missed: MissedNotes
         self._calls: Switchboard
         self._pinger: Pinger
-        self._relay: RelayRole | None = None
+        self._netcheck: Netcheck
+        self._relay: RelayRole
+        self._relays: RelayFinder
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -182,6 +193,7 @@ class Node:
             answers=True,
             mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         self._service = Service("udp", self._udp.port)
         self._port_mapper = PortMapper(
@@ -197,9 +209,10 @@ class Node:
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
             self._udp,
-            node_key=node_key_of(self._state, self._random),
+            node_key=node_key,
             clock=clock,
             random=self._random,
             lan=config.lan_only,
@@ -207,20 +220,24 @@ class Node:
             on_notify=lambda notify: self._post.on_notify(notify),
             on_state=lambda octets: self._spawn(table.keep(octets)),
         )
+        self._nat = self._ice.nat = NatWatch(self._dht, self._udp, clock=clock, random=self._random)
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
-        if config.relay:
-            self._relay = await RelayRole.start(
-                config,
-                self._state,
-                clock,
-                self._random,
-                node_id=self._dht.node_id,
-                secrets=keys.secrets,
-            )
-            stack.push_async_callback(self._relay.close)
-            self._dht.engine.lend_by(self._relay.lending.answer)
+        self._relay = RelayRole(
+            config,
+            self._state,
+            self._dht,
+            self._ice,
+            self._udp,
+            node_key=node_key,
+            clock=clock,
+            random=self._random,
+            secrets=keys.secrets,
+            on_warning=self._warn,
+        )
+        stack.push_async_callback(self._relay.close)
+        await self._relay.start()
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -248,7 +265,7 @@ class Node:
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
             mainline=self._mainline(),
-            on_joined=lambda: self._post.hasten(),
+            on_joined=self._joined,
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -260,9 +277,19 @@ class Node:
             counters=self._counters,
             secret_of=self._contacts.secret,
         )
+        self._relays = RelayFinder(
+            self._dht,
+            clock=clock,
+            random=self._random,
+            secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
+            spawn=self._spawn,
+            counters=self._counters,
+        )
+        self._ice.lenders = self._relays
         admission = Admission(
             self._contacts,
             accept_strangers=config.accept_strangers and not config.contacts_only,
+            answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._calls.live(peer) is not None,
@@ -342,6 +369,7 @@ class Node:
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+            network=self.network,
         )
         self._pinger = Pinger(
             self._me,
@@ -355,6 +383,22 @@ class Node:
             counters=self._counters,
             allow_loopback="lo" in config.interfaces,
         )
+        self._netcheck = Netcheck(
+            self._dht,
+            self._lan,
+            port=self._udp.port,
+            bootstrap=config.bootstrap,
+            policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
+            mdns=config.mdns,
+            sources=Sources(
+                nat=self.nat,
+                clock_skew=self._post.clock_skew,
+                relays=self.relays,
+                port_mapping=self._mapping_check,
+            ),
+            clock=clock,
+            random=self._random,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -366,7 +410,11 @@ class Node:
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher, self._nat)]
+        if self._uses_dht and not config.lan_only:
+            tasks.append(self._keep_up(self._relays.run))
+        if config.relay is not False:
+            tasks.append(self._keep_up(self._relay.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -399,6 +447,15 @@ class Node:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
 
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
+
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
         config = self.config
@@ -406,13 +463,20 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _joined(self) -> None:
+        """The DHT has let us in."""
+        self._post.hasten()
+        self._relays.hasten()
+
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
         self._ice.network_changed()
         self._finder.network_changed()
+        self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
         self._port_mapper.network_changed()
+        self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
 
@@ -452,6 +516,10 @@ class Node:
         """Our ID."""
         return self._me
 
+    def nat(self, family: int = 4) -> NatView:
+        """What is known of the NAT before our UDP port, for IPv4 or IPv6."""
+        return self._nat.view(family)
+
     @property
     def contacts(self) -> ContactBook:
         """The contact book."""
@@ -486,7 +554,7 @@ class Node:
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
         counters += Counter(self._port_mapper.counters())
-        counters += self._relay.counters() if self._relay is not None else Counter()
+        counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -505,8 +573,9 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
-            relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
             port_mapping=self.port_mapping(),
+            relay=self._relay.view(),
+            relays=self._relays.ready(),
             calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -519,10 +588,26 @@ class Node:
         """Whether a router lets others in to our port."""
         return self._port_mapper.view()
 
+    def _mapping_check(self) -> MappingCheck:
+        view = self.port_mapping()
+        return MappingCheck(
+            state=view.state, detail=view.reason, protocol=view.protocol, external=view.external
+        )
+
+    async def relays(self) -> list[RelayView]:
+        """The relays that calls may use: configured ones, measured now, and those that others lend."""
+        return await self._relays.views(self.config.ice_servers)
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now; takes up to a few seconds."""
+        return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
+
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
-        if self._relay is None:
-            raise RelayOff
         return self._relay.credentials(seconds)
 
     def peers(self) -> list[PeerView]:

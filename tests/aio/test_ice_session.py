@@ -23,7 +23,7 @@ from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
-from meshcall.ice.candidate import Candidate
+from meshcall.ice.candidate import Candidate, encode_candidates
 from meshcall.ice.events import IceEvent, Selected
 from meshcall.media.plan import IceServer
 from meshcall.stun.attributes import xor_address_untrusted
@@ -231,6 +231,8 @@ class TurnStub(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.peers: dict[int, Address] = {}
         self.client: Address | None = None
+        self.says: Address | None = None
+        """What it says that it lends; None: what it does."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
@@ -272,7 +274,7 @@ class TurnStub(asyncio.DatagramProtocol):
             self.client = addr
             answer.attributes["LIFETIME"] = 600
             answer.attributes["XOR-MAPPED-ADDRESS"] = addr
-            answer.attributes["XOR-RELAYED-ADDRESS"] = self.relayed.getsockname()
+            answer.attributes["XOR-RELAYED-ADDRESS"] = self.says or self.relayed.getsockname()
         elif request.message_method == aioice.stun.Method.CHANNEL_BIND:
             self.peers[request.attributes["CHANNEL-NUMBER"]] = request.attributes["XOR-PEER-ADDRESS"]
         else:
@@ -304,6 +306,67 @@ async def test_a_relay_carries_a_call_when_it_is_all_there_is(monkeypatch: pytes
         await right.close()
         await asyncio.sleep(0.05)  # the allocation is given back
         stub.close()
+
+
+@pytest.mark.parametrize(
+    "says", [("198.51.100.7", 0), ("0.0.0.0", 4000), ("224.0.0.1", 4000), ("169.254.169.254", 4000), None]
+)
+async def test_a_relay_that_lies_about_what_it_lends_is_not_used(says: Address | None) -> None:
+    """No address that can't be, nor one of ours (None): the call keeps its bases, the peer hears of none."""
+    _, stub = await asyncio.get_running_loop().create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+    server = TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+    left, right = End(LOOPBACK), End(LOOPBACK)
+    try:
+        await connect(left, right)
+        stub.says = says or next(one for one in left._bases if one[0] == "127.0.0.1")
+        before = list(left.candidates)
+        await left._relays.use(server)
+        assert left.counted["ice-server"] == 1
+        assert left.candidates == before
+        assert len(left._relays) == 0
+        left.send(b"\x80still")
+        assert await asyncio.wait_for(right.recv(), 2) == b"\x80still"
+    finally:
+        await left.close()
+        await right.close()
+        await asyncio.sleep(0.05)
+        stub.close()
+
+
+async def test_a_relay_that_claims_another_ones_address_gets_none_of_its_packets() -> None:
+    """The first to name an address has it."""
+    loop, stubs = asyncio.get_running_loop(), []
+    for _ in range(2):
+        _, stub = await loop.create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+        stubs.append(stub)
+    stubs[1].says = stubs[0].relayed.getsockname()
+    servers = [
+        TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+        for stub in stubs
+    ]
+    end = End(LOOPBACK)
+    try:
+        await end.gather()
+        for server in servers:
+            await end._relays.use(server)
+        assert len(end._relays) == 1
+        assert [one.kind for one in end.candidates].count("relay") == 1
+        assert end.counted["ice-server"] == 1
+    finally:
+        await end.close()
+        await asyncio.sleep(0.05)
+        for stub in stubs:
+            stub.close()
+
+
+async def test_what_others_see_as_ours_is_offered_only_if_it_can_be() -> None:
+    """A DHT node that names an address that is none spoils no description."""
+    async with shared_port(mapped=lambda: [("198.51.100.7", 0)]) as port:
+        end = End(shared=port)
+        await end.gather()
+        assert [one for one in end.candidates if one.kind == "srflx"] == []
+        encode_candidates(end.candidates)
+        await end.close()
 
 
 @pytest.mark.parametrize("address", ["the same", "another"])

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
+from meshcall.aio.stun_sharing import StunTaker
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
+from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
-from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
+from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
+
+if TYPE_CHECKING:
+    from meshcall.aio.nat import NatWatch
 
 STUN: Final = range(4)
 DTLS: Final = range(20, 64)
@@ -60,20 +65,27 @@ class IcePort:
         mapped: Callable[[], Iterable[Address]] = tuple,
         lenders: Lenders | None = None,
         path_lost: Callable[[], None] = lambda: None,
+        network: Callable[[], Network] = Network,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
 
         ``lenders``: who lends relays to the calls on this port.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
-        ``path_lost``: a call has no path any more; our own address may be another one.
+        ``path_lost``: a call has no path any more; our own address may be another one. ``network``: what is
+        known of the network that we are in.
         """
         self._udp = udp
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.nat: NatWatch | None = None
+        """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
         self.lenders = lenders
+        self.relay: StunTaker | None = None
+        """A relay that is lent on this port."""
         self.path_lost = path_lost
+        self.network = network
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)
@@ -110,6 +122,8 @@ class IcePort:
     # --- what comes ---
 
     def _is_awaited_stun(self, data: bytes, source: Address) -> bool:
+        if self.relay is not None and self.relay.awaits(data, source):
+            return True
         return any(one.accepts(source) or one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
@@ -132,6 +146,8 @@ class IcePort:
         session = self._session(message)
         if session is not None:
             session.receive_stun(data, source, self._bases[6 if ":" in source[0] else 4])
+        elif self.relay is not None and message.method is not Method.BINDING:
+            self.relay.receive_stun(data, source)
         elif self._answers and message.get(AttributeType.USERNAME) is None:
             answer = answer_binding(message, source, size=len(data))
             if answer is not None:

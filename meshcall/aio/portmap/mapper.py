@@ -192,12 +192,7 @@ class PortMapper:
 
 
 def _tell(standing: Standing) -> None:
-    if standing.mapping is not None and standing.gateway is not None:
-        _log.info(
-            "%s maps %s to us (%s)",
-            standing.gateway.host,
-            format_address(standing.mapping.external),
-            standing.mapping.protocol,
-        )
+    if standing.mapping is not None:
+        _log.info("the router lets others in to our port (%s)", standing.mapping.protocol)
     else:
         _log.debug("port mapping: %s %s", standing.state, standing.reason)
