@@ -763,6 +763,9 @@ PREDICTED_MAX: Final = 3
 PUNCH_HEAD_START: Final = 0.15
 """Seconds that plain checks get before ports are predicted or probed: most calls need neither."""
 
+PUNCH_LOOK: Final = 0.25
+"""Seconds between two looks at whether our NAT is known yet, in a call that needs it."""
+
 PUNCH_TRIES: Final = 3
 """Times that ports are predicted in one call; other traffic may have come between."""
 
@@ -776,6 +779,13 @@ come between. Each sends few packets, all to one address that was proven."""
 PUNCH_SOCKETS: Final = 256
 """Sockets that the end behind a random NAT opens: mappings in its NAT, descriptors here."""
 
+PUNCH_HOPS: Final = 5
+"""Routers that a first opening passes: enough for our own NATs, hardly ever the way to the peer's, where
+routers that answer strangers would keep state for it, and with it the port that the peer's probe needs."""
+
+PUNCH_FAR: Final = 0.6
+"""Seconds after which openings go all the way, for NATs that are further away."""
+
 PUNCH_PROBES_PER_SECOND: Final = 500
 """Probes towards such a NAT (its uplink: 60 kB/s)."""
 
@@ -785,8 +795,8 @@ PUNCH_PROBES_AT_ONCE: Final = 25
 PUNCH_PROBES_MAX: Final = 1750
 """Probes of one try: 99.9 % have met by then, and each is an entry in our own NAT's table."""
 
-PUNCH_PROOF: Final = 2.0
-"""Seconds that a witness gets to answer."""
+PUNCH_PROOF: Final = 3.0
+"""Seconds in which a proof has to come: two messages and two round trips."""
 
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
@@ -1424,6 +1434,9 @@ RELAY_ANNOUNCE_RETRY: Final = 5.0
 
 RELAY_CANDIDATES: Final = 64
 """Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAY_CANDIDATES_PER_NETWORK: Final = 4
+"""And of one IPv4 /24 or IPv6 /48, of which one is used at a time (one host that announces itself often)."""
 
 RELAYS_HELD: Final = 3
 """Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""
