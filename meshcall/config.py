@@ -44,6 +44,9 @@ class Config:
     mainline_bootstrap: tuple[str, ...] = ()
     """HOST:PORT of Mainline nodes to start from; empty: libtorrent's own."""
 
+    port_mapping: bool = True
+    """Ask the router to let others in to our UDP port (PCP, NAT-PMP, UPnP IGD); never with ``lan_only``."""
+
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""
 
@@ -77,6 +80,12 @@ class Config:
 
     relay_certificate: Path | None = None
     """PEM file with key and certificates for TLS; None: one is made at each start."""
+
+    coturn: str = ""
+    """[IP:]PORT[,TLS-PORT] of a coturn that is lent in the place of a relay of this node's own."""
+
+    coturn_secret: Path | None = None
+    """File with its static-auth-secret; None: it has the secret that `meshcall relay --coturn` shows."""
 
     @classmethod
     def lan(cls, home: Path) -> Config:

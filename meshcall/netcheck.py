@@ -7,8 +7,9 @@ Law 2: it takes a few seconds at most, whatever is silent; one runs at a time, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from meshcall import limits
 from meshcall.address import Address, format_address, is_lan, parse_host_port
@@ -19,6 +20,7 @@ from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
 from meshcall.aio.lan import Lan
 from meshcall.dht.compact import is_impossible
 from meshcall.dht.events import PingDone
+from meshcall.ice.nat import Filtering, Mapping, NatView
 from meshcall.identity.keys import Random
 from meshcall.netcheck_views import (
     FallbackCheck,
@@ -30,26 +32,30 @@ from meshcall.netcheck_views import (
     RelayCheck,
     UdpWord,
 )
+from meshcall.views import RelayView
 
-
-@dataclass(frozen=True, slots=True)
-class NatWords:
-    """What is known of the NAT of one family, in the words of RFC 4787."""
-
-    mapping: str = "unknown"
-    filtering: str = "unknown"
-    ports: str = "unknown"
+_MAPPINGS: Final = {
+    Mapping.NONE: "none",
+    Mapping.EIM: "endpoint-independent",
+    Mapping.ADM: "address-dependent",
+    Mapping.APDM: "address-and-port-dependent",
+}
+_FILTERINGS: Final = {
+    Filtering.EIF: "endpoint-independent",
+    Filtering.ADF: "address-dependent",
+    Filtering.APDF: "address-and-port-dependent",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What other parts of the node know, asked when a check is made."""
 
-    clock_skew: Callable[[], float | None]
-    nat: Callable[[int], NatWords] = lambda family: NatWords()
+    nat: Callable[[int], NatView]
     """By family, 4 or 6."""
+    clock_skew: Callable[[], float | None]
+    relays: Callable[[], Awaitable[list[RelayView]]]
     port_mapping: Callable[[], MappingCheck] = lambda: MappingCheck(state="off")
-    relays: Callable[[], list[RelayCheck]] = list
     fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
 
 
@@ -106,7 +112,9 @@ class Netcheck:
         except OSError:
             local = []
         asked = await self._whom()
-        ipv4, ipv6 = await asyncio.gather(*(self._family(number, local, asked) for number in (4, 6)))
+        ipv4, ipv6, relays = await asyncio.gather(
+            self._family(4, local, asked), self._family(6, local, asked), self._sources.relays()
+        )
         return NetcheckView(
             port=self._port,
             ipv4=ipv4,
@@ -119,7 +127,7 @@ class Netcheck:
                 peers=self._lan.count(),
                 fault=self._lan.fault or "",
             ),
-            relays=self._sources.relays(),
+            relays=[_relay_check(relay) for relay in relays],
             fallback=self._sources.fallback(),
             clock_skew_s=self._sources.clock_skew(),
             took_ms=round((self._clock.now() - begin) * 1000, 1),
@@ -144,7 +152,7 @@ class Netcheck:
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
-        words = self._sources.nat(number)
+        nat = self._sources.nat(number)
         return FamilyCheck(
             udp=udp_word(answers, asked, has_address=bool(ours)),
             local=ours,
@@ -152,9 +160,9 @@ class Netcheck:
             asked=len(asked),
             answered=len(heard),
             rtt_ms=round(min(rtts) * 1000, 1) if rtts else None,
-            mapping=words.mapping,
-            filtering=words.filtering,
-            ports=words.ports,
+            mapping=_MAPPINGS.get(nat.mapping, "unknown"),
+            filtering=_FILTERINGS.get(nat.filtering, "unknown"),
+            ports=nat.ports.name.lower(),
             hairpin=await self._hairpin(public, ours),
         )
 
@@ -164,6 +172,11 @@ class Netcheck:
         if public[0] in ours or is_loopback(public[0]):
             return "needless"
         return "yes" if await check_hairpin(public, self._random) else "no"
+
+
+def _relay_check(relay: RelayView) -> RelayCheck:
+    source = "configured" if relay.configured else "contact" if relay.of_contact else "node"
+    return RelayCheck(address=relay.address, source=source, rtt_ms=relay.rtt_ms, transports=relay.transports)
 
 
 async def _resolve(text: str) -> list[Address]:

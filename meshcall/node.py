@@ -31,7 +31,9 @@ from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
+from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
@@ -45,18 +47,26 @@ from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.nat import NatView
 from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.last_run import (
+    TableFile,
+    identity_of,
+    mapping_secret_of,
+    node_key_of,
+    open_port,
+)
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
-from meshcall.netcheck_views import NetcheckView
+from meshcall.netcheck_views import MappingCheck, NetcheckView
 from meshcall.pinger import Ping, Pinger
+from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
@@ -75,8 +85,10 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayView,
     Warned,
@@ -115,6 +127,9 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._service: Service
+        self._port_mapper: PortMapper
+        self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -176,10 +191,20 @@ class Node:
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: self._dht.engine.observed(),
+            mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
+        self._service = Service("udp", self._udp.port)
+        self._port_mapper = PortMapper(
+            [self._service],
+            clock=clock,
+            random=self._random,
+            secret=mapping_secret_of(self._state, self._random),
+            interfaces=config.interfaces,
+            enabled=config.port_mapping and not config.lan_only,
+        )
+        stack.push_async_callback(self._port_mapper.close)
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
@@ -195,6 +220,7 @@ class Node:
             on_notify=lambda notify: self._post.on_notify(notify),
             on_state=lambda octets: self._spawn(table.keep(octets)),
         )
+        self._nat = self._ice.nat = NatWatch(self._dht, self._udp, clock=clock, random=self._random)
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
@@ -364,7 +390,12 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew),
+            sources=Sources(
+                nat=self.nat,
+                clock_skew=self._post.clock_skew,
+                relays=self.relays,
+                port_mapping=self._mapping_check,
+            ),
             clock=clock,
             random=self._random,
         )
@@ -372,13 +403,14 @@ class Node:
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
         stack.push_async_callback(self._wind_up, tasks)
+        tasks.append(self._keep_up(self._port_mapper.run))
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher, self._nat)]
         if self._uses_dht and not config.lan_only:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
@@ -440,8 +472,10 @@ class Node:
         """Other interfaces, addresses or routes, or back from sleep."""
         self._ice.network_changed()
         self._finder.network_changed()
+        self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._port_mapper.network_changed()
         self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
@@ -482,6 +516,10 @@ class Node:
         """Our ID."""
         return self._me
 
+    def nat(self, family: int = 4) -> NatView:
+        """What is known of the NAT before our UDP port, for IPv4 or IPv6."""
+        return self._nat.view(family)
+
     @property
     def contacts(self) -> ContactBook:
         """The contact book."""
@@ -515,6 +553,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += Counter(self._port_mapper.counters())
         counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -534,6 +573,7 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
+            port_mapping=self.port_mapping(),
             relay=self._relay.view(),
             relays=self._relays.ready(),
             calls=self._calls.live_count(),
@@ -544,6 +584,16 @@ class Node:
             warnings=warnings,
         )
 
+    def port_mapping(self) -> PortMappingView:
+        """Whether a router lets others in to our port."""
+        return self._port_mapper.view()
+
+    def _mapping_check(self) -> MappingCheck:
+        view = self.port_mapping()
+        return MappingCheck(
+            state=view.state, detail=view.reason, protocol=view.protocol, external=view.external
+        )
+
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""
         return await self._relays.views(self.config.ice_servers)
@@ -551,6 +601,10 @@ class Node:
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now; takes up to a few seconds."""
         return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from meshcall import limits
+from meshcall.address import METADATA
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -36,7 +37,7 @@ _NEVER: Final = _networks(
     "192.0.0.0/24",  # RFC 6890
     "192.88.99.0/24",  # RFC 7526
     "224.0.0.0/4", "240.0.0.0/4",  # multicast, reserved, broadcast
-    "169.254.169.254/32", "fd00:ec2::254/128",  # where clouds keep their machines' credentials
+    *METADATA,
     "2001::/23",  # RFC 2928: Teredo, which hides an IPv4 address, and others
     "2002::/16",  # RFC 3056: 6to4 hides one, too
 )  # fmt: skip
@@ -65,6 +66,21 @@ class RelayPolicy:
     def refuses(self, host: str) -> bool:
         """Whether nothing is relayed to or from the IP address ``host``."""
         return _refuses(host, self.lan, self.loopback)
+
+
+def denied_ranges() -> list[tuple[str, str]]:
+    """What a relay on the internet refuses, as first and last addresses: IPv4, then IPv6."""
+    ranges = [
+        (str(network[0]), str(network[-1]))
+        for network in (*_LOOPBACK, *_LAN, *_NEVER)
+        if network.version == 4
+    ]
+    first, last = ipaddress.IPv6Address(0), ipaddress.IPv6Address(2**128 - 1)
+    everywhere = ipaddress.IPv6Network("2000::/3")
+    ranges.append((str(first), str(everywhere[0] - 1)))
+    ranges.append((str(everywhere[-1] + 1), str(last)))
+    within = [network for network in (*_LAN, *_NEVER) if network.version == 6 and network[0] in everywhere]
+    return ranges + [(str(network[0]), str(network[-1])) for network in within]
 
 
 @lru_cache(maxsize=4096)

@@ -66,6 +66,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayStatusView,
     Ringing,
@@ -492,11 +493,18 @@ class FakeNode:
             dht_nodes=20,
             port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
             lan=LanCheck(enabled=True, heard_itself=True, peers=2),
-            relays=[RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0)],
+            relays=[
+                RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp"])
+            ],
             fallback=FallbackCheck(state="unused"),
             clock_skew_s=0.2,
             took_ms=812.0,
         )  # fmt: skip
+
+    def relay_coturn(self) -> RelayCoturnView:
+        return RelayCoturnView(
+            config="use-auth-secret\nstatic-auth-secret=s\n", lent=bool(self.config.coturn)
+        )
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         if not self.config.relay:
