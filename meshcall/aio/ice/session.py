@@ -205,6 +205,8 @@ class IceSession:
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        if self._punching is not None:
+            self._punching.network_changed()
         self._news.set()
         self._drain()
 
