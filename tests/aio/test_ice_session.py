@@ -6,8 +6,8 @@ import asyncio
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import cast
 
 import aioice
@@ -233,6 +233,10 @@ class TurnStub(asyncio.DatagramProtocol):
         self.client: Address | None = None
         self.says: Address | None = None
         """What it says that it lends; None: what it does."""
+        self.drops = False
+        """Of data; it still gives addresses and channels."""
+        self.delay = 0.0
+        """Of data, each way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
@@ -258,13 +262,23 @@ class TurnStub(asyncio.DatagramProtocol):
         for channel, peer in self.peers.items():
             if peer == source and self.client is not None:
                 head = channel.to_bytes(2, "big") + len(data).to_bytes(2, "big")
-                self.transport.sendto(head + data, self.client)
+                self._pass_on(self.transport.sendto, head + data, self.client)
+
+    def _pass_on(self, send: Callable[[bytes, Address], object], data: bytes, to: Address) -> None:
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, self._send_late, send, data, to)
+        elif not self.drops:
+            send(data, to)
+
+    def _send_late(self, send: Callable[[bytes, Address], object], data: bytes, to: Address) -> None:
+        with suppress(OSError):  # it was closed meanwhile
+            send(data, to)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         if data[0] & 0xC0 == 0x40:
             peer = self.peers.get(int.from_bytes(data[:2], "big"))
             if peer is not None and addr == self.client:
-                self.relayed.sendto(data[4:], peer)
+                self._pass_on(self.relayed.sendto, data[4:], peer)
             return
         request = aioice.stun.parse_message(data)
         answer = aioice.stun.Message(
@@ -367,6 +381,43 @@ async def test_what_others_see_as_ours_is_offered_only_if_it_can_be() -> None:
         assert [one for one in end.candidates if one.kind == "srflx"] == []
         encode_candidates(end.candidates)
         await end.close()
+
+
+@pytest.mark.parametrize("fault", ["drops", "delays"])
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "relays only"])
+async def test_a_bad_relay_costs_a_call_nothing(
+    monkeypatch: pytest.MonkeyPatch, fault: str, direct: bool
+) -> None:
+    """It gives an address, then drops all data or holds it for 2 s: the call takes another path at once."""
+    if not direct:
+        monkeypatch.setattr("meshcall.ice.checklist.can_pair", only_relayed)
+    loop, stubs = asyncio.get_running_loop(), []
+    for _ in range(1 if direct else 2):
+        _, stub = await loop.create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+        stubs.append(stub)
+    stubs[0].drops, stubs[0].delay = fault == "drops", 2.0 if fault == "delays" else 0.0
+    servers = [
+        TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+        for stub in stubs
+    ]
+    left, right = End(LOOPBACK, servers=[*servers]), End(LOOPBACK)
+    try:
+        begin = time.monotonic()
+        await connect(left, right)
+        assert time.monotonic() - begin < 1.5
+        assert left.agent.selected is not None
+        assert left.agent.selected.relayed == (not direct)
+        for number in range(5):
+            left.send(b"\x80%d" % number)
+            assert await asyncio.wait_for(right.recv(), 1) == b"\x80%d" % number
+            await asyncio.sleep(0.5)  # the late answers come: nothing goes back to the bad relay
+        assert left.agent.selected.base != stubs[0].relayed.getsockname()
+    finally:
+        await left.close()
+        await right.close()
+        await asyncio.sleep(0.05)
+        for stub in stubs:
+            stub.close()
 
 
 @pytest.mark.parametrize("address", ["the same", "another"])

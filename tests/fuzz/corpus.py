@@ -127,6 +127,8 @@ def make() -> dict[str, dict[str, bytes]]:
             **{f"uri-{n}": vector["uri"].encode() for n, vector in enumerate(identity["uris"])},
             **{f"invite-{n}": vector["uri"].encode() for n, vector in enumerate(identity["invites"])},
         },
+        "grant": {"three": bytes.fromhex(vectors("relay")["grant"]["plain"])},
+        "announcement": {"both": bytes.fromhex(vectors("relay")["announcement"]["record"])[48:-64]},
         "table": {"three": encode_table(contacts), "none": encode_table([])},
     }
 
