@@ -763,6 +763,9 @@ PREDICTED_MAX: Final = 3
 PUNCH_HEAD_START: Final = 0.15
 """Seconds that plain checks get before ports are predicted or probed: most calls need neither."""
 
+PUNCH_LOOK: Final = 0.25
+"""Seconds between two looks at whether our NAT is known yet, in a call that needs it."""
+
 PUNCH_TRIES: Final = 3
 """Times that ports are predicted in one call; other traffic may have come between."""
 
@@ -776,6 +779,13 @@ come between. Each sends few packets, all to one address that was proven."""
 PUNCH_SOCKETS: Final = 256
 """Sockets that the end behind a random NAT opens: mappings in its NAT, descriptors here."""
 
+PUNCH_HOPS: Final = 5
+"""Routers that a first opening passes: enough for our own NATs, hardly ever the way to the peer's, where
+routers that answer strangers would keep state for it, and with it the port that the peer's probe needs."""
+
+PUNCH_FAR: Final = 0.6
+"""Seconds after which openings go all the way, for NATs that are further away."""
+
 PUNCH_PROBES_PER_SECOND: Final = 500
 """Probes towards such a NAT (its uplink: 60 kB/s)."""
 
@@ -785,8 +795,11 @@ PUNCH_PROBES_AT_ONCE: Final = 25
 PUNCH_PROBES_MAX: Final = 1750
 """Probes of one try: 99.9 % have met by then, and each is an entry in our own NAT's table."""
 
-PUNCH_PROOF: Final = 2.0
-"""Seconds that a witness gets to answer."""
+PUNCH_PROOF: Final = 3.0
+"""Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_WITNESSES_MAX: Final = 4
+"""Witnesses of the peer that are asked in one call (a peer that aims our pings: two each at most)."""
 
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
@@ -1188,6 +1201,86 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
 
+# --- port mapping ---------------------------------------------------------------------------------
+
+PORTMAP_LIFETIME: Final = 3600
+"""Asked for; half of what RFC 6886 section 3.3 recommends: so long stays the mapping of a daemon that was
+killed."""
+
+PORTMAP_RTO: Final = 0.1
+"""Until the first retransmission, doubled each time; a gateway is one hop away."""
+
+PORTMAP_TRIES: Final = 6
+"""Copies of a request: given up after 6.3 s. RFC 6886 section 3.1 goes on for a minute."""
+
+PORTMAP_VERDICT: Final = 0.3
+"""How long a gateway is waited for before the state says that it is silent; later answers count, too."""
+
+PORTMAP_HEAD_START: Final = 0.04
+"""For each better protocol, before a worse one asks for mappings."""
+
+PORTMAP_SETTLE: Final = 7.0
+"""After this nothing is waited for any more, and it is planned when to ask again."""
+
+PORTMAP_SILENT: Final = 60.0
+PORTMAP_SILENT_MAX: Final = 3600.0
+"""Pauses between questions to a gateway that does not answer: doubled each time (noise on a network)."""
+
+PORTMAP_REFUSED: Final = 300.0
+"""Pause after a refusal, unless the gateway names a longer one."""
+
+PORTMAP_RENEW_MIN: Final = 5.0
+"""A life that is shorter counts as this long (a gateway that has us ask all the time)."""
+
+PORTMAP_RENEW_MAX: Final = 3600.0
+"""A mapping is renewed after this at the latest, however long it lives (a gateway that grants a century)."""
+
+PORTMAP_LOST: Final = 1.0
+"""A gateway that has lost its mappings has so long to make ours again before we count them as gone."""
+
+PORTMAP_LOOK: Final = 60.0
+"""Pause between questions whether the gateway has lost its mappings; its announcement may have been lost."""
+
+PORTMAP_ANNOUNCE_SPREAD: Final = 0.5
+"""We ask within this after an announcement, by chance: all clients of the gateway heard it (RFC 6887 section
+14.1.3)."""
+
+PORTMAP_ANNOUNCE_PAUSE: Final = 5.0
+"""Announcements are acted on once in this (somebody on the LAN who sends them in the gateway's name)."""
+
+PORTMAP_GATEWAYS_MAX: Final = 4
+"""Gateways that are asked, of all interfaces (memory and sockets)."""
+
+PORTMAP_RELEASE: Final = 0.5
+"""At exit the mappings have so long to be removed; then they end by themselves."""
+
+PORTMAP_SEARCHES: Final = 3
+"""Searches for a UPnP gateway before it is given up: 0, 0.1 and 0.5 s."""
+
+PORTMAP_SSDP_MAX: Final = 2048
+"""Octets of an answer to a search: real ones have 500."""
+
+PORTMAP_SSDP_ANSWERS_MAX: Final = 64
+"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+
+PORTMAP_LOCATION_MAX: Final = 256
+"""Characters of the address of a description."""
+
+PORTMAP_UPNP_RENEW: Final = 600.0
+"""A mapping by UPnP is renewed at least so often: nothing else tells that the gateway has lost it."""
+
+PORTMAP_UPNP_BODY_MAX: Final = 65_536
+"""Octets of an HTTP answer of a gateway (memory): real descriptions have less than 20,000."""
+
+PORTMAP_UPNP_REQUESTS_MAX: Final = 24
+"""HTTP requests for one description: a page for each service that it lists (a description without end)."""
+
+PORTMAP_UPNP_PATIENCE: Final = 5.0
+"""For all that is said to a UPnP gateway at one time (a gateway that answers an octet a second)."""
+
+PORTMAP_UPNP_PORTS: Final = 3
+"""External ports that are tried when the first ones are taken by others."""
+
 # --- stun -----------------------------------------------------------------------------------------
 
 STUN_SIZE_MAX: Final = 1500
@@ -1344,6 +1437,9 @@ RELAY_ANNOUNCE_RETRY: Final = 5.0
 
 RELAY_CANDIDATES: Final = 64
 """Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAY_CANDIDATES_PER_NETWORK: Final = 4
+"""And of one IPv4 /24 or IPv6 /48, of which one is used at a time (one host that announces itself often)."""
 
 RELAYS_HELD: Final = 3
 """Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""

@@ -33,6 +33,7 @@ from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
@@ -52,13 +53,20 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.last_run import (
+    TableFile,
+    identity_of,
+    mapping_secret_of,
+    node_key_of,
+    open_port,
+)
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
-from meshcall.netcheck_views import NetcheckView
+from meshcall.netcheck_views import MappingCheck, NetcheckView
 from meshcall.pinger import Ping, Pinger
+from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
@@ -77,6 +85,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     Presence,
     PresenceChanged,
     RelayCoturnView,
@@ -118,6 +127,8 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._service: Service
+        self._port_mapper: PortMapper
         self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
@@ -180,10 +191,20 @@ class Node:
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: self._dht.engine.observed(),
+            mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
+        self._service = Service("udp", self._udp.port)
+        self._port_mapper = PortMapper(
+            [self._service],
+            clock=clock,
+            random=self._random,
+            secret=mapping_secret_of(self._state, self._random),
+            interfaces=config.interfaces,
+            enabled=config.port_mapping and not config.lan_only,
+        )
+        stack.push_async_callback(self._port_mapper.close)
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
@@ -369,7 +390,12 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(
+                nat=self.nat,
+                clock_skew=self._post.clock_skew,
+                relays=self.relays,
+                port_mapping=self._mapping_check,
+            ),
             clock=clock,
             random=self._random,
         )
@@ -377,6 +403,7 @@ class Node:
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
         stack.push_async_callback(self._wind_up, tasks)
+        tasks.append(self._keep_up(self._port_mapper.run))
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
@@ -448,6 +475,7 @@ class Node:
         self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._port_mapper.network_changed()
         self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
@@ -525,6 +553,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += Counter(self._port_mapper.counters())
         counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -544,6 +573,7 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
+            port_mapping=self.port_mapping(),
             relay=self._relay.view(),
             relays=self._relays.ready(),
             calls=self._calls.live_count(),
@@ -552,6 +582,16 @@ class Node:
             version=__version__,
             counters=dict(sorted(counters.items())),
             warnings=warnings,
+        )
+
+    def port_mapping(self) -> PortMappingView:
+        """Whether a router lets others in to our port."""
+        return self._port_mapper.view()
+
+    def _mapping_check(self) -> MappingCheck:
+        view = self.port_mapping()
+        return MappingCheck(
+            state=view.state, detail=view.reason, protocol=view.protocol, external=view.external
         )
 
     async def relays(self) -> list[RelayView]:

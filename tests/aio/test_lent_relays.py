@@ -18,8 +18,8 @@ from meshcall.aio.relay import Relay, server_context
 from meshcall.aio.turn import RelayedSocket
 from meshcall.aio.udp import UdpPort
 from meshcall.config import Config
-from meshcall.dht.messages import RELAY_GRANTED
-from meshcall.errors import InvalidConfig, NoPath
+from meshcall.dht.messages import RELAY_GRANTED, RELAY_OFF
+from meshcall.errors import InvalidConfig, NoPath, RelayOff
 from meshcall.identity.keys import SigningKey
 from meshcall.node import Node
 from meshcall.stun.message import MessageClass, Method, StunMessage, decode_stun_untrusted
@@ -29,7 +29,9 @@ from meshcall.turn.events import Refused, TurnEvent
 from meshcall.turn.grant import Ask, Grant
 from meshcall.turn.policy import RelayPolicy
 from tests.aio.coturn import LOOPBACK, SECRET, configured_coturn, free_port, needs_coturn
-from tests.aio.test_relay import echo, valid
+from tests.aio.test_ice_session import LOOPBACK as LOOPBACK_POLICY
+from tests.aio.test_ice_session import End, connect
+from tests.aio.test_relay import echo, until, valid
 
 CLOCK = SystemClock()
 
@@ -200,3 +202,75 @@ async def test_a_relay_on_the_nodes_own_port(transport: Transport) -> None:
 def await_nobody(udp: UdpPort) -> bool:
     """Whether ChannelData is nobody's now, and the port is still open."""
     return udp._handlers[0x40] is None and bool(udp.families)
+
+
+async def test_a_flood_of_allocations_on_the_nodes_port_holds_up_no_call() -> None:
+    """2,000 requests of a stranger on the port that a call uses: its checks are answered at once."""
+    udp = await UdpPort.open(0, hosts=(LOOPBACK,))
+    port = IcePort(udp, hosts=(LOOPBACK,), answers=True)
+    made = await Relay.open_on(
+        udp,
+        port,
+        tcp_ports=(),
+        secret=SECRET,
+        policy=RelayPolicy(loopback=True),
+        context=server_context(None, random=system_random, now_ms=CLOCK.now_ms()),
+        clock=CLOCK,
+        random=system_random,
+    )
+    request = StunMessage(Method.ALLOCATE, MessageClass.REQUEST, bytes(12)).encode()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.connect((LOOPBACK, udp.port))
+            call = End(LOOPBACK_POLICY, shared=port)
+            await call.gather()
+            called = End(LOOPBACK_POLICY)
+            for _ in range(2000):
+                stranger.send(request)
+            began = CLOCK.now()
+            await asyncio.wait_for(connect(call, called), 5)
+            print(f"connected {CLOCK.now() - began:.3f} s into the flood")
+            assert CLOCK.now() - began < 1.0
+            await call.close()
+            await called.close()
+        statistics = made.statistics()
+        assert statistics.allocations == 0
+        assert statistics.counters["unauthenticated"] <= 2000
+    finally:
+        await made.close()
+        await udp.close()
+
+
+async def test_a_node_begins_and_ceases_to_lend_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is proven reachable it grants; after that nothing new, but what it lent goes on."""
+    proven = True
+    monkeypatch.setattr("meshcall.relay_role.lends_by_itself", lambda dht, lan_only: proven)
+    monkeypatch.setattr("meshcall.relay_role.RELAY_ROLE_LOOK", 0.05)
+    config = Config(home=tmp_path / "ada", mdns=False, lan_only=True, interfaces=("lo",), source="none")
+    async with Node(config) as node, asker() as other:
+        await until(lambda: node.status().relay.enabled)
+        at = (LOOPBACK, node.port)
+        grant = await grant_of(other, at)
+        assert ("udp", at) in grant.servers(at)
+        assert [found for found, _ in other.engine.lenders(CLOCK.now())] == [at]
+        relayed = await RelayedSocket.open(
+            at, grant.credentials, "udp", clock=CLOCK, random=system_random, on_data=lambda *_: None
+        )
+        proven = False
+        await until(lambda: not node.status().relay.enabled)
+        ask = Ask.new((), system_random)
+        said = await other.ask_relay(at, ask.key.public, prove=ask.prove)
+        assert said is not None
+        assert said.reason == RELAY_OFF
+        assert node.status().relay.allocations == 1
+        with pytest.raises(RelayOff):
+            node.relay_credentials(60)
+        proven = True
+        await until(lambda: node.status().relay.enabled)
+        assert (await grant_of(other, at)).credentials != grant.credentials
+        await relayed.close()
+    async with Node(config.with_(relay=False)) as node:
+        await asyncio.sleep(0.2)
+        assert not node.status().relay.enabled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -52,6 +52,7 @@ class FakeNat:
     ours: NatView
     budget: PunchBudget = field(default_factory=PunchBudget)
     asked: list[SeenNote] = field(default_factory=list)
+    pinged: list[Address] = field(default_factory=list)
     next_port: int = 50001
 
     def view(self, family: int = 4) -> NatView:
@@ -64,6 +65,7 @@ class FakeNat:
         return WITNESS
 
     async def witnessed(self, witness: Address) -> tuple[Address, bytes] | None:
+        self.pinged.append(witness)
         return OURS, TOKEN
 
     async def vouches(self, witness: Address, address: Address, token: bytes) -> bool:
@@ -126,9 +128,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Address]]:
     """Waits of milliseconds, few probes and sockets; nothing leaves: (port, destination) of what would."""
     for name, value in {
         "PUNCH_HEAD_START": 0.0,
-        "PUNCH_PROOF": 0.1,
+        "PUNCH_PROOF": 0.05,
         "PUNCH_TRY": 0.2,
-        "PUNCH_LIFE": 0.3,
+        "PUNCH_LIFE": 0.5,
+        "PUNCH_LOOK": 0.01,
         "PUNCH_PROBES_MAX": 40,
         "PUNCH_SOCKETS": 12,
     }.items():
@@ -155,7 +158,7 @@ async def test_a_random_nat_is_probed_when_a_witness_has_seen_the_peer_there(
     call = FakeCall(CONE)
     call.punching.hear(note_of(RANDOM))
     call.punching.hear(SeenNote(PEER, TOKEN))
-    await call.punching.run()
+    await call.punching.punch()
     assert call.told == [SeenNote(OURS, TOKEN)]
     assert {ip for ip, _ in call.probes} == {PEER[0]}
     assert len(call.probes) == len(set(call.probes)) == limits.PUNCH_PROBES_MAX
@@ -185,7 +188,7 @@ async def test_nobody_is_flooded_without_a_proof(
     if claim is not None:
         call.punching.hear(claim)
     call.punching.hear(AimNote(PEER))
-    await call.punching.run()
+    await call.punching.punch()
     assert call.probes == []
     assert quick == []
 
@@ -196,10 +199,20 @@ async def test_what_a_peer_says_without_end_is_not_heard(quick: list[tuple[int, 
     call.punching.hear(note_of(RANDOM))
     for number in range(1000):
         call.punching.hear(SeenNote((f"45.1.2.{number % 250}", 40000), b"invented"))
-    await call.punching.run()
+    await call.punching.punch()
     assert len(call.nat.asked) <= limits.NOTES_PER_CALL_MAX
     assert call.counters["punch-notes"] == 1001 - limits.NOTES_PER_CALL_MAX
     assert call.probes == []
+
+
+async def test_few_witnesses_are_asked_in_a_call(quick: list[tuple[int, Address]]) -> None:
+    """A peer that names one after the other aims four pings, not thirty."""
+    call = FakeCall(CONE)
+    for number in range(limits.NOTES_PER_CALL_MAX):
+        call.punching.hear(replace(note_of(RANDOM), witness=(f"45.9.9.{number}", 4600)))
+        call.punching._again.clear()
+        await call.punching.punch()
+    assert len(call.nat.pinged) == limits.PUNCH_WITNESSES_MAX
 
 
 async def test_a_host_is_probed_so_often_in_an_hour(quick: list[tuple[int, Address]]) -> None:
@@ -210,7 +223,7 @@ async def test_a_host_is_probed_so_often_in_an_hour(quick: list[tuple[int, Addre
         call.nat.budget.give_back()
     call.punching.hear(note_of(RANDOM))
     call.punching.hear(SeenNote(PEER, TOKEN))
-    await call.punching.run()
+    await call.punching.punch()
     assert call.probes == []
     assert call.counters["punch-budget"] == 1
 
@@ -223,7 +236,7 @@ async def test_probing_ends_with_the_first_direct_path(
     call = FakeCall(CONE)
     call.punching.hear(note_of(RANDOM))
     call.punching.hear(SeenNote(PEER, TOKEN))
-    work = asyncio.create_task(call.punching.run())
+    work = asyncio.create_task(call.punching.punch())
     while len(call.probes) < 5:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.005)
     call.direct()
@@ -238,10 +251,10 @@ async def test_nothing_is_done_where_plain_checks_do(quick: list[tuple[int, Addr
     call.punching.hear(note_of(CONE))
     call.punching.hear(SeenNote(PEER, TOKEN))
     call.direct()
-    await call.punching.run()
+    await call.punching.punch()
     other = FakeCall(CONE)
     other.punching.hear(note_of(CONE))
-    await other.punching.run()
+    await other.punching.punch()
     assert (call.told, call.probes, other.told, other.probes, quick) == ([], [], [], [], [])
 
 
@@ -253,7 +266,7 @@ async def test_a_random_nat_opens_sockets_towards_the_proven_address_and_closes_
     call = FakeCall(RANDOM)
     call.punching.hear(note_of(CONE))
     call.punching.hear(SeenNote(PEER, TOKEN))
-    await call.punching.run()
+    await call.punching.punch()
     assert {to for _, to in quick} == {PEER}
     assert len({port for port, _ in quick}) == limits.PUNCH_SOCKETS
     assert descriptors() == before
@@ -264,7 +277,7 @@ async def test_two_sequential_nats_aim_at_each_other(quick: list[tuple[int, Addr
     call = FakeCall(SEQUENTIAL, controlling=True)
     call.punching.hear(note_of(SEQUENTIAL))
     call.punching.hear(SeenNote(PEER, TOKEN))
-    work = asyncio.create_task(call.punching.run())
+    work = asyncio.create_task(call.punching.punch())
     while not any(isinstance(note, AimNote) for note in call.told):  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.005)
     aim = next(note for note in call.told if isinstance(note, AimNote))
@@ -312,3 +325,22 @@ async def test_a_witness_that_a_peer_names_must_be_on_the_internet() -> None:
     for address in (("192.168.1.1", 4600), ("127.0.0.1", 4600), ("224.0.0.1", 1), ("fe80::1", 4600)):
         assert await nat.witnessed(address) is None
     assert await nat.witnessed(WITNESS) == (OURS, TOKEN)
+
+
+async def test_another_nat_is_told_and_begins_another_round(quick: list[tuple[int, Address]]) -> None:
+    """After a change of network: our new NAT as soon as it is known, and the proof anew."""
+    call = FakeCall(CONE)
+    call.punching.hear(note_of(RANDOM))
+    work = asyncio.create_task(call.punching.run())
+    while len(call.told) < 1:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.005)
+    call.nat.ours = NatView()
+    call.punching.network_changed()
+    await asyncio.sleep(0.05)
+    call.nat.ours = replace(CONE, filtering=Filtering.UNKNOWN)
+    call.punching.hear(SeenNote(PEER, TOKEN))
+    while len(call.probes) < limits.PUNCH_PROBES_MAX:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    work.cancel()
+    again = NatNote(Mapping.EIM, Filtering.UNKNOWN, Ports.PRESERVING, WITNESS)
+    assert call.told == [SeenNote(OURS, TOKEN), again, SeenNote(OURS, TOKEN)]

@@ -59,11 +59,12 @@ class Openings:
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
 
-    async def send(self, target: Address) -> None:
-        """One check from each socket, in order."""
+    async def send(self, target: Address, *, near: bool = False) -> None:
+        """One check from each socket, in order. ``near``: it opens our NAT and does not get to the peer's."""
         for number, (udp, _) in enumerate(list(self._ports.values())):
             if self.hit.is_set():
                 return
+            udp.limit_hops(limits.PUNCH_HOPS if near else None)
             udp.send(self._agent.lone_check(), target)
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(limits.ICE_PACE)
@@ -95,7 +96,8 @@ class Openings:
         except Rejected as error:
             self._counters[f"ice-{error.reason}"] += 1
             return
-        port = self._ports.pop(base)[1]
+        udp, port = self._ports.pop(base)
+        udp.limit_hops(None)
         port.remove(self)
         self.hit.set()
         self._adopt(port, data, source, base)

@@ -76,9 +76,12 @@ class Punching:
         self._heard = 0
         self._seen: list[SeenNote] = []
         self._aims: list[AimNote] = []
+        self._asked = 0
         self._told_seen = False
         self._proven: Address | None = None
         self._changed = asyncio.Event()
+        self._again = asyncio.Event()
+        self._stale = self._ours.mapping is Mapping.UNKNOWN
 
     def _describe(self) -> NatNote:
         view = self._nat.view()
@@ -97,6 +100,9 @@ class Punching:
             return
         match note:
             case NatNote():
+                if self._theirs not in (None, note):
+                    self._forget()
+                    self._again.set()
                 self._theirs = note
             case SeenNote():
                 self._seen.append(note)
@@ -104,12 +110,44 @@ class Punching:
                 self._aims.append(note)
         self._changed.set()
 
+    def network_changed(self) -> None:
+        """Another network, another NAT."""
+        self._forget()
+        self._stale = True
+        self._again.set()
+
+    def _forget(self) -> None:
+        """What was proven holds no more."""
+        self._told_seen = False
+        self._proven = None
+
     # --- the work ---
 
     async def run(self) -> None:
-        """Do what helps, until there is a direct path or nothing is left to do."""
-        await asyncio.sleep(limits.PUNCH_HEAD_START)
-        if self._direct:
+        """As long as the call lives: a round at its begin, and one whenever a NAT is another one."""
+        while True:
+            await asyncio.sleep(limits.PUNCH_HEAD_START)
+            self._again.clear()
+            if self._stale and not self._ended:
+                await self._look_again()
+            await self.punch()
+            await self._again.wait()
+
+    async def _look_again(self) -> None:
+        """Tell the peer of our NAT as soon as it is known."""
+        end = self._loop.time() + limits.PUNCH_LIFE
+        while self._loop.time() < end and not self._again.is_set():
+            self._witness = self._nat.witness()
+            self._ours = self._describe()
+            if self._ours.mapping is not Mapping.UNKNOWN:
+                self._stale = False
+                self._call.tell_note(self._ours)
+                return
+            await asyncio.sleep(limits.PUNCH_LOOK)
+
+    async def punch(self) -> None:
+        """One round: until there is a direct path or nothing is left to do."""
+        if self._ended:
             return
         if self._ours.mapping.depends and self._peer_depends:
             if {self._ours.ports, self._theirs_ports} == {Ports.SEQUENTIAL}:
@@ -121,17 +159,15 @@ class Punching:
                 self._ours = replace(self._ours, ports=Ports.RANDOM)
                 self._call.tell_note(self._ours)
             await self._open()
-        elif self._peer_depends:
-            end = self._loop.time() + limits.PUNCH_LIFE
-            while self._theirs_ports is not Ports.RANDOM:  # it predicts, or finds out that it can't
-                if self._direct or not await self._news(end - self._loop.time()):
-                    return
+        elif self._peer_depends and self._theirs_ports is Ports.RANDOM:
             await self._probe()
 
     @property
-    def _direct(self) -> bool:
+    def _ended(self) -> bool:
+        """Whether the round is over: there is a direct path, or a NAT is another one."""
         pair = self._call.agent.selected
-        return pair is not None and pair.valid and "relay" not in (pair.local.kind, pair.remote.kind)
+        direct = pair is not None and pair.valid and "relay" not in (pair.local.kind, pair.remote.kind)
+        return direct or self._again.is_set()
 
     @property
     def _peer_depends(self) -> bool:
@@ -157,13 +193,13 @@ class Punching:
         """Tell the peer by which port we come; False: our ports can't be foretold."""
         openings = Openings(self._call.agent, self._adopt, self._counters)
         try:
-            for _ in range(limits.PUNCH_TRIES):
+            for number in range(limits.PUNCH_TRIES):
                 target = self._peer_address()
                 if target is None:
                     if not await self._news(limits.PUNCH_TRY):
                         return True
                     continue
-                if not await self._predict_once(openings, target):
+                if not await self._predict_once(openings, target, near=number % 2 == 0):
                     return False
                 if await self._over(openings, limits.PUNCH_TRY):
                     break
@@ -172,7 +208,7 @@ class Punching:
             await openings.close()
         return True
 
-    async def _predict_once(self, openings: Openings, target: Address) -> bool:
+    async def _predict_once(self, openings: Openings, target: Address, *, near: bool) -> bool:
         udp = await openings.add()
         nodes = self._nat.nodes(limits.NAT_SURVEY_NODES)
         if udp is None or len(nodes) < 2:
@@ -180,7 +216,9 @@ class Punching:
         survey, half = self._nat.survey_on(udp), len(nodes) // 2
         for node in nodes[:half]:
             survey.ask(node)
+        udp.limit_hops(limits.PUNCH_HOPS if near else None)
         place = survey.send(self._call.agent.lone_check(), target)
+        udp.limit_hops(None)
         for node in nodes[half:]:
             survey.ask(node)
         samples = await survey.answers()
@@ -204,23 +242,25 @@ class Punching:
     async def _over(self, openings: Openings, seconds: float) -> bool:
         """Whether a direct path is there within so many seconds, or a socket was adopted."""
         end = self._loop.time() + seconds
-        while not self._direct and self._loop.time() < end:
+        while not self._ended and self._loop.time() < end:
             if openings.hit.is_set():
                 return True
             await asyncio.sleep(_TICK)
-        return self._direct
+        return self._ended
 
     # --- proofs ---
 
     async def _prove(self) -> Address | None:
         """Tell the peer where its witness sees us, and learn where ours sees the peer; None: it does not."""
         end = self._loop.time() + limits.PUNCH_PROOF
-        if not self._told_seen and self._theirs is not None and self._theirs.witness is not None:
+        witness = None if self._theirs is None else self._theirs.witness
+        if not self._told_seen and witness is not None and self._asked < limits.PUNCH_WITNESSES_MAX:
             self._told_seen = True
-            found = await self._nat.witnessed(self._theirs.witness)
+            self._asked += 1
+            found = await self._nat.witnessed(witness)
             if found is not None and found[1]:
                 self._call.tell_note(SeenNote(*found))
-        while self._proven is None and not self._direct:
+        while self._proven is None and not self._ended:
             if self._seen:
                 await self._verify(self._seen.pop(0))
             elif (left := end - self._loop.time()) <= 0 or not await self._news(left):
@@ -240,7 +280,7 @@ class Punching:
     async def _try(self) -> AsyncIterator[Address | None]:
         """A try within the budget, towards the proven address; None: there is none, or not now."""
         proven = await self._prove()
-        if proven is None or self._direct:
+        if proven is None or self._ended:
             yield None
         elif not self._nat.budget.take(proven[0], self._loop.time()):
             self._counters["punch-budget"] += 1
@@ -262,10 +302,11 @@ class Punching:
             try:
                 end = self._loop.time() + limits.PUNCH_LIFE
                 await openings.add_many(limits.PUNCH_SOCKETS)
-                while self._loop.time() < end:
+                await openings.send(target, near=True)
+                pause = limits.PUNCH_FAR
+                while not await self._over(openings, pause) and self._loop.time() < end:
                     await openings.send(target)
-                    if await self._over(openings, min(limits.PUNCH_REOPEN, end - self._loop.time())):
-                        break
+                    pause = min(limits.PUNCH_REOPEN, end - self._loop.time())
             finally:
                 await openings.close()
 
@@ -275,7 +316,7 @@ class Punching:
             if target is None:
                 return
             probes = Probes(self._random, self._loop.time())
-            while not probes.done and not self._direct:
+            while not probes.done and not self._ended:
                 for port in probes.due(self._loop.time()):
                     self._call.send_probe(self._call.agent.lone_check(), (target[0], port))
                 await asyncio.sleep(_TICK)
@@ -306,7 +347,7 @@ class Punching:
             if not begins and not await self._tell_aim():
                 return False
             await openings.add_many(limits.PUNCH_MEETING)
-            await openings.send(aim)
+            await openings.send(aim, near=True)
             if await self._over(openings, limits.PUNCH_TRY / 4):
                 return True
             await openings.send(aim)
@@ -316,7 +357,7 @@ class Punching:
 
     async def _peer_aim(self, ip: str) -> Address | None:
         end = self._loop.time() + limits.PUNCH_TRY
-        while not self._direct:
+        while not self._ended:
             while self._aims:
                 aim = self._aims.pop().address
                 if aim[0] == ip and aim[1] >= limits.CANDIDATE_PORT_MIN:

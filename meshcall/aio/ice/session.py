@@ -26,7 +26,7 @@ from meshcall.aio.ice.punching import Punching
 from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
-from meshcall.ice.candidate import Candidate, select_candidates
+from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected, Why
 from meshcall.ice.notes import Note
@@ -80,6 +80,7 @@ class IceSession:
         )
         self._relays = Relays(
             None if shared is None else shared.lenders,
+            bases=lambda: self._bases,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
@@ -134,8 +135,11 @@ class IceSession:
         self._drain()
 
     def _offer(self, candidate: Candidate) -> None:
-        """The peer is to know it."""
-        self._tell(Gathered(candidate))
+        """The peer is to know it, if it can be: it is others who tell what we are seen as."""
+        if flaw(candidate):
+            self._counters["ice-own-candidate"] += 1
+        else:
+            self._tell(Gathered(candidate))
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
@@ -201,6 +205,8 @@ class IceSession:
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        if self._punching is not None:
+            self._punching.network_changed()
         self._news.set()
         self._drain()
 
@@ -299,7 +305,7 @@ class IceSession:
 
     def offer_predicted(self, candidate: Candidate) -> None:
         """The peer is to check it."""
-        self._tell(Gathered(candidate))
+        self._offer(candidate)
 
     def send_probe(self, data: bytes, destination: Address) -> None:
         """From the shared port."""
