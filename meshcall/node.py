@@ -454,6 +454,7 @@ class Node:
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
             relays=sum(text.startswith("turn") for text in servers),
+            nat=self._nat.view(),
         )
 
     def _mainline(self) -> Mainline | None:

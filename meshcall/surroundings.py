@@ -7,20 +7,48 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import Final
 
 from meshcall.address import Address, is_lan
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses
+from meshcall.ice.nat import Mapping, NatView, Ports
+from meshcall.ice.network import Mapping as MappingWord
 from meshcall.ice.network import Network
+from meshcall.ice.network import Ports as PortsWord
 from meshcall.views import RungView
 
+_MAPPINGS: Final[dict[Mapping, MappingWord]] = {
+    Mapping.NONE: "endpoint-independent",
+    Mapping.EIM: "endpoint-independent",
+    Mapping.ADM: "address-dependent",
+    Mapping.APDM: "address-and-port-dependent",
+}
+_PORTS: Final[dict[Ports, PortsWord]] = {
+    Ports.PRESERVING: "preserving",
+    Ports.SEQUENTIAL: "sequential",
+    Ports.RANDOM: "random",
+}
 
-def look(*, observed: Iterable[Address], rungs: Iterable[RungView], relays: int | None) -> Network:
-    """A snapshot. ``observed``: our address as others see it; ``rungs``: who was asked, and who answered."""
+
+def look(
+    *,
+    observed: Iterable[Address],
+    rungs: Iterable[RungView],
+    relays: int | None,
+    nat: NatView | None = None,
+) -> Network:
+    """A snapshot. ``observed``: our address as others see it; ``rungs``: who was asked, and who answered.
+
+    ``nat``: what is known of it for IPv4.
+    """
+    nat = nat or NatView()
     addresses: list[str] = []
     with contextlib.suppress(OSError):
         addresses = host_addresses(HostPolicy())
     return Network(
         udp=_udp(tuple(observed), tuple(rungs)),
+        mapping=_MAPPINGS.get(nat.mapping, ""),
+        ports=_PORTS.get(nat.ports, ""),
         ipv6=any(":" in ip and not is_lan(ip) for ip in addresses) if addresses else None,
         relays=relays,
     )

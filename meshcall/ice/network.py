@@ -11,6 +11,9 @@ from typing import Literal
 Mapping = Literal["", "endpoint-independent", "address-dependent", "address-and-port-dependent"]
 """RFC 4787 section 4.1; empty: not known."""
 
+Ports = Literal["", "preserving", "sequential", "random"]
+"""RFC 4787 section 4.2; empty: not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -20,7 +23,7 @@ class Network:
     """Whether anything answers by UDP."""
     mapping: Mapping = ""
     """How the NAT in front of us maps. Endpoint-independent, too, if there is none."""
-    ports: Literal["", "preserving", "sequential", "random"] = ""
+    ports: Ports = ""
     """How a NAT that maps by destination draws its ports."""
     ipv6: bool | None = None
     """Whether this machine has a global IPv6 address."""

@@ -6,6 +6,7 @@ import pytest
 
 from meshcall import surroundings
 from meshcall.address import Address
+from meshcall.ice.nat import Mapping, NatView, Ports
 from meshcall.views import RungView
 
 SILENT = RungView(rung="hosts", tries=2, asked=4, answered=0)
@@ -30,3 +31,19 @@ def test_udp_is_blocked_when_all_were_asked_and_none_answers(
 ) -> None:
     """And works when somebody on the internet has seen us; else nothing is said."""
     assert surroundings.look(observed=observed, rungs=rungs, relays=0).udp is udp
+
+
+@pytest.mark.parametrize(
+    ("view", "mapping", "ports"),
+    [
+        (NatView(), "", ""),
+        (NatView(Mapping.NONE, ports=Ports.PRESERVING), "endpoint-independent", "preserving"),
+        (NatView(Mapping.EIM), "endpoint-independent", ""),
+        (NatView(Mapping.ADM, ports=Ports.RANDOM), "address-dependent", "random"),
+        (NatView(Mapping.APDM, ports=Ports.SEQUENTIAL), "address-and-port-dependent", "sequential"),
+    ],
+)
+def test_what_is_known_of_the_nat_is_said(view: NatView, mapping: str, ports: str) -> None:
+    """In the words of RFC 4787; nothing of what is not known."""
+    network = surroundings.look(observed=[], rungs=[], relays=None, nat=view)
+    assert (network.mapping, network.ports) == (mapping, ports)
