@@ -30,7 +30,7 @@ from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, decode_stun_untrusted
 from meshcall.turn.announcement import announce, read_announcement_untrusted
 from meshcall.turn.credentials import Credentials
-from meshcall.turn.grant import Grant, Place, _decode_untrusted, _encode
+from meshcall.turn.grant import Grant, Place, _encode, decode_grant_untrusted
 from tests.fuzz.mutation import mutate
 from tests.unit.portmap.gateway import SSDP_ANSWER
 from tests.unit.stun import test_classic, test_message
@@ -136,7 +136,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
         lambda data: read_announcement_untrusted(decode_record_untrusted(data)),
         _record(),
     ),
-    "grants": (_decode_untrusted, [GRANT]),
+    "grants": (decode_grant_untrusted, [GRANT]),
 }
 
 
