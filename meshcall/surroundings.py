@@ -7,49 +7,38 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import Final
 
 from meshcall.address import Address, is_lan
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses
-from meshcall.ice.nat import Mapping, NatView, Ports
-from meshcall.ice.network import Mapping as MappingWord
+from meshcall.ice.nat import NatView
 from meshcall.ice.network import Network
-from meshcall.ice.network import Ports as PortsWord
 from meshcall.views import RungView
 
-_MAPPINGS: Final[dict[Mapping, MappingWord]] = {
-    Mapping.NONE: "endpoint-independent",
-    Mapping.EIM: "endpoint-independent",
-    Mapping.ADM: "address-dependent",
-    Mapping.APDM: "address-and-port-dependent",
-}
-_PORTS: Final[dict[Ports, PortsWord]] = {
-    Ports.PRESERVING: "preserving",
-    Ports.SEQUENTIAL: "sequential",
-    Ports.RANDOM: "random",
-}
+_MAPPED = ("mapped", "needless")
+_NOT_MAPPED = ("no-gateway", "silent", "refused", "double-nat")
 
 
 def look(
     *,
     observed: Iterable[Address],
     rungs: Iterable[RungView],
+    nat: NatView,
+    port_mapping: str,
     relays: int | None,
-    nat: NatView | None = None,
 ) -> Network:
     """A snapshot. ``observed``: our address as others see it; ``rungs``: who was asked, and who answered.
 
-    ``nat``: what is known of it for IPv4.
+    ``port_mapping``: the state of a :class:`meshcall.views.PortMappingView`.
     """
-    nat = nat or NatView()
     addresses: list[str] = []
     with contextlib.suppress(OSError):
         addresses = host_addresses(HostPolicy())
+    known = port_mapping in (*_MAPPED, *_NOT_MAPPED)
     return Network(
         udp=_udp(tuple(observed), tuple(rungs)),
-        mapping=_MAPPINGS.get(nat.mapping, ""),
-        ports=_PORTS.get(nat.ports, ""),
+        nat=nat,
         ipv6=any(":" in ip and not is_lan(ip) for ip in addresses) if addresses else None,
+        port_mapped=port_mapping in _MAPPED if known else None,
         relays=relays,
     )
 

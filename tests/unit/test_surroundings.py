@@ -6,7 +6,7 @@ import pytest
 
 from meshcall import surroundings
 from meshcall.address import Address
-from meshcall.ice.nat import Mapping, NatView, Ports
+from meshcall.ice.nat import NatView
 from meshcall.views import RungView
 
 SILENT = RungView(rung="hosts", tries=2, asked=4, answered=0)
@@ -30,20 +30,18 @@ def test_udp_is_blocked_when_all_were_asked_and_none_answers(
     observed: list[Address], rungs: list[RungView], udp: bool | None
 ) -> None:
     """And works when somebody on the internet has seen us; else nothing is said."""
-    assert surroundings.look(observed=observed, rungs=rungs, relays=0).udp is udp
+    network = surroundings.look(
+        observed=observed, rungs=rungs, nat=NatView(), port_mapping="asking", relays=0
+    )
+    assert network.udp is udp
+    assert network.port_mapped is None
 
 
 @pytest.mark.parametrize(
-    ("view", "mapping", "ports"),
-    [
-        (NatView(), "", ""),
-        (NatView(Mapping.NONE, ports=Ports.PRESERVING), "endpoint-independent", "preserving"),
-        (NatView(Mapping.EIM), "endpoint-independent", ""),
-        (NatView(Mapping.ADM, ports=Ports.RANDOM), "address-dependent", "random"),
-        (NatView(Mapping.APDM, ports=Ports.SEQUENTIAL), "address-and-port-dependent", "sequential"),
-    ],
+    ("state", "mapped"),
+    [("mapped", True), ("needless", True), ("refused", False), ("no-gateway", False), ("off", None)],
 )
-def test_what_is_known_of_the_nat_is_said(view: NatView, mapping: str, ports: str) -> None:
-    """In the words of RFC 4787; nothing of what is not known."""
-    network = surroundings.look(observed=[], rungs=[], relays=None, nat=view)
-    assert (network.mapping, network.ports) == (mapping, ports)
+def test_a_port_is_mapped_or_not_or_nobody_knows(state: str, mapped: bool | None) -> None:
+    """Who switched it off is not told to switch on his router's."""
+    network = surroundings.look(observed=[], rungs=[], nat=NatView(), port_mapping=state, relays=None)
+    assert network.port_mapped is mapped
