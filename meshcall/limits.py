@@ -798,6 +798,9 @@ PUNCH_PROBES_MAX: Final = 1750
 PUNCH_PROOF: Final = 3.0
 """Seconds in which a proof has to come: two messages and two round trips."""
 
+PUNCH_WITNESSES_MAX: Final = 4
+"""Witnesses of the peer that are asked in one call (a peer that aims our pings: two each at most)."""
+
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
 

@@ -76,6 +76,7 @@ class Punching:
         self._heard = 0
         self._seen: list[SeenNote] = []
         self._aims: list[AimNote] = []
+        self._asked = 0
         self._told_seen = False
         self._proven: Address | None = None
         self._changed = asyncio.Event()
@@ -252,9 +253,11 @@ class Punching:
     async def _prove(self) -> Address | None:
         """Tell the peer where its witness sees us, and learn where ours sees the peer; None: it does not."""
         end = self._loop.time() + limits.PUNCH_PROOF
-        if not self._told_seen and self._theirs is not None and self._theirs.witness is not None:
+        witness = None if self._theirs is None else self._theirs.witness
+        if not self._told_seen and witness is not None and self._asked < limits.PUNCH_WITNESSES_MAX:
             self._told_seen = True
-            found = await self._nat.witnessed(self._theirs.witness)
+            self._asked += 1
+            found = await self._nat.witnessed(witness)
             if found is not None and found[1]:
                 self._call.tell_note(SeenNote(*found))
         while self._proven is None and not self._ended:
