@@ -453,7 +453,9 @@ class Node:
         return surroundings.look(
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
-            relays=sum(text.startswith("turn") for text in servers),
+            nat=self._nat.view(),
+            port_mapping=self._port_mapper.view().state,
+            relays=self._relays.ready() + sum(text.startswith("turn") for text in servers),
         )
 
     def _mainline(self) -> Mainline | None:

@@ -324,10 +324,12 @@ def refusal(candidate: Candidate, policy: CandidatePolicy) -> str | None:
         return reason
     if candidate.transport == "tcp" and candidate.tcptype == "active":
         return "transport"  # its port is a placeholder (RFC 6544 section 4.5): there is nothing to send to
-    if candidate.is_mdns:
-        return None if policy.allow_mdns else "name"
+    if candidate.is_mdns and not policy.allow_mdns:
+        return "name"
     if candidate.port < policy.min_port:
         return "port"
+    if candidate.is_mdns:
+        return None
     ip = ipaddress.ip_address(candidate.address)
     return _refused_v4(ip, policy) if isinstance(ip, ipaddress.IPv4Address) else _refused_v6(ip, policy)
 
