@@ -675,14 +675,14 @@ ICE_NOMINATION: Final = 1.0
 """Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
 it checks; after that, the pair that was nominated last."""
 
-ICE_NO_PATH: Final = 8.0
+ICE_NO_PATH: Final = 7.5
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
 ICE_ANSWER_TRAVEL: Final = 1.5
 """What the answering end waits on top, whose answer has to travel."""
 
-ICE_NO_PATH_MAX: Final = 9.5
+ICE_NO_PATH_MAX: Final = 8.5
 """From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
 tell."""
 

@@ -27,12 +27,10 @@ from meshcall.netcheck_views import (
     FamilyCheck,
     HairpinWord,
     LanCheck,
-    MappingCheck,
     NetcheckView,
-    RelayCheck,
     UdpWord,
 )
-from meshcall.views import RelayView
+from meshcall.views import PortMappingView, RelayView
 
 _MAPPINGS: Final = {
     Mapping.NONE: "none",
@@ -55,7 +53,7 @@ class Sources:
     """By family, 4 or 6."""
     clock_skew: Callable[[], float | None]
     relays: Callable[[], Awaitable[list[RelayView]]]
-    port_mapping: Callable[[], MappingCheck] = lambda: MappingCheck(state="off")
+    port_mapping: Callable[[], PortMappingView]
     fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
 
 
@@ -127,7 +125,7 @@ class Netcheck:
                 peers=self._lan.count(),
                 fault=self._lan.fault or "",
             ),
-            relays=[_relay_check(relay) for relay in relays],
+            relays=relays,
             fallback=self._sources.fallback(),
             clock_skew_s=self._sources.clock_skew(),
             took_ms=round((self._clock.now() - begin) * 1000, 1),
@@ -172,11 +170,6 @@ class Netcheck:
         if public[0] in ours or is_loopback(public[0]):
             return "needless"
         return "yes" if await check_hairpin(public, self._random) else "no"
-
-
-def _relay_check(relay: RelayView) -> RelayCheck:
-    source = "configured" if relay.configured else "contact" if relay.of_contact else "node"
-    return RelayCheck(address=relay.address, source=source, rtt_ms=relay.rtt_ms, transports=relay.transports)
 
 
 async def _resolve(text: str) -> list[Address]:

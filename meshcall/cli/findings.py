@@ -312,7 +312,7 @@ def _mapping(facts: Facts) -> Finding:
                 "switch on UPnP, NAT-PMP or PCP in the router, or forward UDP port "
                 f"{found['port']} there; calls work without, but strangers reach us less directly"
             )
-            return Finding("port-mapping", "WARN", mapping["detail"] or state, fix)
+            return Finding("port-mapping", "WARN", mapping["reason"] or state, fix)
 
 
 def _ipv6(facts: Facts) -> Finding:
