@@ -64,7 +64,7 @@ from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
-from meshcall.netcheck_views import MappingCheck, NetcheckView
+from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.portmap.mapping import Service
 from meshcall.post import Post
@@ -377,6 +377,7 @@ class Node:
             finder=self._finder,
             make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
             name_of=self._contacts.name,
+            network=self.network,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -394,7 +395,7 @@ class Node:
                 nat=self.nat,
                 clock_skew=self._post.clock_skew,
                 relays=self.relays,
-                port_mapping=self._mapping_check,
+                port_mapping=self.port_mapping,
             ),
             clock=clock,
             random=self._random,
@@ -453,7 +454,9 @@ class Node:
         return surroundings.look(
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
-            relays=sum(text.startswith("turn") for text in servers),
+            nat=self._nat.view(),
+            port_mapping=self._port_mapper.view().state,
+            relays=self._relays.ready() + sum(text.startswith("turn") for text in servers),
         )
 
     def _mainline(self) -> Mainline | None:
@@ -587,12 +590,6 @@ class Node:
     def port_mapping(self) -> PortMappingView:
         """Whether a router lets others in to our port."""
         return self._port_mapper.view()
-
-    def _mapping_check(self) -> MappingCheck:
-        view = self.port_mapping()
-        return MappingCheck(
-            state=view.state, detail=view.reason, protocol=view.protocol, external=view.external
-        )
 
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""

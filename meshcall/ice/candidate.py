@@ -283,6 +283,15 @@ class CandidatePolicy:
     max_per_address: int = CANDIDATES_PER_ADDRESS_MAX
 
 
+def can_be_relayed(address: Address) -> bool:
+    """Whether a server can lend that address: it may say any.
+
+    Loopback is one (a relay on this machine); whether anybody sends there is his own policy.
+    """
+    policy = CandidatePolicy(allow_loopback=True)
+    return refusal(Candidate("relay", "udp", *address, 1), policy) is None
+
+
 def filter_untrusted(
     candidates: Sequence[Candidate], policy: CandidatePolicy, counters: Counter[str] | None = None
 ) -> list[Candidate]:
@@ -324,10 +333,12 @@ def refusal(candidate: Candidate, policy: CandidatePolicy) -> str | None:
         return reason
     if candidate.transport == "tcp" and candidate.tcptype == "active":
         return "transport"  # its port is a placeholder (RFC 6544 section 4.5): there is nothing to send to
-    if candidate.is_mdns:
-        return None if policy.allow_mdns else "name"
+    if candidate.is_mdns and not policy.allow_mdns:
+        return "name"
     if candidate.port < policy.min_port:
         return "port"
+    if candidate.is_mdns:
+        return None
     ip = ipaddress.ip_address(candidate.address)
     return _refused_v4(ip, policy) if isinstance(ip, ipaddress.IPv4Address) else _refused_v6(ip, policy)
 
