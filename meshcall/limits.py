@@ -647,6 +647,16 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_REPROBE: Final = 2.0
+"""Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
+round."""
+
+ICE_REPROBES: Final = 9
+"""Rounds of that: a quarter of an hour in all."""
+
+ICE_REPROBE_COPIES: Final = 2
+"""Checks of a pair in one round."""
+
 ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""

@@ -377,6 +377,7 @@ class Node:
             finder=self._finder,
             make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
             name_of=self._contacts.name,
+            network=self.network,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
