@@ -632,6 +632,14 @@ ICE_PAIRS_MAX: Final = 100
 ICE_EARLY_CHECKS_MAX: Final = 16
 """The peer's checks that are remembered until its description is there (memory)."""
 
+ICE_OVERLAP: Final = 0.25
+"""Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
+arrives, and what the faster one drops at first is there twice."""
+
+ICE_DOUBT: Final = 0.4
+"""Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
+spare pair carries copies, long before the selected one is given up."""
+
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
 
@@ -854,7 +862,8 @@ BOOTSTRAP_RETRY_MAX: Final = 60.0
 """Longest pause between two tries to join."""
 
 WORK_RESTART: Final = 10.0
-"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy loop."""
+"""Before lasting work of a node that ended by a bug begins anew: what meets the bug at once is no busy
+loop."""
 
 SHUTDOWN_PATIENCE: Final = 3.0
 """How long a node that stops lets its last messages leave."""
@@ -1110,3 +1119,33 @@ TUNNEL_GATEWAYS_KEPT: Final = 16
 """Gateways that are remembered (addresses that others name)."""
 TUNNEL_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through."""
+
+RELAY_PROOFS: Final = 30
+"""Places for proofs in an ask for a relay: always so many, so that nobody learns how many contacts somebody
+has; and so long that the answer is shorter than three times the ask."""
+
+RELAY_CREDENTIALS_LIFE: Final = 900
+"""Seconds in which credentials granted to a stranger make an allocation (one that leaks); kept fresh ahead of
+calls, they need no round trip in one."""
+
+RELAY_GRANTS_PER_SECOND: Final = 20
+"""Asks for a relay that are granted, in all: 0.3 ms of cryptography each (floods from many addresses)."""
+
+RELAY_GRANTS_BURST: Final = 100
+"""And at once: many clients behind one failed relay turn to the next one together."""
+
+RELAY_GRANT_INTERVAL: Final = 10.0
+"""Seconds in which one IPv4 address or IPv6 /64 has one more grant (a host that collects credentials)."""
+
+RELAY_GRANTS_PER_ADDRESS: Final = 16
+"""Grants of one address at once: many may sit behind one NAT."""
+
+RELAY_GRANT_SENDERS: Final = 2048
+"""Addresses whose grants are remembered (memory)."""
+
+RELAY_CONTACTS_SHARE: Final = 0.5
+"""Share of a relay's allocations beyond which only its owner's contacts are granted any: strangers can't take
+a relay from those whom it is run for."""
+
+RELAY_TRANSPORTS_MAX: Final = 6
+"""Addresses in one grant (a client tries each)."""

@@ -182,8 +182,16 @@ class Node:
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
         if config.relay:
-            self._relay = await RelayRole.start(config, self._state, clock, self._random)
+            self._relay = await RelayRole.start(
+                config,
+                self._state,
+                clock,
+                self._random,
+                node_id=self._dht.node_id,
+                secrets=keys.secrets,
+            )
             stack.push_async_callback(self._relay.close)
+            self._dht.engine.lend_by(self._relay.lending.answer)
         self._dht_tools = DhtTools(
             self._dht,
             self._me,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from meshcall.address import format_address
@@ -20,6 +21,8 @@ from meshcall.errors import InvalidConfig
 from meshcall.identity.keys import Random
 from meshcall.limits import TURN_CREDENTIALS_MAX
 from meshcall.turn.credentials import issue
+from meshcall.turn.grant import Place, contact_key
+from meshcall.turn.lending import Lending
 from meshcall.turn.policy import RelayPolicy
 from meshcall.views import RelayCredentialsView, RelayStatusView
 
@@ -31,16 +34,50 @@ _USER_SIZE = 6
 class RelayRole:
     """The relay of one node. Use :meth:`start`."""
 
-    def __init__(self, relay: Relay, secret: bytes, config: Config, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        secret: bytes,
+        config: Config,
+        clock: Clock,
+        random: Random,
+        *,
+        policy: RelayPolicy,
+        node_id: bytes,
+        secrets: Callable[[], Sequence[bytes]],
+    ) -> None:
         self._relay = relay
+        self.lending = Lending(
+            secret,
+            node_id,
+            places=self._places,
+            taken=lambda: relay.statistics().allocations / policy.allocations,
+            contacts=lambda: [contact_key(one) for one in secrets()],
+            now_ms=clock.now_ms,
+            random=random,
+            now=clock.now(),
+        )
+        """Answers those who ask over the DHT."""
         self._secret = secret
         self._config = config
         self._clock = clock
         self._random = random
 
     @classmethod
-    async def start(cls, config: Config, state: StateDb, clock: Clock, random: Random) -> RelayRole:
-        """Listen as ``config`` says. Raises :class:`PortTaken` or :class:`InvalidConfig`."""
+    async def start(
+        cls,
+        config: Config,
+        state: StateDb,
+        clock: Clock,
+        random: Random,
+        *,
+        node_id: bytes,
+        secrets: Callable[[], Sequence[bytes]],
+    ) -> RelayRole:
+        """Listen as ``config`` says. Raises :class:`PortTaken` or :class:`InvalidConfig`.
+
+        ``node_id``: of our DHT node. ``secrets``: the rendezvous secrets that our contacts may have.
+        """
         secret = state.get_blob(_SECRET)
         if secret is None:
             secret = random(_SECRET_SIZE).hex().encode()  # text, so that a coturn can be told it
@@ -48,16 +85,17 @@ class RelayRole:
         context = await asyncio.to_thread(
             server_context, config.relay_certificate, random=random, now_ms=clock.now_ms()
         )
+        policy = RelayPolicy(lan=config.lan_only)
         relay = await Relay.open(
             config.relay_port,
             secret=secret,
-            policy=RelayPolicy(lan=config.lan_only),
+            policy=policy,
             context=context,
             clock=clock,
             random=random,
             addresses={ipaddress.ip_address(ip).version: ip for ip in config.relay_addresses},
         )
-        return cls(relay, secret, config, clock, random)
+        return cls(relay, secret, config, clock, random, policy=policy, node_id=node_id, secrets=secrets)
 
     async def close(self) -> None:
         """End all allocations. Idempotent."""
@@ -84,6 +122,9 @@ class RelayRole:
             urls=urls, username=made.username, password=made.password, expires_ms=expires * 1000
         )
 
+    def _places(self) -> list[Place]:
+        return [Place(transport, self._relay.port) for transport in ("udp", "tcp", "tls")]
+
     def view(self) -> RelayStatusView:
         """For the status."""
         now = self._relay.statistics()
@@ -98,4 +139,5 @@ class RelayRole:
 
     def counters(self) -> Counter[str]:
         """For the status: what was answered, refused and dropped."""
-        return Counter({f"relay-{name}": count for name, count in self._relay.statistics().counters.items()})
+        counted = Counter(self._relay.statistics().counters) + self.lending.counters
+        return Counter({f"relay-{name}": count for name, count in counted.items()})

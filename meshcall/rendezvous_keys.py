@@ -70,6 +70,11 @@ class RendezvousKeys:
         """What contacts are given now."""
         return self._current
 
+    def secrets(self) -> list[bytes]:
+        """All that a contact may have now, that of now first."""
+        now_ms = self._clock.now_ms()
+        return [self._current.secret] + [old.secret.secret for old in self._replaced if old.until_ms > now_ms]
+
     @property
     def serves_replaced(self) -> bool:
         """Whether a replaced secret still leads to us."""

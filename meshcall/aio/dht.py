@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
 from meshcall.aio.udp import UdpPort
+from meshcall.dht.asking import Prove
 from meshcall.dht.compact import NodeInfo
 from meshcall.dht.engine import DhtEngine
 from meshcall.dht.events import (
@@ -27,6 +28,7 @@ from meshcall.dht.events import (
     LookupDone,
     Notified,
     PingDone,
+    RelayAsked,
     StoreDone,
     ValueFound,
     WatchChanged,
@@ -44,7 +46,7 @@ DhtStatus = DhtStatistics
 """What ``status`` returns."""
 
 
-_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, StoreDone)
+_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, RelayAsked, StoreDone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +368,19 @@ class DhtNode:
         """What whoever is at ``address`` says of itself and of us; None when nobody answers."""
         done = await self._run(self.engine.start_ping(address, self._clock.now(), prove=True))
         return done if isinstance(done, PingDone) and done.rtt is not None else None
+
+    async def ask_relay(
+        self, address: Address, key: bytes, *, prove: Prove | None = None, node_id: bytes | None = None
+    ) -> RelayAsked | None:
+        """What the node at ``address`` says when it is asked to lend a relay; None when we are closed.
+
+        ``key``: X25519, of this ask alone. ``prove``: node id to proofs (:class:`meshcall.turn.grant.Ask`).
+        ``node_id``: who is there, if that is known: saves a round trip.
+        """
+        done = await self._run(
+            self.engine.start_relay_ask(address, key, self._clock.now(), prove=prove, node_id=node_id)
+        )
+        return done if isinstance(done, RelayAsked) else None
 
     async def lookup(self, target: bytes) -> list[NodeInfo]:
         """The nodes closest to ``target`` that answered, closest first."""

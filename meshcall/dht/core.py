@@ -24,6 +24,7 @@ from meshcall.dht.messages import (
     Nodes,
     Pong,
     Refused,
+    RelayAsk,
     Response,
     Values,
     encode_frame,
@@ -66,6 +67,10 @@ class Consider(Protocol):
 
 def _ignore(node_id: bytes, address: Address, flags: int, now: float, *, proven: bool) -> None:
     """Until there is a verifier."""
+
+
+Lend = Callable[[RelayAsk, Address, float], tuple[int, bytes]]
+"""(ask, asker, now) -> (reason, sealed grant): who lends a relay answers so (``meshcall.turn.lending``)."""
 
 
 class CheckRecord(Protocol):
@@ -137,6 +142,8 @@ class Core:
             DHT_ACKS_KEPT, DHT_ACK_LIFE
         )
         """(transaction id, address) of our delivers: who is told of watchers that have the record."""
+        self.lend: Lend | None = None
+        """None: this node lends no relay."""
         self.consider: Consider = _ignore
         self.recheck: Callable[[Contact, float], None] = lambda contact, now: None
         """Ping a contact for whose place somebody waits."""

@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from meshcall.address import Address
+from meshcall.dht.asking import Prove, RelayAskOperation
 from meshcall.dht.bootstrap import BootstrapOperation, random_id_in
 from meshcall.dht.compact import NodeInfo, is_impossible
-from meshcall.dht.core import CheckRecord, Core
+from meshcall.dht.core import CheckRecord, Core, Lend
 from meshcall.dht.deliver import DeliverOperation
 from meshcall.dht.events import Event
 from meshcall.dht.finding import FindOperation
@@ -279,6 +280,28 @@ class DhtEngine:
         """Ask whether somebody is there. Ends with PingDone. ``prove``: it is to prove its id, too."""
         check = self._verifier.check_untrusted if prove else None
         return self._start(lambda number: PingOperation(self._core, number, address, check), now)
+
+    def start_relay_ask(
+        self,
+        address: Address,
+        key: bytes,
+        now: float,
+        *,
+        prove: Prove | None = None,
+        node_id: bytes | None = None,
+    ) -> int:
+        """Ask the node at ``address`` to lend a relay, sealed to the X25519 ``key``. Ends with RelayAsked.
+
+        ``prove``: node id to the proofs that we are a contact of its owner; None: random octets.
+        ``node_id``: who is there, if that is known: saves a round trip.
+        """
+        return self._start(
+            lambda number: RelayAskOperation(self._core, number, address, key, prove, node_id), now
+        )
+
+    def lend_by(self, lend: Lend | None) -> None:
+        """Who asks for a relay is answered by ``lend``; None: this node lends none."""
+        self._core.lend = lend
 
     def cancel(self, operation: int, now: float) -> None:
         """End an operation; no event of it follows. Cannot fail, also when it has ended."""

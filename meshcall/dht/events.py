@@ -121,6 +121,22 @@ class PingDone:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayAsked:
+    """What a node said when it was asked to lend a relay."""
+
+    op: int
+    address: Address
+    node_id: bytes | None
+    """Who answered; None: nobody did."""
+    reason: int | None
+    """``RELAY_...`` of :mod:`meshcall.dht.messages`; None: there was no answer."""
+    sealed: bytes
+    """The grant, for :func:`meshcall.turn.grant.open_grant_untrusted`."""
+    rtt: float | None
+    """Seconds of the last exchange."""
+
+
+@dataclass(frozen=True, slots=True)
 class BootstrapDone:
     """The network was joined through ``answered`` of the given addresses, or not at all (0)."""
 
@@ -149,6 +165,7 @@ Event = (
     | DeliverDone
     | WatchChanged
     | PingDone
+    | RelayAsked
     | BootstrapDone
     | Notified
 )

@@ -19,7 +19,14 @@ from msgspec import Meta
 
 from meshcall.dht.compact import ADDRESS4_SIZE, ADDRESS6_SIZE, NODE4_SIZE, NODE6_SIZE
 from meshcall.errors import Rejected
-from meshcall.limits import DATAGRAM_MAX, DHT_K, DHT_VALUES_PER_KEY, NODE_ID_SIZE, PRESENCE_TTL_MAX
+from meshcall.limits import (
+    DATAGRAM_MAX,
+    DHT_K,
+    DHT_VALUES_PER_KEY,
+    NODE_ID_SIZE,
+    PRESENCE_TTL_MAX,
+    RELAY_PROOFS,
+)
 
 FIRST_OCTETS: Final = range(0x04, 0x10)
 """The first octets that belong to the DHT."""
@@ -30,6 +37,10 @@ TID_SIZE: Final = 8
 TOKEN_SIZE: Final = 8
 CHALLENGE_SIZE: Final = 16
 DIGEST_SIZE: Final = 8
+RELAY_KEY_SIZE: Final = 32
+RELAY_PROOF_SIZE: Final = 8
+RELAY_PROOFS_SIZE: Final = RELAY_PROOFS * RELAY_PROOF_SIZE
+SEALED_GRANT_MAX: Final = 512
 
 EPHEMERAL: Final = 0x01
 """Flag: the sender uses the DHT but is not to be put into a table (it may not be reachable)."""
@@ -152,6 +163,18 @@ class Dial(Request, tag=9, array_like=True, forbid_unknown_fields=True, frozen=T
     address: PackedAddress
 
 
+class RelayAsk(Request, tag=10, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Lend me a relay: credentials sealed to ``key`` (X25519), which is made for this ask alone.
+
+    ``proofs``: that we are a contact of whoever runs the relay, one for each owner that it may be, and random
+    octets in the other places (:mod:`meshcall.turn.grant`).
+    """
+
+    token: Token
+    key: Annotated[bytes, Meta(min_length=RELAY_KEY_SIZE, max_length=RELAY_KEY_SIZE)]
+    proofs: Annotated[bytes, Meta(min_length=RELAY_PROOFS_SIZE, max_length=RELAY_PROOFS_SIZE)]
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -223,6 +246,13 @@ class Dialling(Response, tag=24, array_like=True, forbid_unknown_fields=True, fr
     dialling: Annotated[int, Meta(ge=0, le=1)]
 
 
+class RelayGrant(Response, tag=25, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To relay_ask: credentials and transports, sealed; or empty, and why (``RELAY_...``)."""
+
+    reason: Octet
+    sealed: Annotated[bytes, Meta(max_length=SEALED_GRANT_MAX)]
+
+
 class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
 
@@ -255,6 +285,15 @@ REFUSED_TOKEN: Final = 1
 REFUSED_RECORD: Final = 2
 """The record is not valid."""
 
+RELAY_GRANTED: Final = 0
+RELAY_OFF: Final = 1
+"""This node lends no relay."""
+RELAY_BUSY: Final = 2
+"""It lends one, but has granted too much lately."""
+RELAY_CONTACTS: Final = 3
+"""It is more than half full: only its owner's contacts get what is left."""
+RELAY_FULL: Final = 4
+
 Frame = (
     Ping
     | FindNode
@@ -265,6 +304,7 @@ Frame = (
     | Notify
     | DialBack
     | Dial
+    | RelayAsk
     | Pong
     | Nodes
     | Values
@@ -273,6 +313,7 @@ Frame = (
     | Watching
     | Noted
     | Dialling
+    | RelayGrant
     | Refused
     | Acked
     | Dialled
@@ -287,7 +328,7 @@ def encode_frame(message: Message) -> bytes:
     return b"\x04" + _encoder.encode(message)
 
 
-_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 31, 40})
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 25, 31, 40})
 """Kinds of responses, and of notices that carry the transaction id of a request."""
 
 

@@ -24,6 +24,7 @@ from meshcall.dht.messages import (
     DIGEST_SIZE,
     REFUSED_RECORD,
     REFUSED_TOKEN,
+    RELAY_OFF,
     Acked,
     Deliver,
     Delivered,
@@ -38,6 +39,8 @@ from meshcall.dht.messages import (
     Ping,
     Pong,
     Refused,
+    RelayAsk,
+    RelayGrant,
     Request,
     Response,
     Store,
@@ -74,7 +77,7 @@ from meshcall.record.codec import Record, RecordType
 from meshcall.record.store import StoreResult
 
 _PUSHED_TYPES = (RecordType.INBOX, RecordType.MAILBOX)
-_WRITES = (Store, Deliver, Watch, DialBack, Dial)
+_WRITES = (Store, Deliver, Watch, DialBack, Dial, RelayAsk)
 """What needs a token."""
 
 _NODES_OVERHEAD = 96
@@ -145,9 +148,7 @@ class Responder:
         if len(frame) > min(size * DHT_AMPLIFICATION_MAX, DATAGRAM_MAX):
             core.counters["amplification"] += 1
             return
-        if isinstance(request, Store | Deliver | Watch | DialBack | Dial) and not isinstance(
-            response, Refused
-        ):
+        if isinstance(request, _WRITES) and not isinstance(response, Refused):
             self._replies.put((address, request.tid), frame, now)
         core.out.append((frame, address))
         if len(frame) + DHT_PING_REQUEST_MIN <= size * DHT_AMPLIFICATION_MAX:
@@ -293,6 +294,16 @@ class Responder:
             return self._refuse(request, address, REFUSED_TOKEN, now)
         return Dialling(*self._head(request, address), int(self._roles.dial(request, address, now)))
 
+    # --- relays ---
+
+    def _relay_ask(self, request: RelayAsk, address: Address, size: int, now: float) -> Response:
+        core = self._core
+        if not core.mint.check(request.token, address, now):
+            core.counters["bad-token"] += 1
+            return self._refuse(request, address, REFUSED_TOKEN, now)
+        reason, sealed = (RELAY_OFF, b"") if core.lend is None else core.lend(request, address, now)
+        return RelayGrant(*self._head(request, address), reason, sealed)
+
     # --- watches ---
 
     def _watch(self, request: Watch, address: Address, size: int, now: float) -> Response:
@@ -398,4 +409,5 @@ _HANDLERS: Final[dict[type[Request], Callable[[Responder, Any, Address, int, flo
     Notify: Responder._notify,
     DialBack: Responder._dial_back,
     Dial: Responder._dial,
+    RelayAsk: Responder._relay_ask,
 }

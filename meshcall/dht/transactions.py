@@ -31,6 +31,8 @@ from meshcall.dht.messages import (
     Ping,
     Pong,
     Refused,
+    RelayAsk,
+    RelayGrant,
     Request,
     Response,
     Store,
@@ -54,6 +56,7 @@ EXPECTED: Final[dict[type[Request], type[Response]]] = {
     Notify: Noted,
     DialBack: Dialling,
     Dial: Dialling,
+    RelayAsk: RelayGrant,
 }
 
 

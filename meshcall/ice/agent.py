@@ -38,6 +38,7 @@ from meshcall.ice.checklist import CheckList
 from meshcall.ice.consent import check_interval, is_dead, spares
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 from meshcall.ice.gathering import Gathering
+from meshcall.ice.overlap import Overlap
 from meshcall.ice.pair import Pair, PairState, as_peer_reflexive
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
@@ -84,6 +85,7 @@ class IceAgent:
         self._gathering = Gathering(random)
         self._list = CheckList(self.counters)
         self._list.set_role(controlling)
+        self._overlap = Overlap()
         self._sent: dict[bytes, _Sent] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
         self._transmits: list[tuple[bytes, Address, Address]] = []
@@ -164,10 +166,17 @@ class IceAgent:
         """Our routes are other ones: look at every pair that may work, at once."""
         for pair in self._list:
             if pair.valid:
-                pair.unanswered = max(pair.unanswered, 1)
+                pair.suspect(now)
                 pair.due = now
             elif pair.destination in self._list.proven:
                 self._begin(pair, now)
+
+    def carriers(self, now: float) -> list[Pair]:
+        """The pairs that a packet goes over now: none, the selected one, or that and a second one."""
+        if self.selected is None:
+            return []
+        second = self._overlap.second(self._list, self.selected, now)
+        return [self.selected] if second is None else [self.selected, second]
 
     def awaits(self, transaction: bytes) -> bool:
         """Whether an answer with this transaction id is to a request of ours."""
@@ -263,7 +272,7 @@ class IceAgent:
             return
         if is_new and self.selected is not None and self.selected.valid:
             # The peer has a new address: does it still hear us at the old one?
-            self.selected.unanswered = max(self.selected.unanswered, 1)
+            self.selected.suspect(now)
             self.selected.due = min(self.selected.due, now)
         if check.nominates and not self.controlling:
             pair.nominated_at = now
@@ -400,6 +409,8 @@ class IceAgent:
                 self._died(now)
             return
         if pair is self.selected or pair.unanswered or pair in spares(self._list, self.selected):
+            if not pair.unanswered:
+                pair.asked_at = now
             pair.unanswered += 1
             self._send_check(pair, now)
         self._plan_next(pair, now)
@@ -434,6 +445,7 @@ class IceAgent:
         else:
             why = "better" if best is not None and best.priority > old.priority else "nominated"
         if best is not None and best is not old:
+            self._overlap.changed(old, now)
             self.selected, self._selected_at = best, now
             self._verdict_at = self._lost_at = _NEVER
             if why == "failover":

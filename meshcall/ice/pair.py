@@ -9,6 +9,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum
 
+from meshcall import limits
 from meshcall.address import Address
 from meshcall.ice.candidate import Candidate
 
@@ -42,6 +43,8 @@ class Pair:
     """When it wants its next check, or gives up."""
     unanswered: int = 0
     """Consent checks since the last answer."""
+    asked_at: float = field(default=float("inf"))
+    """When the first of them was sent."""
     rtt: float | None = None
     """Seconds of the last answered check."""
     nominated: bool = False
@@ -63,6 +66,16 @@ class Pair:
     def relayed(self) -> bool:
         """Whether our end is a relay's."""
         return self.local.kind == "relay"
+
+    def suspect(self, now: float) -> None:
+        """Something happened that may have killed it."""
+        if not self.unanswered:
+            self.unanswered, self.asked_at = 1, now
+
+    def in_doubt(self, now: float) -> bool:
+        """Whether an answer is overdue."""
+        patience = max(limits.ICE_DOUBT, 2 * (self.rtt or 0.0))
+        return self.unanswered > 0 and now - self.asked_at >= patience
 
     def __str__(self) -> str:
         return f"{self.local.kind} {self.base[0]} -> {self.remote.kind} {self.remote.address}"

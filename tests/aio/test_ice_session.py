@@ -16,7 +16,7 @@ import pytest
 
 from meshcall import limits
 from meshcall.address import Address
-from meshcall.aio.ice import session as session_module
+from meshcall.aio.ice import bases as bases_module
 from meshcall.aio.ice.addresses import HostPolicy, only_loopback, select_addresses
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
@@ -181,16 +181,16 @@ async def test_a_new_address_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
     """An interface that comes up gets a port, one that is gone loses it, and the call goes on."""
     monkeypatch.setattr(limits, "ICE_ADDRESSES_POLL", 0.02)
     found = ["127.0.0.1"]
-    monkeypatch.setattr(session_module, "host_addresses", lambda policy: list(found))
+    monkeypatch.setattr(bases_module, "host_addresses", lambda policy: list(found))
     left, right = End(LOOPBACK), End(LOOPBACK)
     await connect(left, right)
     found[:] = ["127.0.0.2"]
     for end in (left, right):
         for _ in range(100):
-            if {base[0] for base in end._ports} == {"127.0.0.2"}:
+            if {base[0] for base in end._bases} == {"127.0.0.2"}:
                 break
             await asyncio.sleep(0.02)
-        assert {base[0] for base in end._ports} == {"127.0.0.2"}
+        assert {base[0] for base in end._bases} == {"127.0.0.2"}
     right.add_remote([one for one in left.candidates if one.address == "127.0.0.2"])
     left.add_remote([one for one in right.candidates if one.address == "127.0.0.2"])
     for _ in range(200):
@@ -324,7 +324,7 @@ async def test_a_relay_that_forgot_us_is_asked_again(monkeypatch: pytest.MonkeyP
         count = 0
         for _ in range(300):
             count = sum(isinstance(event, Selected) for event in right.seen)
-            if count > 1 and len(left._relays) == 1 and not left._broken:
+            if count > 1 and len(left._relays) == 1 and not left._relays._broken:
                 break
             await asyncio.sleep(0.02)
         assert count > 1

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from meshcall import limits
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.media.sources import OnEnded, Source, open_source
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.endpoint import RtcEndpoint, make_endpoint
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
@@ -346,6 +347,41 @@ async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.Monk
 
 
 # --- the end --------------------------------------------------------------------------------------
+
+
+async def test_copies_of_packets_disturb_nothing() -> None:
+    """During a change of path each packet goes out twice: none counts as lost, refused or received twice."""
+    plan = replace(LOCAL, source="testsrc")
+    async with ends(plan, plan) as (left, right):
+        for end in (left, right):
+            make = end.endpoint._make_ice
+
+            def doubled(make: Callable[[], Connection] = make) -> Connection:
+                connection = make()
+                send = connection.session.send
+
+                def twice(data: bytes) -> None:
+                    send(data)
+                    send(data)
+
+                connection.session.send = twice  # type: ignore[method-assign]
+                return connection
+
+            end.endpoint._make_ice = doubled  # type: ignore[method-assign]
+        await connect(left, right)
+        for end in (left, right):
+            await end.wait_for(FirstMedia, 2)
+        for number in range(20):
+            left.endpoint.send_control(b"%d" % number)
+        await right.wait_for(ControlMessage, 20)
+        await asyncio.sleep(0.5)
+        messages = [event.data for event in right.of(ControlMessage) if isinstance(event, ControlMessage)]
+        assert messages == [b"%d" % number for number in range(20)]
+        for end in (left, right):
+            stats = end.endpoint.statistics()
+            assert stats.audio.packets_lost == stats.video.packets_lost == 0
+            assert stats.counters == {}
+            assert not end.of(Failed)
 
 
 async def test_last_message_arrives_before_the_close() -> None:

@@ -32,7 +32,7 @@ class _Receiver(asyncio.DatagramProtocol):
 
 
 class TurnRelay:
-    """See :class:`meshcall.aio.ice.session.Relay`."""
+    """See :class:`meshcall.aio.ice.relays.Relay`."""
 
     def __init__(self, transport: aioice.turn.TurnTransport) -> None:
         self._transport = transport

@@ -56,6 +56,8 @@ class Net:
         self.relay_delay = delay
         self.drop: Callable[[Address, Address], bool] = lambda source, destination: False
         """By (base of the sender, base of the receiver, or None)."""
+        self.lose_data: Callable[[Address, Address], bool] = lambda source, destination: False
+        """Likewise, of what is no STUN."""
         self.ends: list[End] = []
         self.log: list[tuple[float, Address, Address, bytes]] = []
         """(time, source, destination, octets) of all that was sent."""
@@ -87,7 +89,7 @@ class Net:
         nat = sender[1]
         source = base if nat is None else nat.outgoing(base, destination)
         target = self._target(source, destination, nat)
-        if target is None or self.drop(base, target):
+        if target is None or self.drop(base, target) or (data[0] > 3 and self.lose_data(base, target)):
             return
         relayed = base[0].startswith("203.0.113.") or target[0].startswith("203.0.113.")
         delay = (self.relay_delay if relayed else self.delay) + self.jitter * self.random.random()
@@ -141,6 +143,10 @@ class End:
         self.candidates: list[Candidate] = []
         self.events: list[tuple[float, IceEvent]] = []
         self.data: list[bytes] = []
+        """What came that is no STUN; of copies the first, as DTLS and SRTP have it."""
+        self.copies = 0
+        """What was sent twice."""
+        self.came_at: list[float] = []
 
     def host(self, address: str, nat: Nat | None = None, *, port: int = 5000) -> End:
         """An address; behind ``nat`` there is a reflexive candidate, too, if the mapping is of use."""
@@ -169,14 +175,17 @@ class End:
     def receive(self, data: bytes, source: Address, base: Address) -> None:
         if data[0] < 4:
             self.agent.receive(data, source, base, self.net.now)
-        elif self.agent.accepts(source):
+        elif self.agent.accepts(source) and data not in self.data[-500:]:
             self.data.append(data)
+            self.came_at.append(self.net.now)
         self.drain()
 
     def send(self, data: bytes) -> None:
-        pair = self.agent.selected
-        assert pair is not None
-        self.net.send(data, pair.base, pair.destination)
+        pairs = self.agent.carriers(self.net.now)
+        assert pairs
+        self.copies += len(pairs) - 1
+        for pair in pairs:
+            self.net.send(data, pair.base, pair.destination)
 
     def drain(self) -> None:
         for data, destination, base in self.agent.transmits():
@@ -193,6 +202,11 @@ class End:
     @property
     def over(self) -> bool:
         return bool(self.of(Lost) or self.of(NoPath))
+
+    @property
+    def longest_gap(self) -> float:
+        """Seconds between two datagrams that came one after the other."""
+        return max((b - a for a, b in zip(self.came_at, self.came_at[1:], strict=False)), default=0.0)
 
     @property
     def path(self) -> tuple[Address, Address]:

@@ -182,6 +182,56 @@ def test_the_relay_carries_the_first_packet_and_the_direct_path_takes_over_witho
     assert len(left.of(Selected)) == changes
 
 
+def test_copies_bridge_a_change_of_path() -> None:
+    """What the new pair loses in its first 0.2 s came over the old one; after that, nothing goes twice."""
+    net = Net(delay=0.05)
+    net.relay_delay = 0.02
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3")).relay("203.0.113.2")
+    connect(net, left, right)
+    changes: list[float] = []
+    direct = {"10.0.0.2", "10.0.1.2"}
+    net.lose_data = lambda source, destination: (
+        bool(changes) and net.now < changes[0] + 0.2 and {source[0], destination[0]} == direct
+    )
+    sent = 0
+    for _ in range(200):
+        if any(event.why == "better" for event in right.of(Selected)):  # type: ignore[union-attr]
+            changes.append(net.now)
+        for end in (left, right):
+            end.send(b"\x80" + sent.to_bytes(2, "big"))
+        sent += 1
+        net.run(0.01)
+    net.run(0.2)
+    assert changes
+    for end in (left, right):
+        assert sorted(end.data) == [b"\x80" + number.to_bytes(2, "big") for number in range(sent)]
+        assert end.longest_gap <= 0.06
+        assert 0 < end.copies <= 2 * limits.ICE_OVERLAP / 0.01
+    copies = left.copies
+    for _ in range(200):
+        left.send(b"\x81" + sent.to_bytes(2, "big"))
+        net.run(0.01)
+    assert left.copies == copies
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_spare_path_carries_copies_before_the_selected_one_is_given_up(seed: int) -> None:
+    """The gap is the time to the next consent check and 0.4 s, not the 3 s that a verdict needs."""
+    net = Net(seed, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3")).relay("203.0.113.2")
+    connect(net, left, right)
+    net.run(10.05 + seed / 10)
+    net.drop = lambda source, destination: {source[0], destination[0]} == {"10.0.0.2", "10.0.1.2"}
+    for number in range(500):
+        for end in (left, right):
+            end.send(b"\x80" + number.to_bytes(2, "big"))
+        net.run(0.01)
+    assert max(left.longest_gap, right.longest_gap) <= 1.7
+    assert left.path[0][0].startswith("203.") or right.path[0][0].startswith("203.")
+
+
 def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     """A check that comes over the peer's unknown relay is ranked as relayed."""
     net = Net()

@@ -1,0 +1,149 @@
+"""What a call sends from: the node's port, or ports of its own, and this machine's addresses on them.
+
+Law 1: an address that comes up in a call is offered, and one that goes is let go.
+Law 2: interfaces that can't be read stop no call: peers may know us by other addresses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from meshcall.address import Address
+from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
+from meshcall.aio.ice.port import IcePort, Session
+from meshcall.aio.udp import ANY_HOSTS, UdpPort
+from meshcall.errors import InvalidConfig
+from meshcall.ice.candidate import Candidate
+from meshcall.ice.pair import candidate_priority
+
+
+class Bases:
+    """One call's ports, by base."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        policy: HostPolicy,
+        shared: IcePort | None,
+        counters: Counter[str],
+        add: Callable[[Candidate], None],
+        remove: Callable[[Address], None],
+        offer: Callable[[Candidate], None],
+    ) -> None:
+        """``shared``: the node's port; used unless the policy asks for interfaces by name.
+
+        ``add`` and ``remove`` tell the agent of a base, ``offer`` tells the peer of a candidate.
+        """
+        self._session = session
+        self._policy = policy
+        self._shared = None if policy.interfaces else shared
+        self._counters = counters
+        self._add = add
+        self._remove = remove
+        self._offer = offer
+        self._ports: dict[Address, IcePort] = {}
+        self._addresses: list[str] = []
+        self._offered: set[Address] = set()
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(tuple(self._ports))
+
+    def send(self, data: bytes, destination: Address, base: Address) -> bool:
+        """Send one datagram; False: that base is none of ours."""
+        port = self._ports.get(base)
+        if port is not None:
+            port.send(data, destination)
+        return port is not None
+
+    async def open(self) -> None:
+        """Open ports and offer what they are known by; raises OSError when none can be opened."""
+        with suppress(OSError):
+            self._addresses = host_addresses(self._policy)
+        if self._shared is not None:
+            self._add_port(self._shared)
+            self._offer_mapped(self._shared)
+        elif self._policy.interfaces:
+            for address in self._addresses:
+                await self._open_port((address,))
+        elif self._addresses:
+            await self._open_port(ANY_HOSTS)
+        self._offer_hosts()
+
+    async def refresh(self) -> bool:
+        """Look at this machine's addresses; True: they are other ones. Raises OSError."""
+        found = host_addresses(self._policy)
+        if found == self._addresses:
+            return False
+        gone, new = set(self._addresses) - set(found), set(found) - set(self._addresses)
+        self._addresses = found
+        if self._policy.interfaces:
+            for base in [base for base in self._ports if base[0] in gone]:
+                self._remove(base)
+                await self._ports.pop(base).close()
+            for address in new:
+                await self._open_port((address,))
+        self._offered = {(host, port) for host, port in self._offered if host not in gone}
+        self._offer_hosts()
+        return True
+
+    async def close(self) -> None:
+        """Nothing comes here any more; ports of our own are closed."""
+        for port in set(self._ports.values()):
+            port.remove(self._session)
+            if port is not self._shared:
+                await port.close()
+
+    async def _open_port(self, hosts: Sequence[str]) -> None:
+        with suppress(InvalidConfig):  # an address that went meanwhile
+            udp = await UdpPort.open(0, hosts=hosts)
+            self._add_port(IcePort(udp, hosts=hosts, counters=self._counters))
+
+    def _add_port(self, port: IcePort) -> None:
+        port.add(self._session)
+        for base in port.bases:
+            self._ports[base] = port
+            best = max(
+                (priority for address, priority in self._ranked() if (":" in address) == (":" in base[0])),
+                default=candidate_priority("host", base[0]),
+            )
+            self._add(Candidate("host", "udp", *base, best))
+
+    def _ranked(self) -> list[tuple[str, int]]:
+        return [
+            (address, candidate_priority("host", address, index))
+            for index, address in enumerate(self._addresses)
+        ]
+
+    def _offer_hosts(self) -> None:
+        """Host candidates of the addresses of now, each with its port; those that are new are told."""
+        for address, priority in self._ranked():
+            for base in self._ports:
+                if base[0] == address:
+                    candidate = Candidate("host", "udp", *base, priority)
+                elif base[0] in ANY_HOSTS and (":" in base[0]) == (":" in address):
+                    candidate = Candidate("host", "udp", address, base[1], priority, related=base)
+                    self._add(candidate)
+                else:
+                    continue
+                self._offer_once(candidate)
+
+    def _offer_mapped(self, port: IcePort) -> None:
+        """What the node's peers see as its address."""
+        for host, number in port.mapped():
+            if host in self._addresses or is_loopback(host):
+                continue
+            for base in port.bases:
+                if (":" in base[0]) == (":" in host):
+                    priority = candidate_priority("srflx", host)
+                    candidate = Candidate("srflx", "udp", host, number, priority, related=base)
+                    self._add(candidate)
+                    self._offer_once(candidate)
+
+    def _offer_once(self, candidate: Candidate) -> None:
+        address = candidate.address, candidate.port
+        if address not in self._offered:
+            self._offered.add(address)
+            self._offer(candidate)
