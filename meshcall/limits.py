@@ -1090,8 +1090,8 @@ TURN_CLIENT_QUEUE: Final = 32
 TUNNEL_FRAMES_PER_SECOND: Final = 50
 TUNNEL_FRAMES_BURST: Final = 400
 """DHT frames each way through one allocation: what one machine may ask of one node, for other nodes count a
-gateway's clients as one sender (``DHT_REQUESTS_PER_SECOND``); joining takes a burst (one client that scans, or
-that uses up what others are due)."""
+gateway's clients as one sender (``DHT_REQUESTS_PER_SECOND``); joining takes a burst (one client that scans,
+or that uses up what others are due)."""
 TUNNEL_ASKS_MAX: Final = 8
 """Frames for the gateway itself on one connection: it takes two to be lent a relay (a stream that is used for
 more than that, past the limits of an allocation)."""
@@ -1106,7 +1106,8 @@ TUNNEL_SILENT_NODES: Final = 4
 """So many different nodes must be silent then: a dead one is no blockade."""
 TUNNEL_RACERS: Final = 4
 TUNNEL_STAGGER: Final = 0.1
-"""Gateways tried at once, and the seconds between their starts (RFC 8305 section 5 advises 0.25; we are late)."""
+"""Gateways tried at once, and the seconds between their starts (RFC 8305 section 5 advises 0.25: we are
+late)."""
 TUNNEL_RETRY: Final = 1.0
 TUNNEL_RETRY_MAX: Final = 60.0
 """First and longest pause before a gateway that failed is tried again; doubled each time."""
@@ -1117,6 +1118,8 @@ TUNNEL_PROBED: Final = 4
 """Nodes that are asked each time."""
 TUNNEL_GATEWAYS_KEPT: Final = 16
 """Gateways that are remembered (addresses that others name)."""
+TUNNEL_DEAD: Final = 4
+"""Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 TUNNEL_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through."""
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from meshcall.address import Address
 from meshcall.dht.limiter import Bucket
 from meshcall.limits import (
+    TUNNEL_FRAMES_BURST,
+    TUNNEL_FRAMES_PER_SECOND,
     TURN_CHANNEL_LIFE,
     TURN_CHANNELS_MAX,
     TURN_PERMISSION_LIFE,
     TURN_PERMISSIONS_MAX,
-    TUNNEL_FRAMES_BURST,
-    TUNNEL_FRAMES_PER_SECOND,
 )
 from meshcall.turn.bandwidth import Bandwidth
 from meshcall.turn.commands import Client

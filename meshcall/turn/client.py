@@ -159,7 +159,7 @@ class TurnClient:
             self._reach(peer, host, now)
 
     def send_frame(self, peer: Address, frame: bytes, now: float) -> None:
-        """Send a frame of the DHT, if the server passes them on (:attr:`node`): no permission is asked for."""
+        """Send a frame of the DHT, if the server passes them on (:attr:`node`); it needs no permission."""
         if self.relayed is not None and self.node is not None:
             self._sends_frames = True
             self._send_indication(peer, frame, now)

@@ -3,7 +3,7 @@
 Law 1: before it has seen good credentials it keeps nothing of a client (:mod:`.authentication`).
 Law 2: data passes between a client and hosts that it permitted, and :mod:`.policy` allows; nothing goes to an
 address of the relay's own machine except to another relayed address, which needs no network, and to the port
-of the machine's node. Frames of the DHT need no permission, but have a rate of their own (:mod:`.allocation`).
+of the machine's node. Frames of the DHT need no permission, but have a rate of their own.
 Law 3: ChannelData costs two look-ups and no parsing beyond its four octets.
 Law 4: what is refused is counted by its reason, and nothing else is kept of it.
 """

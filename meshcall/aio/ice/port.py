@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from meshcall.address import Address
-from meshcall.aio.udp import ANY_HOSTS, UdpPort
+from meshcall.aio.udp import ANY_HOSTS, DatagramPort
 from meshcall.errors import Rejected
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
@@ -44,13 +44,19 @@ class Session(Protocol):
     def receive_media(self, data: bytes) -> None:
         """DTLS or RTP from its peer."""
 
+    def relayed_added(self, port: IcePort) -> None:
+        """The node has a relayed address (a tunnel), with ``port`` on it."""
+
+    def relayed_lost(self, port: IcePort) -> None:
+        """It has it no more."""
+
 
 class IcePort:
     """What calls share of a UDP port. The port is its owner's to close."""
 
     def __init__(
         self,
-        udp: UdpPort,
+        udp: DatagramPort,
         *,
         hosts: Sequence[str] = ANY_HOSTS,
         counters: Counter[str] | None = None,
@@ -65,6 +71,9 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.relayed: list[IcePort] = []
+        """Ports on relayed addresses of the node's, for all calls."""
+        self._watching: list[Session] = []
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)
@@ -84,6 +93,37 @@ class IcePort:
         """Do so no more. Idempotent."""
         if session in self._sessions:
             self._sessions.remove(session)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call uses it."""
+        return not self._sessions
+
+    def add_relayed(self, port: IcePort) -> None:
+        """Have all calls use a relayed address, too."""
+        self.relayed.append(port)
+        for session in tuple(self._watching):
+            session.relayed_added(port)
+
+    def watch(self, session: Session) -> None:
+        """Tell it of relayed addresses that come up."""
+        self._watching.append(session)
+
+    def unwatch(self, session: Session) -> None:
+        """Do so no more. Idempotent."""
+        if session in self._watching:
+            self._watching.remove(session)
+
+    def retire_relayed(self, port: IcePort) -> None:
+        """New calls do not use it any more. Idempotent."""
+        if port in self.relayed:
+            self.relayed.remove(port)
+
+    def lose_relayed(self, port: IcePort) -> None:
+        """It is gone: calls that use it are told. Idempotent."""
+        self.retire_relayed(port)
+        for session in tuple(port._sessions):
+            session.relayed_lost(port)
 
     def send(self, data: bytes, destination: Address) -> None:
         """Send one datagram. Cannot fail: errors are counted."""

@@ -233,6 +233,14 @@ class IceSession:
         else:
             self._queue.put_nowait(data)
 
+    def relayed_added(self, port: IcePort) -> None:
+        """See :class:`meshcall.aio.ice.port.Session`."""
+        self._bases.add_relayed(port)
+
+    def relayed_lost(self, port: IcePort) -> None:
+        """See :class:`meshcall.aio.ice.port.Session`."""
+        self._bases.lose_relayed(port)
+
     def _receive_relayed(self, data: bytes, source: Address, base: Address) -> None:
         if not data:
             return

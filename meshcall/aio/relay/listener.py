@@ -20,11 +20,11 @@ from typing import Final
 from meshcall.address import Address
 from meshcall.errors import PortTaken, Rejected
 from meshcall.limits import (
+    TUNNEL_ASKS_MAX,
     TURN_STREAM_PATIENCE,
     TURN_STREAM_QUEUE,
     TURN_STREAMS_MAX,
     TURN_STREAMS_PER_ADDRESS,
-    TUNNEL_ASKS_MAX,
 )
 from meshcall.turn.commands import Client
 from meshcall.turn.frames import Frames, bare_data, bare_frame, is_bare
@@ -62,6 +62,8 @@ class Stream(asyncio.Protocol):
             self.close()
             return
         for frame in frames:
+            if self._transport is None or self._transport.is_closing():
+                return
             if is_bare(frame):
                 self._ask(bare_data(frame))
             else:
@@ -133,6 +135,11 @@ class Listener:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        return sorted({int(sock.getsockname()[1]) for sock in self._sockets})
 
     def send(self, data: bytes, client: Client) -> None:
         """Send frames to the stream of ``client``, if it is still there."""
