@@ -508,8 +508,10 @@ class CallDriver:
                 continue
             match event:
                 case m.LocalCandidates(candidates):
-                    self._late.append(candidates)
+                    self._late = [*self._late, candidates][-limits.CALL_EARLY_CANDIDATES_MAX :]
                     self._tell_candidates([candidates])
+                    if self.machine.state is State.CONNECTED:
+                        self._send_control(control.Candidates(candidates))
                 case m.IceConnected(path=path):
                     self.feed(e.IceConnected(path))
                 case m.PathBroken():
@@ -553,6 +555,9 @@ class CallDriver:
                 self.feed(e.RendezvousReceived(secret.secret, secret.generation))
             case control.Held(generation):
                 self.feed(e.RendezvousHeld(generation))
+            case control.Candidates(candidates):
+                if self.machine.state is State.CONNECTED:  # before that, whoever it is has proved nothing
+                    self.feed(e.CandidatesReceived(self.machine.call_id, candidates))
             case control.Unknown(type):
                 self.counters[f"control type {type}"] += 1
 

@@ -619,6 +619,10 @@ ICE_CHECKS_PER_CANDIDATE: Final = 7
 ICE_CHECKS_MAX: Final = 12 * ICE_CHECKS_PER_CANDIDATE
 """Checks of one call to all such addresses together."""
 
+ICE_CHECKS_RENEW: Final = 30.0
+"""Seconds after which a call that has a path, or lost it, may send them again, for ends that move: less than
+three packets a second, whatever a peer names."""
+
 ICE_CHECK_LIFE: Final = 3.0
 """How long an answer to a check counts, and how long the last copy waits: longer than any usable round
 trip."""
@@ -669,17 +673,39 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_BROKEN_POLL: Final = 0.2
+"""Likewise while the call has no path."""
+
+ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
+"""Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
+the peer may be on the move, too, and hear the later ones only."""
+
+DHT_LOOK_AROUND: Final = 16
+"""Contacts challenged when a call lost every path: as many as tell us where we are seen."""
+
 ICE_LOCAL_ADDRESSES_MAX: Final = 6
 """Local addresses offered: what one datagram carries (a machine with hundreds of addresses)."""
 
 ICE_REMOTE_CANDIDATES_MAX: Final = 32
 """Remote candidates of one call, peer-reflexive ones included (a peer that aims our checks at others)."""
 
+ICE_NAMES_MAX: Final = 8
+"""Browsers' ``.local`` names of one call that are asked for on the LAN (a peer that has us ask for many)."""
+
+ICE_NAME_PATIENCE: Final = 1.5
+"""Seconds for the answer to such a question, which is sent twice or three times meanwhile."""
+
+ICE_NAME_ADDRESSES_MAX: Final = 2
+"""Addresses of one name that are used: it stands for one (a neighbour who answers with many)."""
+
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
+
+CONTROL_CANDIDATES_MAX: Final = 1024
+"""Octets of candidates in one control message: as many as a sealed message holds, and room (memory)."""
 
 CONTROL_QUEUE_MAX: Final = 256
 """Control messages that wait for their reader (a peer that floods)."""
@@ -870,6 +896,45 @@ SHUTDOWN_PATIENCE: Final = 3.0
 
 WARNINGS_MAX: Final = 20
 """Warnings kept for the status."""
+
+# --- pings ----------------------------------------------------------------------------------------
+
+PING_COUNT: Final = 10
+PING_INTERVAL: Final = 1.0
+"""Probes of a ping, and seconds between two, unless the user says otherwise."""
+
+PING_COUNT_UNTIL_DIRECT: Final = 30
+"""Probes while a direct path is waited for: longer than any way of making one takes."""
+
+PING_COUNT_MAX: Final = 600
+PING_LIFE: Final = 60.0
+"""Probes and seconds of one ping at most: both ends hold sockets and candidates for it."""
+
+PING_INTERVAL_MIN: Final = 0.1
+"""Least pause between two probes of one ping (a contact that makes us answer checks without end)."""
+
+PING_PATIENCE: Final = 1.0
+"""Seconds that the last probe waits for its reply at least."""
+
+PING_ANSWER: Final = 5.0
+"""From the offer to the answer of a peer whose machine has it: after that it does not answer pings."""
+
+PING_OFFER_LIFE: Final = 20.0
+"""Seconds for which a ping offer is valid: nobody waits for its answer any longer."""
+
+PINGS_SENT_MAX: Final = 4
+"""Pings of our own at a time (scripts that forget to end them)."""
+
+PINGS_ANSWERED_MAX: Final = 4
+"""Pings of contacts that are answered at a time, one of each (sockets, checks to addresses of their
+choice)."""
+
+PINGS_ANSWERED_LIFE: Final = 90.0
+"""Seconds after which a ping that is answered ends, whatever its sender forgets."""
+
+PING_PAUSE: Final = 2.0
+"""Least seconds between two pings of one contact that are answered: each costs a write to the disk, up to 84
+checks and a reply."""
 
 # --- bootstrap ladder -----------------------------------------------------------------------------
 
@@ -1118,6 +1183,10 @@ TUNNEL_PROBED: Final = 4
 """Nodes that are asked each time."""
 TUNNEL_GATEWAYS_KEPT: Final = 16
 """Gateways that are remembered (addresses that others name)."""
+TUNNEL_NODES_TRIED: Final = 8
+"""DHT nodes that are taken for gateways, as they may be, and asked whether UDP works again."""
+TUNNEL_POLL: Final = 1.0
+"""Seconds between two looks at what nobody tells: nodes that are known now, calls that have left a tunnel."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 TUNNEL_WEB_PORT: Final = 443

@@ -6,7 +6,7 @@ Law: an idle node does not hold aiortc and av: together they cost 50 MB and a qu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from meshcall.aio.ice.port import IcePort
 from meshcall.media.endpoint import MediaEndpoint
@@ -35,7 +35,14 @@ async def probe_source(source: str) -> None:
         await open_source(MediaPlan(source=source))
 
 
-async def make_endpoint(plan: MediaPlan, port: IcePort | None = None) -> MediaEndpoint:
-    """An endpoint for one call on the node's ``port``; the first one loads the media engine."""
+async def make_endpoint(
+    plan: MediaPlan,
+    port: IcePort | None = None,
+    resolve: Callable[[str], Awaitable[list[str]]] | None = None,
+) -> MediaEndpoint:
+    """An endpoint for one call on the node's ``port``; the first one loads the media engine.
+
+    ``resolve``: tells the addresses of a browser's ``.local`` name.
+    """
     make = await asyncio.get_running_loop().run_in_executor(None, _load_media)
-    return make(plan, port=port)
+    return make(plan, port=port, resolve=resolve)

@@ -21,11 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits
-from meshcall.address import format_address
+from meshcall.address import Address, format_address
 from meshcall.admission import Admission
+from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -33,6 +35,7 @@ from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
+from meshcall.call.ping import PingPlan
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
@@ -50,11 +53,15 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
 from meshcall.switchboard import Switchboard
+from meshcall.tunnels import Tunnels
+from meshcall.turn.gateways import is_gateway
+from meshcall.turn.grant import contact_key
 from meshcall.views import (
     CallView,
     ContactRequested,
@@ -116,7 +123,10 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
+        self._pinger: Pinger
         self._relay: RelayRole | None = None
+        self._carrier: DhtCarrier
+        self._tunnels: Tunnels | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -161,15 +171,22 @@ class Node:
         )
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
+        stack.push_async_callback(self._close_tunnels)
         self._ice = IcePort(
-            self._udp, counters=self._counters, answers=True, mapped=lambda: self._dht.engine.observed()
+            self._udp,
+            counters=self._counters,
+            answers=True,
+            # By a tunnel others see the gateway's address, which is none of the UDP port
+            mapped=lambda: () if self._carrier.tunnel else self._dht.engine.observed(),
+            path_lost=lambda: self._dht.look_around(),
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        self._carrier = DhtCarrier(self._udp, random=self._random)
         self._dht = DhtNode(
-            self._udp,
+            self._carrier,
             node_key=node_key_of(self._state, self._random),
             clock=clock,
             random=self._random,
@@ -189,16 +206,19 @@ class Node:
                 self._random,
                 node_id=self._dht.node_id,
                 secrets=keys.secrets,
+                node_port=self._udp.port,
+                answer=self._dht.answer,
             )
             stack.push_async_callback(self._relay.close)
             self._dht.engine.lend_by(self._relay.lending.answer)
+        hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
             self._contacts,
             clock=clock,
             enabled=self._uses_dht,
-            bootstrap=config.bootstrap,
+            bootstrap=hosts,
             saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
@@ -214,7 +234,7 @@ class Node:
         self._ladder = BootstrapLadder(
             self._dht,
             clock=clock,
-            hosts=config.bootstrap,
+            hosts=hosts,
             lan_only=config.lan_only,
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
@@ -223,6 +243,20 @@ class Node:
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        if not config.lan_only:
+            self._tunnels = Tunnels(
+                self._carrier,
+                self._dht,
+                self._ice,
+                clock=clock,
+                random=self._random,
+                state=self._state,
+                gateways=[text for text in config.bootstrap if is_gateway(text)],
+                contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
+                on_changed=self._way_changed,
+                spawn=self._spawn,
+                counters=self._counters,
+            )
         self._finder = Finder(
             self._dht,
             clock=clock,
@@ -307,12 +341,24 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice),
+            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
             clock=clock,
             random=self._random,
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+        )
+        self._pinger = Pinger(
+            self._me,
+            post=self._post,
+            finder=self._finder,
+            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
+            name_of=self._contacts.name,
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            counters=self._counters,
+            allow_loopback="lo" in config.interfaces,
         )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
@@ -325,6 +371,8 @@ class Node:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
         tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        if self._tunnels is not None:
+            tasks.append(self._keep_up(self._tunnels.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -336,10 +384,13 @@ class Node:
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
+        if self._tunnels is not None:
+            self._tunnels.stop()
         try:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
+            await self._pinger.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -363,8 +414,27 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _way_changed(self, gateway_node: Address | None) -> None:
+        """The DHT goes by a tunnel now, with a node at its other end, or by UDP again: as if elsewhere."""
+        self._dht.engine.confine(gateway_node is not None)
+        self._finder.network_changed()
+        self._dht.network_changed()
+        self._ladder.network_changed()
+        self._post.hasten()
+        if gateway_node is not None:
+            self._spawn(self._join_at(gateway_node))
+
+    async def _close_tunnels(self) -> None:
+        if self._tunnels is not None:
+            await self._tunnels.close()
+
+    async def _join_at(self, node: Address) -> None:
+        await self._dht.bootstrap([node])
+
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        if self._tunnels is not None:
+            self._tunnels.network_changed()
         self._ice.network_changed()
         self._finder.network_changed()
         self._dht.network_changed()
@@ -546,6 +616,22 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
 
+    async def ping(
+        self,
+        peer: str | PeerId,
+        *,
+        count: int = limits.PING_COUNT,
+        interval: float = limits.PING_INTERVAL,
+        until_direct: bool = False,
+    ) -> Ping:
+        """Try the paths to a peer, without a call; returns at once, ``events()`` tells what comes of it.
+
+        ``count`` probes, one each ``interval`` seconds; ``until_direct``: no more after the first reply that
+        no relay carried. Only contacts are answered. Raises as :meth:`call` does.
+        """
+        peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
+        return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
+
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return self._calls.views()
@@ -576,7 +662,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        self._calls.letter(letter)
+        if not self._pinger.letter(letter):
+            self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
 

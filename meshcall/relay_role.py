@@ -15,11 +15,11 @@ from meshcall.address import format_address
 from meshcall.aio.clock import Clock
 from meshcall.aio.files import StateDb
 from meshcall.aio.interfaces import best_addresses, interface_addresses
-from meshcall.aio.relay import Relay, server_context
+from meshcall.aio.relay import Answer, Relay, server_context
 from meshcall.config import Config
 from meshcall.errors import InvalidConfig
 from meshcall.identity.keys import Random
-from meshcall.limits import TURN_CREDENTIALS_MAX
+from meshcall.limits import TUNNEL_WEB_PORT, TURN_CREDENTIALS_MAX
 from meshcall.turn.credentials import issue
 from meshcall.turn.grant import Place, contact_key
 from meshcall.turn.lending import Lending
@@ -73,9 +73,12 @@ class RelayRole:
         *,
         node_id: bytes,
         secrets: Callable[[], Sequence[bytes]],
+        node_port: int,
+        answer: Answer,
     ) -> RelayRole:
         """Listen as ``config`` says. Raises :class:`PortTaken` or :class:`InvalidConfig`.
 
+        ``node_port``: our UDP port; ``answer``: what our DHT node says to who asks by TCP or TLS.
         ``node_id``: of our DHT node. ``secrets``: the rendezvous secrets that our contacts may have.
         """
         secret = state.get_blob(_SECRET)
@@ -94,6 +97,9 @@ class RelayRole:
             clock=clock,
             random=random,
             addresses={ipaddress.ip_address(ip).version: ip for ip in config.relay_addresses},
+            node_port=node_port,
+            answer=answer,
+            stream_ports=(node_port, TUNNEL_WEB_PORT),
         )
         return cls(relay, secret, config, clock, random, policy=policy, node_id=node_id, secrets=secrets)
 

@@ -2,8 +2,8 @@
 
 What decides is :mod:`meshcall.turn.tunnelling`; here it is carried out.
 
-Law 1: a tunnel is open, or being opened, only while there is no UDP; one that a call still uses stays until the
-call has left it.
+Law 1: a tunnel is open, or being opened, only while there is no UDP; one that a call still uses stays until
+the call has left it.
 Law 2: nothing that a gateway does ends the node; the worst is that it carries nothing.
 """
 
@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
 
 from meshcall.address import Address
 from meshcall.aio.carrier import DhtCarrier
@@ -49,6 +49,7 @@ class Tunnels:
         gateways: Sequence[str],
         contact_keys: Callable[[], Iterable[bytes]],
         on_changed: Callable[[Address | None], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         counters: Counter[str],
     ) -> None:
         """``gateways``: those that the user named. ``contact_keys``: what shows that a relay is a contact's.
@@ -63,6 +64,7 @@ class Tunnels:
         self._state = state
         self._contact_keys = contact_keys
         self._on_changed = on_changed
+        self._spawn = spawn
         self._counters = counters
         self._gateways = Gateways()
         self._gateways.add(map(parse_gateway, gateways), Source.USER)
@@ -72,7 +74,6 @@ class Tunnels:
         self._open: dict[Gateway, TunnelLink] = {}
         self._ports: dict[TunnelLink, IcePort] = {}
         self._retired: list[TunnelLink] = []
-        self._closing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stopped = False
         carrier.on_sent = self._sent
@@ -89,13 +90,16 @@ class Tunnels:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def close(self) -> None:
-        """Give all back. Idempotent."""
+    def stop(self) -> None:
+        """Open no more; what is open goes on until :meth:`close`. Idempotent."""
         self._stopped = True
-        self._carrier.tunnel = None
         for task in self._opening.values():
             task.cancel()
-        await asyncio.gather(*self._opening.values(), *self._closing, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Give all back. Idempotent."""
+        self.stop()
+        self._carrier.tunnel = None
         links = [*self._open.values(), *self._retired]
         self._open.clear()
         self._retired.clear()
@@ -143,12 +147,11 @@ class Tunnels:
         if self._stopped:
             return
         self._close_idle()
-        if self._machine.state is not State.DIRECT or not self._heard_of_any():
-            self._learn()
+        self._learn()
         for command in self._machine.look(self._clock.now()):
             match command:
                 case Open(gateway):
-                    self._opening[gateway] = asyncio.create_task(self._try(gateway), name="tunnel")
+                    self._opening[gateway] = self._spawn(self._try(gateway))
                 case Carry(gateway):
                     self._carry(self._open[gateway])
                 case Release(gateway):
@@ -157,14 +160,11 @@ class Tunnels:
                     self._probe()
         self._wake.set()
 
-    def _heard_of_any(self) -> bool:
-        return len(self._gateways) > 0
-
     def _learn(self) -> None:
-        """Nodes that answered us once may be gateways."""
-        nodes = [one for one in self._dht.neighbours(TUNNEL_NODES_TRIED) if self._carrier.is_far(one)]
-        for node in nodes or self._dht.restored(TUNNEL_NODES_TRIED):
-            self._gateways.add(of_node(node, TUNNEL_WEB_PORT), Source.NETWORK)
+        """Nodes that are known may be gateways."""
+        for node in self._dht.known(TUNNEL_NODES_TRIED):
+            if self._carrier.is_far(node):
+                self._gateways.add(of_node(node, TUNNEL_WEB_PORT), Source.NETWORK)
 
     async def _try(self, gateway: Gateway) -> None:
         ask = Ask.new(self._contact_keys(), self._random)
@@ -221,9 +221,7 @@ class Tunnels:
                 self._retired.remove(link)
                 self._ports.pop(link, None)
                 self._counters.update(link.counters())
-                task = asyncio.create_task(link.close(), name="tunnel-close")
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._spawn(link.close())
 
     def _ended(self, link: TunnelLink) -> None:
         """The gateway, or the stream to it, is gone."""
@@ -242,10 +240,10 @@ class Tunnels:
             self._ice.lose_relayed(port)
 
     def _probe(self) -> None:
-        nodes = [] if self._carrier.tunnel is None or self._carrier.tunnel.node is None else [
-            self._carrier.tunnel.node
-        ]
-        nodes += self._dht.neighbours(TUNNEL_NODES_TRIED)
+        tunnel = self._carrier.tunnel
+        nodes = self._dht.known(TUNNEL_NODES_TRIED)
+        if tunnel is not None and tunnel.node is not None:
+            nodes.insert(0, tunnel.node)
         self._carrier.probe(dict.fromkeys(nodes), self._dht.node_id)
 
     def _save(self) -> None:

@@ -278,6 +278,11 @@ class DhtNode:
         self.engine.network_changed(self._clock.now())
         self._drain()
 
+    def look_around(self) -> None:
+        """A call lost every path: hear where we are seen now, and renew watches."""
+        self.engine.look_around(self._clock.now())
+        self._drain()
+
     def save(self) -> bytes:
         """The table, for the next start's ``state``."""
         return self.engine.save()
@@ -413,6 +418,10 @@ class DhtNode:
     def neighbours(self, count: int = 3) -> list[Address]:
         """Routers that answered us last: for an invite, or for a peer that has no table yet."""
         return self.engine.liveliest_contacts(count)
+
+    def known(self, count: int) -> list[Address]:
+        """Where nodes are, or may be."""
+        return self.engine.known_addresses(count)
 
     def status(self) -> DhtStatus:
         """A frozen snapshot."""

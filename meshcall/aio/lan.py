@@ -94,6 +94,10 @@ class Lan:
         """Where ``peer`` may be on this LAN, best first."""
         return self._directory.on_lan(peer, now_ms=self._clock.now_ms())
 
+    async def resolve_untrusted(self, name: str) -> list[str]:
+        """The addresses of a browser's ``<uuid>.local`` by mDNS; none while that is off. Cannot fail."""
+        return [] if self._service is None else await self._service.resolve_untrusted(name)
+
     def peers(self) -> list[PeerId]:
         """Visible people here who are no contacts."""
         strangers = self._directory.strangers(now=self._clock.now(), now_ms=self._clock.now_ms())

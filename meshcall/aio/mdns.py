@@ -20,8 +20,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from zeroconf import AddressResolver, IPVersion, ServiceStateChange, Zeroconf  # type: ignore[attr-defined]
 from zeroconf import Error as ZeroconfError
-from zeroconf import IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from meshcall import limits
@@ -134,6 +134,22 @@ class LanService:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def resolve_untrusted(self, name: str) -> list[str]:
+        """The addresses that ``name`` (``<uuid>.local``) has here, in ``ICE_NAME_PATIENCE`` seconds at most.
+
+        Anybody on the LAN may have answered. IPv4 first; link-local ones with their interface. Cannot fail.
+        """
+        zeroconf = self._zeroconf
+        if zeroconf is None:
+            return []
+        resolver = AddressResolver(f"{name}.")
+        try:
+            await resolver.async_request(zeroconf.zeroconf, 1000 * limits.ICE_NAME_PATIENCE)
+        except (ZeroconfError, OSError, RuntimeError):  # it is being closed, or its network is gone
+            self._counters["unresolved name"] += 1
+        found = [_named_scope(ip) for ip in resolver.parsed_scoped_addresses()]
+        return [ip for ip in found if ip is not None][: limits.ICE_NAME_ADDRESSES_MAX]
 
     def services(self) -> list[LanSeen]:
         """Who is there now, without us."""

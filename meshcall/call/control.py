@@ -17,6 +17,7 @@ malformed ends the call.
     0x04 Chat       1.. UTF-8 text
     0x05 Rendezvous 36  the sender's rendezvous secret: generation(u32) secret(32)
     0x06 Held        4  generation(u32) of the receiver's rendezvous secret that the sender keeps
+    0x07 Candidates 1.. more of the sender's ICE candidates, as in a Candidates message
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _BYE: Final = 0x03
 _CHAT: Final = 0x04
 _RENDEZVOUS: Final = 0x05
 _HELD: Final = 0x06
+_CANDIDATES: Final = 0x07
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """More of the sender's ICE candidates; the sealed message of that name says the same elsewhere."""
+
+    candidates: bytes
+    """Encoded; opaque here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message type of a newer version; ignored."""
 
     type: int
 
 
-Sendable = Confirm | Confirmed | Bye | Chat | Rendezvous | Held
+Sendable = Confirm | Confirmed | Bye | Chat | Rendezvous | Held | Candidates
 ControlMessage = Sendable | Unknown
 
 
@@ -107,6 +117,8 @@ def encode_control(message: Sendable) -> bytes:
             return bytes([_RENDEZVOUS]) + secret.encode()
         case Held(generation):
             return bytes([_HELD]) + generation.to_bytes(4, "big")
+        case Candidates(candidates):
+            return bytes([_CANDIDATES]) + candidates
 
 
 def decode_control_untrusted(data: bytes) -> ControlMessage:
@@ -141,5 +153,9 @@ def decode_control_untrusted(data: bytes) -> ControlMessage:
             if len(body) != 4:
                 raise Rejected("control")
             return Held(int.from_bytes(body, "big"))
+        case 0x07:
+            if not 0 < len(body) <= limits.CONTROL_CANDIDATES_MAX:
+                raise Rejected("control")
+            return Candidates(body)
         case other:
             return Unknown(other)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.ping_views import PingEvent
 from meshcall.views import (
     CallEvent,
     CallView,
@@ -54,6 +55,16 @@ class CallApi(Protocol):
         Subscribes when called, not at the first ``anext``, so that nothing is missed. If the iterator has an
         ``aclose``, it is awaited when nobody listens any more.
         """
+
+
+class PingApi(Protocol):
+    """One ping."""
+
+    async def stop(self) -> None:
+        """End it. Idempotent."""
+
+    def events(self) -> AsyncIterator[PingEvent]:
+        """Every event since its start, then each as it comes; ends after ``PingEnded``."""
 
 
 class ContactsApi(Protocol):
@@ -131,6 +142,9 @@ class NodeApi(Protocol):
         ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
         Raises for what is known at once: bad ID, own ID, unknown contact, unusable source or record target.
         """
+
+    async def ping(self, peer: str, *, count: int, interval: float, until_direct: bool) -> PingApi:
+        """Try the paths to a peer, without a call; returns at once. Raises as :meth:`call` does."""
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones."""

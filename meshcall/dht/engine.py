@@ -44,6 +44,7 @@ from meshcall.errors import Rejected
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import (
     DHT_CONTACT_IDLE,
+    DHT_LOOK_AROUND,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
     DHT_RESUME,
@@ -181,6 +182,18 @@ class DhtEngine:
         core.forget_place()
         self._roles.forget(now)
         for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_REVERIFY_MAX]:
+            self._verifier.challenge(contact.address, None, now, node_id=contact.id)
+        for operation in list(self._operations.values()):
+            operation.network_changed(now)
+
+    def look_around(self, now: float) -> None:
+        """Something that depends on our address works no more: hear where we are seen, renew watches.
+
+        Unlike :meth:`network_changed` it forgets nothing: the trouble may be another's.
+        """
+        core = self._core
+        core.counters["look-around"] += 1
+        for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_LOOK_AROUND]:
             self._verifier.challenge(contact.address, None, now, node_id=contact.id)
         for operation in list(self._operations.values()):
             operation.network_changed(now)
@@ -334,6 +347,14 @@ class DhtEngine:
         healthy = [contact for contact in self._core.contacts() if not contact.failures]
         healthy.sort(key=lambda contact: (-contact.last_seen, contact))
         return [contact.address for contact in healthy[:count]]
+
+    def known_addresses(self, count: int) -> list[Address]:
+        """Where ``count`` nodes are, or may be: contacts, those who answered last first, then the seeds."""
+        return list(dict.fromkeys([*self.liveliest_contacts(count), *self._core.seeds]))[:count]
+
+    def confine(self, confined: bool) -> None:
+        """``confined``: our address is a relayed one, so we route for nobody."""
+        self._roles.confined = confined
 
     def watchers(self, key: bytes, now: float) -> int:
         """How many watches of ``key`` others keep here."""

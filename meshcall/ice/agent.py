@@ -94,6 +94,7 @@ class IceAgent:
         self._verdict_at = _NEVER
         self._lost_at = _NEVER
         self._selected_at = _NEVER
+        self._renewed_at = _NEVER
         self._patience = limits.ICE_NO_PATH
         self._over = False
 
@@ -143,8 +144,11 @@ class IceAgent:
     def add_remote(self, candidates: Iterable[Candidate], now: float) -> None:
         """Candidates that the peer named and that may be checked."""
         known = None if self.selected is None else self.selected.remote
+        self._renew_checks(now)
         for candidate in candidates:
             self._list.add_remote(candidate)
+            if known is not None:
+                self._list.retry((candidate.address, candidate.port))
         if self.selected is not None and self.selected.remote is not known:
             self._events.append(Selected(self.selected.local, self.selected.remote, "named"))
         self._put_off_verdict(now)
@@ -170,6 +174,11 @@ class IceAgent:
                 pair.due = now
             elif pair.destination in self._list.proven:
                 self._begin(pair, now)
+
+    def probe(self, now: float) -> None:
+        """Check the selected pair once more, whatever its consent says; its answer is told as Measured."""
+        if self.selected is not None and self.selected.valid and not self._over:
+            self._send_check(self.selected, now)
 
     def carriers(self, now: float) -> list[Pair]:
         """The pairs that a packet goes over now: none, the selected one, or that and a second one."""
@@ -427,9 +436,16 @@ class IceAgent:
         if self._lost_at == _NEVER:
             self._lost_at = now + limits.CONSENT_LOST
             self._events.append(Broken())
+            self._renew_checks(now)
         for pair in self._list:
             if pair.state is PairState.FAILED and pair.destination in self._list.proven:
                 self._begin(pair, now)
+
+    def _renew_checks(self, now: float) -> None:
+        """A call that lives may look for new paths again and again, but not faster than others can bear."""
+        if now - self._renewed_at >= limits.ICE_CHECKS_RENEW:
+            self._renewed_at = now
+            self._list.renew_checks()
 
     # --- choosing ---
 
@@ -446,6 +462,8 @@ class IceAgent:
             why = "better" if best is not None and best.priority > old.priority else "nominated"
         if best is not None and best is not old:
             self._overlap.changed(old, now)
+            if not self._list.settled:
+                self._list.settled, self._renewed_at = True, now
             self.selected, self._selected_at = best, now
             self._verdict_at = self._lost_at = _NEVER
             if why == "failover":

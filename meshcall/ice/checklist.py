@@ -2,7 +2,7 @@
 
 Law 1: pairs, remote candidates and checks are bounded, whatever a peer names (``meshcall.limits``).
 Law 2: an address that has not proven to know our password gets ``ICE_CHECKS_PER_CANDIDATE`` checks, and all
-such addresses together ``ICE_CHECKS_MAX``.
+such addresses together ``ICE_CHECKS_MAX``; a call that lives has them anew each ``ICE_CHECKS_RENEW``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class CheckList:
         self._unproven: Counter[tuple[Address, bool]] = Counter()
         self._unproven_total = 0
         self.controlling = False
+        self.settled = False
+        """Whether there ever was a path."""
         self.local: dict[Address, Candidate] = {}
         """Host and relayed candidates of ours, by base."""
         self._seen_as: dict[Address, Candidate] = {}
@@ -67,8 +69,7 @@ class CheckList:
         """A candidate that the peer named; one that was peer-reflexive becomes what it is."""
         address = (candidate.address, candidate.port)
         known = self.remote.get(address)
-        if known is None and len(self.remote) >= limits.ICE_REMOTE_CANDIDATES_MAX:
-            self._counters["ice-candidates"] += 1
+        if known is None and not self._has_room():
             return
         if known is not None and known.kind != "prflx":
             return
@@ -86,8 +87,7 @@ class CheckList:
         if pair is None and base in self.local:
             candidate = self.remote.get(source)
             if candidate is None:
-                if len(self.remote) >= limits.ICE_REMOTE_CANDIDATES_MAX:
-                    self._counters["ice-candidates"] += 1
+                if not self._has_room():
                     return None
                 candidate = Candidate("prflx", "udp", source[0], source[1], priority)
                 self.remote[source] = candidate
@@ -123,6 +123,32 @@ class CheckList:
             return False
         self._unproven[key] += 1
         self._unproven_total += 1
+        return True
+
+    def renew_checks(self) -> None:
+        """The call lives: what it may send to addresses that prove nothing is what it was."""
+        self._unproven.clear()
+        self._unproven_total = 0
+
+    def retry(self, remote: Address) -> None:
+        """The peer names that address again: what failed there may work now."""
+        for pair in self:
+            if pair.destination == remote and pair.state is PairState.FAILED:
+                pair.state, pair.sent, pair.unanswered = PairState.WAITING, 0, 0
+
+    def _has_room(self) -> bool:
+        """Whether there may be one more remote candidate; in a call that lives one that failed makes way."""
+        if len(self.remote) < limits.ICE_REMOTE_CANDIDATES_MAX:
+            return True
+        useful = {pair.destination for pair in self if pair.state is not PairState.FAILED}
+        gone = next((address for address in self.remote if address not in useful), None)
+        if gone is None or not self.settled:
+            self._counters["ice-candidates"] += 1
+            return False
+        del self.remote[gone]
+        self.proven.discard(gone)
+        for key in [key for key in self._pairs if key[1] == gone]:
+            del self._pairs[key]
         return True
 
     def see_mapped(self, pair: Pair, mapped: Address) -> None:

@@ -77,7 +77,8 @@ async def exchange(one: Connection, other: aioice.Connection) -> None:
 @pytest.mark.parametrize("ours_controls", [True, False])
 async def test_stock_aioice_twenty_times(ours_controls: bool) -> None:
     """Both roles, candidates before the start: connected each time, data both ways."""
-    for _ in range(RUNS):
+    for run in range(RUNS):
+        print(f"run {run + 1} of {RUNS}")
         async with introduced(ours_controls) as (one, other):
             for candidate in other.local_candidates:
                 await one.add_remote_candidate(candidate)

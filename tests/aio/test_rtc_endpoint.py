@@ -338,6 +338,13 @@ async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.Monk
             cut.setattr(right.endpoint._ice, "_transmit", lambda data, destination, base: None)
             await left.wait_for(PathBroken)
             await right.wait_for(PathBroken)
+            for one, other in ((left, right), (right, left)):
+                # All candidates are told again: whatever still carries messages may bring them
+                await one.wait_for(LocalCandidates)
+                told = one.of(LocalCandidates)[-1]
+                assert isinstance(told, LocalCandidates)
+                assert decode_candidates_untrusted(told.candidates) == tuple(one.endpoint._ice.candidates)  # type: ignore[union-attr]
+                await other.endpoint.add_candidates(told.candidates)
         await left.wait_for(IceConnected, 2)
         await right.wait_for(IceConnected, 2)
         assert left.of(IceConnected)[-1].why in ("revived", "failover")  # type: ignore[union-attr]

@@ -141,5 +141,6 @@ async def we_call(page: Page) -> None:
 async def test_twenty_calls_with_chromium(ours: str) -> None:
     """Ours controlled, then controlling: a channel opens each time."""
     async with page_with_webrtc() as page:
-        for _ in range(RUNS):
+        for run in range(RUNS):
+            print(f"run {run + 1} of {RUNS}")
             await (chromium_calls(page) if ours == "callee" else we_call(page))

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from meshcall.call.control import Bye, Chat, Confirm, Confirmed, Held, Rendezvous, encode_control
+from meshcall.call.control import Bye, Candidates, Chat, Confirm, Confirmed, Held, Rendezvous, encode_control
 from meshcall.dht import messages as m
 from meshcall.dht.contact import Contact
 from meshcall.dht.saved import encode_table
@@ -109,6 +109,7 @@ def make() -> dict[str, dict[str, bytes]]:
             "chat": encode_control(Chat("hello, wörld")),
             "rendezvous": encode_control(Rendezvous(RendezvousSecret(bytes(range(32)), 1_800_000_000))),
             "held": encode_control(Held(1_800_000_000)),
+            "candidates": encode_control(Candidates(bytes(range(20)))),
         },
         "text": {
             "id": peer_id.text.encode(),

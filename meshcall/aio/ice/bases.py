@@ -1,6 +1,7 @@
 """What a call sends from: the node's port, or ports of its own, and this machine's addresses on them.
 
-Law 1: an address that comes up in a call is offered, and one that goes is let go.
+Law 1: an address that comes up in a call is offered, and one that goes is let go; so is what others see as
+ours.
 Law 2: interfaces that can't be read stop no call: peers may know us by other addresses.
 """
 
@@ -32,10 +33,12 @@ class Bases:
         add: Callable[[Candidate], None],
         remove: Callable[[Address], None],
         offer: Callable[[Candidate], None],
+        withdraw: Callable[[Address], None],
     ) -> None:
         """``shared``: the node's port; used unless the policy asks for interfaces by name.
 
-        ``add`` and ``remove`` tell the agent of a base, ``offer`` tells the peer of a candidate.
+        ``add`` and ``remove`` tell the agent of a base, ``offer`` tells the peer of a candidate, ``withdraw``
+        ends that it is told of one.
         """
         self._session = session
         self._policy = policy
@@ -46,9 +49,11 @@ class Bases:
         self._add = add
         self._remove = remove
         self._offer = offer
+        self._withdraw = withdraw
         self._ports: dict[Address, IcePort] = {}
         self._addresses: list[str] = []
         self._offered: set[Address] = set()
+        self._mapped: set[Address] = set()
 
     def __iter__(self) -> Iterator[Address]:
         return iter(tuple(self._ports))
@@ -66,7 +71,7 @@ class Bases:
             self._addresses = host_addresses(self._policy)
         if self._shared is not None:
             self._add_port(self._shared)
-            self._offer_mapped(self._shared)
+            self._refresh_mapped()
         elif self._policy.interfaces:
             for address in self._addresses:
                 await self._open_port((address,))
@@ -101,6 +106,7 @@ class Bases:
         """Look at this machine's addresses; True: they are other ones. Raises OSError."""
         found = host_addresses(self._policy)
         if found == self._addresses:
+            self._refresh_mapped()
             return False
         gone, new = set(self._addresses) - set(found), set(found) - set(self._addresses)
         self._addresses = found
@@ -110,9 +116,16 @@ class Bases:
                 await self._ports.pop(base).close()
             for address in new:
                 await self._open_port((address,))
-        self._offered = {(host, port) for host, port in self._offered if host not in gone}
+        for offered in [offered for offered in self._offered if offered[0] in gone]:
+            self._forget(offered)
         self._offer_hosts()
+        self._refresh_mapped()
         return True
+
+    def path_lost(self) -> None:
+        """No pair answers: whoever owns the shared port may know better where we are, if he looks."""
+        if self._shared is not None:
+            self._shared.path_lost()
 
     async def close(self) -> None:
         """Nothing comes here any more; ports of our own are closed."""
@@ -160,17 +173,29 @@ class Bases:
                     continue
                 self._offer_once(candidate)
 
-    def _offer_mapped(self, port: IcePort) -> None:
-        """What the node's peers see as its address."""
-        for host, number in port.mapped():
-            if host in self._addresses or is_loopback(host):
-                continue
-            for base in port.bases:
+    def _refresh_mapped(self) -> None:
+        """What the node's peers see as its address: offered as long as they do."""
+        if self._shared is None:
+            return
+        mapped = {
+            (host, number)
+            for host, number in self._shared.mapped()
+            if host not in self._addresses and not is_loopback(host)
+        }
+        for address in self._mapped - mapped if mapped else ():
+            self._forget(address)
+        for host, number in mapped - self._mapped:
+            for base in self._shared.bases:
                 if (":" in base[0]) == (":" in host):
                     priority = candidate_priority("srflx", host)
                     candidate = Candidate("srflx", "udp", host, number, priority, related=base)
                     self._add(candidate)
                     self._offer_once(candidate)
+        self._mapped = mapped or self._mapped
+
+    def _forget(self, address: Address) -> None:
+        self._offered.discard(address)
+        self._withdraw(address)
 
     def _offer_once(self, candidate: Candidate) -> None:
         address = candidate.address, candidate.port

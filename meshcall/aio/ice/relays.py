@@ -101,6 +101,11 @@ class Relays:
             old.close()
             self._drop(old)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether no pair answers."""
+        return self._broken
+
     def path_found(self) -> None:
         """A pair answers: what there is will do."""
         self._broken = False

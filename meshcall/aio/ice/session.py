@@ -49,8 +49,12 @@ class IceSession:
         open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
+        carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name."""
+        """``shared``: the node's port; used unless the policy asks for interfaces by name.
+
+        ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
+        """
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -59,6 +63,7 @@ class IceSession:
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
+        self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
         self._bases = Bases(
             self,
@@ -68,6 +73,7 @@ class IceSession:
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
+            withdraw=self._withdraw,
         )
         self._relays = Relays(
             open_relay,
@@ -80,6 +86,8 @@ class IceSession:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        """This machine's addresses are to be looked at now."""
         self._outcome: asyncio.Future[str] = self._loop.create_future()
         self._ended = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -107,6 +115,7 @@ class IceSession:
         self._drain()
 
     def _remove_local(self, base: Address) -> None:
+        self._withdraw(base)
         self.agent.remove_local(base, self._loop.time())
         self._drain()
 
@@ -131,10 +140,18 @@ class IceSession:
             self._changed.clear()
             await self._changed.wait()
 
+    def _withdraw(self, address: Address) -> None:
+        """The peer is told of it no more."""
+        self.candidates = [one for one in self.candidates if (one.address, one.port) != address]
+
     async def _watch_addresses(self) -> None:
         """A cable, a radio, a VPN: when this machine's addresses are other ones, all paths are looked at."""
         while True:
-            await asyncio.sleep(limits.ICE_ADDRESSES_POLL)
+            pause = limits.ICE_BROKEN_POLL if self._relays.wanted else limits.ICE_ADDRESSES_POLL
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+            self._news.clear()
             with suppress(OSError):  # the system says nothing, or gives no port now; it will
                 if await self._bases.refresh():
                     self.network_changed()
@@ -159,6 +176,12 @@ class IceSession:
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        self._news.set()
+        self._drain()
+
+    def probe(self) -> None:
+        """Have the selected pair answer once more: :class:`meshcall.ice.events.Measured`."""
+        self.agent.probe(self._loop.time())
         self._drain()
 
     async def connected(self) -> None:
@@ -219,7 +242,7 @@ class IceSession:
 
     def accepts(self, source: Address) -> bool:
         """See :class:`meshcall.aio.ice.port.Session`."""
-        return self.agent.accepts(source)
+        return self._carries_media and self.agent.accepts(source)
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
@@ -291,6 +314,8 @@ class IceSession:
                 self._closing = self._closing or asyncio.create_task(self._close(), name="ice-close")
             case Broken():
                 self._relays.path_lost()
+                self._bases.path_lost()
+                self._news.set()
                 for server in self._servers:
                     if isinstance(server, TurnServer):
                         self._spawn(self._relays.replace(server))

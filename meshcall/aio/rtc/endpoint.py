@@ -34,6 +34,7 @@ from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
+from meshcall.aio.rtc.names import Names, Resolve
 from meshcall.aio.rtc.reception import Reception
 from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
@@ -41,10 +42,12 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
+from meshcall.aio.rtc.trickle import Trickle
 from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
-from meshcall.ice.candidate import Candidate, CandidatePolicy, encode_candidates
-from meshcall.ice.events import Gathered, IceEvent
+from meshcall.ice.allowance import Allowance
+from meshcall.ice.candidate import Candidate, CandidatePolicy
+from meshcall.ice.events import Broken, Gathered, IceEvent, Selected
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -73,19 +76,30 @@ _FLUSH_TIMEOUT = 0.3
 
 
 def make_endpoint(
-    plan: MediaPlan, clock: Clock | None = None, *, port: IcePort | None = None
+    plan: MediaPlan,
+    clock: Clock | None = None,
+    *,
+    port: IcePort | None = None,
+    resolve: Resolve | None = None,
 ) -> MediaEndpoint:
     """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``.
 
-    ``port``: the node's; without it the endpoint opens one of its own.
+    ``port``: the node's; without it the endpoint opens one of its own. ``resolve``: tells the addresses of a
+    browser's ``.local`` name; without it such candidates are refused.
     """
-    return RtcEndpoint(plan, clock or SystemClock(), port)
+    return RtcEndpoint(plan, clock or SystemClock(), port, resolve)
 
 
 class RtcEndpoint:
     """See :class:`meshcall.media.endpoint.MediaEndpoint`."""
 
-    def __init__(self, plan: MediaPlan, clock: Clock, port: IcePort | None = None) -> None:
+    def __init__(
+        self,
+        plan: MediaPlan,
+        clock: Clock,
+        port: IcePort | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         """``clock`` times the timeline."""
         hooks.install()
         self._plan = plan
@@ -111,10 +125,14 @@ class RtcEndpoint:
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
-        self._found: list[Candidate] = []
-        """Candidates of ours that are to be told soon."""
-        self._taken: Counter[str] = Counter()
-        """Candidates of the peer that we check, by address: a later message has no new allowance."""
+        self._trickle = Trickle(self._tell_candidates, self._current_candidates)
+        self._allowance = Allowance()
+        """Which of the peer's candidates we check."""
+        self._names = (
+            None
+            if resolve is None
+            else Names(resolve, policy=self._policy, counters=self._counters, on_found=self._add)
+        )
         self._gate = False
         self._supervisor: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -220,18 +238,24 @@ class RtcEndpoint:
         return Connection(self._ice)
 
     def _ice_event(self, event: IceEvent) -> None:
-        if isinstance(event, Gathered) and self._local is not None and self._closing is None:
-            if not self._found:
-                self._loop.call_later(limits.ICE_TRICKLE_PAUSE, self._trickle)
-            self._found.append(event.candidate)
+        if self._local is not None and self._closing is None:
+            match event:
+                case Gathered(candidate):
+                    self._trickle.found(candidate)
+                case Broken():
+                    self._trickle.broken()
+                case Selected():
+                    self._trickle.whole()
+                case _:
+                    pass
         if self._link is not None:
             self._link.ice_event(event)
 
-    def _trickle(self) -> None:
-        """Tell what was found since the description, together."""
-        found, self._found = self._found, []
-        if self._closing is None:
-            self._emit(LocalCandidates(encode_candidates(found)))
+    def _tell_candidates(self, candidates: bytes) -> None:
+        self._emit(LocalCandidates(candidates))
+
+    def _current_candidates(self) -> list[Candidate]:
+        return [] if self._ice is None else self._ice.candidates
 
     def _open_source_tracks(self) -> dict[MediaKind, SoundTrack | PictureTrack]:
         assert self._source is not None, "_open() has made it"
@@ -277,9 +301,10 @@ class RtcEndpoint:
 
     async def _set_remote(self, remote: Description, kind: Literal["offer", "answer"]) -> None:
         assert self._pc is not None, "_open() has made it"
-        text = to_sdp(remote, kind)
+        numeric = tuple(one for one in remote.candidates if not one.is_mdns)
+        text = to_sdp(replace(remote, candidates=numeric), kind)
         # Before the first await: later candidates may come meanwhile
-        self._taken.update(candidate.address for candidate in remote.candidates)
+        self._allowance.take(remote.candidates)
         try:
             async with asyncio.timeout(self._plan.gather_timeout):
                 await self._pc.setRemoteDescription(RTCSessionDescription(text, kind))
@@ -287,6 +312,9 @@ class RtcEndpoint:
             raise
         except Exception as error:
             raise Rejected("description") from error
+        for candidate in remote.candidates:
+            if candidate.is_mdns and self._names is not None:
+                self._names.look_up(candidate)
         if kind == "answer":
             self._sending.negotiated()
             self._add(self._early)
@@ -295,20 +323,26 @@ class RtcEndpoint:
     def _add(self, candidates: list[Candidate]) -> None:
         if self._ice is None or self._remote is None or self._closing is not None:
             return
+        if self._link is not None and self._link.path:
+            self._allowance.renew(self._clock.now())
         for candidate in candidates:
-            if self._taken.total() >= limits.ICE_REMOTE_CANDIDATES_MAX:
-                self._counters["candidate-too-many"] += 1
-            elif self._taken[candidate.address] >= limits.CANDIDATES_PER_ADDRESS_MAX:
-                self._counters["candidate-port-scan"] += 1
+            refusal = self._allowance.refusal(candidate)
+            if refusal:
+                self._counters[refusal] += 1
             else:
-                self._taken[candidate.address] += 1
-                self._ice.add_remote([candidate])
+                self._allowance.take([candidate])
+                if not candidate.is_mdns:
+                    self._ice.add_remote([candidate])
+                elif self._names is not None:
+                    self._names.look_up(candidate)
 
     def _policy(self) -> CandidatePolicy:
         # Without a network of its own, a machine can still call itself.
         alone = self._local is not None and only_loopback([c.address for c in self._local.candidates])
         return CandidatePolicy(
-            allow_loopback=self._plan.allow_loopback or alone, allow_lan=self._plan.allow_lan
+            allow_loopback=self._plan.allow_loopback or alone,
+            allow_lan=self._plan.allow_lan,
+            allow_mdns=self._plan.allow_lan and self._names is not None,
         )
 
     async def _or_close(self, work: Awaitable[_T]) -> _T:
@@ -488,6 +522,9 @@ class RtcEndpoint:
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._fail("closed")
+        self._trickle.close()
+        if self._names is not None:
+            await self._names.close()
         if self._link is not None:
             self._link.end()
         if self._pc is None:

@@ -7,6 +7,7 @@ does not like is :class:`Rejected` like the rest.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from meshcall.errors import Rejected
@@ -54,16 +55,19 @@ def read_candidates_untrusted(
     data: bytes, policy: CandidatePolicy, counters: Counter[str]
 ) -> list[Candidate]:
     """A peer's later candidates that may be checked; raises :class:`Rejected`."""
-    return _usable(list(decode_candidates_untrusted(data)), policy, counters)
+    return usable_untrusted(decode_candidates_untrusted(data), policy, counters)
 
 
 def _filtered(description: Description, policy: CandidatePolicy, counters: Counter[str]) -> Description:
     # Without end-of-candidates: aiortc would silently drop the later ones. The deadline is our own.
-    candidates = _usable(list(description.candidates), policy, counters)
+    candidates = usable_untrusted(description.candidates, policy, counters)
     return replace(description, candidates=tuple(candidates), end_of_candidates=False)
 
 
-def _usable(candidates: list[Candidate], policy: CandidatePolicy, counters: Counter[str]) -> list[Candidate]:
+def usable_untrusted(
+    candidates: Sequence[Candidate], policy: CandidatePolicy, counters: Counter[str]
+) -> list[Candidate]:
+    """Those of a peer's candidates that may be checked, and the names among them that may be resolved."""
     refused: Counter[str] = Counter()
     kept = filter_untrusted(candidates, policy, refused)
     counters.update({f"candidate-{reason}": count for reason, count in refused.items()})

@@ -21,6 +21,7 @@ SECRET = RendezvousSecret(bytes(range(32)), 0x01020304)
         (control.Chat("salut ✓"), "0473616c757420e29c93"),
         (control.Rendezvous(SECRET), "0501020304" + bytes(range(32)).hex()),
         (control.Held(7), "0600000007"),
+        (control.Candidates(b"\x01\x02"), "070102"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
@@ -31,7 +32,21 @@ def test_messages_are_these_octets_and_come_back(message: control.Sendable, wire
 
 
 @pytest.mark.parametrize(
-    "wire", ["", "01", "03", "04", "04ff", "05", "05" + "00" * 36, "05" + "01" * 37, "06", "0600000000ff"]
+    "wire",
+    [
+        "",
+        "01",
+        "03",
+        "04",
+        "04ff",
+        "05",
+        "05" + "00" * 36,
+        "05" + "01" * 37,
+        "06",
+        "0600000000ff",
+        "07",
+        "07" + "00" * 1025,
+    ],
 )
 def test_malformed_messages_are_refused(wire: str) -> None:
     """A known type of another length, a generation of zero, text that is none."""
@@ -42,7 +57,7 @@ def test_malformed_messages_are_refused(wire: str) -> None:
 
 def test_a_type_of_a_later_version_is_no_error() -> None:
     """So that newer peers can say more."""
-    assert control.decode_control_untrusted(b"\x07anything") == control.Unknown(7)
+    assert control.decode_control_untrusted(b"\x08anything") == control.Unknown(8)
 
 
 def test_the_secret_is_not_shown() -> None:

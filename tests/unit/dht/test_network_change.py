@@ -100,3 +100,25 @@ def test_answers_reach_a_caller_whose_address_changed() -> None:
     universe.at(callee).start_deliver(reply.encode(), universe.now, at=(via,), only=True)
     universe.do(callee)
     assert universe.wait(new, Notified)[1].record == reply.encode()
+
+
+def test_looking_around_hears_the_new_address_and_forgets_nothing() -> None:
+    """The router in front of us has another address now, which only a lost path tells."""
+    universe = Universe(20, seed=77)
+    callee, caller = universe.join(router=False), universe.join(router=False)
+    number = watch(universe, callee, OFFER.storage_key)
+    engine = universe.at(callee)
+    universe.link.detach(callee)
+    new = ("10.9.9.7", 4000)
+    universe.events[new] = []
+    engine.look_around(universe.now)
+    contacts = len(engine.contacts())
+    assert engine.statistics().observed4 == callee
+    universe.link.attach(new, engine)
+    universe.link.run(1.0)
+    assert engine.statistics().observed4 == new
+    assert len(engine.contacts()) == contacts
+    assert len(engine.watch_holders(number)) == DHT_REPLICAS
+    universe.at(caller).start_deliver(OFFER.encode(), universe.now)
+    universe.do(caller)
+    assert universe.wait(new, Notified)[0] <= 0.15

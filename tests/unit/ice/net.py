@@ -192,6 +192,14 @@ class End:
             self.net.send(data, base, destination)
         self.events += [(self.net.now, event) for event in self.agent.events()]
 
+    def leave(self) -> End:
+        """No address of now is ours any more."""
+        for candidate in self.candidates:
+            self.net.detach((candidate.address, candidate.port))
+            self.agent.remove_local((candidate.address, candidate.port), self.net.now)
+        self.candidates = []
+        return self
+
     def of(self, kind: type[IceEvent]) -> list[IceEvent]:
         return [event for _, event in self.events if isinstance(event, kind)]
 

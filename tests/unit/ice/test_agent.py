@@ -351,6 +351,40 @@ def test_a_call_follows_an_end_to_its_new_address(roamer: int) -> None:
     assert not other.over
 
 
+def test_both_ends_roam_at_once_and_meet_again_by_what_signaling_carries() -> None:
+    """Neither knows the other's new address by itself; the candidates that travel elsewhere do it.
+
+    Same credentials, no restart; also the tenth time, for addresses that are gone make way.
+    """
+    net = Net(5, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2"))
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    connect(net, left, right)
+    for number in range(10):
+        net.run(40)
+        left.leave().host(f"10.1.{number}.2", Nat(f"198.51.101.{number + 1}"))
+        right.leave().host(f"10.2.{number}.2", Nat(f"198.51.102.{number + 1}"))
+        for end in (left, right):
+            end.agent.network_changed(net.now)
+        assert net.run(1, lambda: bool(left.of(Broken) and right.of(Broken)))
+        changes = len(left.of(Selected)), len(right.of(Selected))
+        net.run(1.0)  # what the sealed messages take
+        begin = net.now
+        left.agent.add_remote(right.candidates, net.now)
+        right.agent.add_remote(left.candidates, net.now)
+        assert net.run(
+            3,
+            lambda was=changes: len(left.of(Selected)) > was[0] and len(right.of(Selected)) > was[1],  # type: ignore[misc]
+        ), number
+        assert net.now - begin <= 0.5
+        assert left.path[0][0] == f"10.1.{number}.2"
+        assert mirrored(left, right)
+        assert len(left.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
+        for end in (left, right):
+            end.events.clear()
+            end.events.append((net.now, Selected(left.candidates[0], right.candidates[0], "first")))
+
+
 def test_a_new_interface_takes_over_from_one_that_is_gone() -> None:
     """The old base is gone, a new one is there: same session."""
     net = Net(delay=0.02)
