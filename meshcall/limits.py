@@ -1186,7 +1186,9 @@ TUNNEL_GATEWAYS_KEPT: Final = 16
 TUNNEL_NODES_TRIED: Final = 8
 """DHT nodes that are taken for gateways, as they may be, and asked whether UDP works again."""
 TUNNEL_POLL: Final = 1.0
-"""Seconds between two looks at what nobody tells: nodes that are known now, calls that have left a tunnel."""
+TUNNEL_POLL_MIN: Final = 0.01
+"""Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
+most, and at least."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 TUNNEL_WEB_PORT: Final = 443

@@ -26,7 +26,7 @@ from meshcall.aio.tunnel import TunnelLink
 from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.errors import NoPath, UsageError
 from meshcall.identity.keys import Random
-from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_WEB_PORT
+from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_POLL_MIN, TUNNEL_WEB_PORT
 from meshcall.turn.gateways import Gateway, Gateways, Source, of_node, parse_gateway
 from meshcall.turn.grant import Ask
 from meshcall.turn.tunnelling import Carry, Open, Probe, Release, State, Tunnelling
@@ -82,10 +82,14 @@ class Tunnels:
     async def run(self) -> None:
         """Look after it until cancelled."""
         while True:
-            self._wake.clear()
             self._look()
+            self._wake.clear()  # what is told from here on is looked at anew
             due = self._machine.deadline()
-            pause = TUNNEL_POLL if due is None else min(TUNNEL_POLL, max(0.0, due - self._clock.now()))
+            pause = (
+                TUNNEL_POLL
+                if due is None
+                else min(TUNNEL_POLL, max(TUNNEL_POLL_MIN, due - self._clock.now()))
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
