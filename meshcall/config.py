@@ -59,21 +59,30 @@ class Config:
     accept_strangers: bool = True
     """Let people who are not contacts ring (they are shown apart)."""
 
+    answer_pings: bool = True
+    """Answer pings of contacts, who learn by them which paths lead here, without a ring."""
+
     contacts_only: bool = False
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""
 
-    relay: bool = False
-    """Lend a relay to whoever has credentials of ours."""
+    relay: bool | None = None
+    """Lend a relay to others; None: while strangers reach this machine at an address of its own."""
 
-    relay_port: int = 3478
-    """Its port for UDP, TCP and TLS; 0: any free one."""
+    relay_port: int | None = None
+    """A port for it, UDP, TCP and TLS; 0: any free one; None: the node's own, and 443 for TCP and TLS."""
 
     relay_addresses: tuple[str, ...] = ()
     """IP addresses that others reach it at, where a NAT gives this machine another; one of each family."""
 
     relay_certificate: Path | None = None
     """PEM file with key and certificates for TLS; None: one is made at each start."""
+
+    coturn: str = ""
+    """[IP:]PORT[,TLS-PORT] of a coturn that is lent in the place of a relay of this node's own."""
+
+    coturn_secret: Path | None = None
+    """File with its static-auth-secret; None: it has the secret that `meshcall relay --coturn` shows."""
 
     @classmethod
     def lan(cls, home: Path) -> Config:

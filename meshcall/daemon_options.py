@@ -13,6 +13,7 @@ from meshcall.errors import InvalidConfig, UsageError
 from meshcall.media.plan import parse_ice_server
 from meshcall.media_paths import absolute_source, check_record_dir, check_source
 from meshcall.paths import choose_home
+from meshcall.turn.coturn_place import parse_coturn
 from meshcall.turn.gateways import is_gateway, parse_gateway
 
 NAME_MAX = 64
@@ -82,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="be found by contacts and invited people alone: who knows no more than your ID sees nothing",
     )
+    add("--no-pings", action="store_true", help="answer no `meshcall ping`, not even of contacts")
     add(
         "--source",
         default="testsrc",
@@ -93,13 +95,19 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="record auto-answered calls into this folder, which is made if need be",
     )
-    add("--relay", action="store_true", help="lend a relay to whoever has credentials (`meshcall relay`)")
+    lends = parser.add_mutually_exclusive_group()
+    lends.add_argument(
+        "--relay",
+        action="store_true",
+        default=None,
+        help="lend a relay to others (default: while strangers reach this machine at an address of its own)",
+    )
+    lends.add_argument("--no-relay", action="store_false", dest="relay", help="lend none")
     add(
         "--relay-port",
         type=int,
-        default=3478,
         metavar="N",
-        help="its port for UDP, TCP and TLS (default: 3478; 0: any free one)",
+        help="its port for UDP, TCP and TLS (default: the daemon's own, and 443; 0: any free one)",
     )
     add(
         "--relay-address",
@@ -109,6 +117,17 @@ def make_parser() -> argparse.ArgumentParser:
         help="where others reach it, if a NAT is before it; one for IPv4, one for IPv6",
     )
     add("--relay-certificate", metavar="FILE", help="PEM file for TLS (default: one made at each start)")
+    add(
+        "--coturn",
+        default="",
+        metavar="[IP:]PORT[,TLS-PORT]",
+        help="lend the coturn there in the place of a relay of our own (`meshcall relay --coturn`)",
+    )
+    add(
+        "--coturn-secret",
+        metavar="FILE",
+        help="its static-auth-secret (default: the one that `meshcall relay --coturn` shows)",
+    )
     add("--quiet", "-q", action="store_true", help="log warnings and errors only")
     add("--verbose", "-v", action="count", default=0, help="log more")
     return parser
@@ -121,9 +140,15 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     """
     if not 0 <= options.port <= 65535:
         raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
-    if not 0 <= options.relay_port <= 65535:
+    if options.relay_port is not None and not 0 <= options.relay_port <= 65535:
         raise InvalidConfig(f"--relay-port: {options.relay_port} is not a port (0 to 65535)")
     _check_relay_addresses(options.relay_address)
+    if options.coturn:
+        parse_coturn(options.coturn)
+    if options.coturn and options.relay is False:
+        raise InvalidConfig("--no-relay leaves --coturn without meaning", hint="drop one of the two")
+    if options.coturn_secret and not options.coturn:
+        raise InvalidConfig("--coturn-secret has no meaning without --coturn", hint="say where the coturn is")
     if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
         raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
     if options.lan_only and options.no_mdns:
@@ -168,6 +193,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         source=source,
         record_dir=record_dir,
         accept_strangers=not (options.no_strangers or options.contacts_only),
+        answer_pings=not options.no_pings,
         contacts_only=options.contacts_only,
         relay=options.relay,
         relay_port=options.relay_port,
@@ -175,6 +201,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         relay_certificate=(
             None if options.relay_certificate is None else directory / options.relay_certificate
         ),
+        coturn=options.coturn,
+        coturn_secret=None if options.coturn_secret is None else directory / options.coturn_secret,
     )
 
 

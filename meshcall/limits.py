@@ -563,6 +563,9 @@ CALL_EARLY_CANDIDATES_MAX: Final = 8
 CALL_OFFERS_MAX: Final = 3
 """Offers of one call whose replies are awaited: the one that lives, and those that may still ring there."""
 
+CALL_PATH_STEPS_MAX: Final = 64
+"""Changes of path that a call's timeline keeps (a path that flaps for hours)."""
+
 CALL_OTHER_IDS_MAX: Final = 16
 """Ids of the same peer's other attempts that one call remembers (memory)."""
 
@@ -571,7 +574,7 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 0.02
+ICE_SERVER_PATIENCE: Final = 0.005
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
 
@@ -589,6 +592,10 @@ MEDIA_OFFER_LIFE: Final = 150.0
 
 MEDIA_CLOSE_TIMEOUT: Final = 3.0
 """For an orderly close of a peer connection; then its sockets are closed the hard way."""
+
+RTP_PAYLOAD_MAX: Final = 1150
+"""Octets of a picture in one packet. With what is around it (RTP and its extensions 30, SRTP 16, a relay's
+channel 4, UDP 8, IPv6 40) it fits into 1,280, the least that every IPv6 link carries (RFC 8200 section 5)."""
 
 CONSENT_INTERVAL: Final = 1.0
 """Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
@@ -644,6 +651,10 @@ ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
 
+ICE_HEARD_MAX: Final = 256
+"""The peer's last transactions whose source is remembered: minutes of consent checks (who saw a check on its
+way and sends it again in other names, so that ours go there)."""
+
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
 
@@ -658,11 +669,25 @@ ICE_NO_PATH: Final = 8.0
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
+ICE_ANSWER_TRAVEL: Final = 1.5
+"""What the answering end waits on top, whose answer has to travel."""
+
+ICE_NO_PATH_MAX: Final = 9.5
+"""From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
+tell."""
+
 ICE_STUN_RETRY: Final = 0.2
 """First pause before a STUN server is asked again; doubled each time."""
 
 ICE_STUN_ATTEMPTS: Final = 4
 """Requests to a STUN server that does not answer: 3 s."""
+
+ICE_RELAYS: Final = 2
+"""Relays that a call has, configured ones included: the second stands in when the first dies."""
+
+RELAY_WAY_PAUSE: Final = 0.3
+"""Seconds in which a relay is tried by UDP alone; then by TCP and TLS, too (where UDP is blocked, a call
+waits for it)."""
 
 ICE_RELAY_PATIENCE: Final = 2.0
 """For a new allocation while a call has no path: then the server is asked again."""
@@ -700,6 +725,116 @@ ICE_NAME_ADDRESSES_MAX: Final = 2
 
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
+
+NOTES_MAX: Final = 4
+"""Notes kept of one message (memory)."""
+
+NOTES_PER_CALL_MAX: Final = 32
+"""Notes heard in one call (a peer that has us ask, verify and aim without end)."""
+
+NAT_SAMPLES_MAX: Final = 64
+"""Nodes whose view of our address is remembered (memory)."""
+
+NAT_SAMPLE_LIFE: Final = 300.0
+"""Seconds for which it counts: mappings that are used live longer, and NATs are replaced meanwhile."""
+
+NAT_SURVEY_LIFE: Final = 1800.0
+"""Seconds for which it is believed how a NAT chooses its ports; each call that needs it looks again."""
+
+NAT_SURVEY_SOON: Final = 5.0
+"""Seconds between looks at whether there is need for one."""
+
+NAT_SURVEY_PAUSE: Final = 600.0
+"""Seconds between two surveys while the mapping depends on the destination (load on other nodes)."""
+
+NAT_SURVEY_NODES: Final = 4
+"""Nodes asked in one survey, of different networks as far as there are."""
+
+NAT_SURVEY_PATIENCE: Final = 0.6
+"""Seconds that a survey waits for its last answer."""
+
+NAT_DELTA_MAX: Final = 16
+"""Largest step between two ports that is taken for one of a sequential NAT, and most mappings of others that
+may lie between two of ours (busy carriers): beyond, foretelling is guessing."""
+
+PREDICTED_MAX: Final = 3
+"""Predicted ports told to a peer: with the reflexive one they are the ports that it checks of one address."""
+
+PUNCH_HEAD_START: Final = 0.15
+"""Seconds that plain checks get before ports are predicted or probed: most calls need neither."""
+
+PUNCH_LOOK: Final = 0.25
+"""Seconds between two looks at whether our NAT is known yet, in a call that needs it."""
+
+PUNCH_TRIES: Final = 3
+"""Times that ports are predicted in one call; other traffic may have come between."""
+
+PUNCH_TRY: Final = 1.2
+"""Seconds between two of these."""
+
+PUNCH_MEETING: Final = 8
+"""Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
+come between. Each sends few packets, all to one address that was proven."""
+
+PUNCH_SOCKETS: Final = 256
+"""Sockets that the end behind a random NAT opens: mappings in its NAT, descriptors here."""
+
+PUNCH_HOPS: Final = 5
+"""Routers that a first opening passes: enough for our own NATs, hardly ever the way to the peer's, where
+routers that answer strangers would keep state for it, and with it the port that the peer's probe needs."""
+
+PUNCH_FAR: Final = 0.6
+"""Seconds after which openings go all the way, for NATs that are further away."""
+
+PUNCH_PROBES_PER_SECOND: Final = 500
+"""Probes towards such a NAT (its uplink: 60 kB/s)."""
+
+PUNCH_PROBES_AT_ONCE: Final = 25
+"""Probes after a pause of the loop: no burst."""
+
+PUNCH_PROBES_MAX: Final = 1750
+"""Probes of one try: 99.9 % have met by then, and each is an entry in our own NAT's table."""
+
+PUNCH_PROOF: Final = 3.0
+"""Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_REOPEN: Final = 10.0
+"""Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
+
+PUNCH_LIFE: Final = 12.0
+"""Seconds after which sockets that nothing came in by are closed."""
+
+PUNCH_HOUR: Final = 3600.0
+PUNCHES_PER_HOST: Final = 64
+PUNCHES_PER_HOUR: Final = 128
+"""Tries in an hour: towards one host, and in all (a peer that has us send to its own host again and again:
+112,000 small packets, after 64 calls that somebody accepted)."""
+
+PUNCHES_AT_ONCE: Final = 2
+"""Tries at a time (descriptors, uplink)."""
+
+QUALITY_POLL: Final = 0.5
+"""Pause between looks at the quality of a call's path."""
+
+QUALITY_SILENT: Final = 1.0
+"""Seconds without an answer to a consent check after which a path is called degraded: long before it is given
+up."""
+
+QUALITY_LOSS: Final = 0.1
+"""Share of packets lost from which on a path is called degraded: people hear that."""
+
+QUALITY_PACKETS_MIN: Final = 50
+"""Packets that must have been sent for a share to mean anything: a second of sound."""
+
+QUALITY_WINDOW: Final = 4.0
+"""Seconds over which that share is taken."""
+
+QUALITY_RTT: Final = 0.6
+"""Round trip in seconds from which on a path is called degraded: people begin to talk at once (ITU-T G.114
+wants 0.4 s one way at most)."""
+
+QUALITY_HOLD: Final = 3.0
+"""Seconds for which a path stays degraded after the last sign of it."""
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
@@ -932,9 +1067,28 @@ choice)."""
 PINGS_ANSWERED_LIFE: Final = 90.0
 """Seconds after which a ping that is answered ends, whatever its sender forgets."""
 
+PINGS_BURST: Final = 5
 PING_PAUSE: Final = 2.0
-"""Least seconds between two pings of one contact that are answered: each costs a write to the disk, up to 84
-checks and a reply."""
+"""Pings of one contact that are answered one after the other, and seconds in which it may send one more: each
+costs a write to the disk, up to 84 checks and a reply."""
+
+PINGS_PEERS_MAX: Final = 256
+"""Contacts whose pings are counted; the one that began longest ago is forgotten (memory)."""
+
+# --- netcheck and doctor --------------------------------------------------------------------------
+
+NETCHECK_NODES: Final = 6
+"""DHT nodes of each family that one check asks: enough that one dead one says nothing (load on others)."""
+
+NETCHECK_RESOLVE: Final = 3.0
+"""Seconds that resolving a configured host may take in a check."""
+
+HAIRPIN_TRIES: Final = 3
+HAIRPIN_PAUSE: Final = 0.25
+"""Requests to our own outside address, and seconds between two: the way leads to the router and back."""
+
+CLOCK_SAMPLES: Final = 16
+"""Fresh messages by whose dates our clock is judged, the latest."""
 
 # --- bootstrap ladder -----------------------------------------------------------------------------
 
@@ -1191,8 +1345,6 @@ TUNNEL_POLL_MIN: Final = 0.01
 most, and at least."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
-TUNNEL_WEB_PORT: Final = 443
-"""Where networks that block UDP let TLS through."""
 
 RELAY_PROOFS: Final = 30
 """Places for proofs in an ask for a relay: always so many, so that nobody learns how many contacts somebody
@@ -1223,3 +1375,79 @@ a relay from those whom it is run for."""
 
 RELAY_TRANSPORTS_MAX: Final = 6
 """Addresses in one grant (a client tries each)."""
+
+RELAY_EPOCH: Final = 3600
+"""Seconds of one set of keys that relays are announced under: who has placed itself near them has to move."""
+
+RELAY_SHARDS: Final = 4
+"""Keys of one epoch: what all nodes ask is spread over 32 storage nodes."""
+
+RELAY_SHARD_COPIES: Final = 2
+"""Of these a relay announces itself under so many: one lookup finds half of all relays, if they are few."""
+
+RELAY_RECORD_TTL: Final = 1800
+"""Seconds that an announcement is kept, at most: a relay that went is asked for so long in vain."""
+
+RELAY_ANNOUNCE: Final = 600.0
+"""Seconds between two announcements: two may be lost."""
+
+RELAY_ANNOUNCE_RETRY: Final = 5.0
+"""The same when no node took it: the DHT is being joined."""
+
+RELAY_CANDIDATES: Final = 64
+"""Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAY_CANDIDATES_PER_NETWORK: Final = 4
+"""And of one IPv4 /24 or IPv6 /48, of which one is used at a time (one host that announces itself often)."""
+
+RELAYS_HELD: Final = 3
+"""Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""
+
+RELAY_ASKS_AT_ONCE: Final = 4
+"""Relays that are asked at the same time: the nearest of some, and no storm."""
+
+RELAY_RENEW: Final = 0.67
+"""Share of their life after which credentials are renewed: an idle node asks each of its three relays once in
+ten minutes, and no other."""
+
+RELAY_PAUSE: Final = 2.0
+"""Before a relay that did not answer, or gave no address, is asked again; doubled each time."""
+
+RELAY_PAUSE_MAX: Final = 1800.0
+"""And at most; also after a refusal, for it says that the relay is there."""
+
+RELAY_REFUSED_PAUSE: Final = 300.0
+"""Before a relay that refused is asked again."""
+
+RELAY_FAILURES: Final = 5
+"""Silences in a row after which a relay is forgotten."""
+
+RELAY_SEARCH: Final = 10.0
+"""Seconds between two searches for announcements while fewer relays are held than that; doubled each time."""
+
+RELAY_SEARCH_MAX: Final = 600.0
+"""And at most."""
+
+RELAY_LENDERS_HEARD: Final = 64
+"""Nodes that said in a frame that they lend (memory)."""
+
+RELAY_LENDERS_LIFE: Final = 3600.0
+"""Seconds for which that is remembered."""
+
+STUN_PROBES: Final = 2
+"""Requests with which a relay on a port of its own is tried."""
+
+STUN_PROBE_PAUSE: Final = 0.5
+"""Seconds that each waits."""
+
+RELAY_MEASURE_PATIENCE: Final = 2.0
+"""Seconds for measuring a configured server, its name included, when a person asks."""
+
+RELAY_ROLE_LOOK: Final = 2.0
+"""Seconds between two looks whether a relay is to be lent, and announced."""
+
+TURN_WEB_PORT: Final = 443
+"""Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
+
+RELAY_LOOK: Final = 1.0
+"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""

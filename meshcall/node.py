@@ -20,17 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import Address, format_address
 from meshcall.admission import Admission
 from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
+from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
@@ -41,10 +43,12 @@ from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
+from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.nat import NatView
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -53,8 +57,11 @@ from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.netcheck import Netcheck, Sources
+from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
+from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
@@ -76,8 +83,9 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
-    RelayStatusView,
+    RelayView,
     Warned,
 )
 
@@ -114,6 +122,7 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -124,7 +133,9 @@ class Node:
         self._missed: MissedNotes
         self._calls: Switchboard
         self._pinger: Pinger
-        self._relay: RelayRole | None = None
+        self._netcheck: Netcheck
+        self._relay: RelayRole
+        self._relays: RelayFinder
         self._carrier: DhtCarrier
         self._tunnels: Tunnels | None = None
         self._lan: Lan
@@ -179,15 +190,17 @@ class Node:
             # By a tunnel others see the gateway's address, which is none of the UDP port
             mapped=lambda: () if self._carrier.tunnel else self._dht.engine.observed(),
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
             self._warn(damage)
         self._carrier = DhtCarrier(self._udp, random=self._random)
+        node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
             self._carrier,
-            node_key=node_key_of(self._state, self._random),
+            node_key=node_key,
             clock=clock,
             random=self._random,
             lan=config.lan_only,
@@ -195,22 +208,24 @@ class Node:
             on_notify=lambda notify: self._post.on_notify(notify),
             on_state=lambda octets: self._spawn(table.keep(octets)),
         )
+        self._nat = self._ice.nat = NatWatch(self._dht, self._udp, clock=clock, random=self._random)
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
-        if config.relay:
-            self._relay = await RelayRole.start(
-                config,
-                self._state,
-                clock,
-                self._random,
-                node_id=self._dht.node_id,
-                secrets=keys.secrets,
-                node_port=self._udp.port,
-                answer=self._dht.answer,
-            )
-            stack.push_async_callback(self._relay.close)
-            self._dht.engine.lend_by(self._relay.lending.answer)
+        self._relay = RelayRole(
+            config,
+            self._state,
+            self._dht,
+            self._ice,
+            self._udp,
+            node_key=node_key,
+            clock=clock,
+            random=self._random,
+            secrets=keys.secrets,
+            on_warning=self._warn,
+        )
+        stack.push_async_callback(self._relay.close)
+        await self._relay.start()
         hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
             self._dht,
@@ -239,7 +254,7 @@ class Node:
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
             mainline=self._mainline(),
-            on_joined=lambda: self._post.hasten(),
+            on_joined=self._joined,
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -265,9 +280,19 @@ class Node:
             counters=self._counters,
             secret_of=self._contacts.secret,
         )
+        self._relays = RelayFinder(
+            self._dht,
+            clock=clock,
+            random=self._random,
+            secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
+            spawn=self._spawn,
+            counters=self._counters,
+        )
+        self._ice.lenders = self._relays
         admission = Admission(
             self._contacts,
             accept_strangers=config.accept_strangers and not config.contacts_only,
+            answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._calls.live(peer) is not None,
@@ -347,6 +372,7 @@ class Node:
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+            network=self.network,
         )
         self._pinger = Pinger(
             self._me,
@@ -360,6 +386,17 @@ class Node:
             counters=self._counters,
             allow_loopback="lo" in config.interfaces,
         )
+        self._netcheck = Netcheck(
+            self._dht,
+            self._lan,
+            port=self._udp.port,
+            bootstrap=config.bootstrap,
+            policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
+            mdns=config.mdns,
+            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
+            clock=clock,
+            random=self._random,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -370,7 +407,11 @@ class Node:
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher, self._nat)]
+        if self._uses_dht and not config.lan_only:
+            tasks.append(self._keep_up(self._relays.run))
+        if config.relay is not False:
+            tasks.append(self._keep_up(self._relay.run))
         if self._tunnels is not None:
             tasks.append(self._keep_up(self._tunnels.run))
 
@@ -407,6 +448,15 @@ class Node:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
 
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
+
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
         config = self.config
@@ -431,14 +481,21 @@ class Node:
     async def _join_at(self, node: Address) -> None:
         await self._dht.bootstrap([node])
 
+    def _joined(self) -> None:
+        """The DHT has let us in."""
+        self._post.hasten()
+        self._relays.hasten()
+
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
         if self._tunnels is not None:
             self._tunnels.network_changed()
         self._ice.network_changed()
         self._finder.network_changed()
+        self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
 
@@ -478,6 +535,10 @@ class Node:
         """Our ID."""
         return self._me
 
+    def nat(self, family: int = 4) -> NatView:
+        """What is known of the NAT before our UDP port, for IPv4 or IPv6."""
+        return self._nat.view(family)
+
     @property
     def contacts(self) -> ContactBook:
         """The contact book."""
@@ -511,7 +572,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
-        counters += self._relay.counters() if self._relay is not None else Counter()
+        counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -529,8 +590,10 @@ class Node:
                 role="router" if dht.routes else "ephemeral",
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
+                tunnel=self._tunnels.shown if self._tunnels is not None else "",
             ),
-            relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
+            relay=self._relay.view(),
+            relays=self._relays.ready(),
             calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -539,10 +602,20 @@ class Node:
             warnings=warnings,
         )
 
+    async def relays(self) -> list[RelayView]:
+        """The relays that calls may use: configured ones, measured now, and those that others lend."""
+        return await self._relays.views(self.config.ice_servers)
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now; takes up to a few seconds."""
+        return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
+
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
-        if self._relay is None:
-            raise RelayOff
         return self._relay.credentials(seconds)
 
     def peers(self) -> list[PeerView]:

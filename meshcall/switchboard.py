@@ -22,6 +22,7 @@ from meshcall.contacts import ContactBook
 from meshcall.errors import NoSuchCall, OwnId, UsageError
 from meshcall.finder import Finder
 from meshcall.history import History
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
@@ -60,8 +61,9 @@ class Switchboard:
         spawn: Spawn,
         publish: Callable[[CallEvent], None],
         counters: Counter[str],
+        network: Callable[[], Network],
     ) -> None:
-        """``publish`` tells all listeners."""
+        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in."""
         self._me = me
         self._config = config
         self._identity = identity
@@ -77,6 +79,7 @@ class Switchboard:
         self._spawn = spawn
         self._publish = publish
         self._counters = counters
+        self.network = network
         self._calls: list[Call] = []
 
     # --- which there are --------------------------------------------------------------------------

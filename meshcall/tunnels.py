@@ -26,7 +26,7 @@ from meshcall.aio.tunnel import TunnelLink
 from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.errors import NoPath, UsageError
 from meshcall.identity.keys import Random
-from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_POLL_MIN, TUNNEL_WEB_PORT
+from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_POLL_MIN, TURN_WEB_PORT
 from meshcall.turn.gateways import Gateway, Gateways, Source, of_node, parse_gateway
 from meshcall.turn.grant import Ask
 from meshcall.turn.tunnelling import Carry, Open, Probe, Release, State, Tunnelling
@@ -125,9 +125,9 @@ class Tunnels:
         return self._machine.state
 
     @property
-    def current(self) -> Gateway | None:
-        """Whose tunnel carries."""
-        return self._machine.current
+    def shown(self) -> str:
+        """For the status: whose tunnel carries; empty: none does."""
+        return "" if self._machine.current is None else self._machine.current.text
 
     def useful(self) -> list[Gateway]:
         """Gateways to tell others of: that which carries first."""
@@ -168,7 +168,7 @@ class Tunnels:
         """Nodes that are known may be gateways."""
         for node in self._dht.known(TUNNEL_NODES_TRIED):
             if self._carrier.is_far(node):
-                self._gateways.add(of_node(node, TUNNEL_WEB_PORT), Source.NETWORK)
+                self._gateways.add(of_node(node, TURN_WEB_PORT), Source.NETWORK)
 
     async def _try(self, gateway: Gateway) -> None:
         ask = Ask.new(self._contact_keys(), self._random)

@@ -20,7 +20,9 @@ PathKind = Literal["", "lan", "direct", "relay"]
 
 CallDirection = Literal["out", "in"]
 
-CallState = Literal["calling", "ringing", "incoming", "connecting", "connected", "reconnecting", "ended"]
+CallState = Literal[
+    "calling", "ringing", "incoming", "connecting", "connected", "degraded", "reconnecting", "ended"
+]
 
 Presence = Literal["lan", "dht", "offline", "unknown"]
 
@@ -47,6 +49,9 @@ class ErrorView(View, frozen=True, kw_only=True):
     message: str
     hint: str | None = None
     exit_code: int = 1
+    cause: str = ""
+    """Of ``no-path``: ``no-address``, ``no-family``, ``not-chosen``, ``one-way``, ``udp-blocked`` (here),
+    ``udp-blocked-there``, ``udp-blocked-both`` or ``nat``."""
 
 
 # --- the node -------------------------------------------------------------------------------------
@@ -91,6 +96,8 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     """The ways in that were tried."""
     announced: bool = False
     """Whether Mainline tells others that a meshcall router is here."""
+    tunnel: str = ""
+    """UDP is blocked here, and this gateway (`tls:HOST:PORT`) carries what leaves the LAN; empty: none does."""
 
 
 class RelayStatusView(View, frozen=True, kw_only=True):
@@ -98,7 +105,7 @@ class RelayStatusView(View, frozen=True, kw_only=True):
 
     enabled: bool
     port: int = 0
-    """UDP, TCP and TLS."""
+    """UDP; TCP and TLS as well, where that could be opened."""
     allocations: int = 0
     """Relayed addresses lent now."""
     streams: int = 0
@@ -106,6 +113,21 @@ class RelayStatusView(View, frozen=True, kw_only=True):
     to_peers: int = 0
     to_clients: int = 0
     """Octets of data relayed since the start, each way."""
+
+
+class RelayView(View, frozen=True, kw_only=True):
+    """A relay of others that calls of this node may use."""
+
+    address: str
+    """Of its node, or the configured server as it was written."""
+    transports: list[str]
+    """``udp``, ``tcp``, ``tls``."""
+    rtt_ms: float | None = None
+    """None: it was not measured, or did not answer."""
+    of_contact: bool = False
+    """A contact lends it."""
+    configured: bool = False
+    """By ``--ice-server``; otherwise it was found."""
 
 
 class RelayCredentialsView(View, frozen=True, kw_only=True):
@@ -116,6 +138,15 @@ class RelayCredentialsView(View, frozen=True, kw_only=True):
     username: str
     password: str
     expires_ms: int
+
+
+class RelayCoturnView(View, frozen=True, kw_only=True):
+    """What `meshcall relay --coturn` shows."""
+
+    config: str
+    """A ``turnserver.conf``. It holds the secret that credentials are made with."""
+    lent: bool
+    """This daemon grants credentials for it (``--coturn``)."""
 
 
 class DhtStoredView(View, frozen=True, kw_only=True):
@@ -266,6 +297,8 @@ class NodeStatus(View, frozen=True, kw_only=True):
     lan: LanStatus
     dht: DhtStatusView
     relay: RelayStatusView = RelayStatusView(enabled=False)
+    relays: int = 0
+    """Relays of others that are ready for a call."""
     calls: int
     """Calls that have not ended."""
     missed: int = 0
@@ -315,6 +348,23 @@ class MediaTotals(View, frozen=True, kw_only=True):
     audio_seconds: float = 0.0
 
 
+class PathStep(View, frozen=True, kw_only=True):
+    """The media of a call took another way, or its quality changed."""
+
+    at: float
+    """Milliseconds since the call's start."""
+    path: PathKind = ""
+    """Empty: no path answered."""
+    why: str = ""
+    """``first``, ``better``, ``nominated``, ``failover``, ``named``, ``revived``: why that one;
+    ``lost``: none answers; ``silent``, ``loss``, ``slow``: it is degraded; ``well``: it is no more."""
+    local: str = ""
+    """Kind of our candidate, ``host``, ``srflx``, ``prflx`` or ``relay``; empty: the quality changed."""
+    remote: str = ""
+    """Kind of the peer's."""
+    ipv6: bool = False
+
+
 class CallView(View, frozen=True, kw_only=True):
     """A call as `meshcall calls` lists it."""
 
@@ -331,6 +381,12 @@ class CallView(View, frozen=True, kw_only=True):
     """Why it ended; empty while it lives."""
     stranger: bool = False
     """The caller is no contact of ours."""
+    paths: list[PathStep] = []
+    """Each way that its media took, and why."""
+    explanation: str = ""
+    """How the media travels, and why that way: a sentence."""
+    better: list[str] = []
+    """What would make the path a better one."""
 
 
 class HistoryView(View, frozen=True, kw_only=True):
@@ -438,6 +494,15 @@ class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
     """The media takes another path; empty: it takes none now, and all are tried again."""
 
     path: PathKind
+    why: str = ""
+    """See :class:`PathStep`."""
+
+
+class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
+    """The path is a poor one; or, with an empty ``why``, a good one again."""
+
+    why: Literal["", "silent", "loss", "slow"] = ""
+    """No answer for a second; a tenth of the packets lost; a long round trip."""
 
 
 class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
@@ -457,6 +522,12 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """Kind of media to the codec that was received, such as ``{"audio": "opus", "video": "VP8"}``."""
     record: str | None = None
     """The file that was recorded to."""
+    paths: list[PathStep] = []
+    """Each way that the media took, and why."""
+    explanation: str = ""
+    """How the media travelled last, and why that way: a sentence."""
+    better: list[str] = []
+    """What would have made the path a better one."""
     error: ErrorView | None = None
     """Set when the call did not end as somebody wanted it to."""
 
@@ -473,6 +544,7 @@ CallEvent = (
     | SourceEnded
     | RecordFailed
     | PathChanged
+    | Degraded
     | Ended
 )
 """What ``Call.events()`` yields."""

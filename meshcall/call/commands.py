@@ -235,10 +235,10 @@ class StateChanged(Command):
 class Notify(Command):
     """Something the user may want to know; the call goes on."""
 
-    kind: Literal["chat", "media", "path", "reached", "record-failed", "source-ended", "waiting"]
+    kind: Literal["chat", "media", "path", "quality", "reached", "record-failed", "source-ended", "waiting"]
     """What."""
     detail: str = ""
-    """The text, the kind of media, or the path."""
+    """The text, the kind of media, the path, or what makes it a poor one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,8 @@ class Ended(Command):
     """The peer ended it."""
     detail: str = ""
     """More, for the user; never text that a peer wrote."""
+    cause: str = ""
+    """A stable word for why there is no path."""
 
 
 __all__ = [

@@ -14,7 +14,7 @@ from meshcall import limits
 from meshcall.call import commands as c
 from meshcall.call import events as e
 from meshcall.call.summary import CallSummary
-from meshcall.call.timeline import Timeline
+from meshcall.call.timeline import Path, Timeline
 from meshcall.identity.peer_id import PeerId
 
 Role = Literal["caller", "callee"]
@@ -54,8 +54,9 @@ class CallData:
         self.state = State.IDLE
         self.role: Role = "caller"
         self.reason: e.EndReason | None = None
-        self.path: e.Path = ""
+        self.path: Path = ""
         self.reconnecting = False
+        self.trouble = ""  # what makes the path a poor one
         self.timeline = Timeline()
         self.timers: dict[type[e.Timeout], float] = {}
         self.output: list[c.Command] = []
@@ -129,7 +130,7 @@ class CallData:
         self.other_ids[call_id] = offered
 
     def end(self, reason: e.EndReason, now: float, *, missed: bool = False, by_peer: bool = False,
-            detail: str = "") -> None:  # fmt: skip
+            detail: str = "", cause: str = "") -> None:  # fmt: skip
         """Close what is open and say why. The messages to the peer have been put out already."""
         self.reason = reason
         self.timeline.mark("ended", now)
@@ -138,4 +139,4 @@ class CallData:
             self.media_open = False
             self.emit(c.CloseMedia())
         summary = CallSummary.of(reason, self.path, self.timeline)
-        self.emit(c.Ended(reason, summary, missed, by_peer, detail))
+        self.emit(c.Ended(reason, summary, missed, by_peer, detail, cause))

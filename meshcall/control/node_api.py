@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.netcheck_views import NetcheckView
 from meshcall.ping_views import PingEvent
 from meshcall.views import (
     CallEvent,
@@ -23,6 +24,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCoturnView,
     RelayCredentialsView,
 )
 
@@ -121,6 +123,12 @@ class NodeApi(Protocol):
 
     def status(self) -> NodeStatus:
         """What the node is and does now."""
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now."""
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for the relay that we lend, good for so long."""

@@ -20,6 +20,7 @@ from meshcall.dht.events import Event, Notified
 from meshcall.dht.messages import (
     DIGEST_SIZE,
     EPHEMERAL,
+    LENDS,
     Message,
     Nodes,
     Pong,
@@ -53,6 +54,8 @@ from meshcall.limits import (
     DHT_WATCH_LEASE,
     DHT_WATCH_LOOKUP,
     DHT_WITNESSES_MIN,
+    RELAY_LENDERS_HEARD,
+    RELAY_LENDERS_LIFE,
 )
 from meshcall.record.codec import Record
 from meshcall.record.store import RecordStore
@@ -138,12 +141,16 @@ class Core:
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, DHT_NOTIFIED_LIFE)
         self._observed: dict[Address, Address] = {}
+        self.on_observed: Callable[[Address, Address, float], None] = lambda node, seen, now: None
+        """Told of each answer: who sees us where."""
         self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
             DHT_ACKS_KEPT, DHT_ACK_LIFE
         )
         """(transaction id, address) of our delivers: who is told of watchers that have the record."""
         self.lend: Lend | None = None
         """None: this node lends no relay."""
+        self.lenders: ExpiringCache[Address, bytes] = ExpiringCache(RELAY_LENDERS_HEARD, RELAY_LENDERS_LIFE)
+        """Nodes that answered us and lend a relay, with their ids."""
         self.consider: Consider = _ignore
         self.recheck: Callable[[Contact, float], None] = lambda contact, now: None
         """Ping a contact for whose place somebody waits."""
@@ -153,7 +160,7 @@ class Core:
     @property
     def flags(self) -> int:
         """Flags of our frames."""
-        return 0 if self.routes else EPHEMERAL
+        return (0 if self.routes else EPHEMERAL) | (0 if self.lend is None else LENDS)
 
     def send(self, message: Message, address: Address) -> None:
         """One frame out."""
@@ -254,9 +261,11 @@ class Core:
         """A request of ours was answered: what that says about the node, its token and our address."""
         address = call.address
         self.unreachable.discard(address)
+        if message.flags & LENDS:
+            self.lenders.put(address, message.sender, now)
         if isinstance(message, Pong | Nodes | Values | Refused) and message.token:
             self.tokens.put(address, message.token, now)
-        self._note_observed(address, message.observed)
+        self._note_observed(address, message.observed, now)
         table = self.tables[family(address)]
         if call.node_id is not None and call.node_id != message.sender:
             self.counters["id-changed"] += 1  # believed, and the old contact dropped, when it has proved it
@@ -282,12 +291,13 @@ class Core:
                 self.counters["evicted"] += 1
                 self.lost = [*self.lost, contact.address][-DHT_K:]
 
-    def _note_observed(self, responder: Address, packed: bytes) -> None:
+    def _note_observed(self, responder: Address, packed: bytes, now: float) -> None:
         seen = unpack_address_untrusted(packed)  # sizes were checked by the decoder
         self._observed.pop(responder, None)
         self._observed[responder] = seen
         if len(self._observed) > DHT_OBSERVED_KEPT:
             del self._observed[next(iter(self._observed))]
+        self.on_observed(responder, seen, now)
 
     def forget_place(self) -> None:
         """Forget what holds only for the address we had: witnesses, tokens, who seemed dead from there."""

@@ -39,6 +39,7 @@ from meshcall.dht.statistics import DhtStatistics
 from meshcall.dht.storing import StoreOperation
 from meshcall.dht.transactions import EXPECTED
 from meshcall.dht.verifier import Verifier
+from meshcall.dht.vouching import VouchOperation
 from meshcall.dht.watching import WatchOperation
 from meshcall.errors import Rejected
 from meshcall.identity.keys import Random, SigningKey
@@ -294,6 +295,18 @@ class DhtEngine:
         check = self._verifier.check_untrusted if prove else None
         return self._start(lambda number: PingOperation(self._core, number, address, check), now)
 
+    def start_vouch(self, witness: Address, address: Address, token: bytes, now: float) -> int:
+        """Ask ``witness`` whether it gave ``token`` to ``address``. Ends with VouchDone."""
+        return self._start(lambda number: VouchOperation(self._core, number, witness, address, token), now)
+
+    def token_of(self, address: Address, now: float) -> bytes:
+        """The token that the node at ``address`` gave us; empty: none, or it is too old."""
+        return self._core.tokens.get(address, now) or b""
+
+    def tell_observed(self, listener: Callable[[Address, Address, float], None]) -> None:
+        """Have ``listener(node, our address as it sees it, now)`` called for each answer."""
+        self._core.on_observed = listener
+
     def start_relay_ask(
         self,
         address: Address,
@@ -311,6 +324,24 @@ class DhtEngine:
         return self._start(
             lambda number: RelayAskOperation(self._core, number, address, key, prove, node_id), now
         )
+
+    @property
+    def last_reply(self) -> float:
+        """When any node answered last, monotonic seconds; -inf: never."""
+        return self._core.transactions.last_reply
+
+    def lenders(self, now: float) -> list[tuple[Address, bytes]]:
+        """Where nodes are that lend a relay and answered us lately, with their ids."""
+        return [one for one in self._core.lenders.items(now) if not self._core.is_own(one[0])]
+
+    def believes(self, address: Address, told_by: Address) -> bool:
+        """Whether ``told_by`` can know that somebody is at ``address``, and it is not ourselves."""
+        return not (self._core.is_martian(address, told_by) or self._core.is_own(address))
+
+    @property
+    def is_lender(self) -> bool:
+        """Whether this node lends a relay."""
+        return self._core.lend is not None
 
     def lend_by(self, lend: Lend | None) -> None:
         """Who asks for a relay is answered by ``lend``; None: this node lends none."""

@@ -45,6 +45,9 @@ SEALED_GRANT_MAX: Final = 512
 EPHEMERAL: Final = 0x01
 """Flag: the sender uses the DHT but is not to be put into a table (it may not be reachable)."""
 
+LENDS: Final = 0x02
+"""Flag: the sender lends a relay (relay_ask)."""
+
 TransactionId = Annotated[bytes, Meta(min_length=TID_SIZE, max_length=TID_SIZE)]
 NodeId = Annotated[bytes, Meta(min_length=NODE_ID_SIZE, max_length=NODE_ID_SIZE)]
 Key = NodeId
@@ -175,6 +178,13 @@ class RelayAsk(Request, tag=10, array_like=True, forbid_unknown_fields=True, fro
     proofs: Annotated[bytes, Meta(min_length=RELAY_PROOFS_SIZE, max_length=RELAY_PROOFS_SIZE)]
 
 
+class Vouch(Request, tag=11, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Did you give ``given``, a token, to whoever is at ``address``: lately, and nobody else."""
+
+    given: Token
+    address: PackedAddress
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -253,6 +263,12 @@ class RelayGrant(Response, tag=25, array_like=True, forbid_unknown_fields=True, 
     sealed: Annotated[bytes, Meta(max_length=SEALED_GRANT_MAX)]
 
 
+class Vouched(Response, tag=26, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To vouch: 1 yes, 0 no."""
+
+    vouched: Annotated[int, Meta(ge=0, le=1)]
+
+
 class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
 
@@ -305,6 +321,7 @@ Frame = (
     | DialBack
     | Dial
     | RelayAsk
+    | Vouch
     | Pong
     | Nodes
     | Values
@@ -314,6 +331,7 @@ Frame = (
     | Noted
     | Dialling
     | RelayGrant
+    | Vouched
     | Refused
     | Acked
     | Dialled
@@ -328,7 +346,7 @@ def encode_frame(message: Message) -> bytes:
     return b"\x04" + _encoder.encode(message)
 
 
-_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 25, 31, 40})
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 31, 40})
 """Kinds of responses, and of notices that carry the transaction id of a request."""
 
 
@@ -362,7 +380,7 @@ def _check_exact(message: Frame) -> None:
     """Sizes that are one of two and so can't stand in the schema."""
     if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
-    if isinstance(message, Dial) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
+    if isinstance(message, Dial | Vouch) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
     if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
         raise Rejected("frame")

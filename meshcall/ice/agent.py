@@ -38,8 +38,10 @@ from meshcall.ice.checklist import CheckList
 from meshcall.ice.consent import check_interval, is_dead, spares
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 from meshcall.ice.gathering import Gathering
+from meshcall.ice.network import Network
 from meshcall.ice.overlap import Overlap
-from meshcall.ice.pair import Pair, PairState, as_peer_reflexive
+from meshcall.ice.pair import Pair, PairState, as_peer_reflexive, candidate_priority
+from meshcall.ice.verdict import Evidence, no_path
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
     TRANSACTION_ID_SIZE,
@@ -80,6 +82,8 @@ class IceAgent:
         self.counters: Counter[str] = Counter() if counters is None else counters
         self.selected: Pair | None = None
         """What :meth:`send` goes over."""
+        self.network: Callable[[], Network] = Network
+        """What the node knows of its own network, for the verdict that there is no path."""
         self._random = random
         self._tie_breaker = self._number(8)
         self._gathering = Gathering(random)
@@ -87,6 +91,7 @@ class IceAgent:
         self._list.set_role(controlling)
         self._overlap = Overlap()
         self._sent: dict[bytes, _Sent] = {}
+        self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
         self._transmits: list[tuple[bytes, Address, Address]] = []
         self._events: list[IceEvent] = []
@@ -95,7 +100,7 @@ class IceAgent:
         self._lost_at = _NEVER
         self._selected_at = _NEVER
         self._renewed_at = _NEVER
-        self._patience = limits.ICE_NO_PATH
+        self._verdict_by = _NEVER
         self._over = False
 
     # --- what it is told ---
@@ -154,14 +159,12 @@ class IceAgent:
         self._put_off_verdict(now)
         self._check_waiting(now)
 
-    def start(self, remote: Credentials, now: float, patience: float = limits.ICE_NO_PATH) -> None:
-        """The peer's description is there: check what is known, and what the peer has checked already.
-
-        ``patience``: seconds from the last candidate to the verdict that there is no path.
-        """
+    def start(self, remote: Credentials, now: float) -> None:
+        """The peer's description is there: check what is known, and what the peer has checked already."""
         self.remote = remote
-        self._patience = patience
-        self._put_off_verdict(now)
+        travel = 0.0 if self.controlling else limits.ICE_ANSWER_TRAVEL
+        self._verdict_by = now + limits.ICE_NO_PATH_MAX
+        self._verdict_at = min(now + limits.ICE_NO_PATH + travel, self._verdict_by)
         while self._early:
             self._checked(*self._early.popleft(), now)
         self._check_waiting(now)
@@ -187,6 +190,11 @@ class IceAgent:
         second = self._overlap.second(self._list, self.selected, now)
         return [self.selected] if second is None else [self.selected, second]
 
+    def silence(self, now: float) -> float:
+        """Seconds for which the selected pair owes an answer; 0: it owes none."""
+        pair = self.selected
+        return max(0.0, now - pair.asked_at) if pair is not None and pair.unanswered else 0.0
+
     def awaits(self, transaction: bytes) -> bool:
         """Whether an answer with this transaction id is to a request of ours."""
         return transaction in self._sent or self._gathering.awaits(transaction)
@@ -194,6 +202,13 @@ class IceAgent:
     def accepts(self, source: Address) -> bool:
         """Whether packets from ``source`` are the peer's: it has proven to know our password there."""
         return source in self._list.proven
+
+    def lone_check(self) -> bytes:
+        """A check that belongs to no pair: who gets it checks back, which is what counts."""
+        assert self.remote is not None, "a check needs the peer's password"
+        priority = candidate_priority("prflx", "0.0.0.0")  # noqa: S104 - of IPv4
+        check = Check(priority, self.controlling, self._tie_breaker)
+        return encode_check(check, self._random(TRANSACTION_ID_SIZE), self.local, self.remote)
 
     # --- what comes ---
 
@@ -255,6 +270,7 @@ class IceAgent:
 
     def _receive_check(self, request: StunMessage, source: Address, base: Address, now: float) -> None:
         check = read_check_untrusted(request, self.local, self.remote)
+        self._hear(request.transaction_id, source)
         if check.controlling == self.controlling and not self._settle_roles(check):
             self._transmits.append((encode_role_conflict(request, self.local), source, base))
             return
@@ -265,6 +281,15 @@ class IceAgent:
             self._early.append((source, base, check))
         else:
             self._checked(source, base, check, now)
+
+    def _hear(self, transaction: bytes, source: Address) -> None:
+        """A transaction belongs to where it came from first; raises :class:`Rejected` for another source."""
+        first = self._heard.pop(transaction, source)
+        self._heard[transaction] = first
+        if len(self._heard) > limits.ICE_HEARD_MAX:
+            del self._heard[next(iter(self._heard))]
+        if first != source:
+            raise Rejected("replayed")
 
     def _settle_roles(self, check: Check) -> bool:
         """Both claim one role: the larger tie-breaker controls. False: the peer is to change, not we."""
@@ -494,20 +519,18 @@ class IceAgent:
 
     def _put_off_verdict(self, now: float) -> None:
         if self.remote is not None and self.selected is None:
-            self._verdict_at = now + self._patience
+            self._verdict_at = min(now + limits.ICE_NO_PATH, self._verdict_by)
 
     def _verdict(self) -> None:
-        if any(pair.valid for pair in self._list):
-            reason = "a path was found, but the peer never chose one"
-        elif not self._list.remote:
-            reason = "the peer named no address that may be used"
-        elif not len(self._list):
-            reason = "no address of the peer is of a family that this machine has"
-        elif self._list.proven:
-            reason = "the peer's packets arrive, but it never answers ours: they are blocked on the way"
-        else:
-            reason = "nothing arrives from the peer: NATs or firewalls between the two let nothing through"
-        self._end(NoPath(reason))
+        evidence = Evidence(
+            local=tuple(self._list.local.values()),
+            remote=tuple(self._list.remote.values()),
+            paired=len(self._list) > 0,
+            valid=any(pair.valid for pair in self._list),
+            arrived=bool(self._list.proven),
+        )
+        verdict = no_path(evidence, self.network())
+        self._end(NoPath(verdict.reason, verdict.cause))
 
     def _end(self, event: Lost | NoPath) -> None:
         self._over = True

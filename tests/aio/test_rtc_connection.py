@@ -23,7 +23,6 @@ from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.session import IceSession
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection, from_aioice, to_aioice
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.ice.candidate import Candidate
 from meshcall.ice.events import IceEvent
 
@@ -43,7 +42,6 @@ def ours(events: list[IceEvent] | None = None) -> Connection:
         policy=HostPolicy(("lo",), allow_loopback=True),
         shared=None,
         servers=[],
-        open_relay=open_relay,
         counters=Counter(),
         on_event=seen.append,
     )

@@ -65,6 +65,15 @@ class Bases:
             port.send(data, destination)
         return port is not None
 
+    @property
+    def shared(self) -> IcePort | None:
+        """The node's port, if this call uses it."""
+        return self._shared
+
+    def adopt(self, port: IcePort) -> None:
+        """A port that was opened on the way is this call's from now on."""
+        self._add_port(port)
+
     async def open(self) -> None:
         """Open ports and offer what they are known by; raises OSError when none can be opened."""
         with suppress(OSError):
@@ -80,10 +89,10 @@ class Bases:
         self._offer_hosts()
         if self._relayed_by is not None:
             for port in self._relayed_by.relayed:
-                self.add_relayed(port)
-            self._relayed_by.watch(self._session)
+                self.relayed_added(port)
+            self._relayed_by.watch(self)
 
-    def add_relayed(self, port: IcePort) -> None:
+    def relayed_added(self, port: IcePort) -> None:
         """Use a relayed address of the node's, and offer it."""
         port.add(self._session)
         for base in port.bases:
@@ -93,7 +102,7 @@ class Bases:
             self._add(candidate)
             self._offer_once(candidate)
 
-    def lose_relayed(self, port: IcePort) -> None:
+    def relayed_lost(self, port: IcePort) -> None:
         """It is gone."""
         port.remove(self._session)
         for base in port.bases:
@@ -130,7 +139,7 @@ class Bases:
     async def close(self) -> None:
         """Nothing comes here any more; ports of our own are closed."""
         if self._relayed_by is not None:
-            self._relayed_by.unwatch(self._session)
+            self._relayed_by.unwatch(self)
         tunnels = {self._ports[base] for base in self._tunnels}
         for port in set(self._ports.values()):
             port.remove(self._session)

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meshcall.address import Address
+from meshcall.aio.ice.relays import Lenders
+from meshcall.aio.stun_sharing import StunTaker
 from meshcall.aio.udp import ANY_HOSTS, DatagramPort
 from meshcall.errors import Rejected
+from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
-from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
+from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
+
+if TYPE_CHECKING:
+    from meshcall.aio.nat import NatWatch
 
 STUN: Final = range(4)
 DTLS: Final = range(20, 64)
@@ -45,11 +51,15 @@ class Session(Protocol):
     def receive_media(self, data: bytes) -> None:
         """DTLS or RTP from its peer."""
 
+
+class RelayedWatcher(Protocol):
+    """Who is told of relayed addresses of the node's (tunnels)."""
+
     def relayed_added(self, port: IcePort) -> None:
-        """The node has a relayed address (a tunnel), with ``port`` on it."""
+        """There is one more, with ``port`` on it."""
 
     def relayed_lost(self, port: IcePort) -> None:
-        """It has it no more."""
+        """One is gone, whether it was used or not."""
 
 
 class IcePort:
@@ -63,12 +73,17 @@ class IcePort:
         counters: Counter[str] | None = None,
         answers: bool = False,
         mapped: Callable[[], Iterable[Address]] = tuple,
+        lenders: Lenders | None = None,
         path_lost: Callable[[], None] = lambda: None,
+        network: Callable[[], Network] = Network,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
 
+        ``lenders``: who lends relays to the calls on this port.
+
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
-        ``path_lost``: a call has no path any more; our own address may be another one.
+        ``path_lost``: a call has no path any more; our own address may be another one. ``network``: what is
+        known of the network that we are in.
         """
         self._udp = udp
         self._counters: Counter[str] = Counter() if counters is None else counters
@@ -76,8 +91,14 @@ class IcePort:
         self.mapped = mapped
         self.relayed: list[IcePort] = []
         """Ports on relayed addresses of the node's, for all calls."""
-        self._watching: list[Session] = []
+        self._watching: list[RelayedWatcher] = []
+        self.nat: NatWatch | None = None
+        """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
+        self.lenders = lenders
+        self.relay: StunTaker | None = None
+        """A relay that is lent on this port."""
         self.path_lost = path_lost
+        self.network = network
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)
@@ -106,17 +127,17 @@ class IcePort:
     def add_relayed(self, port: IcePort) -> None:
         """Have all calls use a relayed address, too."""
         self.relayed.append(port)
-        for session in tuple(self._watching):
-            session.relayed_added(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_added(port)
 
-    def watch(self, session: Session) -> None:
-        """Tell it of relayed addresses that come up."""
-        self._watching.append(session)
+    def watch(self, watcher: RelayedWatcher) -> None:
+        """Tell it of relayed addresses that come up or go."""
+        self._watching.append(watcher)
 
-    def unwatch(self, session: Session) -> None:
+    def unwatch(self, watcher: RelayedWatcher) -> None:
         """Do so no more. Idempotent."""
-        if session in self._watching:
-            self._watching.remove(session)
+        if watcher in self._watching:
+            self._watching.remove(watcher)
 
     def retire_relayed(self, port: IcePort) -> None:
         """New calls do not use it any more. Idempotent."""
@@ -124,10 +145,10 @@ class IcePort:
             self.relayed.remove(port)
 
     def lose_relayed(self, port: IcePort) -> None:
-        """It is gone: calls that use it are told. Idempotent."""
+        """It is gone: calls are told. Idempotent."""
         self.retire_relayed(port)
-        for session in tuple(port._sessions):
-            session.relayed_lost(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_lost(port)
 
     def send(self, data: bytes, destination: Address) -> None:
         """Send one datagram. Cannot fail: errors are counted."""
@@ -145,6 +166,8 @@ class IcePort:
     # --- what comes ---
 
     def _is_awaited_stun(self, data: bytes, source: Address) -> bool:
+        if self.relay is not None and self.relay.awaits(data, source):
+            return True
         return any(one.accepts(source) or one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
@@ -167,6 +190,8 @@ class IcePort:
         session = self._session(message)
         if session is not None:
             session.receive_stun(data, source, self._bases[6 if ":" in source[0] else 4])
+        elif self.relay is not None and message.method is not Method.BINDING:
+            self.relay.receive_stun(data, source)
         elif self._answers and message.get(AttributeType.USERNAME) is None:
             answer = answer_binding(message, source, size=len(data))
             if answer is not None:

@@ -22,12 +22,14 @@ from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.bases import Bases
 from meshcall.aio.ice.port import IcePort
-from meshcall.aio.ice.relays import OpenRelay, Relays
+from meshcall.aio.ice.punching import Punching
+from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
-from meshcall.ice.candidate import Candidate, select_candidates
+from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected, Why
+from meshcall.ice.notes import Note
 
 _log = logging.getLogger(__name__)
 
@@ -46,12 +48,11 @@ class IceSession:
         policy: HostPolicy,
         shared: IcePort | None,
         servers: Sequence[StunServer | TurnServer],
-        open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
         carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name.
+        """``shared``: the node's port, which knows who lends; not used to send if interfaces are named.
 
         ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
         """
@@ -65,6 +66,8 @@ class IceSession:
         self._on_event = on_event
         self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
+        if shared is not None:
+            self.agent.network = shared.network
         self._bases = Bases(
             self,
             policy=policy,
@@ -76,12 +79,18 @@ class IceSession:
             withdraw=self._withdraw,
         )
         self._relays = Relays(
-            open_relay,
+            None if shared is None else shared.lenders,
+            bases=lambda: self._bases,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
             received=self._receive_relayed,
+            counters=counters,
         )
+        nat = None if self._bases.shared is None else self._bases.shared.nat
+        self._punching = None if nat is None else Punching(self, nat, self._adopt, os.urandom, counters)
+        self._base: Address | None = None
+        """What the selected pair sends from."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,10 +104,16 @@ class IceSession:
 
     # --- candidates ---
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether servers or relays may tell of more candidates."""
+        return bool(self._servers or self._relays.lent)
+
     async def gather(self) -> None:
         """Open ports, and ask the servers; raises OSError when no port can be opened."""
         await self._bases.open()
         asked = [self._spawn(self._ask(server)) for server in self._servers]
+        asked += self._relays.start([one for one in self._servers if isinstance(one, TurnServer)])
         if asked:
             await asyncio.wait(asked, timeout=limits.ICE_SERVER_PATIENCE)
         self.candidates = list(select_candidates(self.candidates))
@@ -120,17 +135,20 @@ class IceSession:
         self._drain()
 
     def _offer(self, candidate: Candidate) -> None:
-        """The peer is to know it."""
-        self._tell(Gathered(candidate))
+        """The peer is to know it, if it can be: it is others who tell what we are seen as."""
+        if flaw(candidate):
+            self._counters["ice-own-candidate"] += 1
+        else:
+            self._tell(Gathered(candidate))
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
+        if isinstance(server, TurnServer):
+            await self._relays.use(server)
+            return
         try:
             addresses = await resolve(server)
-            if isinstance(server, TurnServer):
-                await self._relays.allocate(server)
-                return
-        except (OSError, ConnectionError):
+        except OSError:
             self._counters["ice-server"] += 1
             return
         for address in addresses:
@@ -160,10 +178,10 @@ class IceSession:
 
     def start(self, remote: Credentials) -> None:
         """The peer's description: begin to check."""
-        now = self._loop.time()
-        travel = 0.0 if self.agent.controlling else limits.MEDIA_ANSWER_TRAVEL
-        self.agent.start(remote, now, limits.ICE_NO_PATH + travel)
+        self.agent.start(remote, self._loop.time())
         self._drain()
+        if self._punching is not None:
+            self._spawn(self._punching.run())
 
     def add_remote(self, candidates: Iterable[Candidate]) -> None:
         """More of the peer's candidates."""
@@ -173,9 +191,22 @@ class IceSession:
         self.agent.add_remote(candidates, self._loop.time())
         self._drain()
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the description tells the peer besides candidates."""
+        return () if self._punching is None else self._punching.notes
+
+    def add_notes(self, notes: Iterable[Note]) -> None:
+        """What the peer tells besides candidates."""
+        if self._punching is not None:
+            for note in notes:
+                self._punching.hear(note)
+
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        if self._punching is not None:
+            self._punching.network_changed()
         self._news.set()
         self._drain()
 
@@ -228,7 +259,7 @@ class IceSession:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._relays.close()
+        await self._relays.close()
         await self._bases.close()
         for task in tuple(self._tasks):
             with suppress(asyncio.CancelledError):
@@ -256,14 +287,6 @@ class IceSession:
         else:
             self._queue.put_nowait(data)
 
-    def relayed_added(self, port: IcePort) -> None:
-        """See :class:`meshcall.aio.ice.port.Session`."""
-        self._bases.add_relayed(port)
-
-    def relayed_lost(self, port: IcePort) -> None:
-        """See :class:`meshcall.aio.ice.port.Session`."""
-        self._bases.lose_relayed(port)
-
     def _receive_relayed(self, data: bytes, source: Address, base: Address) -> None:
         if not data:
             return
@@ -273,6 +296,25 @@ class IceSession:
             self.receive_media(data)
         else:
             self._counters["ice-stranger"] += 1
+
+    # --- what punching needs (see PunchedCall) ---
+
+    def tell_note(self, note: Note) -> None:
+        """The peer is to know it."""
+        self._tell(Noted(note))
+
+    def offer_predicted(self, candidate: Candidate) -> None:
+        """The peer is to check it."""
+        self._offer(candidate)
+
+    def send_probe(self, data: bytes, destination: Address) -> None:
+        """From the shared port."""
+        if self._bases.shared is not None:
+            self._bases.shared.send(data, destination)
+
+    def _adopt(self, port: IcePort, data: bytes, source: Address, base: Address) -> None:
+        self._bases.adopt(port)
+        self.receive_stun(data, source, base)
 
     # --- output ---
 
@@ -302,7 +344,7 @@ class IceSession:
                 _log.debug(
                     "path %s %s -> %s %s (%s)", local.kind, local.address, remote.kind, remote.address, why
                 )
-                self._relays.path_found()
+                self._follow(why)
                 self._decide("")
             case NoPath(reason):
                 _log.debug("no path: %s", reason)
@@ -319,9 +361,17 @@ class IceSession:
                 for server in self._servers:
                     if isinstance(server, TurnServer):
                         self._spawn(self._relays.replace(server))
-            case Measured():
+            case Measured() | Noted():
                 pass
         self._on_event(event)
+
+    def _follow(self, why: Why) -> None:
+        """The relays are told which of them carries the call, and over which it died."""
+        assert self.agent.selected is not None, "it is told of"
+        if why == "failover" and self._base is not None:
+            self._relays.path_died(self._base)
+        self._base = self.agent.selected.base
+        self._relays.path_found(self._base)
 
     def _decide(self, reason: str) -> None:
         if not self._outcome.done():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -28,6 +28,7 @@ from meshcall.aio.ice.addresses import HostPolicy, only_loopback
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
@@ -35,6 +36,7 @@ from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
 from meshcall.aio.rtc.names import Names, Resolve
+from meshcall.aio.rtc.quality import QualityWatch
 from meshcall.aio.rtc.reception import Reception
 from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
@@ -42,12 +44,11 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.aio.rtc.trickle import Trickle
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
-from meshcall.ice.events import Broken, Gathered, IceEvent, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Measured, Noted, Selected
+from meshcall.ice.notes import Note
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -59,6 +60,7 @@ from meshcall.media.endpoint import (
     KindStats,
     LocalCandidates,
     MediaEndpoint,
+    PathQuality,
     RecordFailed,
     Secured,
     SourceEnded,
@@ -113,18 +115,20 @@ class RtcEndpoint:
         self._events: asyncio.Queue[EndpointEvent | None] = asyncio.Queue()
         self._unread_control = 0
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[tuple[str, str]] = self._loop.create_future()
-        """Why it failed, in a word and a sentence; an empty word: it did not."""
+        self._outcome: asyncio.Future[Failed | None] = self._loop.create_future()
+        """Why it failed; None: it did not."""
         self._pc: RTCPeerConnection | None = None
         self._control: ControlChannel | None = None
         self._unsent: list[bytes] = []
         self._link: Link | None = None
+        self._quality: QualityWatch | None = None
         self._source: Source | None = None
         self._reception = Reception(self._counters, self._first_media)
         self._sending = Sending()
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
+        self._early_notes: list[Note] = []
         self._trickle = Trickle(self._tell_candidates, self._current_candidates)
         self._allowance = Allowance()
         """Which of the peer's candidates we check."""
@@ -167,11 +171,12 @@ class RtcEndpoint:
 
     async def add_candidates(self, candidates: bytes) -> None:
         """See :class:`MediaEndpoint`."""
-        found = read_candidates_untrusted(candidates, self._policy(), self._counters)
+        found, notes = read_candidates_untrusted(candidates, self._policy(), self._counters)
         if self._remote is None:
             self._early = [*self._early, *found][: limits.ICE_REMOTE_CANDIDATES_MAX]
+            self._early_notes = [*self._early_notes, *notes][: limits.NOTES_PER_CALL_MAX]
         else:
-            self._add(found)
+            self._add(found, notes)
 
     async def _offer(self) -> bytes:
         pc = await self._open()
@@ -205,7 +210,7 @@ class RtcEndpoint:
                     pc.addTrack(tracks[kind])
             self._wire(pc)
         answer = await self._describe(pc)
-        self._add(self._early)
+        self._add(self._early, [*remote.notes, *self._early_notes])
         self._supervise(self._plan.connect_timeout + limits.MEDIA_ANSWER_TRAVEL, "no-path")
         return answer
 
@@ -231,7 +236,6 @@ class RtcEndpoint:
             policy=HostPolicy(self._plan.interfaces, self._plan.allow_loopback),
             shared=self._port,
             servers=self._servers,
-            open_relay=open_relay,
             counters=self._counters,
             on_event=self._ice_event,
         )
@@ -242,12 +246,16 @@ class RtcEndpoint:
             match event:
                 case Gathered(candidate):
                     self._trickle.found(candidate)
+                case Noted(note):
+                    self._trickle.noted(note)
                 case Broken():
                     self._trickle.broken()
                 case Selected():
                     self._trickle.whole()
                 case _:
                     pass
+        if self._quality is not None and isinstance(event, Measured):
+            self._quality.measured(event.rtt)
         if self._link is not None:
             self._link.ice_event(event)
 
@@ -272,6 +280,8 @@ class RtcEndpoint:
         for transceiver in pc.getTransceivers():
             self._reception.prepare(transceiver.receiver, _kind(transceiver))
         self._link = Link(pc, self._counters, self._emit, self._fail)
+        assert self._ice is not None, "the transport was made with the tracks"
+        self._quality = QualityWatch(pc, self._ice, lambda trouble: self._emit(PathQuality(trouble)))
         if self._remote is not None:
             self._link.expect(self._remote.fingerprint)
         for data in self._unsent:
@@ -288,7 +298,8 @@ class RtcEndpoint:
             await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
         assert self._ice is not None, "the transport was made with the tracks"
-        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._ice.expects_more)
+        self._local = replace(local, notes=self._ice.notes)
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
@@ -317,12 +328,13 @@ class RtcEndpoint:
                 self._names.look_up(candidate)
         if kind == "answer":
             self._sending.negotiated()
-            self._add(self._early)
+            self._add(self._early, [*remote.notes, *self._early_notes])
         self._mark("remote")
 
-    def _add(self, candidates: list[Candidate]) -> None:
+    def _add(self, candidates: list[Candidate], notes: Iterable[Note] = ()) -> None:
         if self._ice is None or self._remote is None or self._closing is not None:
             return
+        self._ice.add_notes(notes)
         if self._link is not None and self._link.path:
             self._allowance.renew(self._clock.now())
         for candidate in candidates:
@@ -362,25 +374,25 @@ class RtcEndpoint:
         self._supervisor = asyncio.create_task(self._watch(timeout, reason), name="endpoint-deadline")
 
     async def _watch(self, timeout: float, reason: str) -> None:
-        detail = ""
         try:
             async with asyncio.timeout(timeout):
-                reason, detail = await asyncio.shield(self._outcome)
+                failed = await asyncio.shield(self._outcome)
         except TimeoutError:
             if self._link is not None and self._link.path:
                 reason = "no-control" if self._link.secured else "dtls"
-        if reason and self._closing is None:
-            self._emit(Failed(reason, detail))
+            failed = Failed(reason)
+        if failed is not None and self._closing is None:
+            self._emit(failed)
             self._start_closing()
 
-    def _fail(self, reason: str, detail: str = "") -> None:
+    def _fail(self, reason: str, detail: str = "", cause: str = "") -> None:
         if not self._outcome.done():
-            self._outcome.set_result((reason, detail))
+            self._outcome.set_result(Failed(reason, detail, cause))
 
     def _control_open(self) -> None:
         self._emit(ControlOpen())
         if not self._outcome.done():
-            self._outcome.set_result(("", ""))
+            self._outcome.set_result(None)
 
     def _control_message(self, data: bytes) -> None:
         if self._unread_control >= limits.CONTROL_QUEUE_MAX:
@@ -403,6 +415,8 @@ class RtcEndpoint:
                 self._mark("dtls")
             case ControlOpen():
                 self._mark("control")
+                if self._quality is not None:
+                    self._quality.start()
             case FirstMedia(kind):
                 self._mark(f"first-{kind}")
         if self._final is None:
@@ -523,6 +537,8 @@ class RtcEndpoint:
             self._supervisor.cancel()
         self._fail("closed")
         self._trickle.close()
+        if self._quality is not None:
+            self._quality.close()
         if self._names is not None:
             await self._names.close()
         if self._link is not None:

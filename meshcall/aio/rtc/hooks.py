@@ -23,6 +23,8 @@ from typing import Any, Final
 import aioice
 import aioice.stun
 import aiortc
+import aiortc.codecs.h264
+import aiortc.codecs.vpx
 import aiortc.rtcicetransport
 import aiortc.rtcsctptransport
 import av
@@ -61,6 +63,8 @@ def install() -> None:
     aiortc.rtcsctptransport.decode_params = decode_params
     aioice.stun.parse_message = parse_message
     aiortc.rtcicetransport.Connection = _connection  # type: ignore[attr-defined, assignment]
+    # 1,300 is more than paths of 1,280 octets carry; of a tunnel or an IPv6 link no picture would arrive.
+    aiortc.codecs.h264.PACKET_MAX = aiortc.codecs.vpx.PACKET_MAX = limits.RTP_PAYLOAD_MAX
     # One warning for each frame of a peer that does not decode would flood the log.
     logging.getLogger("aiortc").setLevel(logging.ERROR)
 
@@ -358,9 +362,18 @@ def pool_threads(pool: ThreadPoolExecutor) -> list[threading.Thread]:
 
 def packets_lost(receiver: RTCRtpReceiver) -> int:
     """RTP packets that did not arrive; getStats() mixes them up with those of the retransmission stream."""
+    return packet_counts(receiver)[1]
+
+
+def packet_counts(receiver: RTCRtpReceiver) -> tuple[int, int]:
+    """RTP packets that the peer has sent, and those of them that did not arrive (RFC 3550 appendix A.3)."""
     repairs = _get(receiver, "_RTCRtpReceiver__rtx_ssrc")
     streams = _get(receiver, "_RTCRtpReceiver__remote_streams")
-    return sum(max(0, stream.packets_lost) for ssrc, stream in streams.items() if ssrc not in repairs)
+    counted = [stream for ssrc, stream in streams.items() if ssrc not in repairs]
+    return (
+        sum(stream.packets_expected for stream in counted),
+        sum(max(0, stream.packets_lost) for stream in counted),
+    )
 
 
 def codec_name(transceiver: RTCRtpTransceiver) -> str:

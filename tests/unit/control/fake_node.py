@@ -28,6 +28,14 @@ from meshcall.errors import (
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri, is_uri, parse_peer
+from meshcall.netcheck_views import (
+    FallbackCheck,
+    FamilyCheck,
+    LanCheck,
+    MappingCheck,
+    NetcheckView,
+    RelayCheck,
+)
 from meshcall.ping_views import PingEnded, PingEvent, PingReply, PingSilent, PingStep
 from meshcall.views import (
     CallEvent,
@@ -58,6 +66,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayStatusView,
     Ringing,
@@ -460,13 +469,41 @@ class FakeNode:
             addresses=["127.0.0.1:4242"],
             lan=LanStatus(enabled=self.config.mdns, peers=2),
             dht=DhtStatusView(enabled=not self.config.lan_only, nodes=20, stored=3, watches=8),
-            relay=RelayStatusView(enabled=self.config.relay, port=3478, allocations=1, to_peers=500_000),
+            relay=RelayStatusView(
+                enabled=bool(self.config.relay), port=3478, allocations=1, to_peers=500_000
+            ),
             calls=sum(1 for call in self.made.values() if call.state != "ended"),
             missed=sum(row.missed and not row.seen for row in self.past),
             uptime_s=time.monotonic() - self.started,
             version="0.0.0-fake",
             counters={"rejected signature": 3},
             warnings=["the clock is wrong by 3 s"],
+        )
+
+    async def netcheck(self) -> NetcheckView:
+        return NetcheckView(
+            port=4242,
+            ipv4=FamilyCheck(
+                udp="yes", local=["192.168.1.7"], public="203.0.113.5:61000",
+                asked=6, answered=5, rtt_ms=12.5,
+                mapping="address-and-port-dependent", filtering="address-and-port-dependent",
+                ports="sequential", hairpin="no",
+            ),
+            ipv6=FamilyCheck(udp="none", local=[]),
+            dht_nodes=20,
+            port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
+            lan=LanCheck(enabled=True, heard_itself=True, peers=2),
+            relays=[
+                RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp"])
+            ],
+            fallback=FallbackCheck(state="unused"),
+            clock_skew_s=0.2,
+            took_ms=812.0,
+        )  # fmt: skip
+
+    def relay_coturn(self) -> RelayCoturnView:
+        return RelayCoturnView(
+            config="use-auth-secret\nstatic-auth-secret=s\n", lent=bool(self.config.coturn)
         )
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:

@@ -1,0 +1,31 @@
+"""The bench's parts, each a lab of its own, and their figures as one report."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import time
+
+from netsim.bench.figure import Report
+from netsim.bench.runner import Options
+
+_OWN = ("grid", "setup", "punching", "blocked", "faults", "switch", "strangers", "plain")
+PARTS = {name: f"{__package__}.{name}" for name in _OWN} | {"relay": "netsim.bench.relay"}
+"""Modules by the names that ``--only`` takes."""
+
+
+async def measure(options: Options) -> Report:
+    """Run the parts that are wanted, one after the other."""
+    reports: list[Report] = []
+    for part in options.only or PARTS:
+        begin = time.monotonic()
+        found = importlib.import_module(PARTS[part]).measure(options)
+        reports.append(await found if inspect.isawaitable(found) else found)
+        options.log(f"{part}: {time.monotonic() - begin:.0f} s")
+    return Report(
+        "Connectivity",
+        tuple(figure for report in reports for figure in report.figures),
+        tuple(table for report in reports for table in report.tables),
+        tuple(note for report in reports for note in report.notes),
+        tuple(line for report in reports for line in report.failures),
+    )
