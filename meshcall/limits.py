@@ -1321,7 +1321,7 @@ TUNNEL_AFTER: Final = 0.5
 trip around the world takes 0.4, and a call waits."""
 TUNNEL_SILENCE: Final = 3.0
 """The same for UDP that has worked here: a burst of lost packets is no blockade."""
-TUNNEL_SILENT_NODES: Final = 4
+TUNNEL_SILENT_NODES: Final = 2
 """So many different nodes must be silent then: a dead one is no blockade."""
 TUNNEL_RACERS: Final = 4
 TUNNEL_STAGGER: Final = 0.1

@@ -97,7 +97,7 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     announced: bool = False
     """Whether Mainline tells others that a meshcall router is here."""
     tunnel: str = ""
-    """UDP is blocked here, and this gateway (`tls:HOST:PORT`) carries what leaves the LAN; empty: none does."""
+    """The gateway (`tls:HOST:PORT`) that carries what leaves the LAN, for UDP is blocked; empty: none does."""
 
 
 class RelayStatusView(View, frozen=True, kw_only=True):
