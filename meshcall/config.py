@@ -44,6 +44,9 @@ class Config:
     mainline_bootstrap: tuple[str, ...] = ()
     """HOST:PORT of Mainline nodes to start from; empty: libtorrent's own."""
 
+    port_mapping: bool = True
+    """Ask the router to let others in to our UDP port (PCP, NAT-PMP, UPnP IGD); never with ``lan_only``."""
+
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""
 

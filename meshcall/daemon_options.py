@@ -58,6 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="a Mainline node to start from; can be repeated (default: libtorrent's own)",
     )
     add(
+        "--no-port-mapping",
+        action="store_true",
+        help="never ask the router to let others in to our port (PCP, NAT-PMP, UPnP)",
+    )
+    add(
         "--ice-server",
         action="append",
         default=[],
@@ -188,6 +193,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         ice_servers=tuple(options.ice_server),
         mainline=not options.no_mainline,
         mainline_bootstrap=tuple(options.mainline_bootstrap),
+        port_mapping=not options.no_port_mapping,
         interfaces=tuple(options.interface),
         auto_answer=options.auto_answer,
         source=source,

@@ -647,6 +647,16 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_REPROBE: Final = 2.0
+"""Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
+round."""
+
+ICE_REPROBES: Final = 9
+"""Rounds of that: a quarter of an hour in all."""
+
+ICE_REPROBE_COPIES: Final = 2
+"""Checks of a pair in one round."""
+
 ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
@@ -665,14 +675,14 @@ ICE_NOMINATION: Final = 1.0
 """Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
 it checks; after that, the pair that was nominated last."""
 
-ICE_NO_PATH: Final = 8.0
+ICE_NO_PATH: Final = 7.5
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
 ICE_ANSWER_TRAVEL: Final = 1.5
 """What the answering end waits on top, whose answer has to travel."""
 
-ICE_NO_PATH_MAX: Final = 9.5
+ICE_NO_PATH_MAX: Final = 8.5
 """From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
 tell."""
 
@@ -797,6 +807,9 @@ PUNCH_PROBES_MAX: Final = 1750
 
 PUNCH_PROOF: Final = 3.0
 """Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_WITNESSES_MAX: Final = 4
+"""Witnesses of the peer that are asked in one call (a peer that aims our pings: two each at most)."""
 
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
@@ -1197,6 +1210,86 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
+
+# --- port mapping ---------------------------------------------------------------------------------
+
+PORTMAP_LIFETIME: Final = 3600
+"""Asked for; half of what RFC 6886 section 3.3 recommends: so long stays the mapping of a daemon that was
+killed."""
+
+PORTMAP_RTO: Final = 0.1
+"""Until the first retransmission, doubled each time; a gateway is one hop away."""
+
+PORTMAP_TRIES: Final = 6
+"""Copies of a request: given up after 6.3 s. RFC 6886 section 3.1 goes on for a minute."""
+
+PORTMAP_VERDICT: Final = 0.3
+"""How long a gateway is waited for before the state says that it is silent; later answers count, too."""
+
+PORTMAP_HEAD_START: Final = 0.04
+"""For each better protocol, before a worse one asks for mappings."""
+
+PORTMAP_SETTLE: Final = 7.0
+"""After this nothing is waited for any more, and it is planned when to ask again."""
+
+PORTMAP_SILENT: Final = 60.0
+PORTMAP_SILENT_MAX: Final = 3600.0
+"""Pauses between questions to a gateway that does not answer: doubled each time (noise on a network)."""
+
+PORTMAP_REFUSED: Final = 300.0
+"""Pause after a refusal, unless the gateway names a longer one."""
+
+PORTMAP_RENEW_MIN: Final = 5.0
+"""A life that is shorter counts as this long (a gateway that has us ask all the time)."""
+
+PORTMAP_RENEW_MAX: Final = 3600.0
+"""A mapping is renewed after this at the latest, however long it lives (a gateway that grants a century)."""
+
+PORTMAP_LOST: Final = 1.0
+"""A gateway that has lost its mappings has so long to make ours again before we count them as gone."""
+
+PORTMAP_LOOK: Final = 60.0
+"""Pause between questions whether the gateway has lost its mappings; its announcement may have been lost."""
+
+PORTMAP_ANNOUNCE_SPREAD: Final = 0.5
+"""We ask within this after an announcement, by chance: all clients of the gateway heard it (RFC 6887 section
+14.1.3)."""
+
+PORTMAP_ANNOUNCE_PAUSE: Final = 5.0
+"""Announcements are acted on once in this (somebody on the LAN who sends them in the gateway's name)."""
+
+PORTMAP_GATEWAYS_MAX: Final = 4
+"""Gateways that are asked, of all interfaces (memory and sockets)."""
+
+PORTMAP_RELEASE: Final = 0.5
+"""At exit the mappings have so long to be removed; then they end by themselves."""
+
+PORTMAP_SEARCHES: Final = 3
+"""Searches for a UPnP gateway before it is given up: 0, 0.1 and 0.5 s."""
+
+PORTMAP_SSDP_MAX: Final = 2048
+"""Octets of an answer to a search: real ones have 500."""
+
+PORTMAP_SSDP_ANSWERS_MAX: Final = 64
+"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+
+PORTMAP_LOCATION_MAX: Final = 256
+"""Characters of the address of a description."""
+
+PORTMAP_UPNP_RENEW: Final = 600.0
+"""A mapping by UPnP is renewed at least so often: nothing else tells that the gateway has lost it."""
+
+PORTMAP_UPNP_BODY_MAX: Final = 65_536
+"""Octets of an HTTP answer of a gateway (memory): real descriptions have less than 20,000."""
+
+PORTMAP_UPNP_REQUESTS_MAX: Final = 24
+"""HTTP requests for one description: a page for each service that it lists (a description without end)."""
+
+PORTMAP_UPNP_PATIENCE: Final = 5.0
+"""For all that is said to a UPnP gateway at one time (a gateway that answers an octet a second)."""
+
+PORTMAP_UPNP_PORTS: Final = 3
+"""External ports that are tried when the first ones are taken by others."""
 
 # --- stun -----------------------------------------------------------------------------------------
 

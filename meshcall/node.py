@@ -34,6 +34,7 @@ from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
@@ -53,13 +54,20 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.last_run import (
+    TableFile,
+    identity_of,
+    mapping_secret_of,
+    node_key_of,
+    open_port,
+)
 from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
+from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
@@ -81,6 +89,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     Presence,
     PresenceChanged,
     RelayCoturnView,
@@ -122,6 +131,8 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._service: Service
+        self._port_mapper: PortMapper
         self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
@@ -187,11 +198,20 @@ class Node:
             self._udp,
             counters=self._counters,
             answers=True,
-            # By a tunnel others see the gateway's address, which is none of the UDP port
-            mapped=lambda: () if self._carrier.tunnel else self._dht.engine.observed(),
+            mapped=self._mapped,
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
+        self._service = Service("udp", self._udp.port)
+        self._port_mapper = PortMapper(
+            [self._service],
+            clock=clock,
+            random=self._random,
+            secret=mapping_secret_of(self._state, self._random),
+            interfaces=config.interfaces,
+            enabled=config.port_mapping and not config.lan_only,
+        )
+        stack.push_async_callback(self._port_mapper.close)
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
@@ -380,6 +400,7 @@ class Node:
             finder=self._finder,
             make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
             name_of=self._contacts.name,
+            network=self.network,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -393,7 +414,12 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(
+                nat=self.nat,
+                clock_skew=self._post.clock_skew,
+                relays=self.relays,
+                port_mapping=self.port_mapping,
+            ),
             clock=clock,
             random=self._random,
         )
@@ -401,6 +427,7 @@ class Node:
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
         stack.push_async_callback(self._wind_up, tasks)
+        tasks.append(self._keep_up(self._port_mapper.run))
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
@@ -454,7 +481,9 @@ class Node:
         return surroundings.look(
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
-            relays=sum(text.startswith("turn") for text in servers),
+            nat=self._nat.view(),
+            port_mapping=self._port_mapper.view().state,
+            relays=self._relays.ready() + sum(text.startswith("turn") for text in servers),
         )
 
     def _mainline(self) -> Mainline | None:
@@ -463,6 +492,12 @@ class Node:
         if config.lan_only or not config.mainline or not Mainline.is_available():
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
+
+    def _mapped(self) -> set[Address]:
+        """Our UDP port's addresses elsewhere; by a tunnel others see the gateway's, which is none of them."""
+        if self._carrier.tunnel is not None:
+            return set()
+        return {*self._port_mapper.external(self._service), *self._dht.engine.observed()}
 
     def _way_changed(self, gateway_node: Address | None) -> None:
         """The DHT goes by a tunnel now, with a node at its other end, or by UDP again: as if elsewhere."""
@@ -495,6 +530,7 @@ class Node:
         self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._port_mapper.network_changed()
         self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
@@ -572,6 +608,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += Counter(self._port_mapper.counters())
         counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -592,6 +629,7 @@ class Node:
                 announced=self._ladder.announced,
                 tunnel=self._tunnels.shown if self._tunnels is not None else "",
             ),
+            port_mapping=self.port_mapping(),
             relay=self._relay.view(),
             relays=self._relays.ready(),
             calls=self._calls.live_count(),
@@ -601,6 +639,10 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    def port_mapping(self) -> PortMappingView:
+        """Whether a router lets others in to our port."""
+        return self._port_mapper.view()
 
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""

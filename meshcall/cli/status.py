@@ -50,6 +50,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
         *([("tunnel", _tunnel_text(dht["tunnel"]))] if dht.get("tunnel") else []),
+        *_port_mapping_fields(document.get("port_mapping")),
         *([("relay", _relay_text(document["relay"]))] if document["relay"]["enabled"] else []),
         ("calls", str(document["calls"])),
         *([("missed", _missed_text(document["missed"]))] if document.get("missed") else []),
@@ -78,6 +79,14 @@ def _dht_text(dht: dict[str, Any]) -> str:
 def _tunnel_text(gateway: str) -> str:
     scheme, _, place = gateway.partition(":")
     return f"UDP is blocked here: through {place} by {scheme.upper()}"
+
+
+def _port_mapping_fields(mapping: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if mapping is None or mapping["state"] in ("off", "needless"):
+        return []
+    if mapping["state"] == "mapped":
+        return [("port mapping", f"{mapping['external']} by {mapping['protocol']} at {mapping['gateway']}")]
+    return [("port mapping", mapping["reason"])]
 
 
 def _relay_text(relay: dict[str, Any]) -> str:

@@ -326,6 +326,42 @@ async def test_calls_of_one_port_follow_each_other() -> None:
         await port.close()
 
 
+async def test_calls_between_the_same_two_addresses_disturb_each_other_not() -> None:
+    """Three that begin one after the other and go on together: each hears its own peer, to the end."""
+    plan = MediaPlan(allow_loopback=True, source="testsrc", video=False)
+    async with contextlib.AsyncExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            udp = await UdpPort.open(0)
+            stack.push_async_callback(udp.close)
+            ports.append(IcePort(udp))
+        calls: list[tuple[End, End]] = []
+        for number in range(3):
+            calls.append((End(plan, ports[number % 2]), End(plan, ports[1 - number % 2])))
+            for end in calls[-1]:
+                stack.push_async_callback(end.finish)
+            await connect(*calls[-1])
+            for end in calls[-1]:
+                await end.wait_for(FirstMedia)
+        await asyncio.sleep(0.3)
+        for number, (left, right) in enumerate(calls):
+            left.endpoint.send_control(b"left %d" % number)
+            right.endpoint.send_control(b"right %d" % number)
+        for number, (left, right) in enumerate(calls):
+            await asyncio.gather(left.wait_for(ControlMessage), right.wait_for(ControlMessage))
+            assert left.of(ControlMessage) == [ControlMessage(b"right %d" % number)]
+            assert right.of(ControlMessage) == [ControlMessage(b"left %d" % number)]
+        await calls[1][0].finish()
+        await calls[1][1].wait_for(TransportLost)
+        for left, right in (calls[0], calls[2]):
+            for end in (left, right):
+                stats = end.endpoint.statistics()
+                assert stats.audio.packets_lost == 0
+                assert stats.audio.frames_received > 10
+                assert not end.of(TransportLost)
+                assert not end.of(Failed)
+
+
 async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing arrives for a while: PathBroken, then IceConnected again, and the same channel carries on."""
     monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
