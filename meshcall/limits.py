@@ -1510,4 +1510,7 @@ TURN_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
 
 RELAY_LOOK: Final = 1.0
-"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""
+"""Seconds to the next look at who lends, while fewer relays are held than wanted; doubled each time."""
+
+RELAY_LOOK_MAX: Final = 30.0
+"""And at most (a network with few relays is no reason to wake a machine)."""
