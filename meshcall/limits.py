@@ -647,6 +647,16 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_REPROBE: Final = 2.0
+"""Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
+round."""
+
+ICE_REPROBES: Final = 9
+"""Rounds of that: a quarter of an hour in all."""
+
+ICE_REPROBE_COPIES: Final = 2
+"""Checks of a pair in one round."""
+
 ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
@@ -665,14 +675,14 @@ ICE_NOMINATION: Final = 1.0
 """Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
 it checks; after that, the pair that was nominated last."""
 
-ICE_NO_PATH: Final = 8.0
+ICE_NO_PATH: Final = 7.5
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
 ICE_ANSWER_TRAVEL: Final = 1.5
 """What the answering end waits on top, whose answer has to travel."""
 
-ICE_NO_PATH_MAX: Final = 9.5
+ICE_NO_PATH_MAX: Final = 8.5
 """From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
 tell."""
 
@@ -797,6 +807,9 @@ PUNCH_PROBES_MAX: Final = 1750
 
 PUNCH_PROOF: Final = 3.0
 """Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_WITNESSES_MAX: Final = 4
+"""Witnesses of the peer that are asked in one call (a peer that aims our pings: two each at most)."""
 
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
@@ -1356,6 +1369,15 @@ TURN_STREAMS_MAX: Final = 512
 TURN_STREAMS_PER_ADDRESS: Final = 64
 """Of one IPv4 address or IPv6 /64."""
 
+TURN_STREAMS_PER_SECOND: Final = 100
+"""New connections of one relay: a TLS handshake takes 0.8 ms of the loop (connections made to be closed)."""
+
+TURN_STREAMS_ADDRESS_INTERVAL: Final = 0.25
+"""Seconds in which one address may make one more, beyond ``TURN_STREAMS_PER_ADDRESS`` at once."""
+
+TURN_STREAM_SENDERS: Final = 2048
+"""Addresses whose connections are counted (memory)."""
+
 TURN_STREAM_PATIENCE: Final = 10.0
 """Seconds that a connection may live without an allocation, its TLS handshake included (idle connections)."""
 
@@ -1488,4 +1510,7 @@ TURN_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
 
 RELAY_LOOK: Final = 1.0
-"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""
+"""Seconds to the next look at who lends, while fewer relays are held than wanted; doubled each time."""
+
+RELAY_LOOK_MAX: Final = 30.0
+"""And at most (a network with few relays is no reason to wake a machine)."""

@@ -1,7 +1,9 @@
 """ICE, DTLS and RTP of any number of calls on one UDP port (RFC 7983).
 
 Law 1: a datagram goes to the call that it is for, or is counted: checks by the username fragment, answers by
-their transaction, the rest by an address that has proven to be the call's peer.
+their transaction, the rest by an address that has proven to be the call's peer. Where several calls have a
+peer at one address each gets it, and DTLS and SRTP drop what is another's: so nobody who claims another's
+address takes a call's media away.
 Law 2: what no call waits for costs one look; a flood of it does not delay what calls wait for.
 """
 
@@ -99,7 +101,7 @@ class IcePort:
 
     def add(self, session: Session) -> None:
         """Give it what is for it."""
-        self._sessions.insert(0, session)  # the newest first: of two calls with one peer it is the live one
+        self._sessions.append(session)
 
     def remove(self, session: Session) -> None:
         """Do so no more. Idempotent."""
@@ -130,11 +132,11 @@ class IcePort:
         return any(one.accepts(source) for one in self._sessions)
 
     def _receive_media(self, data: bytes, source: Address) -> None:
-        for session in self._sessions:
-            if session.accepts(source):
-                session.receive_media(data)
-                return
-        self._counters["ice-stranger"] += 1
+        takers = [session for session in self._sessions if session.accepts(source)]
+        for session in takers:
+            session.receive_media(data)
+        if not takers:
+            self._counters["ice-stranger"] += 1
 
     def _receive_stun(self, data: bytes, source: Address) -> None:
         try:
