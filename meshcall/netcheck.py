@@ -57,16 +57,15 @@ class Sources:
     fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
 
 
-def udp_word(answers: Sequence[PingDone | None], asked: Sequence[Address], *, has_address: bool) -> UdpWord:
-    """What the answers of a family say about UDP there."""
+def udp_word(answers: Sequence[PingDone], asked: Sequence[Address], *, has_address: bool) -> UdpWord:
+    """What the answers of a family, those that came by UDP, say about UDP there."""
     if not has_address:
         return "none"
     if not asked:
         return "unknown"
-    heard = [answer.address[0] for answer in answers if answer is not None]
-    if not heard:
+    if not answers:
         return "no"
-    return "lan" if all(map(is_lan, heard)) else "yes"
+    return "lan" if all(is_lan(answer.address[0]) for answer in answers) else "yes"
 
 
 class Netcheck:
@@ -146,13 +145,15 @@ class Netcheck:
         ours = [host for host in local if belongs(host)]
         asked = [address for address in whom if belongs(address[0])][: limits.NETCHECK_NODES]
         answers = await asyncio.gather(*map(self._dht.probe, asked))
-        heard = [answer for answer in answers if answer is not None]
+        # What leaves the LAN goes by TCP while a fallback carries it, and says nothing of UDP
+        by_udp = self._sources.fallback().state != "used"
+        heard = [one for one in answers if one is not None and (by_udp or is_lan(one.address[0]))]
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
         nat = self._sources.nat(number)
         return FamilyCheck(
-            udp=udp_word(answers, asked, has_address=bool(ours)),
+            udp=udp_word(heard, asked, has_address=bool(ours)),
             local=ours,
             public="" if public is None else format_address(public),
             asked=len(asked),

@@ -25,6 +25,7 @@ class FamilyCheck(View, frozen=True, kw_only=True):
     asked: int = 0
     """DHT nodes that were asked now."""
     answered: int = 0
+    """Of these, those that answered by UDP."""
     rtt_ms: float | None = None
     """Of the fastest answer."""
     mapping: str = "unknown"

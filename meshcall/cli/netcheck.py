@@ -41,7 +41,7 @@ _HAIRPIN = {
 
 _UDP = {
     "lan": "on this LAN only: no node beyond it is known",
-    "no": "BLOCKED: none of {asked} nodes answers",
+    "no": "BLOCKED: none of {asked} nodes answers by UDP",
     "unknown": "unknown: no node is known that could be asked",
     "none": "no address",
 }

@@ -57,6 +57,7 @@ async def test_a_contact_answers_without_ringing(start: StartNode) -> None:  # n
     end = summary_of(events)
     assert (end.reason, end.sent, end.received, end.path, end.error) == ("done", 3, 3, "lan", None)
     assert end.direct_ms is not None
+    assert end.explanation == "direct over IPv4: both ends are in one local network"
     await no_pings(bob)
     assert not bob.calls()
     assert not await bob.history()

@@ -22,14 +22,11 @@ from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.allocation import Allocation, allocate_first
 from meshcall.aio.ice.servers import LentRelay, TurnServer
-from meshcall.ice.candidate import Candidate, CandidatePolicy, refusal
+from meshcall.ice.candidate import Candidate, can_be_relayed
 from meshcall.ice.pair import candidate_priority
 
 Place = TurnServer | Address
 """What an allocation is at: a server that is configured, or the node that lends."""
-
-_POSSIBLE = CandidatePolicy(allow_loopback=True)
-"""What a relayed address can be; whether the peer sends there is the peer's policy."""
 
 
 class Lenders(Protocol):
@@ -241,9 +238,7 @@ class Relays:
         relayed = candidate.address, candidate.port
         known = self._by_relayed.get(relayed)
         return (
-            refusal(candidate, _POSSIBLE) is None
-            and relayed not in self._bases()
-            and (known is None or known[0] == place)
+            can_be_relayed(relayed) and relayed not in self._bases() and (known is None or known[0] == place)
         )
 
     def _lost(self, place: Place, allocation: Allocation) -> None:

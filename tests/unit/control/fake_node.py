@@ -407,7 +407,7 @@ class FakePing:
             ]  # fmt: skip
         self.script.append(
             PingEnded(
-                after_ms=2100.0, peer_id=ALICE_ID.text, name=name, reason=reason, error=error,
+                after_ms=2100.0, peer_id=ALICE_ID.text, name=name, reason=reason, error=error, better=[],
                 **({"sent": 3, "received": 2, "rtt_min_ms": 12.0, "rtt_mean_ms": 23.06,
                     "rtt_max_ms": 34.125, "path": "direct", "first_reply_ms": 50.0, "direct_ms": 2100.0}
                    if found else {"sent": 0, "received": 0}),

@@ -232,6 +232,55 @@ def test_a_spare_path_carries_copies_before_the_selected_one_is_given_up(seed: i
     assert left.path[0][0].startswith("203.") or right.path[0][0].startswith("203.")
 
 
+@pytest.mark.parametrize("after", [5.0, 40.0, 300.0])
+def test_a_direct_path_that_works_late_takes_over_from_the_relay(after: float) -> None:
+    """What failed at the beginning, or died, is looked at again while a relay carries the call, seldom."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    blocked = True
+    net.drop = lambda source, destination: blocked and "203.0.113.1" not in (source[0], destination[0])
+    connect(net, left, right)
+    net.run(after)
+    assert left.path[0][0] == "203.0.113.1"
+    blocked = False
+    before = len(net.log)
+    patience = max(limits.ICE_CHECKS_RENEW, 1.2 * after)
+    assert net.run(patience, lambda: left.path[0][0] == "10.0.0.2")
+    net.run(30)
+    assert mirrored(left, right)
+    assert [event.why for event in left.of(Selected)] == ["first", "better"]  # type: ignore[union-attr]
+    assert len(net.log) - before < 15 * (30 + patience)
+
+
+def test_a_direct_path_that_died_is_taken_again_when_it_heals() -> None:
+    """A relay carried the call meanwhile; it is left within about the time that it was needed."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    connect(net, left, right)
+    net.run(5)
+    assert left.path[0][0] == "10.0.0.2"
+    net.drop = lambda source, destination: "203.0.113.1" not in (source[0], destination[0])
+    net.run(12)
+    assert left.path[0][0] == "203.0.113.1"
+    net.drop = lambda source, destination: False
+    assert net.run(12, lambda: left.path[0][0] == "10.0.0.2")
+    assert net.run(1, lambda: mirrored(left, right))
+
+
+def test_what_is_never_reached_is_looked_at_seldom() -> None:
+    """An hour over a relay: some dozens of checks to addresses that prove nothing."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("192.0.2.1").relay("203.0.113.1")
+    right = net.end(controlling=False).host("192.0.2.2")
+    net.drop = lambda source, destination: "203.0.113.1" not in (source[0], destination[0])
+    connect(net, left, right)
+    net.run(3600)
+    to_right = [entry for entry in net.log if entry[1][0] == "192.0.2.1" and entry[2][0] == "192.0.2.2"]
+    assert len(to_right) <= limits.ICE_CHECKS_PER_CANDIDATE + limits.ICE_REPROBES * limits.ICE_REPROBE_COPIES
+
+
 def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     """A check that comes over the peer's unknown relay is ranked as relayed."""
     net = Net()
@@ -462,6 +511,27 @@ def test_400_candidates_are_bounded() -> None:
     assert len(left.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
     assert len(left.agent.pairs) <= limits.ICE_PAIRS_MAX
     assert left.over
+
+
+def test_a_connected_peer_that_names_victims_for_minutes_aims_few_packets_at_them() -> None:
+    """Ends that move may be looked for again and again, but less than three packets a second."""
+    net = Net(delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    minutes = 5
+    for second in range(60 * minutes):
+        victims = [
+            Candidate("host", "udp", f"203.0.{second % 200}.{n}", 5000 + second, 2**31 - 1) for n in range(12)
+        ]
+        right.agent.add_remote(victims, net.now)
+        right.agent.add_remote(victims, net.now)
+        net.run(1)
+    aimed = [entry for entry in net.log if entry[2][0].startswith("203.0.")]
+    assert 0 < len(aimed) <= limits.ICE_CHECKS_MAX * (60 * minutes / limits.ICE_CHECKS_RENEW + 1)
+    assert len(right.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
+    assert len(right.agent.pairs) <= limits.ICE_PAIRS_MAX
+    assert right.path[1] == ("192.0.2.1", 5000)
+    assert not right.of(Broken)
 
 
 def test_a_flood_of_sources_is_bounded() -> None:
