@@ -1369,6 +1369,15 @@ TURN_STREAMS_MAX: Final = 512
 TURN_STREAMS_PER_ADDRESS: Final = 64
 """Of one IPv4 address or IPv6 /64."""
 
+TURN_STREAMS_PER_SECOND: Final = 100
+"""New connections of one relay: a TLS handshake takes 0.8 ms of the loop (connections made to be closed)."""
+
+TURN_STREAMS_ADDRESS_INTERVAL: Final = 0.25
+"""Seconds in which one address may make one more, beyond ``TURN_STREAMS_PER_ADDRESS`` at once."""
+
+TURN_STREAM_SENDERS: Final = 2048
+"""Addresses whose connections are counted (memory)."""
+
 TURN_STREAM_PATIENCE: Final = 10.0
 """Seconds that a connection may live without an allocation, its TLS handshake included (idle connections)."""
 
@@ -1543,4 +1552,7 @@ TURN_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
 
 RELAY_LOOK: Final = 1.0
-"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""
+"""Seconds to the next look at who lends, while fewer relays are held than wanted; doubled each time."""
+
+RELAY_LOOK_MAX: Final = 30.0
+"""And at most (a network with few relays is no reason to wake a machine)."""

@@ -28,7 +28,6 @@ from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
 from meshcall.aio.ice.addresses import HostPolicy
-from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -66,13 +65,12 @@ from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
-from meshcall.pinger import Ping, Pinger
 from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed
+from meshcall.signaling.messages import ContactRequest, Missed, PingOffer
 from meshcall.switchboard import Switchboard
 from meshcall.tunnels import Tunnels
 from meshcall.turn.gateways import is_gateway
@@ -99,6 +97,7 @@ from meshcall.views import (
 )
 
 if TYPE_CHECKING:
+    from meshcall.pinger import Ping, Pinger
     from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
@@ -143,7 +142,7 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
-        self._pinger: Pinger
+        self._pings: Pinger | None = None
         self._netcheck: Netcheck
         self._relay: RelayRole
         self._relays: RelayFinder
@@ -394,19 +393,6 @@ class Node:
             counters=self._counters,
             network=self.network,
         )
-        self._pinger = Pinger(
-            self._me,
-            post=self._post,
-            finder=self._finder,
-            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
-            name_of=self._contacts.name,
-            network=self.network,
-            clock=clock,
-            random=self._random,
-            spawn=self._spawn,
-            counters=self._counters,
-            allow_loopback="lo" in config.interfaces,
-        )
         self._netcheck = Netcheck(
             self._dht,
             self._lan,
@@ -458,7 +444,8 @@ class Node:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
-            await self._pinger.close()
+            if self._pings is not None:
+                await self._pings.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -747,6 +734,28 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
 
+    @property
+    def _pinger(self) -> Pinger:
+        """Made when the first ping comes or goes: a node that only listens does without a megabyte of ICE."""
+        if self._pings is None:
+            from meshcall.aio.ice.checking import make_ice
+            from meshcall.pinger import Pinger
+
+            self._pings = Pinger(
+                self._me,
+                post=self._post,
+                finder=self._finder,
+                make_ice=lambda on_event: make_ice(self.config, self._ice, self._counters, on_event),
+                name_of=self._contacts.name,
+                network=self.network,
+                clock=self._clock,
+                random=self._random,
+                spawn=self._spawn,
+                counters=self._counters,
+                allow_loopback="lo" in self.config.interfaces,
+            )
+        return self._pings
+
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return self._calls.views()
@@ -777,7 +786,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        if not self._pinger.letter(letter):
+        ping = self._pings is not None or isinstance(opened.message, PingOffer)
+        if not (ping and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """TCP and TLS connections on one port, told apart by the first octet (a TLS handshake begins with 22).
 
-Law 1: connections have caps, in all and for each address; what is over them is closed at once.
+Law 1: connections have caps, in number and in number a second, in all and for each address; what is over them
+is closed at once.
 Law 2: a connection without an allocation is closed after ``TURN_STREAM_PATIENCE``.
 Law 3: what a slow reader leaves beyond ``TURN_STREAM_QUEUE`` is dropped: relayed media is worth nothing late.
 Law 4: a connection may ask the node of this machine ``TUNNEL_ASKS_MAX`` things; one more ends it.
@@ -18,13 +19,18 @@ from contextlib import suppress
 from typing import Final
 
 from meshcall.address import Address
+from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.limiter import Bucket
 from meshcall.errors import PortTaken, Rejected
 from meshcall.limits import (
     TUNNEL_ASKS_MAX,
     TURN_STREAM_PATIENCE,
     TURN_STREAM_QUEUE,
+    TURN_STREAM_SENDERS,
+    TURN_STREAMS_ADDRESS_INTERVAL,
     TURN_STREAMS_MAX,
     TURN_STREAMS_PER_ADDRESS,
+    TURN_STREAMS_PER_SECOND,
 )
 from meshcall.turn.commands import Client
 from meshcall.turn.frames import Frames, bare_data, bare_frame, is_bare
@@ -128,6 +134,10 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, Stream] = {}
         self._senders: Counter[bytes] = Counter()
+        self._rate = Bucket(TURN_STREAMS_PER_SECOND, 2 * TURN_STREAMS_PER_SECOND, self._loop.time())
+        self._rates: ExpiringCache[bytes, Bucket] = ExpiringCache(
+            TURN_STREAM_SENDERS, TURN_STREAMS_ADDRESS_INTERVAL * TURN_STREAMS_PER_ADDRESS
+        )
         self._pending: set[asyncio.Task[None]] = set()
         self._next = 1
         for sock in sockets:
@@ -180,11 +190,24 @@ class Listener:
             self.counters["stream-over-quota"] += 1
             sock.close()
             return
+        if not self._may_connect(sender):
+            self.counters["stream-over-rate"] += 1
+            sock.close()
+            return
         self._senders[sender] += 1
         task = self._loop.create_task(self._admit(sock, (address, self._next), sender))
         self._next += 1
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
+
+    def _may_connect(self, sender: bytes) -> bool:
+        """Whether an address may make one more connection now; one that may not costs the others nothing."""
+        now = self._loop.time()
+        bucket = self._rates.get(sender, now)
+        if bucket is None:
+            bucket = Bucket(1 / TURN_STREAMS_ADDRESS_INTERVAL, TURN_STREAMS_PER_ADDRESS, now)
+        self._rates.put(sender, bucket, now)
+        return bucket.take(now) and self._rate.take(now)
 
     async def _admit(self, sock: socket.socket, client: Client, sender: bytes) -> None:
         """See what the connection speaks, and let it."""
