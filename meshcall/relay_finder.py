@@ -22,7 +22,14 @@ from meshcall.dht.events import ValueFound
 from meshcall.dht.messages import RELAY_GRANTED
 from meshcall.errors import Rejected
 from meshcall.identity.keys import Random
-from meshcall.limits import RELAY_LOOK, RELAY_MEASURE_PATIENCE, RELAY_PROOFS, RELAY_SHARDS, RELAYS_HELD
+from meshcall.limits import (
+    RELAY_LOOK,
+    RELAY_LOOK_MAX,
+    RELAY_MEASURE_PATIENCE,
+    RELAY_PROOFS,
+    RELAY_SHARDS,
+    RELAYS_HELD,
+)
 from meshcall.media.plan import parse_ice_server
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.turn.announcement import epoch_of, read_announcement_untrusted, shard_storage_key
@@ -55,6 +62,8 @@ class RelayFinder:
         self._spawn = spawn
         self._counters = counters
         self._wake = asyncio.Event()
+        self._look = RELAY_LOOK
+        """Seconds to the next look at which nodes lend."""
         self._listeners: list[Callable[[], None]] = []
 
     # --- for calls ---
@@ -63,7 +72,7 @@ class RelayFinder:
         """The best relay that is ready and not ``taken``."""
         lender = self.book.pick(taken, self._clock.now())
         if lender is None or lender.grant is None:
-            self._wake.set()
+            self._hurry()
             return None
         return LentRelay(lender.address, ways_of(lender.grant, lender.address))
 
@@ -71,7 +80,7 @@ class RelayFinder:
         """It gave a call no address, or the path over it died: it is asked again before it is used again."""
         self._counters["relay-failed"] += 1
         self.book.failed(node, self._clock.now())
-        self._wake.set()
+        self._hurry()
 
     def worked(self, node: Address) -> None:
         """It gave a call an address."""
@@ -138,6 +147,10 @@ class RelayFinder:
     def hasten(self) -> None:
         """The DHT was joined, or the network is another one."""
         self.book.network_changed(self._clock.now())
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._look = RELAY_LOOK
         self._wake.set()
 
     async def run(self) -> None:
@@ -154,7 +167,8 @@ class RelayFinder:
                     self._spawn(self._search())
             pause = self.book.deadline(now) - now
             if len(self.book.held(now)) < RELAYS_HELD:
-                pause = min(pause, RELAY_LOOK)
+                pause = min(pause, self._look)
+                self._look = min(2 * self._look, RELAY_LOOK_MAX)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(pause, 0.05)):
                     await self._wake.wait()

@@ -513,6 +513,27 @@ def test_400_candidates_are_bounded() -> None:
     assert left.over
 
 
+def test_a_connected_peer_that_names_victims_for_minutes_aims_few_packets_at_them() -> None:
+    """Ends that move may be looked for again and again, but less than three packets a second."""
+    net = Net(delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    minutes = 5
+    for second in range(60 * minutes):
+        victims = [
+            Candidate("host", "udp", f"203.0.{second % 200}.{n}", 5000 + second, 2**31 - 1) for n in range(12)
+        ]
+        right.agent.add_remote(victims, net.now)
+        right.agent.add_remote(victims, net.now)
+        net.run(1)
+    aimed = [entry for entry in net.log if entry[2][0].startswith("203.0.")]
+    assert 0 < len(aimed) <= limits.ICE_CHECKS_MAX * (60 * minutes / limits.ICE_CHECKS_RENEW + 1)
+    assert len(right.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
+    assert len(right.agent.pairs) <= limits.ICE_PAIRS_MAX
+    assert right.path[1] == ("192.0.2.1", 5000)
+    assert not right.of(Broken)
+
+
 def test_a_flood_of_sources_is_bounded() -> None:
     """A peer that checks from thousands of addresses gets answers, and 32 of them checks."""
     net = Net()
