@@ -70,7 +70,7 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed, PingOffer
+from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
 from meshcall.tunnels import Tunnels
 from meshcall.turn.gateways import is_gateway
@@ -787,8 +787,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        ping = self._pings is not None or isinstance(opened.message, PingOffer)
-        if not (ping and self._pinger.letter(letter)):
+        is_ping = isinstance(opened.message, PingOffer) or opened.message == Hangup(HangupReason.PING)
+        if not ((is_ping or self._pings is not None) and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
