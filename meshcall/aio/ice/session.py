@@ -81,6 +81,7 @@ class IceSession:
         self._relays = Relays(
             None if shared is None else shared.lenders,
             bases=lambda: self._bases,
+            hosts=lambda: self._bases.named_hosts,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
