@@ -648,8 +648,8 @@ ICE_OVERLAP: Final = 0.25
 arrives, and what the faster one drops at first is there twice."""
 
 ICE_SILENCE: Final = 0.2
-"""Seconds without a packet, after a steady stream of media, before the path is checked: most of what a path that
-died costs is the time until somebody looks."""
+"""Seconds without a packet, after a steady stream of media, before the path is checked: what a path that died
+costs is mostly the time until somebody looks."""
 
 ICE_SILENCE_PACKETS: Final = 5
 """Packets in as long a time that make a steady stream: half of those that speech has."""
