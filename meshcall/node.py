@@ -21,13 +21,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits, surroundings
-from meshcall.address import format_address
+from meshcall.address import Address, format_address
 from meshcall.admission import Admission
+from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
 from meshcall.aio.ice.addresses import HostPolicy
-from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
@@ -64,15 +64,17 @@ from meshcall.letters import Letter
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
-from meshcall.netcheck_views import MappingCheck, NetcheckView
-from meshcall.pinger import Ping, Pinger
+from meshcall.netcheck_views import NetcheckView
 from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed
+from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
+from meshcall.tunnels import Tunnels
+from meshcall.turn.gateways import is_gateway
+from meshcall.turn.grant import contact_key
 from meshcall.views import (
     CallView,
     ContactRequested,
@@ -95,6 +97,7 @@ from meshcall.views import (
 )
 
 if TYPE_CHECKING:
+    from meshcall.pinger import Ping, Pinger
     from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
@@ -139,10 +142,12 @@ class Node:
         self._history: History
         self._missed: MissedNotes
         self._calls: Switchboard
-        self._pinger: Pinger
+        self._pings: Pinger | None = None
         self._netcheck: Netcheck
         self._relay: RelayRole
         self._relays: RelayFinder
+        self._carrier: DhtCarrier
+        self._tunnels: Tunnels | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -187,11 +192,12 @@ class Node:
         )
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
+        stack.push_async_callback(self._close_tunnels)
         self._ice = IcePort(
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
+            mapped=self._mapped,
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
@@ -209,9 +215,10 @@ class Node:
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        self._carrier = DhtCarrier(self._udp, random=self._random)
         node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
-            self._udp,
+            self._carrier,
             node_key=node_key,
             clock=clock,
             random=self._random,
@@ -238,13 +245,14 @@ class Node:
         )
         stack.push_async_callback(self._relay.close)
         await self._relay.start()
+        hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
             self._contacts,
             clock=clock,
             enabled=self._uses_dht,
-            bootstrap=config.bootstrap,
+            bootstrap=hosts,
             saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
@@ -260,7 +268,7 @@ class Node:
         self._ladder = BootstrapLadder(
             self._dht,
             clock=clock,
-            hosts=config.bootstrap,
+            hosts=hosts,
             lan_only=config.lan_only,
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
@@ -269,6 +277,20 @@ class Node:
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        if not config.lan_only:
+            self._tunnels = Tunnels(
+                self._carrier,
+                self._dht,
+                self._ice,
+                clock=clock,
+                random=self._random,
+                state=self._state,
+                gateways=[text for text in config.bootstrap if is_gateway(text)],
+                contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
+                on_changed=self._way_changed,
+                spawn=self._spawn,
+                counters=self._counters,
+            )
         self._finder = Finder(
             self._dht,
             clock=clock,
@@ -284,6 +306,7 @@ class Node:
             secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
             spawn=self._spawn,
             counters=self._counters,
+            udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
         admission = Admission(
@@ -371,18 +394,6 @@ class Node:
             counters=self._counters,
             network=self.network,
         )
-        self._pinger = Pinger(
-            self._me,
-            post=self._post,
-            finder=self._finder,
-            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
-            name_of=self._contacts.name,
-            clock=clock,
-            random=self._random,
-            spawn=self._spawn,
-            counters=self._counters,
-            allow_loopback="lo" in config.interfaces,
-        )
         self._netcheck = Netcheck(
             self._dht,
             self._lan,
@@ -394,7 +405,7 @@ class Node:
                 nat=self.nat,
                 clock_skew=self._post.clock_skew,
                 relays=self.relays,
-                port_mapping=self._mapping_check,
+                port_mapping=self.port_mapping,
             ),
             clock=clock,
             random=self._random,
@@ -415,6 +426,8 @@ class Node:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
             tasks.append(self._keep_up(self._relay.run))
+        if self._tunnels is not None:
+            tasks.append(self._keep_up(self._tunnels.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -426,11 +439,14 @@ class Node:
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
+        if self._tunnels is not None:
+            self._tunnels.stop()
         try:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
-            await self._pinger.close()
+            if self._pings is not None:
+                await self._pings.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -465,6 +481,29 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _mapped(self) -> set[Address]:
+        """Our UDP port's addresses elsewhere; by a tunnel others see the gateway's, which is none of them."""
+        if self._carrier.tunnel is not None:
+            return set()
+        return {*self._port_mapper.external(self._service), *self._dht.engine.observed()}
+
+    def _way_changed(self, gateway_node: Address | None) -> None:
+        """The DHT goes by a tunnel now, with a node at its other end, or by UDP again: as if elsewhere."""
+        self._dht.engine.confine(gateway_node is not None)
+        self._finder.network_changed()
+        self._dht.network_changed()
+        self._ladder.network_changed()
+        self._post.hasten()
+        if gateway_node is not None:
+            self._spawn(self._join_at(gateway_node))
+
+    async def _close_tunnels(self) -> None:
+        if self._tunnels is not None:
+            await self._tunnels.close()
+
+    async def _join_at(self, node: Address) -> None:
+        await self._dht.bootstrap([node])
+
     def _joined(self) -> None:
         """The DHT has let us in."""
         self._post.hasten()
@@ -472,6 +511,8 @@ class Node:
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        if self._tunnels is not None:
+            self._tunnels.network_changed()
         self._ice.network_changed()
         self._finder.network_changed()
         self._nat.network_changed()
@@ -574,6 +615,7 @@ class Node:
                 role="router" if dht.routes else "ephemeral",
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
+                tunnel=self._tunnels.shown if self._tunnels is not None else "",
             ),
             port_mapping=self.port_mapping(),
             relay=self._relay.view(),
@@ -589,12 +631,6 @@ class Node:
     def port_mapping(self) -> PortMappingView:
         """Whether a router lets others in to our port."""
         return self._port_mapper.view()
-
-    def _mapping_check(self) -> MappingCheck:
-        view = self.port_mapping()
-        return MappingCheck(
-            state=view.state, detail=view.reason, protocol=view.protocol, external=view.external
-        )
 
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""
@@ -699,6 +735,28 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
 
+    @property
+    def _pinger(self) -> Pinger:
+        """Made when the first ping comes or goes: a node that only listens does without a megabyte of ICE."""
+        if self._pings is None:
+            from meshcall.aio.ice.checking import make_ice
+            from meshcall.pinger import Pinger
+
+            self._pings = Pinger(
+                self._me,
+                post=self._post,
+                finder=self._finder,
+                make_ice=lambda on_event: make_ice(self.config, self._ice, self._counters, on_event),
+                name_of=self._contacts.name,
+                network=self.network,
+                clock=self._clock,
+                random=self._random,
+                spawn=self._spawn,
+                counters=self._counters,
+                allow_loopback="lo" in self.config.interfaces,
+            )
+        return self._pings
+
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
         return self._calls.views()
@@ -729,7 +787,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        if not self._pinger.letter(letter):
+        is_ping = isinstance(opened.message, PingOffer) or opened.message == Hangup(HangupReason.PING)
+        if not ((is_ping or self._pings is not None) and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------

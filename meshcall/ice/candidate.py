@@ -283,6 +283,15 @@ class CandidatePolicy:
     max_per_address: int = CANDIDATES_PER_ADDRESS_MAX
 
 
+def can_be_relayed(address: Address) -> bool:
+    """Whether a server can lend that address: it may say any.
+
+    Loopback is one (a relay on this machine); whether anybody sends there is his own policy.
+    """
+    policy = CandidatePolicy(allow_loopback=True)
+    return refusal(Candidate("relay", "udp", *address, 1), policy) is None
+
+
 def filter_untrusted(
     candidates: Sequence[Candidate], policy: CandidatePolicy, counters: Counter[str] | None = None
 ) -> list[Candidate]:

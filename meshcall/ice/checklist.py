@@ -134,7 +134,7 @@ class CheckList:
         """The peer names that address again: what failed there may work now."""
         for pair in self:
             if pair.destination == remote and pair.state is PairState.FAILED:
-                pair.state, pair.sent, pair.unanswered = PairState.WAITING, 0, 0
+                pair.wait(limits.ICE_CHECKS_PER_CANDIDATE)
 
     def _has_room(self) -> bool:
         """Whether there may be one more remote candidate; in a call that lives one that failed makes way."""

@@ -50,6 +50,7 @@ async def test_ping_across_two_nats_and_from_a_relay_to_direct(lab: Lab) -> None
     assert [line.split("\t")[2] for line in relayed.stdout.splitlines()] == ["relay", "relay"]
 
     ping = await alice.start_cli("ping", "friend", "--interval", "200ms", "--until-direct", "--json")
+    assert "relayed by" in relayed.stderr
     first = await ping.wait_for_event(event="reply", timeout=20)
     assert first["path"] == "relay"
     await faults.unite(sites[0])

@@ -26,7 +26,7 @@ AUDIO_MS = 300.0
 LIMIT_S = 10.0
 """How long a direct path is waited for, to know by how much one was late."""
 PAIRS = 1
-"""Networks of each kind that call side by side, with sound alone: no call waits for another one's pictures."""
+"""Networks of each kind that call side by side, with sound alone: no call waits for pictures of others."""
 PAUSE_S = 0.5
 KINDS = ("symmetric_sequential", "symmetric_random")
 

@@ -32,9 +32,7 @@ from meshcall.netcheck_views import (
     FallbackCheck,
     FamilyCheck,
     LanCheck,
-    MappingCheck,
     NetcheckView,
-    RelayCheck,
 )
 from meshcall.ping_views import PingEnded, PingEvent, PingReply, PingSilent, PingStep
 from meshcall.views import (
@@ -66,9 +64,11 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     RelayCoturnView,
     RelayCredentialsView,
     RelayStatusView,
+    RelayView,
     Ringing,
 )
 
@@ -407,7 +407,7 @@ class FakePing:
             ]  # fmt: skip
         self.script.append(
             PingEnded(
-                after_ms=2100.0, peer_id=ALICE_ID.text, name=name, reason=reason, error=error,
+                after_ms=2100.0, peer_id=ALICE_ID.text, name=name, reason=reason, error=error, better=[],
                 **({"sent": 3, "received": 2, "rtt_min_ms": 12.0, "rtt_mean_ms": 23.06,
                     "rtt_max_ms": 34.125, "path": "direct", "first_reply_ms": 50.0, "direct_ms": 2100.0}
                    if found else {"sent": 0, "received": 0}),
@@ -491,10 +491,10 @@ class FakeNode:
             ),
             ipv6=FamilyCheck(udp="none", local=[]),
             dht_nodes=20,
-            port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
+            port_mapping=PortMappingView(state="no-gateway", reason="no router answers"),
             lan=LanCheck(enabled=True, heard_itself=True, peers=2),
             relays=[
-                RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp"])
+                RelayView(address="203.0.113.9:3478", of_contact=True, rtt_ms=31.0, transports=["udp"])
             ],
             fallback=FallbackCheck(state="unused"),
             clock_skew_s=0.2,

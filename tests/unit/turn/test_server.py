@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from meshcall.limits import (
     STUN_REPLY_RATIO,
     TURN_AGE_MAX,
+    TURN_ALLOCATIONS_MAX,
     TURN_CHALLENGES_PER_SECOND,
     TURN_CHANNELS_MAX,
     TURN_NONCE_LIFE,
@@ -213,6 +216,29 @@ def test_quotas_of_a_user_an_address_and_the_relay() -> None:
     assert allocate("5.0.2.9", 1, "fay") == 508
     world.wait(700)
     assert allocate("2a05:d000::4", 1, "fay") == 0
+
+
+def test_an_allocation_flood_is_bounded_and_leaves_those_who_are_in() -> None:
+    """5,000 good requests of 500 users at 50 addresses: the cap holds, data goes on, all is given back."""
+    world = World()
+    friend = Asker(world)
+    assert code(friend.ask(Method.ALLOCATE, UDP)) == 0
+    assert code(friend.bind(0x4000, PEER)) == 0
+    codes: Counter[int] = Counter()
+    for number in range(5000):
+        client = ((f"5.8.{number % 50}.1", 1024 + number), 0)
+        world.now += 0.01
+        codes[code(Asker(world, client, credentials(f"user{number % 500}")).ask(Method.ALLOCATE, UDP))] += 1
+        if number % 500 == 0:
+            before = len(world.sent)
+            world.give(channel_data(0x4000, b"media"), friend.client)
+            assert len(world.sent) == before + 1
+    assert world.server.statistics().allocations == TURN_ALLOCATIONS_MAX
+    assert set(codes) == {0, 508}
+    assert codes[0] == TURN_ALLOCATIONS_MAX - 1
+    world.wait(700)
+    assert world.server.statistics().allocations == 0
+    assert world.relays == {}
 
 
 def test_one_ipv6_network_is_one_address() -> None:
