@@ -306,6 +306,7 @@ class Node:
             secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
             spawn=self._spawn,
             counters=self._counters,
+            udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
         admission = Admission(
