@@ -259,6 +259,8 @@ class Site:
         """
         if not self.nat.translates:
             raise LabError(f"{self.name} does not translate addresses: there are no ports to map")
+        if self.upnp is not None:
+            await self.upnp.stop()
         self.upnp = Upnp(self.router, str(self.lan), str(self.lan[1]), protocols, min_lifetime)
         await self.upnp.start()
 

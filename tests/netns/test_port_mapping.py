@@ -22,6 +22,7 @@ from netsim.stacks.meshcall import MeshcallStack
 from netsim.tools import require_tools
 
 PROGRAM = Path(__file__).with_name("port_mapper.py")
+POSER = Path(__file__).with_name("gateway_poser.py")
 PORT = 40_404
 GOAL_MS = 300
 RACES = 10
@@ -194,6 +195,34 @@ async def test_udp_and_tcp_of_one_port(lab: Lab) -> None:
         assert (len(rules), numbers) == (2, {"0x6", "0x11"}), rules
         await end(process)
         assert await site.upnp.mappings() == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("protocols", ["upnp", ""])
+async def test_a_neighbour_who_poses_as_the_gateway_gets_nothing(lab: Lab, protocols: str) -> None:
+    """He answers searches as himself and in the router's name, and floods: nothing is fetched from him."""
+    require_tools("miniupnpd")
+    site = await lab.site("home", "port_restricted", hosts=["alice", "mallory"])
+    if protocols:
+        await site.start_upnp([protocols])
+    alice, mallory = site["alice"], site["mallory"]
+    poser = await mallory.python(POSER, mallory.ipv4, str(site.lan[1]), alice.ipv4)
+    await poser.wait_for_line("ready")
+    process = await start(alice)
+    line = await wait_for(process, "how it stands", is_state("mapped" if protocols else "silent"))
+    if protocols:
+        assert line["external"] == f"{site.wan4}:{PORT}"
+    await asyncio.sleep(1.5)
+    closed = await end(process)
+    told = (await poser.stop()).json_lines()[-1]
+    print(told, closed["counters"])
+    assert told["searches"] >= 1, "he has heard us"
+    assert told["sent"] > 50
+    assert told["connections"] == 0
+    assert any(name.startswith("portmap-ssdp-") for name in closed["counters"])
+    assert closed["counters"]["portmap-stranger"] > 0
+    states = {line["state"] for line in process.json_lines() if line["event"] == "state"}
+    assert states <= {"asking", "mapped" if protocols else "silent", "released"}
 
 
 @pytest.mark.timeout(60)
