@@ -286,6 +286,7 @@ class Node:
                 random=self._random,
                 state=self._state,
                 gateways=[text for text in config.bootstrap if is_gateway(text)],
+                lenders=lambda: self._relays.streams(),
                 contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
                 on_changed=self._way_changed,
                 spawn=self._spawn,
@@ -796,6 +797,8 @@ class Node:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
         ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
+        if self._tunnels is not None and self._tunnels.node is not None:
+            ours = [self._tunnels.node]  # a relayed address is gone tomorrow
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
