@@ -70,7 +70,7 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed, PingOffer
+from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
 from meshcall.tunnels import Tunnels
 from meshcall.turn.gateways import is_gateway
@@ -306,6 +306,7 @@ class Node:
             secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
             spawn=self._spawn,
             counters=self._counters,
+            udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
         admission = Admission(
@@ -405,6 +406,7 @@ class Node:
                 clock_skew=self._post.clock_skew,
                 relays=self.relays,
                 port_mapping=self.port_mapping,
+                tunnel=lambda: None if self._tunnels is None else self._tunnels.shown,
             ),
             clock=clock,
             random=self._random,
@@ -786,8 +788,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        ping = self._pings is not None or isinstance(opened.message, PingOffer)
-        if not (ping and self._pinger.letter(letter)):
+        is_ping = isinstance(opened.message, PingOffer) or opened.message == Hangup(HangupReason.PING)
+        if not ((is_ping or self._pings is not None) and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
