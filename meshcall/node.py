@@ -742,7 +742,9 @@ class Node:
     def create_invite(self, *, once: bool, expires: float) -> str:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
-        ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
+        mapped = [one for one in self._port_mapper.external(self._service) if ":" not in one[0]]
+        four = mapped[0] if mapped else dht.observed4
+        ours = [address for address in (four, dht.observed6) if address is not None]
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
