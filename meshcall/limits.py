@@ -647,6 +647,13 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_SILENCE: Final = 0.2
+"""Seconds without a packet, after a steady stream of media, before the path is checked: what a path that died
+costs is mostly the time until somebody looks."""
+
+ICE_SILENCE_PACKETS: Final = 5
+"""Packets in as long a time that make a steady stream: half of those that speech has."""
+
 ICE_REPROBE: Final = 2.0
 """Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
 round."""
@@ -1405,6 +1412,48 @@ TURN_KEEPALIVE: Final = 15.0
 
 TURN_CLIENT_QUEUE: Final = 32
 """Datagrams that wait at a client for a peer's permission (our own use; the oldest go)."""
+
+# --- tunnel ---------------------------------------------------------------------------------------
+
+TUNNEL_FRAMES_PER_SECOND: Final = 50
+TUNNEL_FRAMES_BURST: Final = 400
+"""DHT frames each way through one allocation: what one machine may ask of one node, for other nodes count a
+gateway's clients as one sender (``DHT_REQUESTS_PER_SECOND``); joining takes a burst (one client that scans,
+or that uses up what others are due)."""
+TUNNEL_ASKS_MAX: Final = 8
+"""Frames for the gateway itself on one connection: it takes two to be lent a relay (a stream that is used for
+more than that, past the limits of an allocation)."""
+TUNNEL_PATIENCE: Final = 3.0
+"""Seconds that a connection to a gateway may take until it has an allocation, its TLS included."""
+TUNNEL_AFTER: Final = 0.5
+"""Seconds without any answer by UDP, after a start or a change of network, until gateways are tried: a round
+trip around the world takes 0.4, and a call waits."""
+TUNNEL_SILENCE: Final = 3.0
+"""The same for UDP that has worked here: a burst of lost packets is no blockade."""
+TUNNEL_SILENT_NODES: Final = 2
+"""So many different nodes must be silent then: a dead one is no blockade."""
+TUNNEL_RACERS: Final = 4
+TUNNEL_STAGGER: Final = 0.1
+"""Gateways tried at once, and the seconds between their starts (RFC 8305 section 5 advises 0.25: we are
+late)."""
+TUNNEL_RETRY: Final = 1.0
+TUNNEL_RETRY_MAX: Final = 60.0
+"""First and longest pause before a gateway that failed is tried again; doubled each time."""
+TUNNEL_PROBE: Final = 2.0
+TUNNEL_PROBE_MAX: Final = 60.0
+"""First and longest pause between two looks whether UDP works meanwhile; doubled each time."""
+TUNNEL_PROBED: Final = 4
+"""Nodes that are asked each time."""
+TUNNEL_GATEWAYS_KEPT: Final = 16
+"""Gateways that are remembered (addresses that others name)."""
+TUNNEL_NODES_TRIED: Final = 8
+"""DHT nodes that are taken for gateways, as they may be, and asked whether UDP works again."""
+TUNNEL_POLL: Final = 1.0
+TUNNEL_POLL_MIN: Final = 0.01
+"""Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
+most, and at least."""
+TUNNEL_DEAD: Final = 4
+"""Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 
 RELAY_PROOFS: Final = 30
 """Places for proofs in an ask for a relay: always so many, so that nobody learns how many contacts somebody

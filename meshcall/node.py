@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits, surroundings
-from meshcall.address import format_address
+from meshcall.address import Address, format_address
 from meshcall.admission import Admission
+from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
@@ -69,8 +70,11 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed, PingOffer
+from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
+from meshcall.tunnels import Tunnels
+from meshcall.turn.gateways import is_gateway
+from meshcall.turn.grant import contact_key
 from meshcall.views import (
     CallView,
     ContactRequested,
@@ -142,6 +146,8 @@ class Node:
         self._netcheck: Netcheck
         self._relay: RelayRole
         self._relays: RelayFinder
+        self._carrier: DhtCarrier
+        self._tunnels: Tunnels | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -186,11 +192,12 @@ class Node:
         )
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
+        stack.push_async_callback(self._close_tunnels)
         self._ice = IcePort(
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: {*self._port_mapper.external(self._service), *self._dht.engine.observed()},
+            mapped=self._mapped,
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
@@ -208,9 +215,10 @@ class Node:
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        self._carrier = DhtCarrier(self._udp, random=self._random)
         node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
-            self._udp,
+            self._carrier,
             node_key=node_key,
             clock=clock,
             random=self._random,
@@ -237,13 +245,14 @@ class Node:
         )
         stack.push_async_callback(self._relay.close)
         await self._relay.start()
+        hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
             self._contacts,
             clock=clock,
             enabled=self._uses_dht,
-            bootstrap=config.bootstrap,
+            bootstrap=hosts,
             saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
@@ -259,7 +268,7 @@ class Node:
         self._ladder = BootstrapLadder(
             self._dht,
             clock=clock,
-            hosts=config.bootstrap,
+            hosts=hosts,
             lan_only=config.lan_only,
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
@@ -268,6 +277,20 @@ class Node:
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        if not config.lan_only:
+            self._tunnels = Tunnels(
+                self._carrier,
+                self._dht,
+                self._ice,
+                clock=clock,
+                random=self._random,
+                state=self._state,
+                gateways=[text for text in config.bootstrap if is_gateway(text)],
+                contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
+                on_changed=self._way_changed,
+                spawn=self._spawn,
+                counters=self._counters,
+            )
         self._finder = Finder(
             self._dht,
             clock=clock,
@@ -283,6 +306,7 @@ class Node:
             secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
             spawn=self._spawn,
             counters=self._counters,
+            udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
         admission = Admission(
@@ -402,6 +426,8 @@ class Node:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
             tasks.append(self._keep_up(self._relay.run))
+        if self._tunnels is not None:
+            tasks.append(self._keep_up(self._tunnels.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -413,6 +439,8 @@ class Node:
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
+        if self._tunnels is not None:
+            self._tunnels.stop()
         try:
             live = [call for call in self._calls if not call.ended]
             for call in live:
@@ -453,6 +481,29 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _mapped(self) -> set[Address]:
+        """Our UDP port's addresses elsewhere; by a tunnel others see the gateway's, which is none of them."""
+        if self._carrier.tunnel is not None:
+            return set()
+        return {*self._port_mapper.external(self._service), *self._dht.engine.observed()}
+
+    def _way_changed(self, gateway_node: Address | None) -> None:
+        """The DHT goes by a tunnel now, with a node at its other end, or by UDP again: as if elsewhere."""
+        self._dht.engine.confine(gateway_node is not None)
+        self._finder.network_changed()
+        self._dht.network_changed()
+        self._ladder.network_changed()
+        self._post.hasten()
+        if gateway_node is not None:
+            self._spawn(self._join_at(gateway_node))
+
+    async def _close_tunnels(self) -> None:
+        if self._tunnels is not None:
+            await self._tunnels.close()
+
+    async def _join_at(self, node: Address) -> None:
+        await self._dht.bootstrap([node])
+
     def _joined(self) -> None:
         """The DHT has let us in."""
         self._post.hasten()
@@ -460,6 +511,8 @@ class Node:
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        if self._tunnels is not None:
+            self._tunnels.network_changed()
         self._ice.network_changed()
         self._finder.network_changed()
         self._nat.network_changed()
@@ -562,6 +615,7 @@ class Node:
                 role="router" if dht.routes else "ephemeral",
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
+                tunnel=self._tunnels.shown if self._tunnels is not None else "",
             ),
             port_mapping=self.port_mapping(),
             relay=self._relay.view(),
@@ -733,8 +787,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        ping = self._pings is not None or isinstance(opened.message, PingOffer)
-        if not (ping and self._pinger.letter(letter)):
+        is_ping = isinstance(opened.message, PingOffer) or opened.message == Hangup(HangupReason.PING)
+        if not ((is_ping or self._pings is not None) and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ class RelayRole:
                 clock=clock,
                 random=self._random,
                 addresses=addresses,
+                answer=self._dht.answer,
             )
         else:
             self._relay = await Relay.open(
@@ -177,6 +178,8 @@ class RelayRole:
                 clock=clock,
                 random=self._random,
                 addresses=addresses,
+                node_port=self._udp.port,
+                answer=self._dht.answer,
             )
 
     def _make_lending(self) -> Lending:

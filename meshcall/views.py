@@ -96,6 +96,8 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     """The ways in that were tried."""
     announced: bool = False
     """Whether Mainline tells others that a meshcall router is here."""
+    tunnel: str = ""
+    """The gateway (`tls:HOST:PORT`) that carries what leaves the LAN, as UDP is blocked; or empty."""
 
 
 class RelayStatusView(View, frozen=True, kw_only=True):

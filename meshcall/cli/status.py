@@ -49,6 +49,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("addresses", ", ".join(document["addresses"]) or "(none)"),
         ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
+        *([("tunnel", _tunnel_text(dht["tunnel"]))] if dht.get("tunnel") else []),
         *_port_mapping_fields(document.get("port_mapping")),
         *([("relay", _relay_text(document["relay"]))] if document["relay"]["enabled"] else []),
         ("calls", str(document["calls"])),
@@ -73,6 +74,11 @@ def _dht_text(dht: dict[str, Any]) -> str:
             f"{dht['stored']} stored",
         )
     )
+
+
+def _tunnel_text(gateway: str) -> str:
+    scheme, _, place = gateway.partition(":")
+    return f"UDP is blocked here: through {place} by {scheme.upper()}"
 
 
 def _port_mapping_fields(mapping: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -379,6 +379,14 @@ class DhtEngine:
         healthy.sort(key=lambda contact: (-contact.last_seen, contact))
         return [contact.address for contact in healthy[:count]]
 
+    def known_addresses(self, count: int) -> list[Address]:
+        """Where ``count`` nodes are, or may be: contacts, those who answered last first, then the seeds."""
+        return list(dict.fromkeys([*self.liveliest_contacts(count), *self._core.seeds]))[:count]
+
+    def confine(self, confined: bool) -> None:
+        """``confined``: our address is a relayed one, so we route for nobody."""
+        self._roles.confined = confined
+
     def watchers(self, key: bytes, now: float) -> int:
         """How many watches of ``key`` others keep here."""
         return len(self._core.watches.watchers(key, now))

@@ -51,6 +51,10 @@ class MeshcallStack:
         """The daemon on ``host``."""
         return self._peers[host.name]
 
+    def adopt(self, peer: Peer) -> None:
+        """Make and take calls by a daemon that was started elsewhere, too."""
+        self._peers[peer.host.name] = peer
+
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
         """Start the daemon; it is not waited for that it has joined the DHT."""
         peer = self._peers.setdefault(host.name, Peer(host))

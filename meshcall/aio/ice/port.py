@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.stun_sharing import StunTaker
-from meshcall.aio.udp import ANY_HOSTS, UdpPort
+from meshcall.aio.udp import ANY_HOSTS, DatagramPort
 from meshcall.errors import Rejected
 from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
@@ -54,12 +54,22 @@ class Session(Protocol):
         """DTLS or RTP from its peer."""
 
 
+class RelayedWatcher(Protocol):
+    """Who is told of relayed addresses of the node's (tunnels)."""
+
+    def relayed_added(self, port: IcePort) -> None:
+        """There is one more, with ``port`` on it."""
+
+    def relayed_lost(self, port: IcePort) -> None:
+        """One is gone, whether it was used or not."""
+
+
 class IcePort:
     """What calls share of a UDP port. The port is its owner's to close."""
 
     def __init__(
         self,
-        udp: UdpPort,
+        udp: DatagramPort,
         *,
         hosts: Sequence[str] = ANY_HOSTS,
         counters: Counter[str] | None = None,
@@ -81,6 +91,9 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.relayed: list[IcePort] = []
+        """Ports on relayed addresses of the node's, for all calls."""
+        self._watching: list[RelayedWatcher] = []
         self.nat: NatWatch | None = None
         """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
         self.lenders = lenders
@@ -107,6 +120,37 @@ class IcePort:
         """Do so no more. Idempotent."""
         if session in self._sessions:
             self._sessions.remove(session)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call uses it."""
+        return not self._sessions
+
+    def add_relayed(self, port: IcePort) -> None:
+        """Have all calls use a relayed address, too."""
+        self.relayed.append(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_added(port)
+
+    def watch(self, watcher: RelayedWatcher) -> None:
+        """Tell it of relayed addresses that come up or go."""
+        self._watching.append(watcher)
+
+    def unwatch(self, watcher: RelayedWatcher) -> None:
+        """Do so no more. Idempotent."""
+        if watcher in self._watching:
+            self._watching.remove(watcher)
+
+    def retire_relayed(self, port: IcePort) -> None:
+        """New calls do not use it any more. Idempotent."""
+        if port in self.relayed:
+            self.relayed.remove(port)
+
+    def lose_relayed(self, port: IcePort) -> None:
+        """It is gone: calls are told. Idempotent."""
+        self.retire_relayed(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_lost(port)
 
     def send(self, data: bytes, destination: Address) -> None:
         """Send one datagram. Cannot fail: errors are counted."""

@@ -4,6 +4,7 @@ Law 1: connections have caps, in number and in number a second, in all and for e
 is closed at once.
 Law 2: a connection without an allocation is closed after ``TURN_STREAM_PATIENCE``.
 Law 3: what a slow reader leaves beyond ``TURN_STREAM_QUEUE`` is dropped: relayed media is worth nothing late.
+Law 4: a connection may ask the node of this machine ``TUNNEL_ASKS_MAX`` things; one more ends it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from meshcall.dht.caches import ExpiringCache
 from meshcall.dht.limiter import Bucket
 from meshcall.errors import PortTaken, Rejected
 from meshcall.limits import (
+    TUNNEL_ASKS_MAX,
     TURN_STREAM_PATIENCE,
     TURN_STREAM_QUEUE,
     TURN_STREAM_SENDERS,
@@ -31,7 +33,7 @@ from meshcall.limits import (
     TURN_STREAMS_PER_SECOND,
 )
 from meshcall.turn.commands import Client
-from meshcall.turn.frames import Frames
+from meshcall.turn.frames import Frames, bare_data, bare_frame, is_bare
 from meshcall.turn.requests import sender_of
 
 _BACKLOG: Final = 128
@@ -46,6 +48,7 @@ class Stream(asyncio.Protocol):
         self._listener = listener
         self.client = client
         self._frames = Frames()
+        self._asks = 0
         self._transport: asyncio.Transport | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed."""
@@ -65,7 +68,25 @@ class Stream(asyncio.Protocol):
             self.close()
             return
         for frame in frames:
-            self._listener.on_frame(frame, self.client)
+            if self._transport is None or self._transport.is_closing():
+                return
+            if is_bare(frame):
+                self._ask(bare_data(frame))
+            else:
+                self._listener.on_frame(frame, self.client)
+
+    def _ask(self, frame: bytes) -> None:
+        """A frame for the node of this machine."""
+        self._asks += 1
+        if self._asks > TUNNEL_ASKS_MAX:
+            self._listener.counters["stream-asks"] += 1
+            self.close()
+            return
+        answer = self._listener.answer(frame, self.client[0])
+        if answer is None:
+            self._listener.counters["stream-ask-unanswered"] += 1
+        else:
+            self.send(bare_frame(answer))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It was closed, by whomever."""
@@ -99,8 +120,11 @@ class Listener:
         on_frame: Callable[[bytes, Client], None],
         on_lost: Callable[[Client], None],
         is_known: Callable[[Client], bool],
+        answer: Callable[[bytes, Address], bytes | None] = lambda frame, asker: None,
     ) -> None:
+        """``answer``: what the node of this machine says to a bare frame of the DHT."""
         self.on_frame = on_frame
+        self.answer = answer
         self.counters: Counter[str] = Counter()
         """What was refused and dropped, by reason."""
         self._on_lost = on_lost
@@ -121,6 +145,11 @@ class Listener:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        return sorted({int(sock.getsockname()[1]) for sock in self._sockets})
 
     def send(self, data: bytes, client: Client) -> None:
         """Send frames to the stream of ``client``, if it is still there."""
