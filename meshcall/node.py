@@ -202,8 +202,10 @@ class Node:
             network=self.network,
         )
         self._service = Service("udp", self._udp.port)
+        # A relay that was asked for is a way in by TCP, too, for those whose UDP is blocked
+        listens = config.relay and config.relay_port is None
         self._port_mapper = PortMapper(
-            [self._service],
+            [self._service, *([Service("tcp", self._udp.port)] if listens else [])],
             clock=clock,
             random=self._random,
             secret=mapping_secret_of(self._state, self._random),
