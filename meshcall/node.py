@@ -408,6 +408,7 @@ class Node:
                 clock_skew=self._post.clock_skew,
                 relays=self.relays,
                 port_mapping=self.port_mapping,
+                tunnel=lambda: None if self._tunnels is None else self._tunnels.shown,
             ),
             clock=clock,
             random=self._random,
