@@ -647,6 +647,13 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_SILENCE: Final = 0.2
+"""Seconds without a packet, after a steady stream of media, before the path is checked: what a path that died
+costs is mostly the time until somebody looks."""
+
+ICE_SILENCE_PACKETS: Final = 5
+"""Packets in as long a time that make a steady stream: half of those that speech has."""
+
 ICE_REPROBE: Final = 2.0
 """Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
 round."""

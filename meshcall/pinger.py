@@ -163,11 +163,13 @@ class Pinger:
     def letter(self, letter: Letter) -> bool:
         """A message; whether it belongs to a ping."""
         opened = letter.opened
+        message = opened.message
         for ping in self._pings:
             if ping.peer == opened.sender and opened.call_id in ping.call_ids:
-                ping.told(opened.message, opened.bind)
+                ping.told(message, opened.bind)
                 return True
-        return self.answers.letter(letter)
+        ended = isinstance(message, Hangup) and message.reason is HangupReason.PING
+        return self.answers.letter(letter) or ended
 
 
 class Ping:
@@ -406,11 +408,11 @@ class Ping:
             await self._session.close()
         if self._machine.reason in ("offline", "no-answer"):
             self._finder.forget(self.peer)  # what was known of it did not help
-        if self._machine.reason in ("offline", "clock", "failed"):
-            return
+        if self._session is None or self._session.agent.remote is None:
+            return  # who has not answered has nothing to end, and may be of a release that knows no pings
         for sent in self._offers.values():
             with contextlib.suppress(MeshcallError, ValueError, Rejected):
-                await self._tell(sent, Hangup(HangupReason.HANGUP))
+                await self._tell(sent, Hangup(HangupReason.PING))
 
 
 def _ignore(report: PostReport) -> None:

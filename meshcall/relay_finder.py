@@ -51,8 +51,12 @@ class RelayFinder:
         secrets: Callable[[], Sequence[bytes]],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         counters: Counter[str],
+        udp_blocked: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``secrets``: the rendezvous secrets that our contacts gave us."""
+        """``secrets``: the rendezvous secrets that our contacts gave us.
+
+        ``udp_blocked``: whether UDP is known to get nowhere now: relays are reached by TCP and TLS then.
+        """
         self.book = RelayBook(random)
         """What is known; read it, but give it input through this shell only."""
         self._dht = dht
@@ -61,6 +65,7 @@ class RelayFinder:
         self._secrets = secrets
         self._spawn = spawn
         self._counters = counters
+        self._udp_blocked = udp_blocked
         self._wake = asyncio.Event()
         self._look = RELAY_LOOK
         """Seconds to the next look at which nodes lend."""
@@ -74,7 +79,10 @@ class RelayFinder:
         if lender is None or lender.grant is None:
             self._hurry()
             return None
-        return LentRelay(lender.address, ways_of(lender.grant, lender.address))
+        ways = ways_of(lender.grant, lender.address)
+        if self._udp_blocked():
+            ways = tuple(way for way in ways if way.transport != "udp") or ways
+        return LentRelay(lender.address, ways)
 
     def failed(self, node: Address) -> None:
         """It gave a call no address, or the path over it died: it is asked again before it is used again."""
@@ -226,6 +234,7 @@ class RelayFinder:
             if (
                 transport == "udp"
                 and server != asked
+                and not self._udp_blocked()
                 and await probe_stun(server, clock=self._clock, random=self._random) is None
             ):
                 continue

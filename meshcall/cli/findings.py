@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from meshcall.cli.output import gateway_text
+
 Status = Literal["OK", "WARN", "FAIL", "SKIP"]
 
 DISK_LEAST: Final = 16 << 20
@@ -233,7 +235,7 @@ def _udp(facts: Facts) -> Finding:
         text = f"blocked: none of {asked} nodes answers by UDP"
         if found["fallback"]["state"] == "used":
             fix = "calls work by TCP and TLS; with UDP they would be better: let it out in the firewall"
-            return Finding("udp", "WARN", f"{text}; {found['fallback']['via']} carries all by TCP", fix)
+            return Finding("udp", "WARN", f"{text}; all goes {gateway_text(found['fallback']['via'])}", fix)
         fix = "let UDP out in the firewall, or try another network; is this machine online at all?"
         return Finding("udp", "FAIL", text, fix)
     if all(word == "none" for word in words.values()):

@@ -79,7 +79,9 @@ async def machines(*roles: bool) -> AsyncIterator[list[Machine]]:
 
 
 @asynccontextmanager
-async def finder_of(machine: Machine, *secrets: bytes) -> AsyncIterator[RelayFinder]:
+async def finder_of(
+    machine: Machine, *secrets: bytes, udp_blocked: bool = False
+) -> AsyncIterator[RelayFinder]:
     """Its finder, at work."""
     counters: Counter[str] = Counter()
     async with asyncio.TaskGroup() as group:
@@ -95,6 +97,7 @@ async def finder_of(machine: Machine, *secrets: bytes) -> AsyncIterator[RelayFin
             secrets=lambda: secrets,
             spawn=spawn,
             counters=counters,
+            udp_blocked=lambda: udp_blocked,
         )
         running = group.create_task(finder.run())
         try:
@@ -140,6 +143,17 @@ async def test_relays_are_found_by_their_announcements() -> None:
             assert lending.counters["grant"] == 1
             await asyncio.sleep(0.3)
             assert lending.counters["grant"] == 1, "an idle node asks once"
+
+
+async def test_without_udp_relays_are_reached_by_tcp_at_once() -> None:
+    """Where UDP is known to be blocked nobody waits for it."""
+    async with relay() as turn, machines(True, True, False) as (_, lender, me):
+        lender.lend(turn.port)
+        async with finder_of(me, udp_blocked=True) as finder:
+            await until(lambda: finder.ready() == 1)
+            found = finder.pick(())
+            assert found is not None
+            assert [way.transport for way in found.ways] == ["tcp"]
 
 
 async def test_a_relay_that_failed_has_to_answer_again() -> None:

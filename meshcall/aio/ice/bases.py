@@ -58,6 +58,11 @@ class Bases:
     def __iter__(self) -> Iterator[Address]:
         return iter(tuple(self._ports))
 
+    @property
+    def named_hosts(self) -> list[str]:
+        """Our addresses on the interfaces that the user named; empty: none was named."""
+        return [host for host, _ in self._ports] if self._policy.interfaces else []
+
     def send(self, data: bytes, destination: Address, base: Address) -> bool:
         """Send one datagram; False: that base is none of ours."""
         port = self._ports.get(base)

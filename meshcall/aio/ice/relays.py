@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ class Relays:
         lenders: Lenders | None,
         *,
         bases: Callable[[], Iterable[Address]],
+        hosts: Callable[[], Sequence[str]],
         add: Callable[[Candidate], None],
         remove: Callable[[Address], None],
         offer: Callable[[Candidate], None],
@@ -60,11 +61,13 @@ class Relays:
         counters: Counter[str],
     ) -> None:
         """``bases``: those of this machine. ``add`` and ``remove`` tell the agent of one, ``offer`` the peer.
+        ``hosts``: our IP addresses that servers may be reached from; none: as the routes say.
 
         ``received(data, source, relayed)`` takes what comes. ``lenders``: who lends; None: nobody.
         """
         self._lenders = lenders
         self._bases = bases
+        self._hosts = hosts
         self._add = add
         self._remove = remove
         self._offer = offer
@@ -215,7 +218,7 @@ class Relays:
             if relayed in self._by_relayed and not self._closed:
                 self._received(data, source, relayed)
 
-        made = await allocate_first(ways, received, lambda lost: self._lost(place, lost))
+        made = await allocate_first(ways, received, lambda lost: self._lost(place, lost), self._hosts())
         if self._closed:
             made.close()
             return

@@ -112,7 +112,9 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
         "WARN",
         {
             "netcheck": net(
-                ipv4=family("no"), ipv6=family("none"), fallback={"state": "used", "via": "203.0.113.9:443"}
+                ipv4=family("no"),
+                ipv6=family("none"),
+                fallback={"state": "used", "via": "tls:203.0.113.9:443"},
             )
         },
     ),

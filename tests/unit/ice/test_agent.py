@@ -315,6 +315,50 @@ def test_the_last_nomination_counts_once_a_path_is_settled() -> None:
 # --- a path dies ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_media_that_stop_have_the_path_checked_at_once(seed: int) -> None:
+    """The router in front of one end gets another address: the first check from there repairs all.
+
+    With media that is soon; without, with the next consent check.
+    """
+    gaps = []
+    for talking in (True, False):
+        net = Net(seed, delay=0.02)
+        nat = Nat("198.51.100.2")
+        left = net.end(controlling=True).host("10.0.0.2", nat)
+        right = net.end(controlling=False).host("192.0.2.2")
+        connect(net, left, right)
+        for number in range(1200):
+            if number == 500:
+                nat.address = "198.51.100.99"
+                nat.forget()
+                begin = net.now
+            if talking or number >= 500:
+                for end in (left, right):
+                    end.send(b"\x80" + number.to_bytes(2, "big"))
+            net.run(0.02)
+        times = [[at for at in end.came_at if at > begin + 0.05] for end in (left, right)]
+        gaps.append(max(after[0] for after in times) - begin)
+        assert not left.of(Broken)
+        assert not right.of(Broken)
+    assert gaps[0] <= 0.6
+    assert gaps[1] <= limits.CONSENT_INTERVAL * 1.2 + 0.2
+
+
+def test_a_peer_that_mutes_costs_one_check() -> None:
+    """And nothing is thought of the path."""
+    net = Net(1, delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    for number in range(200):
+        left.send(b"\x80" + number.to_bytes(2, "big"))
+        net.run(0.02)
+    count = len(net.log)
+    net.run(10.0)
+    assert len(net.log) - count <= 2 * 2 * 13
+    assert len(right.of(Selected)) == 1
+
+
 def test_a_dead_path_is_known_within_three_seconds_and_another_one_is_there() -> None:
     """The relay stands in for a direct path that dies, and is left again when that works."""
     net = Net(3, delay=0.02)
