@@ -202,8 +202,10 @@ class Node:
             network=self.network,
         )
         self._service = Service("udp", self._udp.port)
+        # A relay that was asked for is a way in by TCP, too, for those whose UDP is blocked
+        listens = config.relay and config.relay_port is None
         self._port_mapper = PortMapper(
-            [self._service],
+            [self._service, *([Service("tcp", self._udp.port)] if listens else [])],
             clock=clock,
             random=self._random,
             secret=mapping_secret_of(self._state, self._random),
@@ -797,7 +799,9 @@ class Node:
     def create_invite(self, *, once: bool, expires: float) -> str:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
-        ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
+        mapped = [one for one in self._port_mapper.external(self._service) if ":" not in one[0]]
+        four = mapped[0] if mapped else dht.observed4
+        ours = [address for address in (four, dht.observed6) if address is not None]
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
