@@ -722,6 +722,9 @@ ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
 """Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
 the peer may be on the move, too, and hear the later ones only."""
 
+DHT_LOOK_PAUSE: Final = 2.0
+"""Seconds before that is done again, however many calls are broken (a peer whose path flaps)."""
+
 DHT_LOOK_AROUND: Final = 16
 """Contacts challenged when a call lost every path: as many as tell us where we are seen."""
 
