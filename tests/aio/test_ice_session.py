@@ -387,6 +387,48 @@ async def test_a_relay_that_lies_about_what_it_lends_is_not_used(says: Address |
         stub.close()
 
 
+class Tunnel:
+    """In the place of a tunnel whose gateway names that relayed address."""
+
+    families = (4,)
+
+    def __init__(self, relayed: Address) -> None:
+        self.port = relayed[1]
+        self.sent: list[bytes] = []
+
+    def register(self, *_: object) -> None:
+        """Nothing comes."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        self.sent.append(data)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_gateway_that_claims_our_own_address_gets_none_of_our_packets(early: bool) -> None:
+    """What it lends is no base of the call, before and during it; the call's own base stays."""
+    async with shared_port() as hub, shared_port() as other:
+        base = next(one for one in hub.bases if ":" not in one[0])
+        tunnel = Tunnel(base)
+        port = IcePort(tunnel, hosts=(base[0],))  # type: ignore[arg-type]
+        left, right = End(shared=hub), End(shared=other)
+        try:
+            if early:
+                hub.add_relayed(port)
+            await connect(left, right)
+            if not early:
+                hub.add_relayed(port)
+            left.send(b"\x80through")
+            assert await asyncio.wait_for(right.recv(), 2) == b"\x80through"
+            hub.lose_relayed(port)
+            left.send(b"\x80still")
+            assert await asyncio.wait_for(right.recv(), 2) == b"\x80still"
+            assert tunnel.sent == []
+            assert left.counted["ice-relayed"] == 1
+        finally:
+            await left.close()
+            await right.close()
+
+
 async def test_a_relay_that_claims_another_ones_address_gets_none_of_its_packets() -> None:
     """The first to name an address has it."""
     loop, stubs = asyncio.get_running_loop(), []

@@ -100,7 +100,10 @@ class Bases:
             self._relayed_by.watch(self)
 
     def relayed_added(self, port: IcePort) -> None:
-        """Use a relayed address of the node's, and offer it."""
+        """Use a relayed address of the node's, and offer it; one that is a base of ours is a lie."""
+        if any(base in self._ports for base in port.bases):
+            self._counters["ice-relayed"] += 1
+            return
         port.add(self._session)
         for base in port.bases:
             self._ports[base] = port
