@@ -110,6 +110,16 @@ class RelayFinder:
         """How many relays are ready for a call."""
         return len(self.book.held(self._clock.now()))
 
+    def streams(self) -> list[tuple[Transport, Address]]:
+        """Where the relays that are ready take TCP and TLS."""
+        return [
+            (transport, address)
+            for lender in self.book.held(self._clock.now())
+            if lender.grant is not None
+            for transport, address in lender.grant.servers(lender.address)
+            if transport != "udp"
+        ]
+
     async def views(self, configured: Iterable[str]) -> list[RelayView]:
         """The relays that are ready, nearest first; and those that are ``configured``, measured now."""
         servers = [

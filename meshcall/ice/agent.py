@@ -42,6 +42,7 @@ from meshcall.ice.network import Network
 from meshcall.ice.overlap import Overlap
 from meshcall.ice.pair import Pair, PairState, as_peer_reflexive, candidate_priority
 from meshcall.ice.reprobe import Reprobe
+from meshcall.ice.silence import Silence
 from meshcall.ice.verdict import Evidence, no_path
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
@@ -92,6 +93,7 @@ class IceAgent:
         self._list.set_role(controlling)
         self._overlap = Overlap()
         self._reprobe = Reprobe()
+        self._silence = Silence()
         self._sent: dict[bytes, _Sent] = {}
         self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
@@ -192,6 +194,10 @@ class IceAgent:
         second = self._overlap.second(self._list, self.selected, now)
         return [self.selected] if second is None else [self.selected, second]
 
+    def heard(self) -> None:
+        """A datagram of the peer's came that is no STUN."""
+        self._silence.heard()
+
     def silence(self, now: float) -> float:
         """Seconds for which the selected pair owes an answer; 0: it owes none."""
         pair = self.selected
@@ -235,6 +241,8 @@ class IceAgent:
         for transaction, sent in tuple(self._sent.items()):
             if now - sent.at >= limits.ICE_CHECK_LIFE:
                 del self._sent[transaction]
+        if now >= self._silence.at and self._silence.look(now) and self.selected is not None:
+            self.selected.due = min(self.selected.due, now)
         for pair in self._list:
             if pair.due <= now:
                 self._due(pair, now)
@@ -252,7 +260,13 @@ class IceAgent:
         """When :meth:`handle_timer` is to be called; None: never."""
         if self._over:
             return None
-        times = [self._verdict_at, self._lost_at, self._gathering.deadline(), self._reprobe.at]
+        times = [
+            self._verdict_at,
+            self._lost_at,
+            self._gathering.deadline(),
+            self._reprobe.at,
+            self._silence.at,
+        ]
         if self.remote is not None:
             times += [pair.due for pair in self._list]
             if any(pair.state is PairState.WAITING for pair in self._list):
@@ -503,6 +517,7 @@ class IceAgent:
                 self._list.settled, self._renewed_at = True, now
             self.selected, self._selected_at = best, now
             self._reprobe.selected(best.indirect, now)
+            self._silence.begin(now)
             self._verdict_at = self._lost_at = _NEVER
             if why == "failover":
                 best.due = now  # the peer is told at once

@@ -97,6 +97,42 @@ async def test_a_hard_nat_is_named_explained_and_punched(lab: Lab) -> None:
     assert done.json_lines()[-1]["path"] == "direct"
 
 
+@pytest.mark.timeout(120)
+async def test_where_udp_is_blocked_all_three_say_so(lab: Lab) -> None:
+    """A node that is reached by TLS alone: netcheck says blocked and what carries, doctor warns and does not
+    fail, and a ping both ways comes by a relay, so that `--until-direct` ends with 6.
+    """
+    net, gate = [await lab.public_host(name, ipv6=False) for name in ("net", "gate")]
+    flags = ["--no-mdns", *await start_testnet(net, 8)]
+    gateway = Peer(gate)
+    await gateway.start(*flags, "--relay")
+    sites = [await lab.site("ada", "udp_blocked"), await lab.site("bob", "port_restricted")]
+    ada, bob = (Peer(site.host) for site in sites)
+    flags += ["--bootstrap", f"tls:{gate.ipv4}:443"]
+    await asyncio.gather(ada.start(*flags), bob.start(*flags))
+    for one, other in ((ada, bob), (bob, ada)):
+        (await one.cli("contact", "add", other.id, "friend")).check()
+        await one.wait_for_status("a watch on its inbox", lambda status: status["dht"]["watches"] > 0)
+
+    seen = (await ada.cli("netcheck", "--json")).check().json()
+    print(seen)
+    assert (seen["ipv4"]["udp"], seen["ipv4"]["answered"]) == ("no", 0)
+    assert seen["fallback"] == {"state": "used", "via": f"tls:{gate.ipv4}:443"}
+    doctor = (await ada.cli("doctor", "--check", "udp", "--json")).check().json()
+    assert doctor["findings"][0]["status"] == "WARN"
+    assert f"through {gate.ipv4}:443 by TLS" in doctor["findings"][0]["found"]
+    for caller in (ada, bob):
+        done = await caller.cli("ping", "friend", "--count", "2", "--until-direct", "--json")
+        last = done.json_lines()[-1]
+        print(last)
+        assert (done.returncode, last["reason"], last["path"], last["received"]) == (
+            6,
+            "not-direct",
+            "relay",
+            2,
+        )
+
+
 async def known_nat(peer: Peer) -> dict[str, Any]:
     """What netcheck says of IPv4, once the mapping is known."""
     family: dict[str, Any] = {}

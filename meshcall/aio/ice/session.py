@@ -283,6 +283,7 @@ class IceSession:
 
     def receive_media(self, data: bytes) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
+        self.agent.heard()
         if self._queue.qsize() >= limits.ICE_QUEUE_MAX:
             self._counters["ice-flood"] += 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -298,6 +299,24 @@ def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     assert right.path[1] == ("192.0.2.1", 5000)
 
 
+@pytest.mark.parametrize("controlling", [True, False])
+def test_a_relay_that_is_named_with_a_high_priority_stays_a_relay(controlling: bool) -> None:
+    """Whatever rank the peer claims for it, the direct path carries the call."""
+    net = Net(delay=0.02)
+    net.relay_delay = 0.005
+    left = net.end(controlling=controlling).host("192.0.2.1")
+    right = net.end(controlling=not controlling).host("192.0.2.2").relay("203.0.113.2")
+    boasting = [replace(one, priority=2**31 - 1) if one.kind == "relay" else one for one in right.candidates]
+    left.agent.add_remote(boasting, net.now)
+    left.start(right)
+    right.agent.add_remote(left.candidates, net.now)
+    right.start(left)
+    assert net.run(2, lambda: left.connected and right.connected)
+    net.run(3)
+    assert left.path[1][0] == "192.0.2.2"
+    assert right.path[0][0] == "192.0.2.2"
+
+
 def test_the_last_nomination_counts_once_a_path_is_settled() -> None:
     """A controlling end that changes its mind is followed at once, also to a pair that ranks lower."""
     net = Net(delay=0.005)
@@ -313,6 +332,50 @@ def test_the_last_nomination_counts_once_a_path_is_settled() -> None:
 
 
 # --- a path dies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_media_that_stop_have_the_path_checked_at_once(seed: int) -> None:
+    """The router in front of one end gets another address: the first check from there repairs all.
+
+    With media that is soon; without, with the next consent check.
+    """
+    gaps = []
+    for talking in (True, False):
+        net = Net(seed, delay=0.02)
+        nat = Nat("198.51.100.2")
+        left = net.end(controlling=True).host("10.0.0.2", nat)
+        right = net.end(controlling=False).host("192.0.2.2")
+        connect(net, left, right)
+        for number in range(1200):
+            if number == 500:
+                nat.address = "198.51.100.99"
+                nat.forget()
+                begin = net.now
+            if talking or number >= 500:
+                for end in (left, right):
+                    end.send(b"\x80" + number.to_bytes(2, "big"))
+            net.run(0.02)
+        times = [[at for at in end.came_at if at > begin + 0.05] for end in (left, right)]
+        gaps.append(max(after[0] for after in times) - begin)
+        assert not left.of(Broken)
+        assert not right.of(Broken)
+    assert gaps[0] <= 0.6
+    assert gaps[1] <= limits.CONSENT_INTERVAL * 1.2 + 0.2
+
+
+def test_a_peer_that_mutes_costs_one_check() -> None:
+    """And nothing is thought of the path."""
+    net = Net(1, delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    for number in range(200):
+        left.send(b"\x80" + number.to_bytes(2, "big"))
+        net.run(0.02)
+    count = len(net.log)
+    net.run(10.0)
+    assert len(net.log) - count <= 2 * 2 * 13
+    assert len(right.of(Selected)) == 1
 
 
 def test_a_dead_path_is_known_within_three_seconds_and_another_one_is_there() -> None:
