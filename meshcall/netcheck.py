@@ -54,7 +54,8 @@ class Sources:
     clock_skew: Callable[[], float | None]
     relays: Callable[[], Awaitable[list[RelayView]]]
     port_mapping: Callable[[], PortMappingView]
-    fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
+    tunnel: Callable[[], str | None]
+    """The gateway that carries all in the place of UDP; empty: none does; None: none may."""
 
 
 def udp_word(answers: Sequence[PingDone], asked: Sequence[Address], *, has_address: bool) -> UdpWord:
@@ -66,6 +67,13 @@ def udp_word(answers: Sequence[PingDone], asked: Sequence[Address], *, has_addre
     if not answers:
         return "no"
     return "lan" if all(is_lan(answer.address[0]) for answer in answers) else "yes"
+
+
+def fallback_of(tunnel: str | None) -> FallbackCheck:
+    """Whether a gateway, ``tls:HOST:PORT``, carries what UDP can't."""
+    if tunnel is None:
+        return FallbackCheck(state="off")
+    return FallbackCheck(state="used", via=tunnel) if tunnel else FallbackCheck(state="unused")
 
 
 class Netcheck:
@@ -125,7 +133,7 @@ class Netcheck:
                 fault=self._lan.fault or "",
             ),
             relays=relays,
-            fallback=self._sources.fallback(),
+            fallback=fallback_of(self._sources.tunnel()),
             clock_skew_s=self._sources.clock_skew(),
             took_ms=round((self._clock.now() - begin) * 1000, 1),
         )
@@ -145,13 +153,16 @@ class Netcheck:
         ours = [host for host in local if belongs(host)]
         asked = [address for address in whom if belongs(address[0])][: limits.NETCHECK_NODES]
         answers = await asyncio.gather(*map(self._dht.probe, asked))
-        # What leaves the LAN goes by TCP while a fallback carries it, and says nothing of UDP
-        by_udp = self._sources.fallback().state != "used"
+        # What leaves the LAN goes by TCP while a gateway carries it: it says nothing of UDP, and others see
+        # the gateway's address
+        by_udp = not self._sources.tunnel()
         heard = [one for one in answers if one is not None and (by_udp or is_lan(one.address[0]))]
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
         nat = self._sources.nat(number)
+        if not by_udp:
+            public, nat = None, NatView()
         return FamilyCheck(
             udp=udp_word(heard, asked, has_address=bool(ours)),
             local=ours,

@@ -7,12 +7,12 @@ from typing import Any
 import typer
 
 from meshcall.cli.identity import JsonOption
-from meshcall.cli.output import emit_fields, emit_json, note
+from meshcall.cli.output import emit_fields, emit_json, gateway_text, note
 from meshcall.cli.session import session_of
 from meshcall.cli.status import count
 
 MAPPINGS = {
-    "none": "no NAT: others see this machine's own address",
+    "none": "others see this machine's own address",
     "endpoint-independent": "one outside port for all peers: direct paths are easy",
     "address-dependent": "another outside port for each host: direct paths are harder",
     "address-and-port-dependent": "another outside port for each peer (symmetric): direct paths are hard",
@@ -134,7 +134,7 @@ def _relay_text(relay: dict[str, Any]) -> str:
 
 def _fallback_text(fallback: dict[str, Any]) -> str:
     if fallback["state"] == "used":
-        return f"used in the place of UDP, via {fallback['via']}"
+        return f"used in the place of UDP: {gateway_text(fallback['via'])}"
     return "not used" if fallback["state"] == "unused" else str(fallback["state"])
 
 

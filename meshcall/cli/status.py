@@ -11,7 +11,7 @@ import typer
 import meshcall
 from meshcall.cli.durations import format_duration, parse_duration
 from meshcall.cli.identity import JsonOption
-from meshcall.cli.output import emit, emit_fields, emit_json, note
+from meshcall.cli.output import emit, emit_fields, emit_json, gateway_text, note
 from meshcall.cli.session import Session, session_of
 
 
@@ -77,8 +77,7 @@ def _dht_text(dht: dict[str, Any]) -> str:
 
 
 def _tunnel_text(gateway: str) -> str:
-    scheme, _, place = gateway.partition(":")
-    return f"UDP is blocked here: through {place} by {scheme.upper()}"
+    return f"UDP is blocked here: {gateway_text(gateway)}"
 
 
 def _port_mapping_fields(mapping: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -81,8 +81,8 @@ class PcpAttempt(Attempt):
             case pcp.Unsupported():
                 self.unsupported()
             case pcp.Announcement(epoch):
-                self.heard = True
-                self._requests.answered("look")
+                if not self._requests.answered("look"):
+                    raise Rejected("unasked")
                 if self._epoch.is_lost(epoch, now):
                     self.lost(now)
             case pcp.Failure():

@@ -9,6 +9,7 @@ import pytest
 
 from netsim import faults
 from netsim.lab import Lab
+from netsim.nat import nat
 from netsim.peer import Peer, start_testnet
 
 KNOWN_WITHIN = 30.0
@@ -75,8 +76,9 @@ async def test_a_hard_nat_is_named_explained_and_punched(lab: Lab) -> None:
     for net in nets[1:]:
         await start_testnet(net, 6, join=join)
     hard, easy = await lab.site("hard", "symmetric_sequential"), await lab.site("easy", "port_restricted")
-    alice, bob = Peer(hard.host), Peer(easy.host)
-    await asyncio.gather(*(peer.start("--no-mdns", *join) for peer in (alice, bob)))
+    cone = await lab.site("cone", nat("full_cone").but(hairpin=True))
+    alice, bob, carl = Peer(hard.host), Peer(easy.host), Peer(cone.host)
+    await asyncio.gather(*(peer.start("--no-mdns", *join) for peer in (alice, bob, carl)))
     for one, other in ((alice, bob), (bob, alice)):
         (await one.cli("contact", "add", other.id, "friend")).check()
         await one.wait_for_status("a watch on its inbox", lambda status: status["dht"]["watches"] > 0)
@@ -85,7 +87,10 @@ async def test_a_hard_nat_is_named_explained_and_punched(lab: Lab) -> None:
     print(seen)
     assert (seen["udp"], seen["mapping"]) == ("yes", "address-and-port-dependent")
     assert seen["ports"] in ("sequential", "unknown")
-    assert (await known_nat(bob))["mapping"] == "endpoint-independent"
+    assert seen["hairpin"] == "no"
+    for peer, hairpin in ((bob, "no"), (carl, "yes")):
+        seen = await known_nat(peer)
+        assert (seen["mapping"], seen["hairpin"]) == ("endpoint-independent", hairpin)
     doctor = await alice.cli("doctor", "--check", "udp", "--check", "nat", "--json")
     findings = {one["check"]: one for one in doctor.check().json()["findings"]}
     assert (findings["udp"]["status"], findings["nat"]["status"]) == ("OK", "WARN")
@@ -95,6 +100,46 @@ async def test_a_hard_nat_is_named_explained_and_punched(lab: Lab) -> None:
     print(done.json_lines()[-1])
     assert done.returncode == 0, done
     assert done.json_lines()[-1]["path"] == "direct"
+
+
+@pytest.mark.timeout(120)
+async def test_where_udp_is_blocked_all_three_say_so(lab: Lab) -> None:
+    """A node that is reached by TLS alone: netcheck says blocked and what carries, doctor warns and does not
+    fail, and a ping both ways comes by a relay, so that `--until-direct` ends with 6.
+    """
+    net, gate = [await lab.public_host(name, ipv6=False) for name in ("net", "gate")]
+    flags = ["--no-mdns", *await start_testnet(net, 8)]
+    gateway = Peer(gate)
+    await gateway.start(*flags, "--relay")
+    sites = [await lab.site("ada", "udp_blocked"), await lab.site("bob", "port_restricted")]
+    ada, bob = (Peer(site.host) for site in sites)
+    flags += ["--bootstrap", f"tls:{gate.ipv4}:443"]
+    await asyncio.gather(ada.start(*flags), bob.start(*flags))
+    for one, other in ((ada, bob), (bob, ada)):
+        (await one.cli("contact", "add", other.id, "friend")).check()
+        await one.wait_for_status("a watch on its inbox", lambda status: status["dht"]["watches"] > 0)
+
+    seen = (await ada.cli("netcheck", "--json")).check().json()
+    print(seen)
+    family = seen["ipv4"]
+    assert (family["udp"], family["answered"], family["public"], family["mapping"]) == (
+        "no",
+        0,
+        "",
+        "unknown",
+    )
+    assert seen["fallback"] == {"state": "used", "via": f"tls:{gate.ipv4}:443"}
+    doctor = (await ada.cli("doctor", "--check", "udp", "--json")).check().json()
+    assert doctor["findings"][0]["status"] == "WARN"
+    assert f"through {gate.ipv4}:443 by TLS" in doctor["findings"][0]["found"]
+    for caller in (ada, bob):
+        done = await caller.cli("ping", "friend", "--count", "2", "--until-direct", "--json")
+        last = done.json_lines()[-1]
+        print(last)
+        assert (done.returncode, last["reason"], last["path"]) == (6, "not-direct", "relay")
+        assert last["received"] > 0
+    shown = (await ada.cli("ping", "friend", "--count", "1")).check().stderr
+    assert "UDP is blocked here" in shown
 
 
 async def known_nat(peer: Peer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from meshcall.portmap.upnp_attempt import MapUpnp, UpnpCommand
 if TYPE_CHECKING:
     from meshcall.aio.portmap.upnp import Igd
 
+_log: Final = logging.getLogger("meshcall.portmap")
 _UPNP: Final = "meshcall.aio.portmap.upnp"
 
 
@@ -148,6 +150,9 @@ class Line:
                         await self._drop_igd()
                     self._race.upnp_failed(order, str(error), self._clock.now(), refused=error.refused)
                 self._changed()
+        except Exception:  # noqa: BLE001 - a bug ends UPnP at this router, and nothing else
+            self._counters["bugs"] += 1
+            _log.exception("UPnP failed")
         finally:
             self._upnp = None
 

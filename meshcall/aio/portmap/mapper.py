@@ -177,7 +177,8 @@ class PortMapper:
         if self._timer is not None:
             self._timer.cancel()
         due = self._machine.deadline()
-        self._timer = None if due == float("inf") else self._loop.call_at(due, self._tick)
+        later = max(0.0, due - self._clock.now())
+        self._timer = None if due == float("inf") else self._loop.call_later(later, self._tick)
         standing = self._machine.standing(self._clock.now())
         external = [self._machine.external(service) for service in self._services]
         told = standing.state, standing.mapping and standing.mapping.external, external
