@@ -715,12 +715,18 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_MAPPED_PORTS: Final = 3
+"""Mapped ports of one external address that a call tells of behind a NAT that maps by destination."""
+
 ICE_BROKEN_POLL: Final = 0.2
 """Likewise while the call has no path."""
 
 ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
 """Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
 the peer may be on the move, too, and hear the later ones only."""
+
+DHT_LOOK_PAUSE: Final = 2.0
+"""Seconds before that is done again, however many calls are broken (a peer whose path flaps)."""
 
 DHT_LOOK_AROUND: Final = 16
 """Contacts challenged when a call lost every path: as many as tell us where we are seen."""

@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -246,6 +247,7 @@ class Node:
             on_warning=self._warn,
         )
         stack.push_async_callback(self._relay.close)
+        self._carrier.outside, self._carrier.inside = self._relay.outside, self._relay.inside
         await self._relay.start()
         hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
@@ -288,6 +290,7 @@ class Node:
                 random=self._random,
                 state=self._state,
                 gateways=[text for text in config.bootstrap if is_gateway(text)],
+                lenders=lambda: self._relays.streams(),
                 contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
                 on_changed=self._way_changed,
                 spawn=self._spawn,
@@ -469,13 +472,14 @@ class Node:
     def network(self) -> Network:
         """What we know of the network that we are in."""
         servers = self.config.ice_servers
-        return surroundings.look(
+        found = surroundings.look(
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
             nat=self._nat.view(),
             port_mapping=self._port_mapper.view().state,
             relays=self._relays.ready() + sum(text.startswith("turn") for text in servers),
         )
+        return found if self._carrier.tunnel is None else replace(found, udp=False)
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
@@ -802,6 +806,8 @@ class Node:
         mapped = [one for one in self._port_mapper.external(self._service) if ":" not in one[0]]
         four = mapped[0] if mapped else dht.observed4
         ours = [address for address in (four, dht.observed6) if address is not None]
+        if self._tunnels is not None and self._tunnels.node is not None:
+            ours = [self._tunnels.node]  # a relayed address is gone tomorrow
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere

@@ -27,6 +27,7 @@ from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.errors import NoPath, UsageError
 from meshcall.identity.keys import Random
 from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_POLL_MIN, TURN_WEB_PORT
+from meshcall.turn.client import Transport
 from meshcall.turn.gateways import Gateway, Gateways, Source, of_node, parse_gateway
 from meshcall.turn.grant import Ask
 from meshcall.turn.tunnelling import Carry, Open, Probe, Release, State, Tunnelling
@@ -47,12 +48,14 @@ class Tunnels:
         random: Random,
         state: StateDb,
         gateways: Sequence[str],
+        lenders: Callable[[], Iterable[tuple[Transport, Address]]],
         contact_keys: Callable[[], Iterable[bytes]],
         on_changed: Callable[[Address | None], None],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         counters: Counter[str],
     ) -> None:
-        """``gateways``: those that the user named. ``contact_keys``: what shows that a relay is a contact's.
+        """``gateways``: those that the user named. ``lenders``: where relays are that have granted us one.
+        ``contact_keys``: what shows that a relay is a contact's.
 
         ``on_changed`` is told that the way is another one, and where the gateway's node is, if one carries.
         """
@@ -62,13 +65,15 @@ class Tunnels:
         self._clock = clock
         self._random = random
         self._state = state
+        self._lenders = lenders
         self._contact_keys = contact_keys
         self._on_changed = on_changed
         self._spawn = spawn
         self._counters = counters
         self._gateways = Gateways()
         self._gateways.add(map(parse_gateway, gateways), Source.USER)
-        self._gateways.add(_read_saved(state.get_blob(_SAVED)), Source.WORKED)
+        self._saved = _read_saved(state.get_blob(_SAVED))
+        self._gateways.add(self._saved, Source.WORKED)
         self._machine = Tunnelling(self._gateways, clock.now())
         self._opening: dict[Gateway, asyncio.Task[None]] = {}
         self._open: dict[Gateway, TunnelLink] = {}
@@ -114,11 +119,6 @@ class Tunnels:
         self._machine.network_changed(self._clock.now())
         self._look()
 
-    def invited(self, gateways: Iterable[Gateway]) -> None:
-        """An invite names these."""
-        self._gateways.add(gateways, Source.INVITE)
-        self._wake.set()
-
     @property
     def state(self) -> State:
         """How the node reaches others."""
@@ -129,11 +129,10 @@ class Tunnels:
         """For the status: whose tunnel carries; empty: none does."""
         return "" if self._machine.current is None else self._machine.current.text
 
-    def useful(self) -> list[Gateway]:
-        """Gateways to tell others of: that which carries first."""
-        current = self._machine.current
-        best = [one for one in self._gateways.best() if one != current]
-        return best if current is None else [current, *best]
+    @property
+    def node(self) -> Address | None:
+        """Where the node of the gateway is that carries."""
+        return None if self._carrier.tunnel is None else self._carrier.tunnel.node
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -165,7 +164,14 @@ class Tunnels:
         self._wake.set()
 
     def _learn(self) -> None:
-        """Nodes that are known may be gateways."""
+        """Who lends relays is a gateway; other nodes that are known may be."""
+        lent = [
+            Gateway(*address, tls=transport == "tls")
+            for transport, address in self._lenders()
+            if transport != "udp"
+        ]
+        self._gateways.add(lent, Source.LENT)
+        self._save()
         for node in self._dht.known(TUNNEL_NODES_TRIED):
             if self._carrier.is_far(node):
                 self._gateways.add(of_node(node, TURN_WEB_PORT), Source.NETWORK)
@@ -186,7 +192,6 @@ class Tunnels:
             link.register(FIRST_OCTETS, self._carrier.receive)
             self._open[gateway] = link
             self._machine.opened(gateway, self._clock.now())
-            self._save()
         self._look()
 
     def _forget_attempt(self, gateway: Gateway) -> None:
@@ -251,8 +256,10 @@ class Tunnels:
         self._carrier.probe(dict.fromkeys(nodes), self._dht.node_id)
 
     def _save(self) -> None:
-        texts = [gateway.text for gateway in self._gateways.best()]
-        self._state.set_blob(_SAVED, json.dumps(texts).encode())
+        best = self._gateways.best()
+        if set(best) - set(self._saved):
+            self._saved = best
+            self._state.set_blob(_SAVED, json.dumps([gateway.text for gateway in best]).encode())
 
 
 def _read_saved(blob: bytes | None) -> list[Gateway]:

@@ -19,6 +19,7 @@ from meshcall.aio.clock import Clock
 from meshcall.aio.relay.tls import client_context
 from meshcall.aio.udp import Awaited, Handler
 from meshcall.errors import NoPath
+from meshcall.ice.candidate import can_be_relayed
 from meshcall.identity.keys import Random
 from meshcall.limits import TUNNEL_DEAD, TUNNEL_PATIENCE, TURN_STREAM_QUEUE
 from meshcall.turn.events import Allocated, Ended, Received
@@ -80,6 +81,9 @@ class TunnelLink(asyncio.Protocol):
         if ended is not None:
             link._abort()
             raise NoPath(f"the gateway {gateway.text} lends no address: {ended.reason} {ended.code}")
+        if not can_be_relayed(link.relayed):
+            link._abort()
+            raise NoPath(f"the gateway {gateway.text} names an address that it can't lend")
         return link
 
     # --- as a port --------------------------------------------------------------------------------

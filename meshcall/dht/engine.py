@@ -46,6 +46,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_LOOK_AROUND,
+    DHT_LOOK_PAUSE,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
     DHT_RESUME,
@@ -100,6 +101,7 @@ class DhtEngine:
         self._operations: dict[int, Operation] = {}
         self._count = 0
         self._last_input = now
+        self._looked_around = float("-inf")
         self._restored = self._read_state(state)
         core.seeds = [address for _, address in self._restored][:DHT_SEEDS_MAX]
         core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
@@ -193,6 +195,9 @@ class DhtEngine:
         Unlike :meth:`network_changed` it forgets nothing: the trouble may be another's.
         """
         core = self._core
+        if now - self._looked_around < DHT_LOOK_PAUSE:
+            return
+        self._looked_around = now
         core.counters["look-around"] += 1
         for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_LOOK_AROUND]:
             self._verifier.challenge(contact.address, None, now, node_id=contact.id)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.ice.candidate import Candidate
-from meshcall.ice.pair import Pair, PairState, base_of, can_pair, pair_priority
+from meshcall.ice.pair import Pair, PairState, base_of, can_pair, pair_priority, rank
 
 
 class CheckList:
@@ -171,7 +171,7 @@ class CheckList:
 
     def _priority(self, pair: Pair) -> int:
         own = self.local.get(pair.base, pair.local)
-        return pair_priority(own.priority, pair.remote.priority, controlling=self.controlling)
+        return pair_priority(rank(own), rank(pair.remote), controlling=self.controlling)
 
 
 def _foundation(pair: Pair) -> tuple[str, str]:

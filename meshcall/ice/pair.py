@@ -72,7 +72,7 @@ class Pair:
     @property
     def indirect(self) -> bool:
         """Whether a relay is between, ours or the peer's: by the ranks, which a check tells, too."""
-        return self.local.priority >> 24 == 0 or self.remote.priority >> 24 == 0
+        return rank(self.local) >> 24 == 0 or rank(self.remote) >> 24 == 0
 
     def wait(self, copies: int) -> None:
         """Be checked anew, so often."""
@@ -116,6 +116,11 @@ def as_peer_reflexive(priority: int, kind: str) -> int:
     if kind == "relay":
         return priority
     return _TYPE_PREFERENCE["prflx"] << 24 | priority & 0xFFFFFF
+
+
+def rank(candidate: Candidate) -> int:
+    """Its priority; a relayed one never ranks as a direct one, whatever its owner says."""
+    return candidate.priority & 0xFFFFFF if candidate.kind == "relay" else candidate.priority
 
 
 def pair_priority(local: int, remote: int, *, controlling: bool) -> int:

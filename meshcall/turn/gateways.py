@@ -1,6 +1,6 @@
 """Gateways: reachable nodes that take TCP and TLS, for hosts without UDP. Which of them to try next.
 
-Law 1: whom the user named comes first, then who worked before, then whom others named.
+Law 1: whom the user named comes first, then who worked before or lends relays, then other nodes.
 Law 2: one that failed is left alone for a while, ever longer, so that a dead one keeps nobody busy.
 Law 3: of what others name only so many are kept, and none that the user named goes for it.
 """
@@ -50,8 +50,10 @@ class Source(IntEnum):
 
     USER = 0
     WORKED = 1
-    INVITE = 2
+    LENT = 2
+    """It has granted us a relay, by UDP."""
     NETWORK = 3
+    """A DHT node: it may be one or not."""
 
 
 class Gateways:
@@ -105,12 +107,9 @@ class Gateways:
         self._again.clear()
 
     def best(self) -> list[Gateway]:
-        """Those that worked, for the next start and for invites."""
-        return [
-            one
-            for one, source in self._sources.items()
-            if source <= Source.WORKED and not self._failures.get(one)
-        ]
+        """Those that are gateways for certain, for the next start."""
+        certain = [one for one, source in self._sources.items() if source in (Source.WORKED, Source.LENT)]
+        return [one for one in certain if not self._failures.get(one)]
 
 
 def of_node(address: Address, web_port: int) -> list[Gateway]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -296,6 +297,24 @@ def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     right.agent.add_remote(left.candidates[:1], net.now)
     assert net.run(5, lambda: right.agent.selected is not relayed)
     assert right.path[1] == ("192.0.2.1", 5000)
+
+
+@pytest.mark.parametrize("controlling", [True, False])
+def test_a_relay_that_is_named_with_a_high_priority_stays_a_relay(controlling: bool) -> None:
+    """Whatever rank the peer claims for it, the direct path carries the call."""
+    net = Net(delay=0.02)
+    net.relay_delay = 0.005
+    left = net.end(controlling=controlling).host("192.0.2.1")
+    right = net.end(controlling=not controlling).host("192.0.2.2").relay("203.0.113.2")
+    boasting = [replace(one, priority=2**31 - 1) if one.kind == "relay" else one for one in right.candidates]
+    left.agent.add_remote(boasting, net.now)
+    left.start(right)
+    right.agent.add_remote(left.candidates, net.now)
+    right.start(left)
+    assert net.run(2, lambda: left.connected and right.connected)
+    net.run(3)
+    assert left.path[1][0] == "192.0.2.2"
+    assert right.path[0][0] == "192.0.2.2"
 
 
 def test_the_last_nomination_counts_once_a_path_is_settled() -> None:

@@ -170,12 +170,12 @@ def test_gateways_that_others_name_are_bounded() -> None:
     gateways = Gateways()
     gateways.add([ONE], Source.USER)
     gateways.add((Gateway(f"5.1.0.{n}", 443) for n in range(100)), Source.NETWORK)
-    gateways.add([TWO], Source.INVITE)
+    gateways.add([TWO], Source.LENT)
     assert len(gateways) == TUNNEL_GATEWAYS_KEPT + 1
     gateways.worked(TWO)
     assert gateways.next(0.0, lambda one: False) == ONE
     assert gateways.next(0.0, lambda one: one == ONE) == TWO
-    assert gateways.best() == [ONE, TWO]
+    assert gateways.best() == [TWO], "the user's is in the configuration"
 
 
 def test_how_gateways_are_written() -> None:
