@@ -795,7 +795,7 @@ PUNCH_TRIES: Final = 3
 PUNCH_TRY: Final = 1.2
 """Seconds between two of these."""
 
-PUNCH_MEETING: Final = 8
+PUNCH_MEETING: Final = 16
 """Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
 come between. Each sends few packets, all to one address that was proven."""
 
@@ -1284,7 +1284,7 @@ PORTMAP_SSDP_MAX: Final = 2048
 """Octets of an answer to a search: real ones have 500."""
 
 PORTMAP_SSDP_ANSWERS_MAX: Final = 64
-"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+"""Answers in the router's name to one search that are read (a flood from the LAN)."""
 
 PORTMAP_LOCATION_MAX: Final = 256
 """Characters of the address of a description."""
