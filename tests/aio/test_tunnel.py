@@ -159,6 +159,20 @@ async def test_who_listens_at_the_end_of_a_tunnel() -> None:
     assert link.counters()["tunnel-closed"] == 1
 
 
+async def test_a_host_that_the_gateway_refuses_is_asked_for_once() -> None:
+    """Such as an address in the peer's LAN, which a call checks again and again."""
+    async with gate() as ours:
+        link = await open_link(ours.gateway())
+        try:
+            for _ in range(5):
+                link.send(b"\x00check", ("192.168.0.2", 4000))
+                await asyncio.sleep(0.05)
+            assert ours.relay.statistics().counters["refused-403"] == 1
+            assert link.counters()["tunnel-refused"] == 4
+        finally:
+            await link.close()
+
+
 async def _answers(port: int, *messages: bytes) -> list[bytes]:
     """What a stream that says these octets is answered, until it is closed or silent."""
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
