@@ -715,6 +715,9 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_MAPPED_PORTS: Final = 3
+"""Mapped ports of one external address that a call tells of behind a NAT that maps by destination."""
+
 ICE_BROKEN_POLL: Final = 0.2
 """Likewise while the call has no path."""
 

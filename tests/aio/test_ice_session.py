@@ -24,7 +24,8 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
 from meshcall.ice.candidate import Candidate, encode_candidates
-from meshcall.ice.events import IceEvent, Selected
+from meshcall.ice.events import Gathered, IceEvent, Selected
+from meshcall.ice.nat import Mapping, NatView
 from meshcall.media.plan import IceServer
 from meshcall.stun.attributes import xor_address_untrusted
 from meshcall.stun.message import (
@@ -152,6 +153,45 @@ async def test_what_peers_see_is_offered_without_asking_anybody() -> None:
         await end.gather()
         reflexive = [candidate for candidate in end.candidates if candidate.kind == "srflx"]
         assert reflexive == [Candidate("srflx", "udp", "198.51.100.7", 4444, reflexive[0].priority)]
+        await end.close()
+
+
+class SeenNat:
+    """What is known of a NAT, as the sessions of a port ask for it."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._view = NatView(mapping=mapping)
+
+    def view(self, family: int = 4) -> NatView:
+        return self._view
+
+
+@pytest.mark.parametrize("mapping", [Mapping.EIM, Mapping.APDM])
+async def test_another_mapping_is_told_unless_each_destination_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, mapping: Mapping
+) -> None:
+    """A router that was rebooted has another port; a symmetric one has another for each witness, for ever."""
+    monkeypatch.setattr(limits, "ICE_ADDRESSES_POLL", 0.02)
+    ports = iter(range(4001, 9000))
+    seen = [("198.51.100.7", 4000)]
+    async with shared_port(mapped=lambda: list(seen)) as port:
+        end = End(shared=port)
+        port.nat = SeenNat(mapping)  # type: ignore[assignment]
+        await end.gather()
+        for _ in range(10):
+            seen[:] = [("198.51.100.7", next(ports))]
+            await asyncio.sleep(0.05)
+        reflexive = [(one.address, one.port) for one in end.candidates if one.kind == "srflx"]
+        told = [event for event in end.seen if isinstance(event, Gathered)]
+        count = len([event for event in told if event.candidate.kind == "srflx"])
+        if mapping is Mapping.EIM:
+            assert reflexive == seen
+            assert count > 3
+        else:
+            assert count == limits.ICE_MAPPED_PORTS
+        seen[:] = [("198.51.100.99", 5000)]
+        await asyncio.sleep(0.1)
+        assert [(one.address, one.port) for one in end.candidates if one.kind == "srflx"] == seen
         await end.close()
 
 

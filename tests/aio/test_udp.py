@@ -303,3 +303,16 @@ async def test_a_link_local_source_keeps_its_scope() -> None:
     assert module._source(("fe80::1", 5, 0, 999999)) == ("fe80::1%999999", 5)
     assert module._source(("2001:db8::1", 5, 0, 0)) == ("2001:db8::1", 5)
     assert module._source(("192.0.2.1", 5)) == ("192.0.2.1", 5)
+
+
+async def test_datagrams_may_live_for_a_few_routers_only() -> None:
+    """And for as many as the system wants after that."""
+    port = await UdpPort.open(0, hosts=("127.0.0.1",))
+    lives: list[int] = []
+    for hops in (None, 5, 2, None):
+        port.limit_hops(hops)
+        lives.append(port._sockets[4].getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+    await port.close()
+    port.limit_hops(5)
+    assert lives == [lives[0], 5, 2, lives[0]]
+    assert lives[0] > 5

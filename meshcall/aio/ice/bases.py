@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
 from meshcall.aio.ice.port import IcePort, Session
@@ -54,6 +55,7 @@ class Bases:
         self._addresses: list[str] = []
         self._offered: set[Address] = set()
         self._mapped: set[Address] = set()
+        self._ports_told: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Address]:
         return iter(tuple(self._ports))
@@ -199,9 +201,14 @@ class Bases:
             for host, number in self._shared.mapped()
             if host not in self._addresses and not is_loopback(host)
         }
+        new = mapped - self._mapped
+        if new and self._is_symmetric():
+            # Each witness sees another port: no use to the peer, and they would change for ever
+            mapped -= {one for one in new if self._ports_told[one[0]] >= limits.ICE_MAPPED_PORTS}
         for address in self._mapped - mapped if mapped else ():
             self._forget(address)
         for host, number in mapped - self._mapped:
+            self._ports_told[host] += 1
             for base in self._shared.bases:
                 if (":" in base[0]) == (":" in host):
                     priority = candidate_priority("srflx", host)
@@ -209,6 +216,10 @@ class Bases:
                     self._add(candidate)
                     self._offer_once(candidate)
         self._mapped = mapped or self._mapped
+
+    def _is_symmetric(self) -> bool:
+        nat = None if self._shared is None else self._shared.nat
+        return nat is not None and nat.view().mapping.depends
 
     def _forget(self, address: Address) -> None:
         self._offered.discard(address)
