@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,18 +20,27 @@ FIRST_MEDIA = 1.5
 """Seconds from a call by ID to media at both ends."""
 
 
-async def make(lab: Lab, *sites: Site) -> tuple[Peer, MeshcallStack, dict[str, Host]]:
-    """A DHT, a gateway, and the hosts of these sites by name, which all know both."""
-    net, gate = [await lab.public_host(name, ipv6=False) for name in ("net", "gate")]
-    flags = ["--no-mdns", *await start_testnet(net, 8)]
-    gateway = Peer(gate)
+async def start_gateway(lab: Lab, name: str, flags: list[str]) -> Peer:
+    """A daemon that lends a relay."""
+    gateway = Peer(await lab.public_host(name, ipv6=False))
     await gateway.start(*flags, "--relay", "--auto-answer", "anyone", "--source", "testsrc:880")
-    stack = MeshcallStack([*flags, "--bootstrap", f"tls:{gate.ipv4}:443"])
-    stack.adopt(gateway)
+    return gateway
+
+
+async def make(
+    lab: Lab, *sites: Site, gateways: Sequence[str] = ("gate",)
+) -> tuple[list[Peer], MeshcallStack, dict[str, Host]]:
+    """A DHT, gateways, and the hosts of these sites by name, which all know both."""
+    flags = ["--no-mdns", *await start_testnet(await lab.public_host("net", ipv6=False), 8)]
+    gates = [await start_gateway(lab, name, flags) for name in gateways]
+    named = [word for gate in gates for word in ("--bootstrap", f"tls:{gate.host.ipv4}:443")]
+    stack = MeshcallStack([*flags, *named])
+    for gate in gates:
+        stack.adopt(gate)
     hosts = {host.name: host for site in sites for host in site}
     await asyncio.gather(*(stack.start(host, ()) for host in hosts.values()))
     await asyncio.gather(*(stack.ready(host) for host in hosts.values()))
-    return gateway, stack, hosts | {"gate": gate}
+    return gates, stack, hosts | {gate.host.name: gate.host for gate in gates}
 
 
 async def call(stack: MeshcallStack, caller: Host, callee: Host) -> Attempt:
@@ -46,7 +56,7 @@ async def test_who_has_no_udp_calls_and_is_called(lab: Lab) -> None:
     """By ID: one side blocked, the other, both, the gateway's own node, and a neighbour on the LAN."""
     office = await lab.site("office", "udp_blocked", hosts=["ada", "amy"])
     hotel, home = await lab.site("bob", "udp_blocked"), await lab.site("eve", "symmetric_random")
-    gateway, stack, hosts = await make(lab, office, hotel, home)
+    (gateway,), stack, hosts = await make(lab, office, hotel, home)
     for caller, callee, count in (
         ("ada", "eve", 3), ("eve", "ada", 3), ("ada", "bob", 3), ("bob", "gate", 1), ("gate", "ada", 1)
     ):  # fmt: skip
@@ -83,3 +93,28 @@ async def test_a_tunnel_is_left_when_udp_works(lab: Lab) -> None:
     await set_nat(site, "udp_blocked")
     await ada.wait_for_status("a tunnel", lambda status: bool(status["dht"]["tunnel"]), timeout=70)
     print(f"tunnelled {time.monotonic() - began:.1f} s after UDP was blocked")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_a_gateway_dies(lab: Lab) -> None:
+    """The other one, which was kept open, carries within seconds: the call goes on, the next one arrives."""
+    office, home = await lab.site("ada", "udp_blocked"), await lab.site("eve", "open")
+    gates, stack, hosts = await make(lab, office, home, gateways=("gate", "door"))
+    ada = stack.peer(hosts["ada"])
+    carrier = (await ada.get("status"))["dht"]["tunnel"]
+    dying = next(gate for gate in gates if str(gate.host.ipv4) in carrier)
+    running = await stack.begin(hosts["ada"], hosts["eve"])
+    assert running.attempt.route == "relay"
+    assert dying.daemon is not None
+    began = time.monotonic()
+    await dying.daemon.kill()
+    await ada.wait_for_status("the other gateway", lambda s: s["dht"]["tunnel"] not in ("", carrier))
+    print(f"another gateway carries after {time.monotonic() - began:.2f} s")
+    await asyncio.sleep(8)
+    assert (await ada.get("status"))["calls"] == 1, "the call goes on"
+    path = (await ada.get("calls"))["calls"][0]
+    print(f"the call is {path['state']}")
+    assert path["state"] == "connected"
+    await running.end()
+    assert (await call(stack, hosts["eve"], hosts["ada"])).route == "relay"
