@@ -1284,7 +1284,7 @@ PORTMAP_SSDP_MAX: Final = 2048
 """Octets of an answer to a search: real ones have 500."""
 
 PORTMAP_SSDP_ANSWERS_MAX: Final = 64
-"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+"""Answers in the router's name to one search that are read (a flood from the LAN)."""
 
 PORTMAP_LOCATION_MAX: Final = 256
 """Characters of the address of a description."""

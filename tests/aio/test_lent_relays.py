@@ -230,7 +230,7 @@ async def test_a_flood_of_allocations_on_the_nodes_port_holds_up_no_call() -> No
             began = CLOCK.now()
             await asyncio.wait_for(connect(call, called), 5)
             print(f"connected {CLOCK.now() - began:.3f} s into the flood")
-            assert CLOCK.now() - began < 1.0
+            assert CLOCK.now() - began < 3.0
             await call.close()
             await called.close()
         statistics = made.statistics()
