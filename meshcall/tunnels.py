@@ -265,7 +265,10 @@ class Tunnels:
         best = self._gateways.best()[:TUNNEL_GATEWAYS_KEPT]
         if set(best) - set(self._saved):
             self._saved = best
-            self._state.set_blob(_SAVED, json.dumps([gateway.text for gateway in best]).encode())
+            self._spawn(self._keep(json.dumps([gateway.text for gateway in best]).encode()))
+
+    async def _keep(self, octets: bytes) -> None:
+        await self._state.run(self._state.set_blob, _SAVED, octets)
 
 
 def _read_saved(blob: bytes | None) -> list[Gateway]:
