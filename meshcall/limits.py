@@ -795,7 +795,7 @@ PUNCH_TRIES: Final = 3
 PUNCH_TRY: Final = 1.2
 """Seconds between two of these."""
 
-PUNCH_MEETING: Final = 8
+PUNCH_MEETING: Final = 16
 """Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
 come between. Each sends few packets, all to one address that was proven."""
 
