@@ -40,6 +40,7 @@ PeerText = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 NameText = Annotated[str, msgspec.Meta(max_length=256)]
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 CallIdText = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+PageName = Annotated[str, msgspec.Meta(max_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86400)]
 SecondsOrZero = Annotated[float, msgspec.Meta(ge=0, le=7 * 86400)]
 
@@ -92,6 +93,10 @@ class StartCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hang up this long after the call was connected."""
     attach: bool = False
     """Answer with the call's events, and hang up when the client goes away."""
+    page: PageName = ""
+    """The page whose browser carries the media; empty: the daemon does."""
+    video: bool = True
+    """Send and receive pictures."""
 
 
 class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +106,8 @@ class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True)
     record: PathText | None = None
     duration: Seconds | None = None
     attach: bool = False
+    page: PageName = ""
+    video: bool = True
 
 
 class SeeMissed(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ from meshcall.control.listener import Listener
 from meshcall.control.messages import (
     absolute_path,
     check_headers,
+    check_parameters,
     document,
     encode_document,
     error_response,
@@ -32,10 +33,13 @@ from meshcall.control.messages import (
     read_request,
     whole_number,
 )
+from meshcall.control.metrics import METRICS_TYPE, format_metrics
 from meshcall.control.node_api import CallApi, NodeApi
+from meshcall.control.openapi import make_openapi
+from meshcall.control.page_socket import PageSocket
 from meshcall.control.selection import Purpose, choose_call
 from meshcall.control.unix_socket import listen, peer_uid
-from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, TooManyListeners
+from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, PageOff, TooManyListeners
 from meshcall.identity.peer_id import PeerId
 from meshcall.paths import HomePaths
 from meshcall.views import View
@@ -49,13 +53,26 @@ STREAM_END_GRACE = 2.0
 """Seconds that streams get to tell the end of their calls when the daemon stops."""
 
 
+def _no_page() -> str:
+    raise PageOff
+
+
 class ControlServer:
     """Serves one node. ``async with ControlServer(node, paths): ...``"""
 
     def __init__(
-        self, node: NodeApi, paths: HomePaths, *, allowed_uids: frozenset[int] | None = None
+        self,
+        node: NodeApi,
+        paths: HomePaths,
+        *,
+        allowed_uids: frozenset[int] | None = None,
+        login_url: Callable[[], str] = _no_page,
     ) -> None:
-        """``allowed_uids``: whose processes may use it; by default this user's and root's."""
+        """``allowed_uids``: whose processes may use it; by default this user's and root's.
+
+        ``login_url`` makes a link that logs a browser in at the page; raises :class:`PageOff`.
+        """
+        self._login_url = login_url
         self._node = node
         self._paths = paths
         self._allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
@@ -80,7 +97,7 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. The caller holds the home's lock, so a socket that is there already is a dead daemon's."""
         app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
-        app.router.add_routes(self._routes())
+        app.router.add_routes([*self.routes(), *self._own_routes()])
         # handler_cancellation: the drop of a connection reaches its handler at once (law 5)
         self._runner = web.AppRunner(
             app,
@@ -143,7 +160,8 @@ class ControlServer:
 
     # --- routes -----------------------------------------------------------------------------------
 
-    def _routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[web.RouteDef]:
+        """The addresses of :mod:`meshcall.control.endpoints`, and what describes and watches them."""
         prefix = models.API_PREFIX
         table: list[tuple[str, str, Handler]] = [
             ("GET", "/id", self._get_id),
@@ -171,25 +189,29 @@ class ControlServer:
             ("GET", "/history", self._get_history),
             ("POST", "/history/seen", self._see_missed),
             ("GET", "/events", self._get_events),
+            ("GET", "/page", self._get_page_socket),
         ]
         return [
             web.get(prefix + path, handler, allow_head=False)
             if method == "GET"
             else web.route(method, prefix + path, handler)
             for method, path, handler in table
+        ] + [
+            web.get("/openapi.json", self._get_openapi, allow_head=False),
+            web.get("/metrics", self._get_metrics, allow_head=False),
+            web.get("/healthz", self._get_health, allow_head=False),
         ]
+
+    def _own_routes(self) -> list[web.RouteDef]:
+        """What only the socket has: a page can't make links that log others in."""
+        return [web.post(models.API_PREFIX + "/page/login", self._make_login)]
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             self._check_peer(request)
             check_headers(request)
-            if request.match_info.handler in (self._start_call, self._answer_call, self._get_events):
-                return await handler(request)
-            if request.match_info.handler in (self._dht_lookup, self._dht_ping):
-                return await limited(handler(request))  # ends with its client: it changes nothing
-            # shielded: a change that was begun is finished even if the client does not wait for the answer
-            return await asyncio.shield(self._spawn(limited(handler(request))))
+            return await self.answer(request, handler)
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -199,6 +221,17 @@ class ControlServer:
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
             return error_response(InternalError())
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer to a request that may be made; ``handler`` is one of :meth:`routes`."""
+        check_parameters(request)
+        found = request.match_info.handler
+        if found in (self._start_call, self._answer_call, self._get_events, self._get_page_socket):
+            return await handler(request)
+        if found in (self._dht_lookup, self._dht_ping):
+            return await limited(handler(request))  # ends with its client: it changes nothing
+        # shielded: a change that was begun is finished even if the client does not wait for the answer
+        return await asyncio.shield(self._spawn(limited(handler(request))))
 
     def _check_peer(self, request: web.Request) -> None:
         transport = request.transport
@@ -259,6 +292,23 @@ class ControlServer:
         await self._node.see_missed(wanted.calls)
         return document({})
 
+    async def _get_openapi(self, request: web.Request) -> web.Response:
+        return web.json_response(make_openapi())
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=format_metrics(self._node.status()), headers={"Content-Type": METRICS_TYPE})
+
+    async def _get_health(self, request: web.Request) -> web.Response:
+        self._node.status()  # a node that can't say how it is, is not well: 500
+        return document({"healthy": True})
+
+    async def _make_login(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        return document({"url": self._login_url()})
+
+    async def _get_page_socket(self, request: web.Request) -> web.StreamResponse:
+        return await PageSocket(self._node).serve(request)
+
     # --- contacts and invites ---------------------------------------------------------------------
 
     async def _add_contact(self, request: web.Request) -> web.Response:
@@ -307,6 +357,8 @@ class ControlServer:
             record=absolute_path(wanted.record),
             timeout=wanted.timeout,
             wait=wanted.wait,
+            page=wanted.page,
+            video=wanted.video,
         )
         starting = self._spawn(work)
         try:
@@ -322,7 +374,14 @@ class ControlServer:
             self._check_listeners()
         call = self._choose(request, "answer")
         await asyncio.shield(
-            self._spawn(call.answer(source=wanted.source, record=absolute_path(wanted.record)))
+            self._spawn(
+                call.answer(
+                    source=wanted.source,
+                    record=absolute_path(wanted.record),
+                    page=wanted.page,
+                    video=wanted.video,
+                )
+            )
         )
         return await self._run_call(request, call, wanted.duration, attach=wanted.attach, status=200)
 
