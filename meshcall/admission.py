@@ -43,7 +43,7 @@ class Admission:
         """Whether a message of ``kind`` from ``sender`` is looked at; changes nothing."""
         if not self._is_open():
             return False
-        if kind is MessageKind.MISSED:
+        if kind in (MessageKind.MISSED, MessageKind.PING_OFFER):
             return self._contacts.is_contact(sender)
         if self._contacts.is_blocked(sender):  # what it began before can still be ended by it
             return kind not in _BEGINS and self._in_call(sender)

@@ -181,6 +181,13 @@ class NoPath(MeshcallError):
     exit_code = 6
 
 
+class NotDirect(NoPath):
+    """No direct path to the peer was found; a relay carries what is sent."""
+
+    code = "not-direct"
+    default_hint = "`meshcall netcheck` on both machines shows what their NATs allow"
+
+
 class PeerGone(MeshcallError):
     """The peer disappeared during the call."""
 

@@ -664,6 +664,13 @@ ICE_STUN_RETRY: Final = 0.2
 ICE_STUN_ATTEMPTS: Final = 4
 """Requests to a STUN server that does not answer: 3 s."""
 
+ICE_RELAYS: Final = 2
+"""Relays that a call has, configured ones included: the second stands in when the first dies."""
+
+RELAY_WAY_PAUSE: Final = 0.3
+"""Seconds in which a relay is tried by UDP alone; then by TCP and TLS, too (where UDP is blocked, a call
+waits for it)."""
+
 ICE_RELAY_PATIENCE: Final = 2.0
 """For a new allocation while a call has no path: then the server is asked again."""
 
@@ -896,6 +903,45 @@ SHUTDOWN_PATIENCE: Final = 3.0
 
 WARNINGS_MAX: Final = 20
 """Warnings kept for the status."""
+
+# --- pings ----------------------------------------------------------------------------------------
+
+PING_COUNT: Final = 10
+PING_INTERVAL: Final = 1.0
+"""Probes of a ping, and seconds between two, unless the user says otherwise."""
+
+PING_COUNT_UNTIL_DIRECT: Final = 30
+"""Probes while a direct path is waited for: longer than any way of making one takes."""
+
+PING_COUNT_MAX: Final = 600
+PING_LIFE: Final = 60.0
+"""Probes and seconds of one ping at most: both ends hold sockets and candidates for it."""
+
+PING_INTERVAL_MIN: Final = 0.1
+"""Least pause between two probes of one ping (a contact that makes us answer checks without end)."""
+
+PING_PATIENCE: Final = 1.0
+"""Seconds that the last probe waits for its reply at least."""
+
+PING_ANSWER: Final = 5.0
+"""From the offer to the answer of a peer whose machine has it: after that it does not answer pings."""
+
+PING_OFFER_LIFE: Final = 20.0
+"""Seconds for which a ping offer is valid: nobody waits for its answer any longer."""
+
+PINGS_SENT_MAX: Final = 4
+"""Pings of our own at a time (scripts that forget to end them)."""
+
+PINGS_ANSWERED_MAX: Final = 4
+"""Pings of contacts that are answered at a time, one of each (sockets, checks to addresses of their
+choice)."""
+
+PINGS_ANSWERED_LIFE: Final = 90.0
+"""Seconds after which a ping that is answered ends, whatever its sender forgets."""
+
+PING_PAUSE: Final = 2.0
+"""Least seconds between two pings of one contact that are answered: each costs a write to the disk, up to 84
+checks and a reply."""
 
 # --- bootstrap ladder -----------------------------------------------------------------------------
 

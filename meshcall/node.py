@@ -26,13 +26,16 @@ from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.page.desk import PageDesk
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
+from meshcall.call.ping import PingPlan
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
@@ -48,8 +51,12 @@ from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
 from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
 from meshcall.letters import Letter
+from meshcall.media.endpoint import MediaEndpoint
+from meshcall.media.page import IceServerView
+from meshcall.media.plan import MediaPlan, parse_ice_server
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
@@ -115,7 +122,14 @@ class Node:
         self._introductions: Introductions
         self._history: History
         self._missed: MissedNotes
+        self._pages = PageDesk(
+            clock=self._clock,
+            random=self._random,
+            counters=self._counters,
+            servers=self._page_servers,
+        )
         self._calls: Switchboard
+        self._pinger: Pinger
         self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
@@ -311,12 +325,24 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
+            make_endpoint=self._make_endpoint,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+        )
+        self._pinger = Pinger(
+            self._me,
+            post=self._post,
+            finder=self._finder,
+            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
+            name_of=self._contacts.name,
+            clock=clock,
+            random=self._random,
+            spawn=self._spawn,
+            counters=self._counters,
+            allow_loopback="lo" in config.interfaces,
         )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
@@ -344,6 +370,7 @@ class Node:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
+            await self._pinger.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -421,6 +448,11 @@ class Node:
     def dht(self) -> DhtTools:
         """What can be seen of the DHT."""
         return self._dht_tools
+
+    @property
+    def pages(self) -> PageDesk:
+        """The call pages that are open."""
+        return self._pages
 
     @property
     def port(self) -> int:
@@ -540,15 +572,51 @@ class Node:
         record: Path | None = None,
         timeout: float = limits.CALL_RING,
         wait: float = 0,
+        page: str = "",
+        video: bool = True,
     ) -> Call:
         """Start a call and return at once; what comes of it is told by ``call.events()``.
 
         ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
+        ``page``: the open page whose browser carries the media; ``video``: pictures, too.
         Calling somebody who is calling us answers. Raises for what is known at once: bad ID, own ID, unknown
         contact, unusable source or record target, too many calls.
         """
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
-        return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
+        return await self._calls.dial(
+            peer_id, source=source, record=record, timeout=timeout, wait=wait, page=page, video=video
+        )
+
+    async def ping(
+        self,
+        peer: str | PeerId,
+        *,
+        count: int = limits.PING_COUNT,
+        interval: float = limits.PING_INTERVAL,
+        until_direct: bool = False,
+    ) -> Ping:
+        """Try the paths to a peer, without a call; returns at once, ``events()`` tells what comes of it.
+
+        ``count`` probes, one each ``interval`` seconds; ``until_direct``: no more after the first reply that
+        no relay carried. Only contacts are answered. Raises as :meth:`call` does.
+        """
+        peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
+        return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
+
+    async def _make_endpoint(self, plan: MediaPlan) -> MediaEndpoint:
+        if plan.page:
+            return self._pages.make(plan)
+        return await make_endpoint(plan, self._ice, self._lan.resolve_untrusted)
+
+    def _page_servers(self) -> list[IceServerView]:
+        """What a browser may ask for its address and for a relay: peers, and what the user named."""
+        found = [IceServerView(urls=[f"stun:{format_address(one)}"]) for one in self._dht.neighbours(2)]
+        for text in self.config.ice_servers:
+            server = parse_ice_server(text)
+            found.append(
+                IceServerView(urls=[server.uri], username=server.username, credential=server.credential)
+            )
+        return found
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
@@ -580,7 +648,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        self._calls.letter(letter)
+        if not self._pinger.letter(letter):
+            self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from meshcall.aio.dht import Delivery, DhtNode, Notify
 from meshcall.aio.files import ReplayRow, StateDb
 from meshcall.errors import MeshcallError, Rejected
 from meshcall.finder import Found
+from meshcall.ice.check import Credentials
 from meshcall.identity.keys import AgreementKey, Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, PostReport, SentOffer
@@ -44,6 +45,7 @@ from meshcall.signaling.messages import (
     MessageKind,
     Missed,
     Offer,
+    PingOffer,
     Reject,
     RejectReason,
     Wants,
@@ -165,6 +167,20 @@ class Post:
         """Seal an offer to ``found``; raises ValueError when it does not fit a record."""
         reply_key = AgreementKey.generate(self._random)
         message = Offer(description, reply_key.public, name, wants)
+        return await self._open_box(found, call_id, message, reply_key, life)
+
+    async def ping_offer(
+        self, found: Found, call_id: bytes, credentials: Credentials, candidates: bytes, *, life: float
+    ) -> SentOffer:
+        """Seal a ping offer to ``found``; raises ValueError when it does not fit a record."""
+        reply_key = AgreementKey.generate(self._random)
+        message = PingOffer(reply_key.public, credentials.ufrag, credentials.pwd, candidates)
+        return await self._open_box(found, call_id, message, reply_key, life)
+
+    async def _open_box(
+        self, found: Found, call_id: bytes, message: Message, reply_key: AgreementKey, life: float
+    ) -> SentOffer:
+        """Seal what asks for replies, and wait for them."""
         bind = presence_hash(found.presence)
         record, inner_hash = await self._seal_to_callee(found, call_id, message, bind, life)
         sent = SentOffer(call_id, found, record.encode(), inner_hash, reply_key, reply_box(inner_hash))
@@ -243,7 +259,7 @@ class Post:
     async def tell_caller(self, letter: Letter, message: Message) -> tuple[bytes, bytes]:
         """A reply to the offer in ``letter``; returns (its inner hash, the record) when it is on its way."""
         opened = letter.opened
-        assert isinstance(opened.message, Offer), "only offers are replied to"
+        assert isinstance(opened.message, Offer | PingOffer), "only offers are replied to"
         box = reply_box(opened.inner_hash)
         record, inner_hash = seal_message(
             identity=self._identity,

@@ -182,9 +182,19 @@ class Call:
         self.driver.plan = replace(plan, offer_timeout=max(plan.offer_timeout, patience))
         self._user(e.Dial(timeout, wait))
 
-    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
-        """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer."""
-        self.set_media(source, record)
+    async def answer(
+        self,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> None:
+        """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer.
+
+        ``page``: the open page whose browser carries the media; ``video``: pictures, too.
+        """
+        self.set_media(source, record, page=page, video=video)
         self._user(e.Answer())
 
     async def decline(self) -> None:
@@ -209,7 +219,9 @@ class Call:
         self._user(e.Chat(text))
         self._tell(Chat(call=self.id, at_ms=self._node.now_ms(), text=text, sender="me"))
 
-    def set_media(self, source: str | None, record: Path | None) -> None:
+    def set_media(
+        self, source: str | None, record: Path | None, *, page: str = "", video: bool = True
+    ) -> None:
         """Change what is sent and where to record, before the endpoint is made; raises for what can't be."""
         if source is not None:
             check_source(source)
@@ -217,7 +229,11 @@ class Call:
             check_record(record)
         plan = self.driver.plan
         self.driver.plan = replace(
-            plan, source=plan.source if source is None else source, record=record or plan.record
+            plan,
+            source=plan.source if source is None else source,
+            record=record or plan.record,
+            page=page,
+            video=video,
         )
 
     def record_to(self, record: Path | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,18 +118,27 @@ class Switchboard:
     # --- ours -------------------------------------------------------------------------------------
 
     async def dial(
-        self, peer_id: PeerId, *, source: str | None, record: Path | None, timeout: float, wait: float
+        self,
+        peer_id: PeerId,
+        *,
+        source: str | None,
+        record: Path | None,
+        timeout: float,
+        wait: float,
+        page: str = "",
+        video: bool = True,
     ) -> Call:
         """See :meth:`meshcall.node.Node.call`."""
         if peer_id == self._me:
             raise OwnId()
         source = self._config.source if source is None else source
-        await probe_source(source)
+        if not page:
+            await probe_source(source)
         if record is not None:
             check_record(record)
         live = self.live(peer_id)
         if live is not None and live.state == "incoming":
-            live.set_media(source, record)
+            live.set_media(source, record, page=page, video=video)
             live.dial(timeout, wait)
             return live
         if live is not None:
@@ -138,7 +148,8 @@ class Switchboard:
             )
         if self.live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
-        call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
+        plan = replace(self._plan(source, record), page=page, peer=peer_id.text, video=video)
+        call = self._make_call(peer_id, self._random(16), "out", plan)
         call.dial(timeout, wait)
         return call
 
@@ -223,7 +234,8 @@ class Switchboard:
 
     def _incoming(self, letter: Letter) -> Call:
         opened = letter.opened
-        call = self._make_call(opened.sender, opened.call_id, "in", self._plan(self._config.source, None))
+        plan = replace(self._plan(self._config.source, None), peer=opened.sender.text)
+        call = self._make_call(opened.sender, opened.call_id, "in", plan)
         if isinstance(opened.message, Offer):
             call.self_name = opened.message.caller_name
             prepare_media()

@@ -193,6 +193,11 @@ def make() -> dict[str, Any]:
     request = m.ContactRequest("Alice", b"", ours, ours.generation - 1000)
     message("contact-request-contact", request, known, places["contact"], "contact")
 
+    ping = m.PingOffer(cast.reply_key.public, "Fg7x", "pWd+/0123456789abcdefghij", random(46))
+    message("ping-offer", ping, known, box)
+    answer = m.PingAnswer("aB3d", "0123456789abcdefghij+/pWd", random(23))
+    message("ping-answer", answer, offer_hash, replies)
+
     return {
         "about": "golden records; docs/protocol/records.md and envelopes.md; made by scripts/make_vectors.py",
         "now_ms": NOW_MS,

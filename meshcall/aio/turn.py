@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from meshcall.address import Address, format_address
 from meshcall.aio.clock import Clock
@@ -17,6 +17,9 @@ from meshcall.identity.keys import Random
 from meshcall.turn.client import Transport, TurnClient
 from meshcall.turn.credentials import Credentials
 from meshcall.turn.events import Allocated, Ended, Received
+
+_SHUTDOWN: Final = 1.0
+"""Seconds for the end of TLS: the farewell has left, and a relay that is gone answers nothing."""
 
 OnData = Callable[[bytes, Address], None]
 """Told data and the peer that it comes from."""
@@ -67,7 +70,10 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
                 await loop.create_datagram_endpoint(lambda: relayed, remote_addr=server)
             else:
                 context = client_context() if transport == "tls" else None
-                await loop.create_connection(lambda: relayed, *server, ssl=context)
+                patience = _SHUTDOWN if context is not None else None
+                await loop.create_connection(
+                    lambda: relayed, *server, ssl=context, ssl_shutdown_timeout=patience
+                )
             ended = await relayed._allocated
         except OSError as error:
             raise NoPath(f"the relay {format_address(server)} can't be reached: {error}") from error
@@ -94,10 +100,14 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
         self.client.send_to(peer, data, self._clock.now())
         self._drain()
 
-    async def close(self) -> None:
-        """Give the allocation back. Idempotent."""
+    def shut(self) -> None:
+        """:meth:`close` without waiting for the socket's end."""
         self.client.close(self._clock.now())
         self._drain()
+
+    async def close(self) -> None:
+        """Give the allocation back. Idempotent."""
+        self.shut()
         if self._transport is not None:
             await self._gone
 

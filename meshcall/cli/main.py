@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from meshcall.cli import bootstrap_node, contacts, dht, identity, invites, relay, status
+from meshcall.cli import bootstrap_node, contacts, dht, identity, invites, ping, relay, status
 from meshcall.cli import call as call_commands
 from meshcall.cli import calls as calls_commands
 from meshcall.cli.session import Session, session_of
@@ -91,6 +91,7 @@ app.command()(calls_commands.hangup)
 app.command()(calls_commands.calls)
 app.command()(calls_commands.history)
 app.command()(calls_commands.chat)
+app.command()(ping.ping)
 app.add_typer(dht.dht_commands, name="dht")
 app.command()(relay.relay)
 app.add_typer(status.config_commands, name="config")

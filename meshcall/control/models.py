@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from meshcall import limits
+
 API_PREFIX: Final = "/api/v1"
 
 BODY_MAX: Final = 64 * 1024
@@ -97,6 +99,19 @@ class StartCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The page whose browser carries the media; empty: the daemon does."""
     video: bool = True
     """Send and receive pictures."""
+
+
+class StartPing(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST pings."""
+
+    peer: PeerText
+    count: Annotated[int, msgspec.Meta(ge=1, le=limits.PING_COUNT_MAX)] = limits.PING_COUNT
+    interval: Annotated[float, msgspec.Meta(ge=limits.PING_INTERVAL_MIN, le=limits.PING_LIFE)] = (
+        limits.PING_INTERVAL
+    )
+    """Seconds between two probes."""
+    until_direct: bool = False
+    """End at the first reply that no relay carried."""
 
 
 class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,10 +7,12 @@ on purpose; any other exception is a bug, answered with the code ``internal``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.media.page import ToPage
+from meshcall.ping_views import PingEvent
 from meshcall.views import (
     CallEvent,
     CallView,
@@ -36,7 +38,14 @@ class CallApi(Protocol):
     def view(self) -> CallView:
         """The call as it is now."""
 
-    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+    async def answer(
+        self,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> None:
         """Answer an incoming call; returns when the answer is on its way."""
 
     async def decline(self) -> None:
@@ -54,6 +63,16 @@ class CallApi(Protocol):
         Subscribes when called, not at the first ``anext``, so that nothing is missed. If the iterator has an
         ``aclose``, it is awaited when nobody listens any more.
         """
+
+
+class PingApi(Protocol):
+    """One ping."""
+
+    async def stop(self) -> None:
+        """End it. Idempotent."""
+
+    def events(self) -> AsyncIterator[PingEvent]:
+        """Every event since its start, then each as it comes; ends after ``PingEnded``."""
 
 
 class ContactsApi(Protocol):
@@ -91,8 +110,25 @@ class DhtApi(Protocol):
         """Ask whoever is at HOST:PORT who it is."""
 
 
+class PagesApi(Protocol):
+    """Pages that are open, and their calls' media."""
+
+    def open(self, send: Callable[[ToPage], None]) -> str:
+        """A page is there; returns its name. ``send`` must neither wait nor raise."""
+
+    def receive(self, page: str, data: str) -> None:
+        """A message of that page; whatever it is, nothing is raised."""
+
+    def close(self, page: str) -> None:
+        """It is gone, and its calls with it. Idempotent."""
+
+
 class NodeApi(Protocol):
     """A running node."""
+
+    @property
+    def pages(self) -> PagesApi:
+        """The pages."""
 
     @property
     def contacts(self) -> ContactsApi:
@@ -125,12 +161,17 @@ class NodeApi(Protocol):
         record: Path | None = None,
         timeout: float = 60,
         wait: float = 0,
+        page: str = "",
+        video: bool = True,
     ) -> CallApi:
         """Start a call and return at once; what comes of it is told by ``events()``.
 
         ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
         Raises for what is known at once: bad ID, own ID, unknown contact, unusable source or record target.
         """
+
+    async def ping(self, peer: str, *, count: int, interval: float, until_direct: bool) -> PingApi:
+        """Try the paths to a peer, without a call; returns at once. Raises as :meth:`call` does."""
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones."""

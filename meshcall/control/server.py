@@ -4,7 +4,7 @@ Law 1: the socket has mode 0600 in a folder of mode 0700, and each peer's user i
 Law 2: a GET changes nothing; whatever changes something has the JSON content type and a bounded body.
 Law 3: a web page gets nowhere: a request with an ``Origin`` is refused.
 Law 4: what a client does or meets is answered with a stable code; a bug is logged, and told as ``internal``.
-Law 5: a call started with ``attach`` lives as long as its client: when the connection drops, it is hung up.
+Law 5: a ping, and a call started with ``attach``, live as long as their client: they end when it goes away.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ class ControlServer:
             ("POST", "/calls/{call}/decline", self._decline_call),
             ("POST", "/calls/{call}/hangup", self._hangup_call),
             ("POST", "/calls/{call}/chat", self._chat),
+            ("POST", "/pings", self._start_ping),
             ("GET", "/history", self._get_history),
             ("POST", "/history/seen", self._see_missed),
             ("GET", "/events", self._get_events),
@@ -212,6 +213,13 @@ class ControlServer:
             self._check_peer(request)
             check_headers(request)
             return await self.answer(request, handler)
+            streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
+            if request.match_info.handler in streams:
+                return await handler(request)
+            if request.match_info.handler in (self._dht_lookup, self._dht_ping):
+                return await limited(handler(request))  # ends with its client: it changes nothing
+            # shielded: a change that was begun is finished even if the client does not wait for the answer
+            return await asyncio.shield(self._spawn(limited(handler(request))))
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -402,6 +410,17 @@ class ControlServer:
                 self._detached.set()
             if call.view().state != "ended":
                 self._do(call.hangup())
+
+    async def _start_ping(self, request: web.Request) -> web.StreamResponse:
+        wanted = await read_request(request, models.StartPing)
+        self._check_listeners()
+        ping = await self._node.ping(
+            wanted.peer, count=wanted.count, interval=wanted.interval, until_direct=wanted.until_direct
+        )
+        try:
+            return await self._stream(request, ping.events())
+        finally:
+            self._do(ping.stop())
 
     async def _decline_call(self, request: web.Request) -> web.Response:
         await read_request(request, models.Empty)

@@ -175,6 +175,11 @@ class IceAgent:
             elif pair.destination in self._list.proven:
                 self._begin(pair, now)
 
+    def probe(self, now: float) -> None:
+        """Check the selected pair once more, whatever its consent says; its answer is told as Measured."""
+        if self.selected is not None and self.selected.valid and not self._over:
+            self._send_check(self.selected, now)
+
     def carriers(self, now: float) -> list[Pair]:
         """The pairs that a packet goes over now: none, the selected one, or that and a second one."""
         if self.selected is None:

@@ -80,6 +80,7 @@ KINDS: Final = {
             MessageKind.HANGUP,
             MessageKind.CONTACT_REQUEST,
             MessageKind.MISSED,
+            MessageKind.PING_OFFER,
         }
     ),
     RecordType.MAILBOX: frozenset(
@@ -89,12 +90,15 @@ KINDS: Final = {
             MessageKind.REJECT,
             MessageKind.CANDIDATES,
             MessageKind.HANGUP,
+            MessageKind.PING_ANSWER,
         }
     ),
 }
 """What may be said where: callers write to inboxes, callees to reply boxes."""
 
-_BOUND_TO_PRESENCE: Final = frozenset({MessageKind.OFFER, MessageKind.CONTACT_REQUEST, MessageKind.MISSED})
+_BOUND_TO_PRESENCE: Final = frozenset(
+    {MessageKind.OFFER, MessageKind.CONTACT_REQUEST, MessageKind.MISSED, MessageKind.PING_OFFER}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Opened:
     """By the sender's clock, unix milliseconds."""
     valid_s: int
     bind: bytes
-    """32 octets: hash of the presence used (offer, contact request, missed), or the offer's inner hash."""
+    """32 octets: hash of the presence used (offers, contact request, missed), or the offer's inner hash."""
     message: Message
     inner_hash: bytes
     """32 octets; of an offer, what its replies are bound to and where they go."""

@@ -14,8 +14,11 @@
                       [128 rendezvous secret (36)]   [129 generation held (u32)]
     7 ringing         -
     8 missed          9 calls         10 count (u16)
+    9 ping offer      2 reply key (32)   5 candidates    11 ice
+   10 ping answer     5 candidates       11 ice
 
     calls = 1 to 8 of: call id (16 octets) begun (u64, unix ms) cancelled (u8: 0 or 1)
+    ice   = n(u8, 4 to 32) ufrag(n octets) m(u8, 22 to 64) pwd(m octets)
 
 Law 1: tags ascend strictly, so each occurs at most once and a body has one encoding.
 Law 2: an unknown tag >= 128 is skipped, an unknown tag below refuses the message.
@@ -26,6 +29,7 @@ Law 4: parsing here says nothing of who wrote it; :mod:`envelope` parses only af
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -35,7 +39,16 @@ from typing import Final
 from meshcall.errors import Rejected
 from meshcall.identity.keys import check_agreement_key_untrusted
 from meshcall.identity.uri import clean_name
-from meshcall.limits import BODY_MAX, MISSED_CALLS_MAX, NAME_MAX, SECRET_MAX
+from meshcall.limits import (
+    BODY_MAX,
+    MISSED_CALLS_MAX,
+    NAME_MAX,
+    PWD_MAX,
+    PWD_MIN,
+    SECRET_MAX,
+    UFRAG_MAX,
+    UFRAG_MIN,
+)
 from meshcall.signaling.rendezvous import RendezvousSecret
 
 
@@ -50,6 +63,8 @@ class MessageKind(IntEnum):
     CONTACT_REQUEST = 6
     RINGING = 7
     MISSED = 8
+    PING_OFFER = 9
+    PING_ANSWER = 10
 
 
 class Wants(IntFlag):
@@ -165,10 +180,40 @@ class Missed:
     """How many there were in all, up to 65,535."""
 
 
-Message = Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing | Missed
+@dataclass(frozen=True, slots=True)
+class PingOffer:
+    """The sender wants to know what path leads to the receiver: checks without a call."""
 
-_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT = range(1, 11)
+    reply_key: bytes
+    """X25519 public key, 32 octets, made for this ping: replies are sealed to it."""
+    ufrag: str
+    """ICE username fragment (RFC 8839 section 5.4)."""
+    pwd: str = field(repr=False)
+    """ICE password: who knows it is who could open this."""
+    candidates: bytes
+    """Encoded candidates, opaque here."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswer:
+    """The receiver of a ping offer takes part."""
+
+    ufrag: str
+    pwd: str = field(repr=False)
+    candidates: bytes
+    """Encoded candidates, opaque here."""
+
+
+Message = (
+    Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing | Missed | PingOffer | PingAnswer
+)
+
+_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT, _ICE = range(
+    1, 12
+)
 _RENDEZVOUS, _HELD = 128, 129
+
+_ICE_CHARS: Final = re.compile(r"[A-Za-z0-9+/]+")  # RFC 8839 section 5.4
 
 _MISSED: Final = struct.Struct("!16sQB")
 
@@ -185,6 +230,8 @@ _KIND: Final = {
     ContactRequest: MessageKind.CONTACT_REQUEST,
     Ringing: MessageKind.RINGING,
     Missed: MessageKind.MISSED,
+    PingOffer: MessageKind.PING_OFFER,
+    PingAnswer: MessageKind.PING_ANSWER,
 }
 
 _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
@@ -196,6 +243,8 @@ _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME, _RENDEZVOUS, _HELD})),
     MessageKind.RINGING: (frozenset(), frozenset()),
     MessageKind.MISSED: (frozenset({_CALLS, _COUNT}), frozenset()),
+    MessageKind.PING_OFFER: (frozenset({_REPLY_KEY, _CANDIDATES, _ICE}), frozenset()),
+    MessageKind.PING_ANSWER: (frozenset({_CANDIDATES, _ICE}), frozenset()),
 }
 """Per kind: the tags that must be there, and those that may."""
 
@@ -258,6 +307,30 @@ def _rendezvous_untrusted(value: bytes | None) -> RendezvousSecret | None:
         raise Rejected("body") from None
 
 
+def _encode_ice(ufrag: str, pwd: str) -> bytes:
+    encoded = b"".join(bytes([len(text)]) + text.encode("ascii") for text in (ufrag, pwd))
+    try:
+        _ice_untrusted(encoded)
+    except Rejected:
+        raise ValueError(
+            "ICE credentials have 4 to 32 and 22 to 64 octets of letters, digits, + and /"
+        ) from None
+    return encoded
+
+
+def _ice_untrusted(value: bytes) -> tuple[str, str]:
+    size = value[0] if value else 0
+    ufrag, rest = value[1 : 1 + size], value[1 + size :]
+    pwd = rest[1:]
+    fits = UFRAG_MIN <= len(ufrag) <= UFRAG_MAX and PWD_MIN <= len(pwd) <= PWD_MAX
+    if not fits or len(ufrag) != size or len(pwd) != rest[0]:
+        raise Rejected("body")
+    texts = ufrag.decode("latin-1"), pwd.decode("latin-1")
+    if not all(map(_ICE_CHARS.fullmatch, texts)):
+        raise Rejected("body")
+    return texts
+
+
 def encode_body(message: Message) -> bytes:
     """The body of ``message``; raises ValueError when it has more than 610 octets or a field is wrong."""
     fields: dict[int, bytes]
@@ -287,6 +360,10 @@ def encode_body(message: Message) -> bytes:
                 raise ValueError(f"a missed-call note names 1 to {MISSED_CALLS_MAX} calls")
             packed = (_MISSED.pack(call.call_id, call.at_ms, call.cancelled) for call in calls)
             fields = {_CALLS: b"".join(packed), _COUNT: count.to_bytes(2, "big")}
+        case PingOffer(reply_key, ufrag, pwd, candidates):
+            fields = {_REPLY_KEY: reply_key, _CANDIDATES: candidates, _ICE: _encode_ice(ufrag, pwd)}
+        case PingAnswer(ufrag, pwd, candidates):
+            fields = {_CANDIDATES: candidates, _ICE: _encode_ice(ufrag, pwd)}
     if len(fields.get(_REPLY_KEY, bytes(32))) != 32 or len(fields.get(_SECRET, b"")) > SECRET_MAX:
         raise ValueError("a reply key has 32 octets, a secret at most 32")
     body = _write(fields)
@@ -335,6 +412,11 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
             return Ringing()
         case MessageKind.MISSED:
             return _missed_untrusted(fields[_CALLS], fields[_COUNT])
+        case MessageKind.PING_OFFER:
+            check_agreement_key_untrusted(fields[_REPLY_KEY])
+            return PingOffer(fields[_REPLY_KEY], *_ice_untrusted(fields[_ICE]), fields[_CANDIDATES])
+        case MessageKind.PING_ANSWER:
+            return PingAnswer(*_ice_untrusted(fields[_ICE]), fields[_CANDIDATES])
 
 
 def _missed_untrusted(calls: bytes, count: bytes) -> Missed:

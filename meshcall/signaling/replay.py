@@ -44,7 +44,7 @@ class ReplayCache:
         entries = self._entries.get(sender.key, {})
         if (call_id, kind, digest) in entries:
             return True
-        return kind == MessageKind.OFFER and any(
+        return kind in (MessageKind.OFFER, MessageKind.PING_OFFER) and any(
             held_call == call_id and held_kind == kind for held_call, held_kind, _ in entries
         )
 

@@ -93,7 +93,9 @@ class AttributeType(IntEnum):
 
 
 _METHODS: Final = frozenset(Method)
-_REQUIRED_KNOWN: Final = frozenset(kind for kind in AttributeType if kind < 0x8000)
+_REQUIRED_KNOWN: Final = frozenset(
+    kind for kind in AttributeType if kind < 0x8000 and kind is not AttributeType.CHANGE_REQUEST
+)
 
 
 @dataclass(frozen=True, slots=True)

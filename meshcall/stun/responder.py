@@ -3,6 +3,8 @@
 Law 1: it keeps no state: an answer depends on the request and its source alone.
 Law 2: an answer is never longer than the request allows: at most ``STUN_REPLY_RATIO`` times its length, so
 that a forged source gains nothing.
+Law 3: it answers from where it was asked, to who asked: CHANGE-REQUEST and RESPONSE-PORT (RFC 5780) are not
+understood (420), for with one address they promise what can't be kept, and the second one aims at others.
 """
 
 from __future__ import annotations

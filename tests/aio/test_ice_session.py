@@ -21,7 +21,6 @@ from meshcall.aio.ice.addresses import HostPolicy, only_loopback, select_address
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
 from meshcall.ice.candidate import Candidate
@@ -55,7 +54,6 @@ class End(IceSession):
             policy=policy,
             shared=shared,
             servers=servers or [],
-            open_relay=open_relay,
             counters=self.counted,
             on_event=self.seen.append,
         )

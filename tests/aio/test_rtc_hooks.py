@@ -38,7 +38,6 @@ from meshcall.aio.media import readers
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.reorder import FrameBatch, ReorderBuffer
-from meshcall.aio.rtc.turn import open_relay
 
 
 def make_ice() -> Connection:
@@ -48,7 +47,6 @@ def make_ice() -> Connection:
         policy=policy,
         shared=None,
         servers=[],
-        open_relay=open_relay,
         counters=Counter(),
         on_event=lambda event: None,
     )

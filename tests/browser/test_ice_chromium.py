@@ -16,7 +16,6 @@ from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.session import IceSession
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.ice.events import Selected
 from tests.browser.test_description_chromium import ARGUMENTS, CHROMIUM
 
@@ -102,7 +101,6 @@ class Peer:
             policy=HostPolicy(("lo",), allow_loopback=True),
             shared=None,
             servers=[],
-            open_relay=open_relay,
             counters=Counter(),
             on_event=lambda event: self.paths.append(event) if isinstance(event, Selected) else None,
         )
@@ -141,5 +139,6 @@ async def we_call(page: Page) -> None:
 async def test_twenty_calls_with_chromium(ours: str) -> None:
     """Ours controlled, then controlling: a channel opens each time."""
     async with page_with_webrtc() as page:
-        for _ in range(RUNS):
+        for run in range(RUNS):
+            print(f"run {run + 1} of {RUNS}")
             await (chromium_calls(page) if ours == "callee" else we_call(page))

@@ -575,3 +575,47 @@ def test_a_lookup_is_interrupted(fake: Daemon) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out, err) == (130, "", "")
+
+
+# --- pings ----------------------------------------------------------------------------------------
+
+
+def test_ping_shows_each_reply(fake: Daemon) -> None:
+    """Fields between tabs on stdout, how it comes about and the sum on stderr; events with --json."""
+    done = fake.cli("ping", "alice")
+    assert done.code == 0, done
+    lines = [line.split("\t") for line in done.out.splitlines()]
+    assert lines[0] == ["1", "34.1", "relay", "relay 203.0.113.9:50000", "host 192.0.2.1:4242"]
+    assert [line[0] for line in lines] == ["1", "2", "3"]
+    assert "3 sent, 2 answered, 33 % lost; round trip 12.0 to 34.1 ms" in done.err
+    assert "direct 2.10 s after the start" in done.err
+    assert fake.cli("--quiet", "ping", "alice").err == ""
+    events = fake.cli("ping", "alice", "--json", "--until-direct").lines
+    assert [event["event"] for event in events] == ["step"] * 3 + ["reply", "silent", "reply", "ended"]
+    assert events[-1]["reason"] == "direct"
+
+
+def test_ping_on_a_terminal(fake: Daemon) -> None:
+    """Sentences, and a change of path is told."""
+    code, seen = run_on_terminal(fake.home, "ping", "alice")
+    assert code == 0
+    assert "1: 34.1 ms, relay  (relay 203.0.113.9:50000 -> host 192.0.2.1:4242)" in seen
+    assert "2: no reply" in seen
+    assert "3: 12.0 ms, direct, was relay" in seen
+
+
+def test_ping_says_why_nobody_answers(fake: Daemon) -> None:
+    """The call's errors and exit codes; what can't be asked for is refused before."""
+    done = fake.cli("ping", "offline")
+    assert done.code == 4
+    assert "error: offline is offline" in done.err.splitlines()
+    fake.cli("ping", "nobody").assert_error(4, "no contact is called 'nobody'")
+    fake.cli("ping", "alice", "--count", "0").assert_error(2, "count")
+    fake.cli("ping", "alice", "--interval", "soon").assert_error(2, "'soon' is not a time")
+    fake.cli("ping", "alice", "--interval", "1ms").assert_error(2, "--interval", "0.1")
+    fake.cli("ping", "alice", "--count", "600").assert_error(2, "60 s")
+
+
+def test_ping_without_a_daemon(home: Path) -> None:
+    """Exit code 3 and how to start it."""
+    run_cli(home, "ping", "alice").assert_error(3, "not running", hint="meshcall")

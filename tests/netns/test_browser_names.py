@@ -37,10 +37,14 @@ async def test_chromium_behind_local_names(lab: Lab) -> None:
     lines = browser.json_lines()
     calls = [line for line in lines if line["event"] == "call"]
     told = [host for line in lines if line["event"] == "candidates" for host in line["hosts"]]
-    print(calls, told)
+    seconds = [call.get("seconds", -1.0) for call in calls]
+    print(
+        f"{len(calls)} calls, {sum('path' in call for call in calls)} connected, to a message there and back:"
+    )
+    print(f"median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s")
     assert told
     assert all(host.endswith(".local") for host in told)
     assert [call.get("path") for call in calls] == ["lan"] * 2 * RUNS
-    assert statistics.median(call["seconds"] for call in calls) < 1.0
+    assert statistics.median(seconds) < 1.0
     for process in (ours, browser):
         assert "Traceback" not in process.stderr()

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from meshcall.address import Address
+from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
+from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
 
@@ -56,9 +58,12 @@ class IcePort:
         counters: Counter[str] | None = None,
         answers: bool = False,
         mapped: Callable[[], Iterable[Address]] = tuple,
+        lenders: Lenders | None = None,
         path_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
+
+        ``lenders``: who lends relays to the calls on this port.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
         ``path_lost``: a call has no path any more; our own address may be another one.
@@ -67,6 +72,7 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.lenders = lenders
         self.path_lost = path_lost
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
@@ -120,7 +126,8 @@ class IcePort:
         try:
             message = decode_stun_untrusted(data)
         except Rejected as error:
-            self._counters[f"stun-{error.reason}"] += 1
+            if not (self._answers and self._answered_classic(data, source)):
+                self._counters[f"stun-{error.reason}"] += 1
             return
         session = self._session(message)
         if session is not None:
@@ -131,6 +138,13 @@ class IcePort:
                 self._udp.send(answer, source)
         else:
             self._counters["stun-unwanted"] += 1
+
+    def _answered_classic(self, data: bytes, source: Address) -> bool:
+        try:
+            self._udp.send(answer_classic_untrusted(data, source), source)
+        except Rejected:
+            return False
+        return True
 
     def _session(self, message: StunMessage) -> Session | None:
         if message.kind is MessageClass.REQUEST:

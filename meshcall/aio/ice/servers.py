@@ -42,6 +42,16 @@ class TurnServer:
     credential: str
 
 
+@dataclass(frozen=True, slots=True)
+class LentRelay:
+    """A relay that a node lends."""
+
+    node: Address
+    """Where the node is: it names the relay."""
+    ways: tuple[TurnServer, ...]
+    """The ways to it, best first."""
+
+
 def read_servers(servers: Iterable[IceServer]) -> list[StunServer | TurnServer]:
     """All of them; raises :class:`InvalidConfig`."""
     return [_read(server) for server in servers]

@@ -22,12 +22,12 @@ from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.bases import Bases
 from meshcall.aio.ice.port import IcePort
-from meshcall.aio.ice.relays import OpenRelay, Relays
+from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, select_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 
 _log = logging.getLogger(__name__)
 
@@ -46,11 +46,14 @@ class IceSession:
         policy: HostPolicy,
         shared: IcePort | None,
         servers: Sequence[StunServer | TurnServer],
-        open_relay: OpenRelay,
         counters: Counter[str],
         on_event: Callable[[IceEvent], None],
+        carries_media: bool = True,
     ) -> None:
-        """``shared``: the node's port; used unless the policy asks for interfaces by name."""
+        """``shared``: the node's port, which knows who lends; not used to send if interfaces are named.
+
+        ``carries_media``: False for checks alone; what else comes from the peer is not for this session.
+        """
         self.local = make_credentials()
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
@@ -59,6 +62,7 @@ class IceSession:
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
+        self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
         self._bases = Bases(
             self,
@@ -71,12 +75,15 @@ class IceSession:
             withdraw=self._withdraw,
         )
         self._relays = Relays(
-            open_relay,
+            None if shared is None else shared.lenders,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
             received=self._receive_relayed,
+            counters=counters,
         )
+        self._base: Address | None = None
+        """What the selected pair sends from."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,10 +97,16 @@ class IceSession:
 
     # --- candidates ---
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether servers or relays may tell of more candidates."""
+        return bool(self._servers or self._relays.lent)
+
     async def gather(self) -> None:
         """Open ports, and ask the servers; raises OSError when no port can be opened."""
         await self._bases.open()
         asked = [self._spawn(self._ask(server)) for server in self._servers]
+        asked += self._relays.start([one for one in self._servers if isinstance(one, TurnServer)])
         if asked:
             await asyncio.wait(asked, timeout=limits.ICE_SERVER_PATIENCE)
         self.candidates = list(select_candidates(self.candidates))
@@ -120,12 +133,12 @@ class IceSession:
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
+        if isinstance(server, TurnServer):
+            await self._relays.use(server)
+            return
         try:
             addresses = await resolve(server)
-            if isinstance(server, TurnServer):
-                await self._relays.allocate(server)
-                return
-        except (OSError, ConnectionError):
+        except OSError:
             self._counters["ice-server"] += 1
             return
         for address in addresses:
@@ -174,6 +187,11 @@ class IceSession:
         self._news.set()
         self._drain()
 
+    def probe(self) -> None:
+        """Have the selected pair answer once more: :class:`meshcall.ice.events.Measured`."""
+        self.agent.probe(self._loop.time())
+        self._drain()
+
     async def connected(self) -> None:
         """Return when a pair is selected; raises ConnectionError, with the reason."""
         if reason := await asyncio.shield(self._outcome):
@@ -218,7 +236,7 @@ class IceSession:
             self._timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._relays.close()
+        await self._relays.close()
         await self._bases.close()
         for task in tuple(self._tasks):
             with suppress(asyncio.CancelledError):
@@ -232,7 +250,7 @@ class IceSession:
 
     def accepts(self, source: Address) -> bool:
         """See :class:`meshcall.aio.ice.port.Session`."""
-        return self.agent.accepts(source)
+        return self._carries_media and self.agent.accepts(source)
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
@@ -284,7 +302,7 @@ class IceSession:
                 _log.debug(
                     "path %s %s -> %s %s (%s)", local.kind, local.address, remote.kind, remote.address, why
                 )
-                self._relays.path_found()
+                self._follow(why)
                 self._decide("")
             case NoPath(reason):
                 _log.debug("no path: %s", reason)
@@ -304,6 +322,14 @@ class IceSession:
             case Measured():
                 pass
         self._on_event(event)
+
+    def _follow(self, why: Why) -> None:
+        """The relays are told which of them carries the call, and over which it died."""
+        assert self.agent.selected is not None, "it is told of"
+        if why == "failover" and self._base is not None:
+            self._relays.path_died(self._base)
+        self._base = self.agent.selected.base
+        self._relays.path_found(self._base)
 
     def _decide(self, reason: str) -> None:
         if not self._outcome.done():

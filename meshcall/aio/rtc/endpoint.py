@@ -43,7 +43,6 @@ from meshcall.aio.rtc.remote import (
 )
 from meshcall.aio.rtc.sending import Sending
 from meshcall.aio.rtc.trickle import Trickle
-from meshcall.aio.rtc.turn import open_relay
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
@@ -231,7 +230,6 @@ class RtcEndpoint:
             policy=HostPolicy(self._plan.interfaces, self._plan.allow_loopback),
             shared=self._port,
             servers=self._servers,
-            open_relay=open_relay,
             counters=self._counters,
             on_event=self._ice_event,
         )
@@ -288,7 +286,7 @@ class RtcEndpoint:
             await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
         assert self._ice is not None, "the transport was made with the tracks"
-        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._servers)
+        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._ice.expects_more)
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():

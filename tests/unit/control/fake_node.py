@@ -28,6 +28,7 @@ from meshcall.errors import (
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri, is_uri, parse_peer
+from meshcall.ping_views import PingEnded, PingEvent, PingReply, PingSilent, PingStep
 from meshcall.views import (
     CallEvent,
     Calling,
@@ -373,6 +374,44 @@ class FakeCall:
         return Subscription(self.queues, self.history, last=Ended)
 
 
+class FakePing:
+    """A ping that follows its script: by a relay, silent, then direct."""
+
+    def __init__(self, name: str, *, until_direct: bool) -> None:
+        self.stopped = asyncio.Event()
+        relay, host = "relay 203.0.113.9:50000", "host 192.0.2.1:4242"
+        error = None
+        reason, found = ("direct" if until_direct else "done"), name != "offline"
+        if not found:
+            reason, error = "offline", error_view(PeerOffline(f"{name} is offline"))
+        self.script: list[PingEvent] = [PingStep(after_ms=0, step="looking-up")]
+        if found:
+            self.script += [
+                PingStep(after_ms=3.0, step="calling", via="dht"),
+                PingStep(after_ms=9.0, step="answered"),
+                PingReply(after_ms=50.0, seq=1, rtt_ms=34.125, path="relay", local=relay, remote=host),
+                PingSilent(after_ms=2050.0, seq=2),
+                PingReply(
+                    after_ms=2100.0, seq=3, rtt_ms=12.0, path="direct", before="relay",
+                    local="srflx 198.51.100.7:4242", remote=host,
+                ),
+            ]  # fmt: skip
+        self.script.append(
+            PingEnded(
+                after_ms=2100.0, peer_id=ALICE_ID.text, name=name, reason=reason, error=error,
+                **({"sent": 3, "received": 2, "rtt_min_ms": 12.0, "rtt_mean_ms": 23.06,
+                    "rtt_max_ms": 34.125, "path": "direct", "first_reply_ms": 50.0, "direct_ms": 2100.0}
+                   if found else {"sent": 0, "received": 0}),
+            )
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        self.stopped.set()
+
+    def events(self) -> Subscription[PingEvent]:
+        return Subscription([], self.script, last=PingEnded)
+
+
 class FakeNode:
     """What the local API needs of a node, and nothing else."""
 
@@ -473,6 +512,10 @@ class FakeNode:
         self.made[call.id] = call
         call.begin()
         return call
+
+    async def ping(self, peer: str, *, count: int, interval: float, until_direct: bool) -> FakePing:
+        self.contacts.find(peer)
+        return FakePing(peer, until_direct=until_direct)
 
     def calls(self) -> list[CallView]:
         return [call.view() for call in self.made.values()]

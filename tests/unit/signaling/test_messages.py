@@ -32,6 +32,8 @@ MESSAGES: list[m.Message] = [
     m.Ringing(),
     m.Missed((m.MissedCall(bytes(16), 0),), 1),
     m.Missed(tuple(m.MissedCall(bytes([n]) * 16, n, cancelled=n % 2 == 1) for n in range(8)), 65_535),
+    m.PingOffer(REPLY_KEY, "a+/Z", "0123456789abcdefghijkl", b"candidates"),
+    m.PingAnswer("f" * 32, "p" * 64, b""),
 ]
 
 
@@ -75,11 +77,13 @@ def test_the_kinds_are_those_on_the_wire() -> None:
         "CONTACT_REQUEST": 6,
         "RINGING": 7,
         "MISSED": 8,
+        "PING_OFFER": 9,
+        "PING_ANSWER": 10,
     }
     assert {kind.value for kind in m.MessageKind} == {vector["kind"] for vector in SEALED}
 
 
-@pytest.mark.parametrize("kind", [0, 9, 255, -1])
+@pytest.mark.parametrize("kind", [0, 11, 255, -1])
 def test_unknown_kinds_are_refused(kind: int) -> None:
     """A kind that does not exist is not parsed."""
     assert reason_of(kind, b"") == "kind"
@@ -115,6 +119,46 @@ def test_a_missed_call_note_is_bounded() -> None:
     for wrong in (m.Missed((), 0), m.Missed(named, 9), m.Missed(named[:2], 1), m.Missed(named[:1], 65_536)):
         with pytest.raises(ValueError, match="1 to 8"):
             m.encode_body(wrong)
+
+
+PING_USER, PING_PASSWORD = b"a+/Z", b"0123456789abcdefghijkl"
+
+
+@pytest.mark.parametrize(
+    "ice",
+    [
+        b"",
+        b"\x04a+/Z",
+        b"\x03a+/" + b"\x16" + PING_PASSWORD,
+        b"\x21" + b"a" * 33 + b"\x16" + PING_PASSWORD,
+        b"\x04a+/Z" + b"\x15" + PING_PASSWORD[:-1],
+        b"\x04a+/Z" + b"\x41" + b"p" * 65,
+        b"\x04a+/Z" + b"\x16" + PING_PASSWORD + b"x",
+        b"\x04a+/Z" + b"\x17" + PING_PASSWORD,
+        b"\x04a+/\n" + b"\x16" + PING_PASSWORD,
+        b"\x04a:/Z" + b"\x16" + PING_PASSWORD,
+        b"\x04a+/Z" + b"\x16" + PING_PASSWORD[:-1] + b"\xff",
+    ],
+)
+def test_the_ice_credentials_of_a_ping_are_strict(ice: bytes) -> None:
+    """Two texts of the right lengths and letters, and nothing after them; who sends checks the same."""
+    good = b"\x04" + PING_USER + b"\x16" + PING_PASSWORD
+    assert m.decode_body_untrusted(10, field(5, b"") + field(11, good)) == m.PingAnswer(
+        "a+/Z", "0123456789abcdefghijkl", b""
+    )
+    assert reason_of(10, field(5, b"") + field(11, ice)) == "body"
+    for ufrag, pwd in (("a:b!", "p" * 22), ("abc", "p" * 22), ("abcd", "p" * 21), ("ab\xe9d", "p" * 22)):
+        with pytest.raises(ValueError, match=r"ICE|ascii"):
+            m.encode_body(m.PingAnswer(ufrag, pwd, b""))
+
+
+def test_a_ping_does_not_show_its_password() -> None:
+    """Who reads a log can't forge checks."""
+    for message in (
+        m.PingOffer(REPLY_KEY, "abcd", "s3cret" * 4, b""),
+        m.PingAnswer("abcd", "s3cret" * 4, b""),
+    ):
+        assert "s3cret" not in repr(message)
 
 
 def test_a_full_note_is_as_large_as_any_small_message() -> None:

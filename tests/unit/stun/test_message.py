@@ -27,6 +27,7 @@ from meshcall.stun.message import (
     is_stun,
 )
 from meshcall.stun.responder import answer_binding
+from meshcall.turn.credentials import Credentials
 
 PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"
 TID = bytes(range(12))
@@ -57,6 +58,25 @@ RESPONSE6 = bytes.fromhex(
     "00080014 a382954e4be67bf11784c97c8292c275bfe3ed41"
     "80280004 c8fb0b4c"
 )
+# RFC 5769 section 2.4: a request with long-term credentials
+LONG_TERM = bytes.fromhex(
+    "00010060 2112a442 78ad3433c6ad72c029da412e"
+    "00060012 e3839ee38388e383aae38383e382afe382b90000"
+    "0015001c 662f2f3439396b39353464364f4c33346f4c39465354767936347341"
+    "0014000b 6578616d706c652e6f726700"
+    "00080014 f67024656dd64a3e02b8e0712e85c9a28ca89666"
+)
+
+
+def test_the_long_term_request_of_rfc_5769_is_understood() -> None:
+    """Username, realm and nonce; the key is that of TURN's credentials (password after SASLprep)."""
+    message = decode_stun_untrusted(LONG_TERM)
+    username = text_untrusted(message, AttributeType.USERNAME, 512)
+    assert username == "マトリックス"
+    assert text_untrusted(message, AttributeType.REALM, 128) == "example.org"
+    assert message.get(AttributeType.NONCE) == b"f//499k954d6OL34oL9FSTvy64sA"
+    assert message.has_integrity(Credentials(username, "TheMatrIX").key("example.org"))
+    assert not message.has_integrity(Credentials(username, "TheMatrix").key("example.org"))
 
 
 def test_the_request_of_rfc_5769_is_understood() -> None:
@@ -243,3 +263,17 @@ def test_only_binding_requests_are_answered() -> None:
     assert error_untrusted(answer) == 420
     assert answer.get(AttributeType.UNKNOWN_ATTRIBUTES) == bytes.fromhex("70017002")
     assert unknown_attributes(strange).kind is MessageClass.ERROR
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [(0x0003, bytes.fromhex("00000006")), (0x0027, bytes.fromhex("115c0000")), (0x0002, bytes(8))],
+)
+def test_an_answer_comes_from_where_it_was_asked_for_and_goes_to_who_asked(wanted: tuple[int, bytes]) -> None:
+    """CHANGE-REQUEST, RESPONSE-PORT and RESPONSE-ADDRESS are not understood: 420, to the source."""
+    request = StunMessage(Method.BINDING, MessageClass.REQUEST, TID, (wanted,))
+    reply = answer_binding(request, ("192.0.2.1", 1), size=28)
+    assert reply is not None
+    answer = decode_stun_untrusted(reply)
+    assert error_untrusted(answer) == 420
+    assert answer.get(AttributeType.UNKNOWN_ATTRIBUTES) == wanted[0].to_bytes(2, "big")

@@ -1,0 +1,399 @@
+"""Pings of our own, on real parts: found, offered, checked, told.
+
+Law 1: a ping ends, whatever the peer does, and then nothing of it is left.
+Law 2: nothing rings and nothing is written down, on either side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from meshcall import limits
+from meshcall.aio.clock import Clock
+from meshcall.aio.ice.session import IceSession
+from meshcall.broadcast import Broadcast
+from meshcall.call.ping import PingMachine, PingOver, PingPlan, PingReason, Probe, Resend, check_plan
+from meshcall.errors import (
+    Busy,
+    ClockWrong,
+    MeshcallError,
+    NoAnswer,
+    NoPath,
+    NotDirect,
+    OwnId,
+    PeerGone,
+    PeerOffline,
+    Rejected,
+    UsageError,
+)
+from meshcall.finder import Finder, Found, PresenceClock
+from meshcall.ice import events as ice
+from meshcall.ice.candidate import encode_candidates
+from meshcall.ice.check import Credentials
+from meshcall.ice.peer_candidates import PeerCandidates
+from meshcall.identity.keys import Random
+from meshcall.identity.peer_id import PeerId
+from meshcall.letters import Letter, PostReport, SentOffer
+from meshcall.ping_answers import MakeIce, PingAnswers, Spawn, Trickle
+from meshcall.ping_views import PingEnded, PingEvent
+from meshcall.post import Post
+from meshcall.signaling.messages import (
+    Candidates,
+    Hangup,
+    HangupReason,
+    Message,
+    PingAnswer,
+    Reject,
+    RejectReason,
+)
+from meshcall.views import ErrorView
+
+_Failure = Callable[[str, str], MeshcallError]
+
+_FAILURES: Final[dict[PingReason, _Failure]] = {
+    "offline": lambda who, detail: PeerOffline(
+        f"{who} is offline", hint="`meshcall peers` shows who is here"
+    ),
+    "no-answer": lambda who, detail: NoAnswer(
+        f"{who} is online, but does not answer the ping",
+        hint="only contacts are answered: are you one there, and not blocked? Old releases answer none",
+    ),
+    "busy": lambda who, detail: Busy(
+        f"{who} answers no more pings now", hint="wait a few seconds, and try again"
+    ),
+    "no-path": lambda who, detail: NoPath(
+        f"no network path to {who} could be made{f' ({detail})' if detail else ''}",
+        hint="`meshcall netcheck` on both machines shows what their networks allow",
+    ),
+    "not-direct": lambda who, detail: NotDirect(
+        f"there was no direct path to {who}: a relay carried all replies"
+    ),
+    "peer-gone": lambda who, detail: PeerGone(f"{who} does not answer any more"),
+    "clock": lambda who, detail: ClockWrong(f"the clocks of this machine and of {who} differ too much"),
+    "failed": lambda who, detail: MeshcallError(detail or f"the ping of {who} failed"),
+}
+
+
+class Pinger:
+    """The pings of a node: those that it sends, and those that it answers."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        *,
+        post: Post,
+        finder: Finder,
+        make_ice: MakeIce,
+        name_of: Callable[[PeerId], str],
+        clock: Clock,
+        random: Random,
+        spawn: Spawn,
+        counters: Counter[str],
+        allow_loopback: bool,
+    ) -> None:
+        """``name_of``: our name for a peer, or nothing."""
+        self._me = me
+        self._post = post
+        self._finder = finder
+        self._make_ice = make_ice
+        self._name_of = name_of
+        self._clock = clock
+        self._random = random
+        self._spawn = spawn
+        self._counters = counters
+        self._allow_loopback = allow_loopback
+        self._pings: list[Ping] = []
+        self.answers = PingAnswers(
+            post=post,
+            make_ice=make_ice,
+            clock=clock,
+            spawn=spawn,
+            counters=counters,
+            allow_loopback=allow_loopback,
+        )
+
+    def ping(self, peer: PeerId, plan: PingPlan) -> Ping:
+        """Begin one; raises :class:`UsageError` for what can't be, :class:`OwnId`."""
+        if peer == self._me:
+            raise OwnId()
+        check_plan(plan.count, plan.interval)
+        if len(self._pings) >= limits.PINGS_SENT_MAX:
+            raise UsageError(f"{limits.PINGS_SENT_MAX} pings run already: wait for one to end")
+        ping = Ping(
+            peer,
+            self._name_of(peer),
+            plan,
+            call_id=self._random(16),
+            post=self._post,
+            finder=self._finder,
+            make_ice=self._make_ice,
+            remote=PeerCandidates(self._counters, allow_loopback=self._allow_loopback),
+            clock=self._clock,
+            spawn=self._spawn,
+        )
+        self._pings.append(ping)
+        self._spawn(self._run(ping))
+        return ping
+
+    async def _run(self, ping: Ping) -> None:
+        try:
+            await ping.run()
+        finally:
+            self._pings.remove(ping)
+
+    async def close(self) -> None:
+        """End all of them, because the node stops."""
+        for ping in self._pings:
+            await ping.stop()
+        self.answers.close()
+
+    def letter(self, letter: Letter) -> bool:
+        """A message; whether it belongs to a ping."""
+        opened = letter.opened
+        for ping in self._pings:
+            if ping.peer == opened.sender and opened.call_id in ping.call_ids:
+                ping.told(opened.message, opened.bind)
+                return True
+        return self.answers.letter(letter)
+
+
+class Ping:
+    """One ping that we began."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        name: str,
+        plan: PingPlan,
+        *,
+        call_id: bytes,
+        post: Post,
+        finder: Finder,
+        make_ice: MakeIce,
+        remote: PeerCandidates,
+        clock: Clock,
+        spawn: Spawn,
+    ) -> None:
+        self.peer = peer
+        self.call_ids = [call_id]
+        self._name = name
+        self._post = post
+        self._finder = finder
+        self._make_ice = make_ice
+        self._remote = remote
+        self._clock = clock
+        self._spawn = spawn
+        self._machine = PingMachine(plan, clock.now())
+        self._history: list[PingEvent] = []
+        self._events: Broadcast[PingEvent] = Broadcast(limits.EVENTS_UNREAD_MAX)
+        self._session: IceSession | None = None
+        self._offers: dict[bytes, SentOffer] = {}
+        self._trickle = Trickle(self._tell_candidates)
+        self._described = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()
+
+    def events(self) -> AsyncIterator[PingEvent]:
+        """Every event since the start, then each as it comes; ends after ``PingEnded``."""
+        return self._events.subscribe(self._history)
+
+    async def stop(self) -> None:
+        """End it; one that is over stays as it is."""
+        self._machine.stop(self._clock.now())
+        self._drain()
+
+    # --- its work ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """From the look-up to the end; returns when nothing is left of it."""
+        self._drain()
+        working = asyncio.ensure_future(self._begin())
+        try:
+            await self._over.wait()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await self._close()
+
+    async def _begin(self) -> None:
+        try:
+            session = self._session = self._make_ice(self._ice_event)
+            session.agent.controlling = True
+            await session.gather()
+            self._described = True
+            self._remote.alone(session.candidates)
+            found = await self._finder.find(self.peer)
+            if found is None:
+                self._fail("offline")
+                return
+            await self._offer(found)
+        except PresenceClock:
+            self._fail("clock")
+        except (OSError, ValueError, Rejected, MeshcallError) as error:
+            self._fail("failed", str(error))
+
+    async def _offer(self, found: Found) -> None:
+        session = self._session
+        assert session is not None, "made before anybody was looked for"
+        sent = await self._post.ping_offer(
+            found,
+            self.call_ids[-1],
+            session.local,
+            encode_candidates(session.candidates),
+            life=limits.PING_OFFER_LIFE,
+        )
+        self._offers[sent.inner_hash] = sent
+        self._machine.offered(found.route, self._clock.now())
+        self._drain()
+        if found.by == "inbox":
+            await self._deliver(sent)
+            return
+        # What led to it may be a secret that the peer has replaced: then its inbox does
+        delivery = asyncio.ensure_future(self._deliver(sent))
+        try:
+            await asyncio.wait([delivery], timeout=limits.RENDEZVOUS_HEAD_START)
+            if not any(one.watchers for one in sent.deliveries):
+                other = await self._finder.find(self.peer, by_id=True)
+                if other is not None:
+                    await self._offer_again(other)
+            await delivery
+        finally:
+            delivery.cancel()
+
+    async def _offer_again(self, found: Found) -> None:
+        """By the peer's ID; as another ping, for one that has seen the first takes no second offer of it."""
+        first = self.call_ids[0]
+        self.call_ids.append(first[:15] + bytes([first[15] ^ 1]))
+        await self._offer(found)
+
+    async def _deliver(self, sent: SentOffer) -> None:
+        await self._post.deliver_offer(sent, _ignore, on_reached=self._reached)
+
+    def _reached(self) -> None:
+        self._machine.reached(self._clock.now())
+        self._drain()
+
+    def told(self, message: Message, bind: bytes) -> None:
+        """A reply of the peer's."""
+        if bind not in self._offers or self._session is None:
+            return
+        if isinstance(message, PingAnswer):
+            if self._session.agent.remote is None:
+                self._machine.answered(self._clock.now())
+                self._session.add_remote(self._remote.more(message.candidates))
+                self._session.start(Credentials(message.ufrag, message.pwd))
+        elif isinstance(message, Candidates):
+            self._session.add_remote(self._remote.more(message.candidates))
+        elif isinstance(message, Reject):
+            reason: PingReason = "clock" if message.reason is RejectReason.CLOCK else "busy"
+            self._machine.fail(reason, self._clock.now())
+        self._drain()
+
+    def _ice_event(self, event: ice.IceEvent) -> None:
+        now = self._clock.now()
+        match event:
+            case ice.Selected(local, remote, _):
+                self._machine.selected(local, remote, now)
+            case ice.Measured(rtt):
+                self._machine.measured(rtt, now)
+            case ice.NoPath(reason):
+                self._machine.fail("no-path", now, reason)
+            case ice.Lost():
+                self._machine.fail("peer-gone", now)
+            case ice.Gathered(candidate):
+                if self._described:
+                    self._trickle.found(candidate)
+            case _:
+                pass
+        self._drain()
+
+    def _tell_candidates(self, message: Candidates) -> None:
+        for sent in self._offers.values():
+            self._spawn(self._tell(sent, message))
+
+    async def _tell(self, sent: SentOffer, message: Message) -> None:
+        await self._post.tell_callee(sent, message, life=limits.PING_OFFER_LIFE)
+
+    # --- the machine ------------------------------------------------------------------------------
+
+    def _fail(self, reason: PingReason, detail: str = "") -> None:
+        self._machine.fail(reason, self._clock.now(), detail)
+        self._drain()
+
+    def _drain(self) -> None:
+        for output in self._machine.drain():
+            match output:
+                case Probe():
+                    if self._session is not None:
+                        self._session.probe()
+                case Resend():
+                    for sent in self._offers.values():
+                        self._spawn(self._deliver(sent))
+                case PingOver():
+                    self._publish(self._summary(output))
+                    self._events.close()
+                    self._over.set()
+                case _:
+                    self._publish(output)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._machine.deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock.now())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._machine.timer(self._clock.now())
+        self._drain()
+
+    def _publish(self, event: PingEvent) -> None:
+        self._history.append(event)
+        self._events.publish(event)
+
+    def _summary(self, over: PingOver) -> PingEnded:
+        failure = _FAILURES.get(over.reason)
+        error: MeshcallError | None = None
+        if failure is not None:
+            error = failure(self._name or self.peer.short, over.detail)
+        rtts = over.rtts
+        return PingEnded(
+            after_ms=over.after_ms,
+            peer_id=self.peer.text,
+            name=self._name,
+            reason=over.reason,
+            sent=over.sent,
+            received=len(rtts),
+            rtt_min_ms=min(rtts, default=None),
+            rtt_mean_ms=round(sum(rtts) / len(rtts), 2) if rtts else None,
+            rtt_max_ms=max(rtts, default=None),
+            path=over.path,
+            first_reply_ms=over.first_reply_ms,
+            direct_ms=over.direct_ms,
+            error=None
+            if error is None
+            else ErrorView(code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code),
+        )
+
+    async def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for sent in self._offers.values():
+            self._post.close_box(sent)
+        if self._session is not None:
+            await self._session.close()
+        if self._machine.reason in ("offline", "no-answer"):
+            self._finder.forget(self.peer)  # what was known of it did not help
+        if self._machine.reason in ("offline", "clock", "failed"):
+            return
+        for sent in self._offers.values():
+            with contextlib.suppress(MeshcallError, ValueError, Rejected):
+                await self._tell(sent, Hangup(HangupReason.HANGUP))
+
+
+def _ignore(report: PostReport) -> None:
+    """How many nodes took it; the machine waits for the peer's own word."""
