@@ -74,6 +74,14 @@ def make_parser() -> argparse.ArgumentParser:
         default="off",
         help="which calls are answered without asking (default: off)",
     )
+    add(
+        "--page-port",
+        type=int,
+        default=6374,
+        metavar="N",
+        help="port of the call page on this machine (default: 6374, or one of the next nine)",
+    )
+    add("--no-page", action="store_true", help="serve no call page")
     add("--no-strangers", action="store_true", help="let nobody ring who is not a contact")
     add(
         "--contacts-only",
@@ -121,6 +129,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
     if not 0 <= options.relay_port <= 65535:
         raise InvalidConfig(f"--relay-port: {options.relay_port} is not a port (0 to 65535)")
+    if not 1024 <= options.page_port <= 65535:
+        raise InvalidConfig(f"--page-port: {options.page_port} is not a port (1024 to 65535)")
     _check_relay_addresses(options.relay_address)
     if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
         raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
@@ -166,6 +176,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         accept_strangers=not (options.no_strangers or options.contacts_only),
         contacts_only=options.contacts_only,
         relay=options.relay,
+        page_port=None if options.no_page else options.page_port,
         relay_port=options.relay_port,
         relay_addresses=tuple(options.relay_address),
         relay_certificate=(

@@ -15,6 +15,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from meshcall.errors import StateCorrupt
+
 TOKEN_LIFE: Final = 120.0
 """Seconds from the making of a login link to its use (it may lie in a terminal's scrollback)."""
 
@@ -60,19 +62,14 @@ class Logins:
         self,
         *,
         random: Callable[[int], bytes],
-        kept: bytes | None = None,
-        keep: Callable[[bytes], None] = lambda octets: None,
+        kept: list[Session],
+        keep: Callable[[bytes], None],
     ) -> None:
-        """``kept``: what ``keep`` was given last, by an earlier run; damaged octets are as good as none."""
+        """``kept``: :func:`decode_sessions` of what ``keep`` was given last, by an earlier run."""
         self._random = random
         self._keep = keep
         self._tokens: list[_Token] = []
-        self._sessions: list[Session] = []
-        if kept:
-            try:
-                self._sessions = msgspec.msgpack.decode(kept, type=Sessions)
-            except msgspec.MsgspecError:
-                self._sessions = []
+        self._sessions = list(kept)
 
     @property
     def sessions(self) -> int:
@@ -133,6 +130,15 @@ class Logins:
 
     def _new(self) -> str:
         return base64.urlsafe_b64encode(self._random(_SIZE)).decode()
+
+
+def decode_sessions(octets: bytes) -> list[Session]:
+    """What :class:`Logins` gave to ``keep``; raises :class:`StateCorrupt`."""
+    try:
+        found: list[Session] = msgspec.msgpack.decode(octets, type=Sessions)
+    except msgspec.MsgspecError:
+        raise StateCorrupt("it holds no sessions") from None
+    return found
 
 
 def _hash(text: str) -> bytes:

@@ -21,17 +21,16 @@ from typing import Annotated, Final, Self
 import msgspec
 from aiohttp import web
 
+from meshcall.aio.clock import Clock, SystemClock, system_random
+from meshcall.aio.files.atomic import load_or_set_aside, write_atomic
 from meshcall.control import models
-from meshcall.control.logins import SESSION_LIFE, Logins
+from meshcall.control.logins import SESSION_LIFE, Logins, Session, decode_sessions
 from meshcall.control.loopback_peer import uid_of
-from meshcall.control.messages import (
-    document,
-    error_response,
-    http_error_response,
-    read_request,
-)
+from meshcall.control.messages import document, error_response, http_error_response, read_request
 from meshcall.control.page_guard import SECURITY_HEADERS, check_place, cookie_name
-from meshcall.errors import Forbidden, InternalError, MeshcallError, NotLoggedIn, TooManyLogins
+from meshcall.control.server import ControlServer
+from meshcall.errors import Forbidden, InternalError, MeshcallError, NotLoggedIn, PageOff, TooManyLogins
+from meshcall.paths import HomePaths
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +59,12 @@ class LogIn(models.Request, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PageServer:
     """Serves the page. ``async with PageServer(api, ...)``"""
 
-    def __init__(
-        self,
-        routes: list[web.RouteDef],
-        answer: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]],
-        logins: Logins,
-        *,
-        port: int,
-        allowed_uids: frozenset[int],
-        now_ms: Callable[[], int],
-        now: Callable[[], float],
-    ) -> None:
-        """``routes`` and ``answer``: the API's. ``port``: the one that is wanted."""
-        self._routes = routes
-        self._answer = answer
+    def __init__(self, api: ControlServer, logins: Logins, *, port: int, clock: Clock) -> None:
+        """``port``: the one that is wanted."""
+        self._api = api
         self._logins = logins
         self._wanted = port
-        self._allowed_uids = allowed_uids
-        self._now_ms = now_ms
-        self._now = now
+        self._clock = clock
         self._runner: web.AppRunner | None = None
         self._tries: list[float] = []
         self._files = read_files(files("meshcall") / "web")
@@ -97,7 +83,7 @@ class PageServer:
     async def start(self) -> None:
         """Listen on the wanted port or one of the next; a machine without any of them has no page."""
         app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
-        app.router.add_routes(self._routes)
+        app.router.add_routes(self._api.routes())
         app.router.add_routes(
             [
                 web.post("/login", self._log_in),
@@ -134,8 +120,13 @@ class PageServer:
         self.port = 0
 
     def login_url(self) -> str:
-        """A link that logs one browser in, once. The token is in the fragment: it is sent to nobody."""
-        return f"http://127.0.0.1:{self.port}/#login={self._logins.make_token(self._now_ms())}"
+        """A link that logs one browser in, once. The token is in the fragment: it is sent to nobody.
+
+        Raises :class:`PageOff`.
+        """
+        if not self.port:
+            raise PageOff(f"the ports {self._wanted} to {self._last} are taken, so there is no page")
+        return f"http://127.0.0.1:{self.port}/#login={self._logins.make_token(self._clock.now_ms())}"
 
     # --- who may ----------------------------------------------------------------------------------
 
@@ -157,11 +148,11 @@ class PageServer:
                 raise Forbidden("the content type must be application/json")
             if request.match_info.handler == self._log_in:
                 return await handler(request)
-            if not self._logins.is_good(self._secret(request), self._now_ms()):
+            if not self._logins.is_good(self._secret(request), self._clock.now_ms()):
                 raise NotLoggedIn
             if request.match_info.handler == self._log_out:
                 return await handler(request)
-            return await self._answer(request, handler)
+            return await self._api.answer(request, handler)
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -183,7 +174,7 @@ class PageServer:
             if error.errno == errno.ENOENT:  # no such table: another system; the session has to do
                 return
             raise Forbidden from None
-        if uid not in self._allowed_uids:
+        if uid not in self._api.allowed_uids:
             raise Forbidden
 
     def _secret(self, request: web.Request) -> str:
@@ -192,13 +183,13 @@ class PageServer:
     # --- login ------------------------------------------------------------------------------------
 
     async def _log_in(self, request: web.Request) -> web.Response:
-        now = self._now()
+        now = self._clock.now()
         self._tries = [at for at in self._tries if now - at < 60]
         if len(self._tries) >= LOGINS_PER_MINUTE:
             raise TooManyLogins
         self._tries.append(now)
         wanted = await read_request(request, LogIn)
-        secret = self._logins.log_in(wanted.token, self._now_ms())
+        secret = self._logins.log_in(wanted.token, self._clock.now_ms())
         if secret is None:
             raise NotLoggedIn("this login link was used already, or is too old")
         response = document({})
@@ -232,6 +223,23 @@ class PageServer:
             charset="utf-8",
             headers={"Cache-Control": "no-cache"},
         )
+
+
+def make_page_server(api: ControlServer, paths: HomePaths, port: int) -> PageServer:
+    """The page of the daemon in a home. Sessions that it had are good still."""
+    none: list[Session] = []
+    kept, warning = load_or_set_aside(paths.logins, decode_sessions, none)
+    if warning:
+        logger.warning("%s", warning)
+
+    def keep(octets: bytes) -> None:
+        try:
+            write_atomic(paths.logins, octets)
+        except OSError as error:
+            logger.warning("who is logged in can't be kept: %s", error.strerror)
+
+    logins = Logins(random=system_random, kept=kept, keep=keep)
+    return PageServer(api, logins, port=port, clock=SystemClock())
 
 
 def read_files(folder: Traversable) -> dict[str, Traversable]:

@@ -66,16 +66,14 @@ class ControlServer:
         paths: HomePaths,
         *,
         allowed_uids: frozenset[int] | None = None,
-        login_url: Callable[[], str] = _no_page,
     ) -> None:
-        """``allowed_uids``: whose processes may use it; by default this user's and root's.
-
-        ``login_url`` makes a link that logs a browser in at the page; raises :class:`PageOff`.
-        """
-        self._login_url = login_url
+        """``allowed_uids``: whose processes may use it; by default this user's and root's."""
+        self.login_url: Callable[[], str] = _no_page
+        """Makes a link that logs a browser in at the page; raises :class:`PageOff`."""
         self._node = node
         self._paths = paths
-        self._allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
+        self.allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
+        """Whose processes may use it."""
         self._runner: web.AppRunner | None = None
         self._inode: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -244,7 +242,7 @@ class ControlServer:
     def _check_peer(self, request: web.Request) -> None:
         transport = request.transport
         uid = peer_uid(transport.get_extra_info("socket")) if transport is not None else None
-        if uid is not None and uid not in self._allowed_uids:
+        if uid is not None and uid not in self.allowed_uids:
             raise Forbidden
 
     # --- reading ----------------------------------------------------------------------------------
@@ -312,7 +310,7 @@ class ControlServer:
 
     async def _make_login(self, request: web.Request) -> web.Response:
         await read_request(request, models.Empty)
-        return document({"url": self._login_url()})
+        return document({"url": self.login_url()})
 
     async def _get_page_socket(self, request: web.Request) -> web.StreamResponse:
         return await PageSocket(self._node).serve(request)
