@@ -644,6 +644,10 @@ ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
 
+ICE_HEARD_MAX: Final = 256
+"""The peer's last transactions whose source is remembered: minutes of consent checks (who saw a check on its
+way and sends it again in other names, so that ours go there)."""
+
 ICE_SPARES: Final = 2
 """Valid pairs besides the selected one that are kept alive, so that one is there when it dies."""
 

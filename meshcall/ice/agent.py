@@ -87,6 +87,7 @@ class IceAgent:
         self._list.set_role(controlling)
         self._overlap = Overlap()
         self._sent: dict[bytes, _Sent] = {}
+        self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
         self._transmits: list[tuple[bytes, Address, Address]] = []
         self._events: list[IceEvent] = []
@@ -255,6 +256,7 @@ class IceAgent:
 
     def _receive_check(self, request: StunMessage, source: Address, base: Address, now: float) -> None:
         check = read_check_untrusted(request, self.local, self.remote)
+        self._hear(request.transaction_id, source)
         if check.controlling == self.controlling and not self._settle_roles(check):
             self._transmits.append((encode_role_conflict(request, self.local), source, base))
             return
@@ -265,6 +267,15 @@ class IceAgent:
             self._early.append((source, base, check))
         else:
             self._checked(source, base, check, now)
+
+    def _hear(self, transaction: bytes, source: Address) -> None:
+        """A transaction belongs to where it came from first; raises :class:`Rejected` for another source."""
+        first = self._heard.pop(transaction, source)
+        self._heard[transaction] = first
+        if len(self._heard) > limits.ICE_HEARD_MAX:
+            del self._heard[next(iter(self._heard))]
+        if first != source:
+            raise Rejected("replayed")
 
     def _settle_roles(self, check: Check) -> bool:
         """Both claim one role: the larger tie-breaker controls. False: the peer is to change, not we."""

@@ -555,6 +555,37 @@ def test_forged_checks_get_no_answer(forgery: str) -> None:
     assert sum(left.agent.counters.values()) == 1
 
 
+def test_a_check_that_is_sent_again_from_elsewhere_opens_nothing() -> None:
+    """Who saw checks on their way has no answer, check or data sent to others by them; the call goes on."""
+    net = Net()
+    left, right = two(net)
+    connect(net, left, right)
+    for _ in range(5):
+        net.run(2)
+        seen = [data for _, base, _, data in net.log[-20:] if data[:2] == b"\0\1" and base[0] == "192.0.2.2"]
+        assert seen
+        before = len(net.log)
+        for number in range(50):
+            left.receive(seen[-1], (f"198.51.100.{number}", 4000 + number), ("192.0.2.1", 5000))
+        assert len(net.log) == before
+    assert left.agent.counters["ice-replayed"] == 250
+    assert {candidate.address for candidate in left.agent.remote_candidates} == {"192.0.2.2"}
+    assert mirrored(left, right)
+    assert not left.over
+
+
+def test_what_is_remembered_of_checks_is_bounded() -> None:
+    """A peer's checks without end cost no memory without end."""
+    net = Net()
+    left, right = two(net)
+    connect(net, left, right)
+    for number in range(10_000):
+        octets = encode_check(Check(2**30, False, 7), number.to_bytes(12, "big"), right.local, left.local)
+        left.agent.receive(octets, ("192.0.2.2", 5000), ("192.0.2.1", 5000), net.now)
+        left.agent.transmits()
+    assert len(left.agent._heard) <= limits.ICE_HEARD_MAX
+
+
 def test_consent_can_not_be_forged() -> None:
     """Without the peer, answers of somebody else keep no path alive."""
     net = Net()
