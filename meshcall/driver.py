@@ -531,9 +531,9 @@ class CallDriver:
                     self.feed(e.RecordFailed(message))
                 case m.TransportLost(reason):
                     self.feed(e.TransportLost(clean=reason == "closed"))
-                case m.Failed(reason, detail):
+                case m.Failed(reason, detail, cause):
                     why = _MEDIA_REASONS.get(reason, e.EndReason.FAILED)
-                    self.feed(e.MediaFailed(why, detail or reason))
+                    self.feed(e.MediaFailed(why, detail or reason, cause))
 
     def _control_received(self, data: bytes) -> None:
         try:

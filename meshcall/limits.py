@@ -571,7 +571,7 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 0.02
+ICE_SERVER_PATIENCE: Final = 0.005
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
 
@@ -661,6 +661,13 @@ it checks; after that, the pair that was nominated last."""
 ICE_NO_PATH: Final = 8.0
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
+
+ICE_ANSWER_TRAVEL: Final = 1.5
+"""What the answering end waits on top, whose answer has to travel."""
+
+ICE_NO_PATH_MAX: Final = 9.5
+"""From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
+tell."""
 
 ICE_STUN_RETRY: Final = 0.2
 """First pause before a STUN server is asked again; doubled each time."""
@@ -943,9 +950,28 @@ choice)."""
 PINGS_ANSWERED_LIFE: Final = 90.0
 """Seconds after which a ping that is answered ends, whatever its sender forgets."""
 
+PINGS_BURST: Final = 5
 PING_PAUSE: Final = 2.0
-"""Least seconds between two pings of one contact that are answered: each costs a write to the disk, up to 84
-checks and a reply."""
+"""Pings of one contact that are answered one after the other, and seconds in which it may send one more: each
+costs a write to the disk, up to 84 checks and a reply."""
+
+PINGS_PEERS_MAX: Final = 256
+"""Contacts whose pings are counted; the one that began longest ago is forgotten (memory)."""
+
+# --- netcheck and doctor --------------------------------------------------------------------------
+
+NETCHECK_NODES: Final = 6
+"""DHT nodes of each family that one check asks: enough that one dead one says nothing (load on others)."""
+
+NETCHECK_RESOLVE: Final = 3.0
+"""Seconds that resolving a configured host may take in a check."""
+
+HAIRPIN_TRIES: Final = 3
+HAIRPIN_PAUSE: Final = 0.25
+"""Requests to our own outside address, and seconds between two: the way leads to the router and back."""
+
+CLOCK_SAMPLES: Final = 16
+"""Fresh messages by whose dates our clock is judged, the latest."""
 
 # --- bootstrap ladder -----------------------------------------------------------------------------
 

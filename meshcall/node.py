@@ -20,12 +20,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from meshcall import __version__, limits
+from meshcall import __version__, limits, surroundings
 from meshcall.address import format_address
 from meshcall.admission import Admission
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
@@ -45,6 +46,7 @@ from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
@@ -56,6 +58,8 @@ from meshcall.media.page import IceServerView
 from meshcall.media.plan import MediaPlan, parse_ice_server
 from meshcall.media_loader import make_endpoint
 from meshcall.missed import MissedNotes
+from meshcall.netcheck import Netcheck, Sources
+from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
 from meshcall.relay_role import RelayRole
@@ -130,6 +134,7 @@ class Node:
         )
         self._calls: Switchboard
         self._pinger: Pinger
+        self._netcheck: Netcheck
         self._relay: RelayRole | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
@@ -181,6 +186,7 @@ class Node:
             answers=True,
             mapped=lambda: self._dht.engine.observed(),
             path_lost=lambda: self._dht.look_around(),
+            network=self.network,
         )
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
@@ -344,6 +350,17 @@ class Node:
             counters=self._counters,
             allow_loopback="lo" in config.interfaces,
         )
+        self._netcheck = Netcheck(
+            self._dht,
+            self._lan,
+            port=self._udp.port,
+            bootstrap=config.bootstrap,
+            policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
+            mdns=config.mdns,
+            sources=Sources(clock_skew=self._post.clock_skew),
+            clock=clock,
+            random=self._random,
+        )
         # Before anything runs: a start that fails from here on must stop what never ends by itself
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
@@ -386,6 +403,15 @@ class Node:
     def _uses_dht(self) -> bool:
         """On a LAN alone the DHT is made of those whom mDNS finds."""
         return self.config.mdns or not self.config.lan_only
+
+    def network(self) -> Network:
+        """What we know of the network that we are in."""
+        servers = self.config.ice_servers
+        return surroundings.look(
+            observed=self._dht.engine.observed(),
+            rungs=self._ladder.status(),
+            relays=sum(text.startswith("turn") for text in servers),
+        )
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
@@ -504,6 +530,10 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now; takes up to a few seconds."""
+        return await self._netcheck.check()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""

@@ -78,7 +78,8 @@ class PingAnswers:
         self._counters = counters
         self._allow_loopback = allow_loopback
         self._answers: dict[PeerId, _Answer] = {}
-        self._began: dict[PeerId, float] = {}
+        self._purses: dict[PeerId, tuple[float, float]] = {}
+        """How many more each contact may send, and as of when; who began longest ago comes first."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -107,7 +108,8 @@ class PingAnswers:
         if letter.is_over:
             self._counters["ping-late"] += 1
             return
-        if now - self._began.get(sender, float("-inf")) < limits.PING_PAUSE:
+        left = self._left(sender, now)
+        if left < 1:
             self._counters["ping-too-often"] += 1
             self._refuse(letter)
             return
@@ -118,11 +120,17 @@ class PingAnswers:
             self._counters["ping-too-many"] += 1
             self._refuse(letter)
             return
-        for peer in [peer for peer, began in self._began.items() if now - began >= limits.PING_PAUSE]:
-            del self._began[peer]
-        self._began[sender] = now
+        self._purses.pop(sender, None)
+        self._purses[sender] = left - 1, now
+        if len(self._purses) > limits.PINGS_PEERS_MAX:
+            del self._purses[next(iter(self._purses))]
         answer = self._answers[sender] = _Answer(letter, self._post, self._spawn)
         self._spawn(self._serve(answer, offer))
+
+    def _left(self, sender: PeerId, now: float) -> float:
+        """How many pings of ``sender`` are answered now."""
+        left, since = self._purses.get(sender, (float(limits.PINGS_BURST), now))
+        return min(left + (now - since) / limits.PING_PAUSE, float(limits.PINGS_BURST))
 
     async def _serve(self, answer: _Answer, offer: PingOffer) -> None:
         try:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any, Final, Protocol
 
 from meshcall import limits
@@ -125,6 +126,7 @@ class Post:
         self._clock_warned: set[PeerId] = set()
         self._late: set[bytes] = set()
         self._taken = asyncio.Lock()
+        self._clock_offsets: deque[float] = deque(maxlen=limits.CLOCK_SAMPLES)
         self._not_before_ms = clock.now_ms() if state.was_reset else 0
 
     # --- where we are found -----------------------------------------------------------------------
@@ -363,7 +365,10 @@ class Post:
         else:
             if sent is None:
                 self._charge(opened.sender, opened.kind)
-            since_s = (self._clock.now_ms() - opened.created_ms) // 1000
+            since_ms = self._clock.now_ms() - opened.created_ms
+            if not notify.age:
+                self._clock_offsets.append(since_ms / 1000)
+            since_s = since_ms // 1000
             age = min(notify.age, max(0, since_s))
             self._spawn(self._take(Letter(opened, notify.via, age, key=notify.storage_key)))
         return True
@@ -451,6 +456,7 @@ class Post:
     def _clock_differs(self, error: ClockRejected, *, called: bool) -> None:
         """Tell the user, once, of somebody who was called or is known; strangers are counted."""
         self.counters["letter-clock"] += 1
+        self._clock_offsets.append(error.skew_s)
         sender = error.sender
         if sender in self._clock_warned or not (called or self._trusts(sender)):
             return
@@ -473,6 +479,13 @@ class Post:
 
     async def _reject_clock(self, letter: Letter) -> None:
         await self.tell_caller(letter, Reject(RejectReason.CLOCK))
+
+    def clock_skew(self) -> float | None:
+        """Our clock minus that of peers, in seconds, by their latest messages; None: there were none.
+
+        The median: a message takes a moment, and some wait; a wrong clock of one peer says nothing of ours.
+        """
+        return round(median(self._clock_offsets), 1) if self._clock_offsets else None
 
     # --- the end ----------------------------------------------------------------------------------
 

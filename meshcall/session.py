@@ -21,6 +21,7 @@ from meshcall.call.summary import reason_error
 from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Secrets, Spawn
 from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
 from meshcall.finder import Finder
+from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
@@ -396,7 +397,7 @@ class Call:
                 if stats.codec
             },
             record=statistics.recorded,
-            error=_error_view(command.reason, command.detail, self._who()),
+            error=_error_view(command.reason, command.detail, command.cause, self._who()),
         )
         self._tell(self._summary)
         self._events.close()
@@ -455,7 +456,7 @@ _SENTENCES: Final[dict[e.EndReason, Callable[[str], str]]] = {
 }
 
 
-def _error_view(reason: e.EndReason, detail: str, who: str) -> ErrorView | None:
+def _error_view(reason: e.EndReason, detail: str, cause: str, who: str) -> ErrorView | None:
     kind = reason_error(reason)
     if kind is None:
         return None
@@ -463,5 +464,7 @@ def _error_view(reason: e.EndReason, detail: str, who: str) -> ErrorView | None:
     message = sentence(who) if sentence else detail or kind.sentence()
     if sentence and detail:
         message = f"{message} ({detail})"
-    error = kind(message)
-    return ErrorView(code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code)
+    error = kind(message, hint=hint_of(cause) or None)
+    return ErrorView(
+        code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code, cause=cause
+    )

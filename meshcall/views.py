@@ -47,6 +47,9 @@ class ErrorView(View, frozen=True, kw_only=True):
     message: str
     hint: str | None = None
     exit_code: int = 1
+    cause: str = ""
+    """Of ``no-path``: ``no-address``, ``no-family``, ``not-chosen``, ``one-way``, ``udp-blocked`` (here),
+    ``udp-blocked-there``, ``udp-blocked-both`` or ``nat``."""
 
 
 # --- the node -------------------------------------------------------------------------------------

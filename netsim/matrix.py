@@ -19,7 +19,14 @@ from netsim.recording import record_all
 from netsim.servers import TurnServer
 from netsim.site import Site
 from netsim.stacks.attempt import Attempt, Stack
-from netsim.stacks.make import StackName, ice_servers, make_stack, start_program
+from netsim.stacks.make import (
+    RELAYS,
+    StackName,
+    ice_servers,
+    make_stack,
+    needs_server,
+    start_program,
+)
 
 KINDS = (
     "open",
@@ -32,6 +39,7 @@ KINDS = (
     "udp_blocked",
 )
 """The grid's rows and columns."""
+Log = Callable[[str], None]
 CONCURRENCY = 4
 """Calls at a time: each is two processes with codecs."""
 
@@ -74,29 +82,60 @@ def parse_pairs(words: Iterable[str], kinds: Sequence[str] = KINDS) -> list[Pair
     return list(pairs)
 
 
-async def run_matrix(plan: Plan, log: Callable[[str], None]) -> Grid:
+async def run_matrix(plan: Plan, log: Log) -> Grid:
     """Build the lab, make all calls; ``log`` is told of each. Raises LabError."""
     begin = time.monotonic()
-    grid = Grid(plan.kinds, plan.stack, plan.relay)
     async with Lab(directory=plan.keep) as lab:
-        server = await lab.server()
+        world = await Networks.build(lab, plan, log)
+        grid = await world.run()
+        world.close()
+    grid.seconds = time.monotonic() - begin
+    return grid
+
+
+class Networks:
+    """For each kind a network of a caller and one of a callee, whose hosts are ready."""
+
+    def __init__(
+        self, plan: Plan, stack: Stack, rows: dict[str, Site], columns: dict[str, Site], log: Log
+    ) -> None:
+        self._plan = plan
+        self._stack = stack
+        self._rows = rows
+        self._columns = columns
+        self._log = log
+
+    @classmethod
+    async def build(cls, lab: Lab, plan: Plan, log: Log) -> Networks:
+        """Make them and start the programs. Raises LabError."""
+        begin = time.monotonic()
+        server = await lab.server() if needs_server(plan.stack) else None
         rows = {kind: await lab.site(f"r{n}", kind) for n, kind in enumerate(plan.kinds)}
         columns = {kind: await lab.site(f"c{n}", kind) for n, kind in enumerate(plan.kinds)}
-        stack = await make_stack(plan.stack, lab)
+        stack = await make_stack(plan.stack, lab, relays=RELAYS if plan.relay else 0)
         if plan.pcap is not None:
             await record_all(lab, plan.pcap)
         await _start(plan, lab, server, stack)
         log(f"the lab and {2 * len(plan.kinds)} hosts are ready after {time.monotonic() - begin:.0f} s")
+        return cls(plan, stack, rows, columns, log)
+
+    async def run(self) -> Grid:
+        """Make all calls of the plan."""
+        begin = time.monotonic()
+        grid = Grid(self._plan.kinds, self._plan.stack, self._plan.relay)
 
         async def call(pair: Pair) -> None:
-            attempt = await _attempt(stack, rows[pair[0]].host, columns[pair[1]].host)
+            attempt = await _attempt(self._stack, self._rows[pair[0]].host, self._columns[pair[1]].host)
             grid.add(pair, attempt)
-            log(f"{pair[0]} calls {pair[1]}: {describe(attempt)}")
+            self._log(f"{pair[0]} calls {pair[1]}: {describe(attempt)}")
 
-        await run_disjoint(plan.wanted() * plan.repeat, call, plan.concurrency)
-        stack.close()
-    grid.seconds = time.monotonic() - begin
-    return grid
+        await run_disjoint(self._plan.wanted() * self._plan.repeat, call, self._plan.concurrency)
+        grid.seconds = time.monotonic() - begin
+        return grid
+
+    def close(self) -> None:
+        """No more calls will be made."""
+        self._stack.close()
 
 
 async def run_disjoint(
@@ -140,7 +179,7 @@ async def _attempt(stack: Stack, caller: Host, callee: Host) -> Attempt:
     return call.attempt
 
 
-async def _start(plan: Plan, lab: Lab, server: TurnServer, stack: Stack) -> None:
+async def _start(plan: Plan, lab: Lab, server: TurnServer | None, stack: Stack) -> None:
     """All hosts ready to call and to be called."""
     slots = asyncio.Semaphore(plan.concurrency)
 

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,15 @@ def address_text(host: Host, port: int) -> str:
     return f"{host.ipv4}:{port}" if host.ipv4 else f"[{host.ipv6}]:{port}"
 
 
-async def start_testnet(host: Host, nodes: int) -> list[str]:
-    """Run a private DHT on one host; returns the flags that make a daemon join it."""
+async def start_testnet(host: Host, nodes: int, *, join: Sequence[str] = ()) -> list[str]:
+    """Run a private DHT on one host; returns the flags that make a daemon join it.
+
+    ``join``: such flags of a network that these nodes are part of.
+    """
     testnet = await host.python(
         *("-m", "meshcall.testing.testnet", "--nodes", str(nodes)),
         *("--bind", host.ipv4 or host.ipv6, "--port", str(DHT_PORT)),
+        *join,
     )
     # It prints its nodes' addresses once they know each other.
     await testnet.wait_for_line(re.escape(address_text(host, DHT_PORT + nodes - 1)), timeout=60)

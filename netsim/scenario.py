@@ -64,7 +64,9 @@ class Scenario(Struct, kw_only=True, forbid_unknown_fields=True):
     why: str = ""
     stack: StackName = "meshcall"
     relay: bool = False
-    """Whether hosts know of a relay."""
+    """Whether there is a relay: lent by peers (meshcall), or coturn, which hosts know of (aiortc)."""
+    relays: Annotated[int, Meta(ge=1, le=4)] = 2
+    """How many peers lend one."""
     relay_by: dict[Name, Literal["udp", "tcp", "tls", "none"]] = {}
     """How hosts reach it; those left out: by UDP, or by TLS where UDP does not pass."""
     clocks: dict[Name, Offset] = {}

@@ -18,6 +18,7 @@ from netsim.errors import LabError
 from netsim.grid import differences
 from netsim.host import Host
 from netsim.lab import Lab
+from netsim.listening import Listener, Stretch, harm
 from netsim.matrix import Plan, run_matrix
 from netsim.recording import record_all
 from netsim.routes import expected_routes
@@ -25,8 +26,10 @@ from netsim.scenario import GridPlan, Scenario
 from netsim.scenario_report import ScenarioResult, StepResult
 from netsim.servers import TLS_PORT, TurnServer
 from netsim.site import Site
-from netsim.stacks.attempt import IceServer, LiveCall, Stack
-from netsim.stacks.make import ice_servers, make_stack, start_program
+from netsim.stacks.attempt import IceServer, LiveCall, Route, Stack
+from netsim.stacks.make import ice_servers, make_stack, needs_server, start_program
+from netsim.stacks.meshcall import MeshcallStack
+from netsim.stacks.relays import busiest
 from netsim.topology import parse_link
 
 Log = Callable[[str], None]
@@ -35,6 +38,10 @@ WINDOW_S = 1.0
 """How long packets are counted to see whether media flows."""
 MEDIA_RATE = 25
 """Packets per second that only media makes: sound alone is 50, checks and rendezvous are a few."""
+
+
+SETTLE_S = 0.5
+"""How long a route is looked at before it counts."""
 
 
 class Unexpected(Exception):
@@ -85,23 +92,28 @@ class World:
         self._stack: Stack
         self._clocks: dict[str, WrongClock] = {}
         self._calls: dict[tuple[str, str], LiveCall] = {}
+        self._listener = Listener()
+        self._changed = time.time()
+        """When the last step that changed something began, Unix time."""
 
     @classmethod
     async def build(cls, lab: Lab, scenario: Scenario, pcap: Path | None = None) -> World:
         """Make the network and start the programs. Raises LabError."""
         world = cls(lab, scenario)
         await lab.build(scenario.topology)
-        if lab.sites:
+        if lab.sites and needs_server(scenario.stack):
             world._server = await lab.server("relay")
         for name, offset in scenario.clocks.items():
             host = lab.host(name)
             clock = world._clocks[name] = WrongClock(host, offset)
             host.environment |= clock.env
             host.clock_offset = offset
-        world._stack = await make_stack(scenario.stack, lab)
+        world._stack = await make_stack(scenario.stack, lab, relays=scenario.relays if scenario.relay else 0)
         if pcap is not None:
             await record_all(lab, pcap)
         await asyncio.gather(*(world._start(host) for host in scenario.hosts()))
+        if any(isinstance(step, v.SoundStep) for step in scenario.steps):
+            await world._listener.add(*(lab.host(name) for name in scenario.hosts()))
         return world
 
     async def close(self) -> None:
@@ -132,6 +144,8 @@ class World:
         begin = time.monotonic()
         what = v.describe(step)
         gap = step.gap if isinstance(step, v.Expectation) else ""
+        if isinstance(step, v.CallStep) or not isinstance(step, v.Expectation):
+            self._changed = time.time()
         try:
             detail = await self._do(step)
         except Unexpected as problem:
@@ -152,17 +166,16 @@ class World:
                 return await self._wait_for_media(step.within, flows=True)
             case v.SilenceStep():
                 return await self._wait_for_media(step.within, flows=False)
+            case v.PathStep(expect=route, within=within):
+                return await self._wait_for_route(route, within)
+            case v.SoundStep():
+                return self._judge_sound(step)
             case v.HangUpStep():
                 await self._hang_up()
             case v.WaitStep(seconds=seconds):
                 await asyncio.sleep(seconds)
             case v.RelayStep(state=state):
-                assert self._server is not None, "a scenario with a relay has a server"
-                await {
-                    "stop": self._server.stop,
-                    "start": self._server.start,
-                    "restart": self._server.restart,
-                }[state]()
+                return await self._do_to_relay(state)
             case v.PartitionStep(one=one, other=other):
                 sites = self._lab.sites
                 await faults.partition([sites[name] for name in one], [sites[name] for name in other])
@@ -173,6 +186,24 @@ class World:
             case v.HostFault():
                 await self._do_to_host(step, self._lab.host(step.host))
         return ""
+
+    async def _do_to_relay(self, state: str) -> str:
+        if self._server is not None:
+            await {
+                "stop": self._server.stop,
+                "start": self._server.start,
+                "restart": self._server.restart,
+            }[state]()
+            return ""
+        assert isinstance(self._stack, MeshcallStack), "the other stack has a server"
+        stopped = [relay for relay in self._stack.relays if not relay.running]
+        if state != "start":
+            relay = await busiest(self._stack.relays)
+            await relay.kill()
+            stopped.append(relay)
+        if state != "stop":
+            await asyncio.gather(*(relay.start() for relay in stopped))
+        return ", ".join(relay.host.name for relay in stopped)
 
     async def _do_to_site(self, step: v.SiteFault, site: Site) -> str:
         match step:
@@ -259,6 +290,36 @@ class World:
             if seconds > within:
                 seen = ", ".join(f"{host.name} gets {rate:.0f} packets/s" for host, rate in rates.items())
                 raise Unexpected(seen)
+
+    async def _wait_for_route(self, route: Route, within: float) -> str:
+        """Until every call has this route, and a moment longer."""
+        begin = time.monotonic()
+        while True:
+            routes = {pair: call.route for pair, call in self._calls.items()}
+            if routes and set(routes.values()) == {route}:
+                seconds = time.monotonic() - begin
+                await asyncio.sleep(SETTLE_S)
+                later = {call.route for call in self._calls.values()}
+                if later != {route}:
+                    raise Unexpected(f"it did not stay so: {', '.join(sorted(later))}")
+                return f"after {seconds:.2f} s"
+            if time.monotonic() - begin > within:
+                raise Unexpected(
+                    ", ".join(f"{a} to {b}: {now}" for (a, b), now in routes.items()) or "no call"
+                )
+            await asyncio.sleep(0.02)
+
+    def _judge_sound(self, step: v.SoundStep) -> str:
+        now = time.time()
+        stretch = Stretch(self._changed, self._changed, now)
+        found = []
+        for one, other in self._calls:
+            heard = harm(self._listener, self._lab.host(one), self._lab.host(other), stretch)
+            text = f"{one} and {other}: a pause of {heard.gap_ms:.0f} ms, {heard.lost} lost"
+            if heard.gap_ms > 1000 * step.pause or (step.lost is not None and heard.lost > step.lost):
+                raise Unexpected(text)
+            found.append(text)
+        return "; ".join(found)
 
     async def _rates(self, hosts: list[Host]) -> list[float]:
         """Packets per second that arrive at each host, over a short window."""

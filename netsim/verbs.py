@@ -51,6 +51,22 @@ class Plain(Struct, kw_only=True, forbid_unknown_fields=True):
     """A step that expects nothing."""
 
 
+class PathStep(Expectation, tag_field="do", tag="path"):
+    """Every call must get to this route, and stay there for a moment."""
+
+    expect: Literal["direct", "relay"]
+    within: Seconds = 5.0
+
+
+class SoundStep(Expectation, tag_field="do", tag="sound"):
+    """What both ends have heard of every call since the last step that changed something began."""
+
+    pause: Seconds
+    """The longest time without a new packet of sound, at either end."""
+    lost: Annotated[int, Meta(ge=0)] | None = None
+    """How many packets may be missing, in both directions together; left out: any number."""
+
+
 class HangUpStep(Plain, tag_field="do", tag="hang_up"):
     """End every call."""
 
@@ -186,6 +202,8 @@ Step = (
     CallStep
     | MediaStep
     | SilenceStep
+    | PathStep
+    | SoundStep
     | HangUpStep
     | WaitStep
     | CutStep
@@ -225,6 +243,10 @@ def describe(step: Step) -> str:
             return f"media flows within {within:g} s"
         case SilenceStep(within=within):
             return f"no media after {within:g} s"
+        case PathStep(expect=route, within=within):
+            return f"{route} within {within:g} s"
+        case SoundStep(pause=pause, lost=missing):
+            return f"no pause longer than {pause:g} s" + ("" if missing is None else f", {missing} lost")
         case WaitStep(seconds=seconds):
             return f"wait {seconds:g} s"
         case LinkStep(site=site, link=link):

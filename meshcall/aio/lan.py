@@ -133,6 +133,11 @@ class Lan:
         return found
 
     @property
+    def heard_itself(self) -> bool:
+        """Whether our own announcement came back to us: multicast works as far as this machine can tell."""
+        return self._service is not None and self._service.heard_itself
+
+    @property
     def fault(self) -> str | None:
         """Why the LAN can't be used now; None: it can."""
         return self._service.statistics().fault if self._service is not None else None

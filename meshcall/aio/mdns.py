@@ -107,6 +107,8 @@ class LanService:
         self._sweep: asyncio.TimerHandle | None = None
         self._change = asyncio.Lock()
         self._closed = False
+        self.heard_itself = False
+        """Whether our own announcement has come back since it was made last."""
         self._fault: str | None = "not started"
         self._counters: Counter[str] = Counter()
 
@@ -267,7 +269,10 @@ class LanService:
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
     ) -> None:
         """zeroconf's callback; ``name`` is whatever somebody sent."""
-        if self._closed or name.lower() == self.instance or self._zeroconf is None:
+        if self._closed or self._zeroconf is None:
+            return
+        if name.lower() == self.instance:
+            self.heard_itself = state_change is not ServiceStateChange.Removed
             return
         if state_change is ServiceStateChange.Removed:
             self._forget(name)

@@ -451,6 +451,8 @@ def hung_up(d: CallData, event: e.HangupReceived, now: float) -> None:
         d.end(R.CANCELLED, now, missed=reason is not R.ANSWERED_ELSEWHERE, by_peer=True)
     elif d.state in (State.CALLING, State.RINGING, State.LOOKING_UP):
         d.end(R.NO_ANSWER if reason is R.NO_ANSWER else R.FAILED, now, by_peer=True)
+    elif reason is R.FAILED and d.state is State.CONNECTING and not d.path:
+        d.end(R.NO_PATH, now, by_peer=True, detail="the peer gave up looking for one")
     else:
         d.end(R.FAILED if reason is R.FAILED else R.HANGUP, now, by_peer=True)
 
@@ -472,7 +474,7 @@ def transport_lost(d: CallData, event: e.TransportLost, now: float) -> None:
 def media_failed(d: CallData, event: e.MediaFailed, now: float) -> None:
     """Our endpoint can't go on."""
     _tell(d, "failed", "failed")
-    d.end(event.reason, now, detail=event.detail)
+    d.end(event.reason, now, detail=event.detail, cause=event.cause)
 
 
 def endpoint_hangs(d: CallData, event: e.Event, now: float) -> None:

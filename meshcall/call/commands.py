@@ -255,6 +255,8 @@ class Ended(Command):
     """The peer ended it."""
     detail: str = ""
     """More, for the user; never text that a peer wrote."""
+    cause: str = ""
+    """A stable word for why there is no path."""
 
 
 __all__ = [

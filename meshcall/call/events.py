@@ -337,6 +337,8 @@ class MediaFailed(MediaEvent):
     """SOURCE, RECORD, NO_PATH, CONFIRM_FAILED, UNSUPPORTED or FAILED."""
     detail: str = ""
     """For the user."""
+    cause: str = ""
+    """A stable word for why there is no path, of :data:`meshcall.ice.verdict.Cause`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class CallData:
         self.other_ids[call_id] = offered
 
     def end(self, reason: e.EndReason, now: float, *, missed: bool = False, by_peer: bool = False,
-            detail: str = "") -> None:  # fmt: skip
+            detail: str = "", cause: str = "") -> None:  # fmt: skip
         """Close what is open and say why. The messages to the peer have been put out already."""
         self.reason = reason
         self.timeline.mark("ended", now)
@@ -138,4 +138,4 @@ class CallData:
             self.media_open = False
             self.emit(c.CloseMedia())
         summary = CallSummary.of(reason, self.path, self.timeline)
-        self.emit(c.Ended(reason, summary, missed, by_peer, detail))
+        self.emit(c.Ended(reason, summary, missed, by_peer, detail, cause))

@@ -12,7 +12,18 @@ from typing import Annotated
 
 import typer
 
-from meshcall.cli import bootstrap_node, contacts, dht, identity, invites, ping, relay, status
+from meshcall.cli import (
+    bootstrap_node,
+    contacts,
+    dht,
+    doctor,
+    identity,
+    invites,
+    netcheck,
+    ping,
+    relay,
+    status,
+)
 from meshcall.cli import call as call_commands
 from meshcall.cli import calls as calls_commands
 from meshcall.cli import open as page
@@ -94,6 +105,8 @@ app.command()(calls_commands.calls)
 app.command()(calls_commands.history)
 app.command()(calls_commands.chat)
 app.command()(ping.ping)
+app.command()(netcheck.netcheck)
+app.command()(doctor.doctor)
 app.add_typer(dht.dht_commands, name="dht")
 app.command()(relay.relay)
 app.add_typer(status.config_commands, name="config")

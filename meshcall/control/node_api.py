@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meshcall.media.page import ToPage
+from meshcall.netcheck_views import NetcheckView
 from meshcall.ping_views import PingEvent
 from meshcall.views import (
     CallEvent,
@@ -146,6 +147,9 @@ class NodeApi(Protocol):
 
     def status(self) -> NodeStatus:
         """What the node is and does now."""
+
+    async def netcheck(self) -> NetcheckView:
+        """What the network lets us do, asked and measured now."""
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for the relay that we lend, good for so long."""

@@ -168,6 +168,7 @@ class ControlServer:
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
             ("GET", "/dht/ping/{address}", self._dht_ping),
             ("GET", "/relay/credentials/{seconds}", self._relay_credentials),
+            ("GET", "/netcheck", self._netcheck),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
             ("POST", "/contacts", self._add_contact),
@@ -214,7 +215,7 @@ class ControlServer:
             streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
             if request.match_info.handler in streams:
                 return await handler(request)
-            if request.match_info.handler in (self._dht_lookup, self._dht_ping):
+            if request.match_info.handler in (self._dht_lookup, self._dht_ping, self._netcheck):
                 return await limited(handler(request))  # ends with its client: it changes nothing
             # shielded: a change that was begun is finished even if the client does not wait for the answer
             return await asyncio.shield(self._spawn(limited(handler(request))))
@@ -269,6 +270,9 @@ class ControlServer:
 
     async def _dht_ping(self, request: web.Request) -> web.Response:
         return document(await self._node.dht.ping(request.match_info["address"]))
+
+    async def _netcheck(self, request: web.Request) -> web.Response:
+        return document(await self._node.netcheck())
 
     async def _relay_credentials(self, request: web.Request) -> web.Response:
         text = request.match_info["seconds"]

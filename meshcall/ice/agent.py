@@ -38,8 +38,10 @@ from meshcall.ice.checklist import CheckList
 from meshcall.ice.consent import check_interval, is_dead, spares
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
 from meshcall.ice.gathering import Gathering
+from meshcall.ice.network import Network
 from meshcall.ice.overlap import Overlap
 from meshcall.ice.pair import Pair, PairState, as_peer_reflexive
+from meshcall.ice.verdict import Evidence, no_path
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
     TRANSACTION_ID_SIZE,
@@ -80,6 +82,8 @@ class IceAgent:
         self.counters: Counter[str] = Counter() if counters is None else counters
         self.selected: Pair | None = None
         """What :meth:`send` goes over."""
+        self.network: Callable[[], Network] = Network
+        """What the node knows of its own network, for the verdict that there is no path."""
         self._random = random
         self._tie_breaker = self._number(8)
         self._gathering = Gathering(random)
@@ -96,7 +100,7 @@ class IceAgent:
         self._lost_at = _NEVER
         self._selected_at = _NEVER
         self._renewed_at = _NEVER
-        self._patience = limits.ICE_NO_PATH
+        self._verdict_by = _NEVER
         self._over = False
 
     # --- what it is told ---
@@ -155,14 +159,12 @@ class IceAgent:
         self._put_off_verdict(now)
         self._check_waiting(now)
 
-    def start(self, remote: Credentials, now: float, patience: float = limits.ICE_NO_PATH) -> None:
-        """The peer's description is there: check what is known, and what the peer has checked already.
-
-        ``patience``: seconds from the last candidate to the verdict that there is no path.
-        """
+    def start(self, remote: Credentials, now: float) -> None:
+        """The peer's description is there: check what is known, and what the peer has checked already."""
         self.remote = remote
-        self._patience = patience
-        self._put_off_verdict(now)
+        travel = 0.0 if self.controlling else limits.ICE_ANSWER_TRAVEL
+        self._verdict_by = now + limits.ICE_NO_PATH_MAX
+        self._verdict_at = min(now + limits.ICE_NO_PATH + travel, self._verdict_by)
         while self._early:
             self._checked(*self._early.popleft(), now)
         self._check_waiting(now)
@@ -505,20 +507,18 @@ class IceAgent:
 
     def _put_off_verdict(self, now: float) -> None:
         if self.remote is not None and self.selected is None:
-            self._verdict_at = now + self._patience
+            self._verdict_at = min(now + limits.ICE_NO_PATH, self._verdict_by)
 
     def _verdict(self) -> None:
-        if any(pair.valid for pair in self._list):
-            reason = "a path was found, but the peer never chose one"
-        elif not self._list.remote:
-            reason = "the peer named no address that may be used"
-        elif not len(self._list):
-            reason = "no address of the peer is of a family that this machine has"
-        elif self._list.proven:
-            reason = "the peer's packets arrive, but it never answers ours: they are blocked on the way"
-        else:
-            reason = "nothing arrives from the peer: NATs or firewalls between the two let nothing through"
-        self._end(NoPath(reason))
+        evidence = Evidence(
+            local=tuple(self._list.local.values()),
+            remote=tuple(self._list.remote.values()),
+            paired=len(self._list) > 0,
+            valid=any(pair.valid for pair in self._list),
+            arrived=bool(self._list.proven),
+        )
+        verdict = no_path(evidence, self.network())
+        self._end(NoPath(verdict.reason, verdict.cause))
 
     def _end(self, event: Lost | NoPath) -> None:
         self._over = True

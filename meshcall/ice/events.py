@@ -45,6 +45,8 @@ class NoPath:
 
     reason: str
     """A sentence."""
+    cause: str = ""
+    """Of :data:`meshcall.ice.verdict.Cause`."""
 
 
 @dataclass(frozen=True, slots=True)

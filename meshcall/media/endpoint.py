@@ -113,6 +113,8 @@ class Failed:
     """``no-path``, ``dtls``, ``fingerprint``, ``no-control``, ``abandoned`` or ``internal``."""
     detail: str = field(default="", compare=False)
     """A sentence, where there is more to say."""
+    cause: str = field(default="", compare=False)
+    """Why there is no path, of :data:`meshcall.ice.verdict.Cause`."""
 
 
 EndpointEvent = (

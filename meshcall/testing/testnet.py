@@ -19,7 +19,7 @@ import signal
 import sys
 from types import TracebackType
 
-from meshcall.address import Address, format_address
+from meshcall.address import Address, format_address, parse_host_port
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.udp import UdpPort
@@ -41,15 +41,20 @@ class Testnet:
         *,
         port: int = 0,
         bind: str = "127.0.0.1",
+        join: tuple[Address, ...] = (),
         clock: Clock | None = None,
         random: Random = system_random,
     ) -> None:
-        """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address."""
+        """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address.
+
+        ``join``: nodes of a network to be part of; without them this is one of its own.
+        """
         if n < 1:
             raise ValueError("a network has at least one node")
         self._n = n
         self._port = port
         self._bind = bind
+        self._join = join
         self._clock = clock or SystemClock()
         self._random = random
         self._ports: list[UdpPort] = []
@@ -92,10 +97,10 @@ class Testnet:
             )
             self.nodes.append(node)
             await node.start()
-        first = self.addresses[0]
-        for start in range(1, self._n, _JOINING):
+        first = self._join or self.addresses[:1]
+        for start in range(0 if self._join else 1, self._n, _JOINING):
             joining = self.nodes[start : start + _JOINING]
-            await asyncio.gather(*(node.bootstrap([first]) for node in joining))
+            await asyncio.gather(*(node.bootstrap(list(first)) for node in joining))
 
     async def close(self) -> None:
         """Stop all nodes and close their ports. Idempotent."""
@@ -105,12 +110,12 @@ class Testnet:
             await port.close()
 
 
-async def _serve(nodes: int, port: int, bind: str) -> None:
+async def _serve(nodes: int, port: int, bind: str, join: tuple[Address, ...]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Testnet(nodes, port=port, bind=bind) as testnet:
+    async with Testnet(nodes, port=port, bind=bind, join=join) as testnet:
         for address in testnet.addresses:
             print(format_address(address), flush=True)  # noqa: T201 - the addresses are the output
         await stop.wait()
@@ -125,12 +130,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=20, help="how many nodes (default 20)")
     parser.add_argument("--port", type=int, default=0, help="first port; 0 takes free ones (default)")
     parser.add_argument("--bind", default="127.0.0.1", help="IP address of all nodes (default 127.0.0.1)")
+    parser.add_argument(
+        "--bootstrap",
+        metavar="HOST:PORT",
+        type=parse_host_port,
+        action="append",
+        default=[],
+        help="a node of a network to be part of; can be repeated",
+    )
     options = parser.parse_args(arguments)
     if options.nodes < 1 or not 0 <= options.port <= 65536 - max(1, options.nodes):
         parser.error("--nodes must be at least 1, and all ports at most 65535")
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(options.nodes, options.port, options.bind))
+            asyncio.run(_serve(options.nodes, options.port, options.bind, tuple(options.bootstrap)))
     except MeshcallError as error:
         print(f"testnet: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -24,6 +24,8 @@ class Options:
 
     repeat: int
     quick: bool
+    only: tuple[str, ...] = ()
+    """Parts of a bench that has parts; empty: all of them."""
 
     def log(self, text: str) -> None:
         """Say how far it is, beside the result."""
@@ -49,6 +51,10 @@ class Bench:
         function: Measure = importlib.import_module(self.module).measure
         return function
 
+    def parts(self) -> tuple[str, ...]:
+        """What ``--only`` can name; empty: it is one piece."""
+        return tuple(getattr(importlib.import_module(self.module), "PARTS", ()))
+
 
 BENCHES = {
     bench.name: bench
@@ -70,13 +76,20 @@ BENCHES = {
             "netsim.bench.relay",
             needs_lab=False,
         ),
+        Bench(
+            "connectivity",
+            "who reaches whom, how soon, and what is heard when the network changes",
+            "netsim.bench.connectivity.parts",
+        ),
     )
 }
 
 
-def run(names: list[str], *, repeat: int | None, quick: bool, as_json: bool) -> int:
+def run(
+    names: list[str], *, repeat: int | None, quick: bool, as_json: bool, only: tuple[str, ...] = ()
+) -> int:
     """Run benches and print their reports; the exit status is 1 when a goal is missed."""
-    options = Options(repeat or (QUICK_REPEAT if quick else MIN_REPEAT), quick)
+    options = Options(repeat or (QUICK_REPEAT if quick else MIN_REPEAT), quick, only)
     reports: dict[str, Report] = {}
     for name in names:
         try:

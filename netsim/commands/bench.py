@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every bench")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     parser.add_argument("--repeat", type=int, metavar="N", help="measurements per case")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART", help="of a bench that has parts; repeatable"
+    )
     parser.add_argument("--quick", action="store_true", help="few measurements, to see that it works")
 
 
@@ -34,4 +37,14 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if reason is not None and any(runner.BENCHES[name].needs_lab for name in names):
         print(f"error: {reason}", file=sys.stderr)
         return 1
-    return runner.run(names, repeat=options.repeat, quick=options.quick, as_json=options.json)
+    known = {part for name in names for part in runner.BENCHES[name].parts()}
+    for part in options.only:
+        if part not in known:
+            parser.error(f"no part is called {part!r}; there are {', '.join(sorted(known)) or 'none'}")
+    return runner.run(
+        names,
+        repeat=options.repeat,
+        quick=options.quick,
+        as_json=options.json,
+        only=tuple(options.only),
+    )

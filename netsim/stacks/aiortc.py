@@ -135,6 +135,11 @@ class AiortcCall:
             route: Route = "relay" if any(end["relay"] for end in ends) else "direct"
             self.attempt = Attempt(route, heard - answered, total=heard - begin)
 
+    @property
+    def route(self) -> Route:
+        """See :class:`LiveCall`; it keeps the path that it began with."""
+        return self.attempt.route
+
     async def end(self) -> None:
         """Hang up."""
         if not self._over:

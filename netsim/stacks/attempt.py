@@ -38,6 +38,10 @@ class LiveCall(Protocol):
 
     attempt: Attempt
 
+    @property
+    def route(self) -> Route:
+        """How its media travels now; ``fail``: it does not."""
+
     async def end(self) -> None:
         """Hang up. Idempotent."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from netsim.host import Host
@@ -13,20 +14,45 @@ from netsim.site import Site
 from netsim.stacks.aiortc import AiortcStack
 from netsim.stacks.attempt import IceServer, Stack
 from netsim.stacks.meshcall import MeshcallStack
+from netsim.stacks.relays import lend_relays
 
 StackName = Literal["meshcall", "aiortc"]
 
-DHT_NODES = 12
+DHT_HOSTS = 4
+"""On networks of their own: what a NAT does is learned from nodes of several."""
+DHT_NODES_PER_HOST = 3
+RELAYS = 2
 
 
-async def make_stack(name: StackName, lab: Lab) -> Stack:
-    """The stack, with the DHT that it needs on the lab's internet, if there is one. Raises LabError."""
+async def make_stack(name: StackName, lab: Lab, *, relays: int = 0) -> Stack:
+    """The stack, with the DHT that it needs on the lab's internet, if there is one. Raises LabError.
+
+    ``relays``: how many peers lend one; plain aiortc knows of coturn alone.
+    """
     if name == "aiortc":
         return AiortcStack()
     if not lab.sites:
         return MeshcallStack(["--lan-only"])
-    net = await lab.public_host("net", ipv6=False)
-    return MeshcallStack(["--no-mdns", *await start_testnet(net, DHT_NODES)])
+    return await make_meshcall(lab, relays=relays)
+
+
+async def make_meshcall(lab: Lab, *, relays: int = 0, source: str = "") -> MeshcallStack:
+    """meshcall on the internet. Raises LabError. ``source``: what all calls send."""
+    join = ["--no-mdns", *await start_dht(lab)]
+    return MeshcallStack(join, source=source, relays=await lend_relays(lab, join, relays))
+
+
+async def start_dht(lab: Lab) -> list[str]:
+    """Nodes on several public networks; returns the flags that make a daemon join them. Raises LabError."""
+    first, *others = [await lab.public_host(f"net{n + 1}", ipv6=False) for n in range(DHT_HOSTS)]
+    join = await start_testnet(first, DHT_NODES_PER_HOST)
+    await asyncio.gather(*(start_testnet(host, DHT_NODES_PER_HOST, join=join) for host in others))
+    return join
+
+
+def needs_server(name: StackName) -> bool:
+    """Whether coturn has to be there: meshcall has STUN and relays from its peers."""
+    return name == "aiortc"
 
 
 async def start_program(
@@ -36,12 +62,14 @@ async def start_program(
     if server is not None:
         host.environment["SSL_CERT_FILE"] = str(server.ca_file)
     await stack.start(host, servers)
-    if site is not None and site.nat.outbound is Outbound.ALL:
+    if site is not None and site.nat.outbound is not Outbound.NOTHING:
         await stack.ready(host)
 
 
-def ice_servers(server: TurnServer, site: Site, *, relay: bool) -> tuple[IceServer, ...]:
+def ice_servers(server: TurnServer | None, site: Site, *, relay: bool) -> tuple[IceServer, ...]:
     """What people behind such a network would configure: STUN, and TURN by the transport that passes."""
+    if server is None:
+        return ()
     if site.nat.outbound is not Outbound.ALL:
         return (IceServer(server.turn("tls"), server.user, server.password),) if relay else ()
     turn = (IceServer(server.turn(), server.user, server.password),) if relay else ()

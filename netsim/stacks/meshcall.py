@@ -12,7 +12,8 @@ from netsim.errors import LabError, NeverHappened
 from netsim.lab import Host
 from netsim.peer import EventLog, Peer
 from netsim.process import LabProcess
-from netsim.stacks.attempt import Attempt, IceServer
+from netsim.stacks.attempt import Attempt, IceServer, Route
+from netsim.stacks.relays import LentRelay, credentials
 
 LIMIT_S = 40.0
 """How long a call may take until it has media or has failed by itself."""
@@ -28,10 +29,22 @@ class MeshcallStack:
 
     name = "meshcall"
 
-    def __init__(self, flags: Sequence[str] = (), *, limit: float = LIMIT_S) -> None:
-        """``flags``: of every daemon, such as ``--bootstrap HOST:PORT``."""
+    def __init__(
+        self,
+        flags: Sequence[str] = (),
+        *,
+        limit: float = LIMIT_S,
+        source: str = "",
+        relays: Sequence[LentRelay] = (),
+    ) -> None:
+        """``flags``: of every daemon, such as ``--bootstrap HOST:PORT``.
+
+        ``source``: what all calls send; a test picture with a tone if it is left out. ``relays``: who lends.
+        """
         self._flags = tuple(flags)
         self._limit = limit
+        self.source = source
+        self.relays = tuple(relays)
         self._peers: dict[str, Peer] = {}
 
     def peer(self, host: Host) -> Peer:
@@ -41,10 +54,11 @@ class MeshcallStack:
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
         """Start the daemon; it is not waited for that it has joined the DHT."""
         peer = self._peers.setdefault(host.name, Peer(host))
+        servers = (*servers, *await credentials(self.relays))
         known = [",".join(filter(None, (s.uri, s.username, s.credential))) for s in servers]
         await peer.start(
             *self._flags,
-            *("--auto-answer", "anyone", "--source", "testsrc:880"),
+            *("--auto-answer", "anyone", "--source", self.source or "testsrc:880"),
             *(word for server in known for word in ("--ice-server", server)),
         )
 
@@ -65,7 +79,7 @@ class MeshcallStack:
 
     async def begin(self, caller: Host, callee: Host) -> MeshcallCall:
         """Place a call by ID."""
-        call = MeshcallCall(self.peer(caller), self.peer(callee))
+        call = MeshcallCall(self.peer(caller), self.peer(callee), self.source or "testsrc:440")
         await call.place(self._limit)
         return call
 
@@ -76,8 +90,9 @@ class MeshcallStack:
 class MeshcallCall:
     """One call between two daemons."""
 
-    def __init__(self, caller: Peer, callee: Peer) -> None:
+    def __init__(self, caller: Peer, callee: Peer, source: str) -> None:
         self._caller, self._callee = caller, callee
+        self._source = source
         self._command: LabProcess | None = None
         self.attempt = Attempt("fail", None, "it was not placed")
 
@@ -85,7 +100,7 @@ class MeshcallCall:
         """Dial, then wait for media at both ends."""
         async with EventLog(self._callee) as log:
             self._command = await self._caller.start_cli(
-                "call", self._callee.id, "--source", "testsrc:440", "--json"
+                "call", self._callee.id, "--source", self._source, "--json"
             )
             heard = asyncio.ensure_future(self._command.wait_for_event(limit, event="media", kind="audio"))
             ended = asyncio.ensure_future(self._command.wait(limit))
@@ -122,6 +137,15 @@ class MeshcallCall:
             both - _seconds(answered, self._callee),
             total=both - _seconds(begin, self._caller),
         )
+
+    @property
+    def route(self) -> Route:
+        """See :class:`LiveCall`."""
+        lines = [] if self._command is None else self._command.json_lines()
+        paths = [line["path"] for line in lines if line["event"] in ("connected", "path")]
+        if not paths or not paths[-1] or lines[-1]["event"] == "ended":
+            return "fail"
+        return "relay" if paths[-1] == "relay" else "direct"
 
     async def end(self) -> None:
         """Hang up, as Ctrl-C does."""

@@ -118,6 +118,7 @@ async def test_a_ping_takes_nothing_from_a_call(start: StartNode) -> None:  # no
 
 async def test_pings_are_bounded(start: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """A contact that pings again at once is told that it is too busy; at most so many run from one node."""
+    monkeypatch.setattr(limits, "PINGS_BURST", 1)
     alice, bob = await start("alice"), await start("bob")
     know(bob, alice)
     first = await alice.ping(bob.id_text(), count=50, interval=1)

@@ -30,9 +30,9 @@ pytestmark = [
 
 PAGE = """<!doctype html><title>ICE</title><script>
 let pc, channel, received;
-async function make() {
+async function make(settings = {iceServers: []}) {
   await navigator.mediaDevices.getUserMedia({audio: true});  // else host candidates are mDNS names
-  pc = new RTCPeerConnection({iceServers: []});
+  pc = new RTCPeerConnection(settings);
   received = [];
   channel = pc.createDataChannel('control', {negotiated: true, id: 0});
   channel.onmessage = event => { received.push(event.data); channel.send('echo ' + event.data); };
@@ -43,9 +43,9 @@ async function gathered() {
       () => { if (pc.iceGatheringState == 'complete') done(); }));
   return pc.localDescription.sdp;
 }
-async function offer() { await make(); await pc.setLocalDescription(); return gathered(); }
-async function answer(sdp) {
-  await make();
+async function offer(settings) { await make(settings); await pc.setLocalDescription(); return gathered(); }
+async function answer(sdp, settings) {
+  await make(settings);
   await pc.setRemoteDescription({type: 'offer', sdp});
   await pc.setLocalDescription();
   return gathered();
@@ -56,8 +56,8 @@ function end() { pc.close(); }
 
 
 @asynccontextmanager
-async def page_with_webrtc() -> AsyncIterator[Page]:
-    """A page on http://127.0.0.1."""
+async def page_with_webrtc(*arguments: str) -> AsyncIterator[Page]:
+    """A page on http://127.0.0.1; ``arguments``: more of Chromium's."""
 
     async def serve(_: web.Request) -> web.Response:
         return web.Response(text=PAGE, content_type="text/html")
@@ -71,7 +71,7 @@ async def page_with_webrtc() -> AsyncIterator[Page]:
         await site.start()
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
-                executable_path=str(CHROMIUM), headless=True, args=ARGUMENTS
+                executable_path=str(CHROMIUM), headless=True, args=[*ARGUMENTS, *arguments]
             )
             try:
                 page = await browser.new_page()

@@ -619,3 +619,67 @@ def test_ping_says_why_nobody_answers(fake: Daemon) -> None:
 def test_ping_without_a_daemon(home: Path) -> None:
     """Exit code 3 and how to start it."""
     run_cli(home, "ping", "alice").assert_error(3, "not running", hint="meshcall")
+
+
+# --- netcheck and doctor --------------------------------------------------------------------------
+
+
+def test_netcheck_in_words_and_json(fake: Daemon) -> None:
+    """The same facts for people and for programs."""
+    done = fake.cli("netcheck")
+    assert done.code == 0, done
+    fields = dict(line.split("\t", 1) for line in done.out.splitlines())
+    assert fields["IPv4 UDP"] == "works: 5 of 6 nodes answered, the fastest in 12.5 ms"
+    assert fields["IPv4 mapping"].startswith("address-and-port-dependent: ")
+    assert fields["port mapping"] == "no router answers"
+    document = fake.cli("netcheck", "--json").json
+    assert document["schema"] == 1
+    assert document["ipv4"]["hairpin"] == "no"
+
+
+def test_doctor_with_a_daemon(fake: Daemon) -> None:
+    """Its findings between tabs; the fake daemon's release is another one, which is a warning."""
+    done = fake.cli("doctor")
+    rows = {line.split("\t")[1]: line.split("\t") for line in done.out.splitlines()}
+    assert done.code == 0, done
+    assert rows["home"] == ["OK", "home", str(fake.home), ""]
+    assert rows["daemon"][0] == "WARN"
+    assert rows["media"][0] == "OK"
+    assert rows["nat"][0] == "WARN"
+    assert "UPnP or PCP" in rows["nat"][3]
+
+
+def test_doctor_without_a_daemon(home: Path) -> None:
+    """It works; what needs the daemon is skipped, and the exit code says that something fails."""
+    done = run_cli(home, "doctor", "--json")
+    assert done.code == 1
+    findings = {one["check"]: one for one in done.json["findings"]}
+    assert [name for name, one in findings.items() if one["status"] == "FAIL"] == ["daemon"]
+    assert done.json["failed"] == 1
+    assert "daemon" in findings["daemon"]["fix"]
+    assert findings["udp"]["found"] == "the daemon does not run"
+
+
+def test_doctor_sees_what_others_could(home: Path) -> None:
+    """A home that others can enter fails, alone if it is asked for alone; unknown checks are refused."""
+    home.chmod(0o755)
+    done = run_cli(home, "doctor", "--check", "home")
+    assert (done.code, done.out) == (1, f"FAIL\thome\tother users can read {home}\tchmod 700 {home}\n")
+    home.chmod(0o700)
+    assert run_cli(home, "doctor", "--check", "home", "--check", "key").code == 0
+    run_cli(home, "doctor", "--check", "weather").assert_error(2, "'weather'", hint="home, key, disk")
+
+
+def test_doctor_on_a_narrow_terminal(fake: Daemon) -> None:
+    """Words are never cut, and the fix stands below what was found."""
+    code, seen = run_on_terminal(fake.home, "doctor", COLUMNS="50")
+    assert code == 0
+    lines = [line.rstrip() for line in seen.splitlines()]
+    assert any(line.startswith("WARN  port-mapping  no router answers") for line in lines)
+    assert any(line.strip().startswith("-> switch on UPnP") for line in lines)
+    assert all(len(line) <= 50 for line in lines if "/" not in line)
+
+
+def test_netcheck_without_a_daemon(home: Path) -> None:
+    """Exit code 3 and how to start it."""
+    run_cli(home, "netcheck").assert_error(3, "not running", hint="daemon")

@@ -15,6 +15,7 @@ from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
+from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
@@ -60,13 +61,15 @@ class IcePort:
         mapped: Callable[[], Iterable[Address]] = tuple,
         lenders: Lenders | None = None,
         path_lost: Callable[[], None] = lambda: None,
+        network: Callable[[], Network] = Network,
     ) -> None:
         """``hosts``: what ``udp`` is bound to. ``answers``: anybody learns from us how we see him.
 
         ``lenders``: who lends relays to the calls on this port.
 
         ``mapped``: what others have seen as this port's address: known before a call, so nobody is asked.
-        ``path_lost``: a call has no path any more; our own address may be another one.
+        ``path_lost``: a call has no path any more; our own address may be another one. ``network``: what is
+        known of the network that we are in.
         """
         self._udp = udp
         self._counters: Counter[str] = Counter() if counters is None else counters
@@ -74,6 +77,7 @@ class IcePort:
         self.mapped = mapped
         self.lenders = lenders
         self.path_lost = path_lost
+        self.network = network
         self._sessions: list[Session] = []
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)

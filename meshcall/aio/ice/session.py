@@ -64,6 +64,8 @@ class IceSession:
         self._on_event = on_event
         self._carries_media = carries_media
         self._loop = asyncio.get_running_loop()
+        if shared is not None:
+            self.agent.network = shared.network
         self._bases = Bases(
             self,
             policy=policy,
@@ -168,9 +170,7 @@ class IceSession:
 
     def start(self, remote: Credentials) -> None:
         """The peer's description: begin to check."""
-        now = self._loop.time()
-        travel = 0.0 if self.agent.controlling else limits.MEDIA_ANSWER_TRAVEL
-        self.agent.start(remote, now, limits.ICE_NO_PATH + travel)
+        self.agent.start(remote, self._loop.time())
         self._drain()
 
     def add_remote(self, candidates: Iterable[Candidate]) -> None:

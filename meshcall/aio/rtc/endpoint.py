@@ -112,8 +112,8 @@ class RtcEndpoint:
         self._events: asyncio.Queue[EndpointEvent | None] = asyncio.Queue()
         self._unread_control = 0
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[tuple[str, str]] = self._loop.create_future()
-        """Why it failed, in a word and a sentence; an empty word: it did not."""
+        self._outcome: asyncio.Future[Failed | None] = self._loop.create_future()
+        """Why it failed; None: it did not."""
         self._pc: RTCPeerConnection | None = None
         self._control: ControlChannel | None = None
         self._unsent: list[bytes] = []
@@ -360,25 +360,25 @@ class RtcEndpoint:
         self._supervisor = asyncio.create_task(self._watch(timeout, reason), name="endpoint-deadline")
 
     async def _watch(self, timeout: float, reason: str) -> None:
-        detail = ""
         try:
             async with asyncio.timeout(timeout):
-                reason, detail = await asyncio.shield(self._outcome)
+                failed = await asyncio.shield(self._outcome)
         except TimeoutError:
             if self._link is not None and self._link.path:
                 reason = "no-control" if self._link.secured else "dtls"
-        if reason and self._closing is None:
-            self._emit(Failed(reason, detail))
+            failed = Failed(reason)
+        if failed is not None and self._closing is None:
+            self._emit(failed)
             self._start_closing()
 
-    def _fail(self, reason: str, detail: str = "") -> None:
+    def _fail(self, reason: str, detail: str = "", cause: str = "") -> None:
         if not self._outcome.done():
-            self._outcome.set_result((reason, detail))
+            self._outcome.set_result(Failed(reason, detail, cause))
 
     def _control_open(self) -> None:
         self._emit(ControlOpen())
         if not self._outcome.done():
-            self._outcome.set_result(("", ""))
+            self._outcome.set_result(None)
 
     def _control_message(self, data: bytes) -> None:
         if self._unread_control >= limits.CONTROL_QUEUE_MAX:

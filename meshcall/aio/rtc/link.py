@@ -29,14 +29,14 @@ from meshcall.media.path import path_of
 
 
 class Link:
-    """Watches one peer connection; ``fail(reason, detail)`` is called when it will never connect."""
+    """Watches one peer connection; ``fail(reason, detail, cause)`` is called when it will never connect."""
 
     def __init__(
         self,
         pc: RTCPeerConnection,
         counters: Counter[str],
         emit: Callable[[EndpointEvent], None],
-        fail: Callable[[str, str], None],
+        fail: Callable[[str, str, str], None],
     ) -> None:
         """Put the hooks in; the control channel must have been made."""
         self._emit = emit
@@ -76,8 +76,8 @@ class Link:
                 self._emit(PathBroken())
             case Lost():
                 self._silent = True
-            case NoPath(reason):
-                self._fail("no-path", reason)
+            case NoPath(reason, cause):
+                self._fail("no-path", reason, cause)
             case Gathered():
                 pass
 
@@ -87,12 +87,12 @@ class Link:
             self.secured = True
             self._emit(Secured(*hooks.fingerprints(self._dtls)))
         elif state == "failed":
-            self._fail("fingerprint" if self._forged() else "dtls", "")
+            self._fail("fingerprint" if self._forged() else "dtls", "", "")
         elif state == "closed" and not self._ended:
             self._ended = True
             if self.secured:
                 self._emit(TransportLost("no-response" if self._silent else "closed"))
-            self._fail("dtls", "")
+            self._fail("dtls", "", "")
 
     def _forged(self) -> bool:
         try:

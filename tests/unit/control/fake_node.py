@@ -28,6 +28,14 @@ from meshcall.errors import (
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri, is_uri, parse_peer
+from meshcall.netcheck_views import (
+    FallbackCheck,
+    FamilyCheck,
+    LanCheck,
+    MappingCheck,
+    NetcheckView,
+    RelayCheck,
+)
 from meshcall.ping_views import PingEnded, PingEvent, PingReply, PingSilent, PingStep
 from meshcall.views import (
     CallEvent,
@@ -468,6 +476,25 @@ class FakeNode:
             counters={"rejected signature": 3},
             warnings=["the clock is wrong by 3 s"],
         )
+
+    async def netcheck(self) -> NetcheckView:
+        return NetcheckView(
+            port=4242,
+            ipv4=FamilyCheck(
+                udp="yes", local=["192.168.1.7"], public="203.0.113.5:61000",
+                asked=6, answered=5, rtt_ms=12.5,
+                mapping="address-and-port-dependent", filtering="address-and-port-dependent",
+                ports="sequential", hairpin="no",
+            ),
+            ipv6=FamilyCheck(udp="none", local=[]),
+            dht_nodes=20,
+            port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
+            lan=LanCheck(enabled=True, heard_itself=True, peers=2),
+            relays=[RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0)],
+            fallback=FallbackCheck(state="unused"),
+            clock_skew_s=0.2,
+            took_ms=812.0,
+        )  # fmt: skip
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         if not self.config.relay:

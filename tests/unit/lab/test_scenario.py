@@ -147,6 +147,8 @@ def test_every_verb_is_described() -> None:
         '[[steps]]\ndo = "resume"\nhost = "a"\n[[steps]]\ndo = "restart"\nhost = "a"\n'
         '[[steps]]\ndo = "set_clock"\nhost = "a"\noffset = 90\n'
         '[[steps]]\ndo = "hang_up"\n[[steps]]\ndo = "wait"\nseconds = 1\n[[steps]]\ndo = "silence"\n'
+        '[[steps]]\ndo = "path"\nexpect = "direct"\n[[steps]]\ndo = "sound"\npause = 0.06\n'
+        '[[steps]]\ndo = "sound"\npause = 1\nlost = 0\n'
     )
     steps = s.parse_scenario(file, "verbs.toml").steps
     assert {type(step) for step in steps} == set(get_args(Step)) - {CallStep, MediaStep}
@@ -156,7 +158,8 @@ def test_every_verb_is_described() -> None:
         "link of a: barely", "a roams to b", "a's interface is off for 0.5 s", "stop the relay",
         "set_mapping_timeout a: 20 s", "partition a from b", "unite", "interface_down a", "interface_up a",
         "kill a", "pause a", "resume a", "restart a", "set_clock a: +90 s", "hang up",
-        "wait 1 s", "no media after 5 s",
+        "wait 1 s", "no media after 5 s", "direct within 5 s", "no pause longer than 0.06 s",
+        "no pause longer than 1 s, 0 lost",
     ]  # fmt: skip
 
 

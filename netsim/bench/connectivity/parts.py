@@ -1,0 +1,30 @@
+"""The bench's parts, each a lab of its own, and their figures as one report."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import time
+
+from netsim.bench.figure import Report
+from netsim.bench.runner import Options
+
+PARTS = ("grid", "setup", "faults", "switch")
+"""Modules beside this one; ``--only`` names them."""
+
+
+async def measure(options: Options) -> Report:
+    """Run the parts that are wanted, one after the other."""
+    reports: list[Report] = []
+    for part in options.only or PARTS:
+        begin = time.monotonic()
+        found = importlib.import_module(f"{__package__}.{part}").measure(options)
+        reports.append(await found if inspect.isawaitable(found) else found)
+        options.log(f"{part}: {time.monotonic() - begin:.0f} s")
+    return Report(
+        "Connectivity",
+        tuple(figure for report in reports for figure in report.figures),
+        tuple(table for report in reports for table in report.tables),
+        tuple(note for report in reports for note in report.notes),
+        tuple(line for report in reports for line in report.failures),
+    )
