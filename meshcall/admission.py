@@ -26,6 +26,7 @@ class Admission:
         contacts: ContactBook,
         *,
         accept_strangers: bool,
+        answer_pings: bool = True,
         now: Callable[[], float],
         is_open: Callable[[], bool],
         in_call: Callable[[PeerId], bool],
@@ -33,6 +34,7 @@ class Admission:
         """``now``: monotonic seconds. ``is_open``: whether the node takes messages at all."""
         self._contacts = contacts
         self._accept_strangers = accept_strangers
+        self._answer_pings = answer_pings
         self._now = now
         self._is_open = is_open
         self._in_call = in_call
@@ -42,6 +44,8 @@ class Admission:
     def admits(self, sender: PeerId, kind: MessageKind) -> bool:
         """Whether a message of ``kind`` from ``sender`` is looked at; changes nothing."""
         if not self._is_open():
+            return False
+        if kind is MessageKind.PING_OFFER and not self._answer_pings:
             return False
         if kind in (MessageKind.MISSED, MessageKind.PING_OFFER):
             return self._contacts.is_contact(sender)

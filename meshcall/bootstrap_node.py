@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meshcall import systemd
 from meshcall.address import format_address
 from meshcall.errors import FileError, MeshcallError, StateCorrupt, StateUnwritable, UsageError
+from meshcall.memory import give_back
 from meshcall.paths import HomePaths
 from meshcall.reporting import print_error, printable, write_result
 
@@ -34,7 +35,6 @@ REPORT_INTERVAL: Final = 3600.0
 """Seconds between two lines about how it is."""
 _ELSEWHERE: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses (RFC 5737, RFC 3849) to ask the routing table about; nothing is sent there."""
-_MADV_DONTNEED: Final = 4  # madvise(2)
 
 
 def leave_out() -> None:
@@ -118,7 +118,7 @@ def _serve(router: Router, home: HomePaths, *, quiet: bool) -> None:
         router.every(interval, lambda: systemd.notify("WATCHDOG=1"))
     if not quiet:
         router.every(REPORT_INTERVAL, lambda: log(report(router)))
-    _give_back_memory()
+    give_back()
     router.serve()
     systemd.notify("STOPPING=1")
     if not quiet:
@@ -193,42 +193,6 @@ def _say(line: str) -> None:
     """A line on stdout; that nobody reads it is no reason to stop."""
     with suppress(OSError, ValueError, FileError):
         write_result(line)
-
-
-def _give_back_memory() -> None:
-    """Loading leaves holes in the heap, and pages of libraries mapped that nothing reads again.
-
-    Both stay until the kernel and glibc are told. A page that is needed after all is mapped again from the
-    kernel's cache.
-    """
-    import ctypes
-    import gc
-
-    gc.collect()
-    with suppress(OSError, AttributeError, ValueError):
-        libc = ctypes.CDLL(None)
-        libc.malloc_trim(0)
-        for start, size in unwritten_files(Path("/proc/self/smaps").read_text()):
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
-
-
-def unwritten_files(smaps: str) -> list[tuple[int, int]]:
-    """(start, octets) of the mappings of files that are as in the file: proc(5), ``/proc/pid/smaps``.
-
-    Nothing of them was ever written (``Anonymous`` counts what was, relocated data too) or can be, so
-    dropping them loses nothing.
-    """
-    found: list[tuple[int, int]] = []
-    span, usable = (0, 0), False
-    for line in smaps.splitlines():
-        words = line.split()
-        if "-" in words[0] and not words[0].endswith(":"):
-            low, _, high = words[0].partition("-")
-            span = int(low, 16), int(high, 16) - int(low, 16)
-            usable = "w" not in words[1] and len(words) > 5 and words[5].startswith("/")
-        elif words[0] == "Anonymous:" and usable and words[1] == "0":
-            found.append(span)
-    return found
 
 
 if __name__ == "__main__":

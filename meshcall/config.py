@@ -59,6 +59,9 @@ class Config:
     accept_strangers: bool = True
     """Let people who are not contacts ring (they are shown apart)."""
 
+    answer_pings: bool = True
+    """Answer pings of contacts, who learn by them which paths lead here, without a ring."""
+
     contacts_only: bool = False
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""
@@ -68,9 +71,11 @@ class Config:
 
     relay: bool = False
     """Lend a relay to whoever has credentials of ours."""
+    relay: bool | None = None
+    """Lend a relay to others; None: while strangers reach this machine at an address of its own."""
 
-    relay_port: int = 3478
-    """Its port for UDP, TCP and TLS; 0: any free one."""
+    relay_port: int | None = None
+    """A port for it, UDP, TCP and TLS; 0: any free one; None: the node's own, and 443 for TCP and TLS."""
 
     relay_addresses: tuple[str, ...] = ()
     """IP addresses that others reach it at, where a NAT gives this machine another; one of each family."""

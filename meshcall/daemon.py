@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -30,6 +28,7 @@ from meshcall.control.node_api import NodeApi
 from meshcall.daemon_options import config_from, make_parser
 from meshcall.errors import MeshcallError, NoIdentity
 from meshcall.media_paths import make_record_dir
+from meshcall.memory import give_back
 from meshcall.paths import HomePaths
 from meshcall.redaction import RedactingFormatter
 from meshcall.reporting import print_error
@@ -164,19 +163,12 @@ async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) 
         status = node.status()
         _say_ready(f"ready: {node.id_text()} on UDP port {status.port}, home {config.home}")
         systemd.notify("READY=1")
-        _give_back_memory()
+        give_back()
         for name in missing_interfaces(config):
             logger.warning("there is no network interface %s now", name)
         async with asyncio.TaskGroup() as group:
             group.create_task(log_calls(node.events(), by_hand=config.auto_answer == "off"), name="log calls")
             group.create_task(_watchdog(), name="watchdog")
-
-
-def _give_back_memory() -> None:
-    """Loading and starting leave holes in the heap, which glibc keeps unless it is told."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _watchdog() -> None:

@@ -88,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="be found by contacts and invited people alone: who knows no more than your ID sees nothing",
     )
+    add("--no-pings", action="store_true", help="answer no `meshcall ping`, not even of contacts")
     add(
         "--source",
         default="testsrc",
@@ -99,13 +100,19 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="record auto-answered calls into this folder, which is made if need be",
     )
-    add("--relay", action="store_true", help="lend a relay to whoever has credentials (`meshcall relay`)")
+    lends = parser.add_mutually_exclusive_group()
+    lends.add_argument(
+        "--relay",
+        action="store_true",
+        default=None,
+        help="lend a relay to others (default: while strangers reach this machine at an address of its own)",
+    )
+    lends.add_argument("--no-relay", action="store_false", dest="relay", help="lend none")
     add(
         "--relay-port",
         type=int,
-        default=3478,
         metavar="N",
-        help="its port for UDP, TCP and TLS (default: 3478; 0: any free one)",
+        help="its port for UDP, TCP and TLS (default: the daemon's own, and 443; 0: any free one)",
     )
     add(
         "--relay-address",
@@ -127,7 +134,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     """
     if not 0 <= options.port <= 65535:
         raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
-    if not 0 <= options.relay_port <= 65535:
+    if options.relay_port is not None and not 0 <= options.relay_port <= 65535:
         raise InvalidConfig(f"--relay-port: {options.relay_port} is not a port (0 to 65535)")
     if not 1024 <= options.page_port <= 65535:
         raise InvalidConfig(f"--page-port: {options.page_port} is not a port (1024 to 65535)")
@@ -174,6 +181,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         source=source,
         record_dir=record_dir,
         accept_strangers=not (options.no_strangers or options.contacts_only),
+        answer_pings=not options.no_pings,
         contacts_only=options.contacts_only,
         relay=options.relay,
         page_port=None if options.no_page else options.page_port,

@@ -512,10 +512,13 @@ class CallDriver:
                     self._tell_candidates([candidates])
                     if self.machine.state is State.CONNECTED:
                         self._send_control(control.Candidates(candidates))
-                case m.IceConnected(path=path):
-                    self.feed(e.IceConnected(path))
+                case m.IceConnected(local, remote, path, why):
+                    v6 = ":" in remote.address
+                    self.feed(e.IceConnected(path, why, local.kind, remote.kind, v6))
                 case m.PathBroken():
                     self.feed(e.IceConnected(""))
+                case m.PathQuality(trouble):
+                    self.feed(e.PathQuality(trouble))
                 case m.Secured(local_fp, remote_fp):
                     self._transcript.fingerprints = (local_fp, remote_fp)
                     self.feed(e.Secured())

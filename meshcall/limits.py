@@ -563,6 +563,9 @@ CALL_EARLY_CANDIDATES_MAX: Final = 8
 CALL_OFFERS_MAX: Final = 3
 """Offers of one call whose replies are awaited: the one that lives, and those that may still ring there."""
 
+CALL_PATH_STEPS_MAX: Final = 64
+"""Changes of path that a call's timeline keeps (a path that flaps for hours)."""
+
 CALL_OTHER_IDS_MAX: Final = 16
 """Ids of the same peer's other attempts that one call remembers (memory)."""
 
@@ -718,6 +721,29 @@ ICE_NAME_ADDRESSES_MAX: Final = 2
 
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
+
+QUALITY_POLL: Final = 0.5
+"""Pause between looks at the quality of a call's path."""
+
+QUALITY_SILENT: Final = 1.0
+"""Seconds without an answer to a consent check after which a path is called degraded: long before it is given
+up."""
+
+QUALITY_LOSS: Final = 0.1
+"""Share of packets lost from which on a path is called degraded: people hear that."""
+
+QUALITY_PACKETS_MIN: Final = 50
+"""Packets that must have been sent for a share to mean anything: a second of sound."""
+
+QUALITY_WINDOW: Final = 4.0
+"""Seconds over which that share is taken."""
+
+QUALITY_RTT: Final = 0.6
+"""Round trip in seconds from which on a path is called degraded: people begin to talk at once (ITU-T G.114
+wants 0.4 s one way at most)."""
+
+QUALITY_HOLD: Final = 3.0
+"""Seconds for which a path stays degraded after the last sign of it."""
 
 CONTROL_MESSAGE_MAX: Final = 16 * 1024
 """Octets of one message on the control channel (memory; chat and confirms are far smaller)."""
@@ -1227,3 +1253,76 @@ PAGE_DESCRIBE: Final = 20.0
 
 PAGE_QUEUE: Final = 1000
 """Messages that wait for a page that reads slowly; beyond that it is dropped (memory)."""
+
+RELAY_EPOCH: Final = 3600
+"""Seconds of one set of keys that relays are announced under: who has placed itself near them has to move."""
+
+RELAY_SHARDS: Final = 4
+"""Keys of one epoch: what all nodes ask is spread over 32 storage nodes."""
+
+RELAY_SHARD_COPIES: Final = 2
+"""Of these a relay announces itself under so many: one lookup finds half of all relays, if they are few."""
+
+RELAY_RECORD_TTL: Final = 1800
+"""Seconds that an announcement is kept, at most: a relay that went is asked for so long in vain."""
+
+RELAY_ANNOUNCE: Final = 600.0
+"""Seconds between two announcements: two may be lost."""
+
+RELAY_ANNOUNCE_RETRY: Final = 5.0
+"""The same when no node took it: the DHT is being joined."""
+
+RELAY_CANDIDATES: Final = 64
+"""Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAYS_HELD: Final = 3
+"""Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""
+
+RELAY_ASKS_AT_ONCE: Final = 4
+"""Relays that are asked at the same time: the nearest of some, and no storm."""
+
+RELAY_RENEW: Final = 0.67
+"""Share of their life after which credentials are renewed: an idle node asks each of its three relays once in
+ten minutes, and no other."""
+
+RELAY_PAUSE: Final = 2.0
+"""Before a relay that did not answer, or gave no address, is asked again; doubled each time."""
+
+RELAY_PAUSE_MAX: Final = 1800.0
+"""And at most; also after a refusal, for it says that the relay is there."""
+
+RELAY_REFUSED_PAUSE: Final = 300.0
+"""Before a relay that refused is asked again."""
+
+RELAY_FAILURES: Final = 5
+"""Silences in a row after which a relay is forgotten."""
+
+RELAY_SEARCH: Final = 10.0
+"""Seconds between two searches for announcements while fewer relays are held than that; doubled each time."""
+
+RELAY_SEARCH_MAX: Final = 600.0
+"""And at most."""
+
+RELAY_LENDERS_HEARD: Final = 64
+"""Nodes that said in a frame that they lend (memory)."""
+
+RELAY_LENDERS_LIFE: Final = 3600.0
+"""Seconds for which that is remembered."""
+
+STUN_PROBES: Final = 2
+"""Requests with which a relay on a port of its own is tried."""
+
+STUN_PROBE_PAUSE: Final = 0.5
+"""Seconds that each waits."""
+
+RELAY_MEASURE_PATIENCE: Final = 2.0
+"""Seconds for measuring a configured server, its name included, when a person asks."""
+
+RELAY_ROLE_LOOK: Final = 2.0
+"""Seconds between two looks whether a relay is to be lent, and announced."""
+
+TURN_WEB_PORT: Final = 443
+"""Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
+
+RELAY_LOOK: Final = 1.0
+"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""

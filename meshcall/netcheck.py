@@ -7,7 +7,7 @@ Law 2: it takes a few seconds at most, whatever is silent; one runs at a time, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from meshcall import limits
@@ -30,6 +30,7 @@ from meshcall.netcheck_views import (
     RelayCheck,
     UdpWord,
 )
+from meshcall.views import RelayView
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Sources:
     """What other parts of the node know, asked when a check is made."""
 
     clock_skew: Callable[[], float | None]
+    relays: Callable[[], Awaitable[list[RelayView]]]
     nat: Callable[[int], NatWords] = lambda family: NatWords()
     """By family, 4 or 6."""
     port_mapping: Callable[[], MappingCheck] = lambda: MappingCheck(state="off")
-    relays: Callable[[], list[RelayCheck]] = list
     fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
 
 
@@ -106,7 +107,9 @@ class Netcheck:
         except OSError:
             local = []
         asked = await self._whom()
-        ipv4, ipv6 = await asyncio.gather(*(self._family(number, local, asked) for number in (4, 6)))
+        ipv4, ipv6, relays = await asyncio.gather(
+            self._family(4, local, asked), self._family(6, local, asked), self._sources.relays()
+        )
         return NetcheckView(
             port=self._port,
             ipv4=ipv4,
@@ -119,7 +122,7 @@ class Netcheck:
                 peers=self._lan.count(),
                 fault=self._lan.fault or "",
             ),
-            relays=self._sources.relays(),
+            relays=[_relay_check(relay) for relay in relays],
             fallback=self._sources.fallback(),
             clock_skew_s=self._sources.clock_skew(),
             took_ms=round((self._clock.now() - begin) * 1000, 1),
@@ -164,6 +167,11 @@ class Netcheck:
         if public[0] in ours or is_loopback(public[0]):
             return "needless"
         return "yes" if await check_hairpin(public, self._random) else "no"
+
+
+def _relay_check(relay: RelayView) -> RelayCheck:
+    source = "configured" if relay.configured else "contact" if relay.of_contact else "node"
+    return RelayCheck(address=relay.address, source=source, rtt_ms=relay.rtt_ms, transports=relay.transports)
 
 
 async def _resolve(text: str) -> list[Address]:

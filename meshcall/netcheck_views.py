@@ -70,7 +70,8 @@ class RelayCheck(View, frozen=True, kw_only=True):
     """`configured`, `contact` or `node`."""
     rtt_ms: float | None = None
     """None: it has not answered."""
-    detail: str = ""
+    transports: list[str]
+    """``udp``, ``tcp``, ``tls``."""
 
 
 class FallbackCheck(View, frozen=True, kw_only=True):

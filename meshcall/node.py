@@ -42,7 +42,7 @@ from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
 from meshcall.dht_tools import DhtTools
-from meshcall.errors import MeshcallError, RelayOff, StateUnwritable
+from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
@@ -62,6 +62,7 @@ from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
 from meshcall.pinger import Ping, Pinger
 from meshcall.post import Post
+from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
 from meshcall.signaling.messages import ContactRequest, Missed
@@ -81,7 +82,7 @@ from meshcall.views import (
     Presence,
     PresenceChanged,
     RelayCredentialsView,
-    RelayStatusView,
+    RelayView,
     Warned,
 )
 
@@ -135,7 +136,8 @@ class Node:
         self._calls: Switchboard
         self._pinger: Pinger
         self._netcheck: Netcheck
-        self._relay: RelayRole | None = None
+        self._relay: RelayRole
+        self._relays: RelayFinder
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -192,9 +194,10 @@ class Node:
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
             self._udp,
-            node_key=node_key_of(self._state, self._random),
+            node_key=node_key,
             clock=clock,
             random=self._random,
             lan=config.lan_only,
@@ -205,17 +208,20 @@ class Node:
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
-        if config.relay:
-            self._relay = await RelayRole.start(
-                config,
-                self._state,
-                clock,
-                self._random,
-                node_id=self._dht.node_id,
-                secrets=keys.secrets,
-            )
-            stack.push_async_callback(self._relay.close)
-            self._dht.engine.lend_by(self._relay.lending.answer)
+        self._relay = RelayRole(
+            config,
+            self._state,
+            self._dht,
+            self._ice,
+            self._udp,
+            node_key=node_key,
+            clock=clock,
+            random=self._random,
+            secrets=keys.secrets,
+            on_warning=self._warn,
+        )
+        stack.push_async_callback(self._relay.close)
+        await self._relay.start()
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
@@ -243,7 +249,7 @@ class Node:
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
             mainline=self._mainline(),
-            on_joined=lambda: self._post.hasten(),
+            on_joined=self._joined,
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
@@ -255,9 +261,19 @@ class Node:
             counters=self._counters,
             secret_of=self._contacts.secret,
         )
+        self._relays = RelayFinder(
+            self._dht,
+            clock=clock,
+            random=self._random,
+            secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
+            spawn=self._spawn,
+            counters=self._counters,
+        )
+        self._ice.lenders = self._relays
         admission = Admission(
             self._contacts,
             accept_strangers=config.accept_strangers and not config.contacts_only,
+            answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
             in_call=lambda peer: self._calls.live(peer) is not None,
@@ -337,6 +353,7 @@ class Node:
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
+            network=self.network,
         )
         self._pinger = Pinger(
             self._me,
@@ -357,7 +374,7 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew),
+            sources=Sources(clock_skew=self._post.clock_skew, relays=self.relays),
             clock=clock,
             random=self._random,
         )
@@ -372,6 +389,10 @@ class Node:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
         tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        if self._uses_dht and not config.lan_only:
+            tasks.append(self._keep_up(self._relays.run))
+        if config.relay is not False:
+            tasks.append(self._keep_up(self._relay.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -420,12 +441,18 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _joined(self) -> None:
+        """The DHT has let us in."""
+        self._post.hasten()
+        self._relays.hasten()
+
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
         self._ice.network_changed()
         self._finder.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
 
@@ -503,7 +530,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
-        counters += self._relay.counters() if self._relay is not None else Counter()
+        counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
@@ -522,7 +549,8 @@ class Node:
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
             ),
-            relay=RelayStatusView(enabled=False) if self._relay is None else self._relay.view(),
+            relay=self._relay.view(),
+            relays=self._relays.ready(),
             calls=self._calls.live_count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
@@ -531,14 +559,16 @@ class Node:
             warnings=warnings,
         )
 
+    async def relays(self) -> list[RelayView]:
+        """The relays that calls may use: configured ones, measured now, and those that others lend."""
+        return await self._relays.views(self.config.ice_servers)
+
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now; takes up to a few seconds."""
         return await self._netcheck.check()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""
-        if self._relay is None:
-            raise RelayOff
         return self._relay.credentials(seconds)
 
     def peers(self) -> list[PeerView]:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
 from meshcall import limits
 from meshcall.aio.clock import Clock
@@ -35,6 +34,7 @@ from meshcall.ice import events as ice
 from meshcall.ice.candidate import encode_candidates
 from meshcall.ice.check import Credentials
 from meshcall.ice.peer_candidates import PeerCandidates
+from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import Random
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, PostReport, SentOffer
@@ -52,30 +52,33 @@ from meshcall.signaling.messages import (
 )
 from meshcall.views import ErrorView
 
-_Failure = Callable[[str, str], MeshcallError]
 
-_FAILURES: Final[dict[PingReason, _Failure]] = {
-    "offline": lambda who, detail: PeerOffline(
-        f"{who} is offline", hint="`meshcall peers` shows who is here"
-    ),
-    "no-answer": lambda who, detail: NoAnswer(
-        f"{who} is online, but does not answer the ping",
-        hint="only contacts are answered: are you one there, and not blocked? Old releases answer none",
-    ),
-    "busy": lambda who, detail: Busy(
-        f"{who} answers no more pings now", hint="wait a few seconds, and try again"
-    ),
-    "no-path": lambda who, detail: NoPath(
-        f"no network path to {who} could be made{f' ({detail})' if detail else ''}",
-        hint="`meshcall netcheck` on both machines shows what their networks allow",
-    ),
-    "not-direct": lambda who, detail: NotDirect(
-        f"there was no direct path to {who}: a relay carried all replies"
-    ),
-    "peer-gone": lambda who, detail: PeerGone(f"{who} does not answer any more"),
-    "clock": lambda who, detail: ClockWrong(f"the clocks of this machine and of {who} differ too much"),
-    "failed": lambda who, detail: MeshcallError(detail or f"the ping of {who} failed"),
-}
+def error_of(over: PingOver, who: str) -> MeshcallError | None:
+    """What a ping that ended without what was asked for raises; None: it has it, or was stopped."""
+    match over.reason:
+        case "done" | "direct" | "stopped":
+            return None
+        case "offline":
+            return PeerOffline(f"{who} is offline", hint="`meshcall peers` shows who is here")
+        case "no-answer":
+            return NoAnswer(
+                f"{who} is online, but does not answer the ping",
+                hint="only contacts are answered: are you one there, and not blocked?",
+            )
+        case "busy":
+            return Busy(f"{who} answers no more pings now", hint="wait a few seconds, and try again")
+        case "no-path":
+            detail = f" ({over.detail})" if over.detail else ""
+            hint = hint_of(over.cause) or "`meshcall netcheck` on both machines shows what networks allow"
+            return NoPath(f"no network path to {who} could be made{detail}", hint=hint)
+        case "not-direct":
+            return NotDirect(f"there was no direct path to {who}: a relay carried all replies")
+        case "peer-gone":
+            return PeerGone(f"{who} does not answer any more")
+        case "clock":
+            return ClockWrong(f"the clocks of this machine and of {who} differ too much")
+        case "failed":
+            return MeshcallError(over.detail or f"the ping of {who} failed")
 
 
 class Pinger:
@@ -300,8 +303,8 @@ class Ping:
                 self._machine.selected(local, remote, now)
             case ice.Measured(rtt):
                 self._machine.measured(rtt, now)
-            case ice.NoPath(reason):
-                self._machine.fail("no-path", now, reason)
+            case ice.NoPath(reason, cause):
+                self._machine.fail("no-path", now, reason, cause)
             case ice.Lost():
                 self._machine.fail("peer-gone", now)
             case ice.Gathered(candidate):
@@ -356,10 +359,7 @@ class Ping:
         self._events.publish(event)
 
     def _summary(self, over: PingOver) -> PingEnded:
-        failure = _FAILURES.get(over.reason)
-        error: MeshcallError | None = None
-        if failure is not None:
-            error = failure(self._name or self.peer.short, over.detail)
+        error = error_of(over, self._name or self.peer.short)
         rtts = over.rtts
         return PingEnded(
             after_ms=over.after_ms,
@@ -374,9 +374,7 @@ class Ping:
             path=over.path,
             first_reply_ms=over.first_reply_ms,
             direct_ms=over.direct_ms,
-            error=None
-            if error is None
-            else ErrorView(code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code),
+            error=None if error is None else _view_of(error, over.cause),
         )
 
     async def _close(self) -> None:
@@ -397,3 +395,9 @@ class Ping:
 
 def _ignore(report: PostReport) -> None:
     """How many nodes took it; the machine waits for the peer's own word."""
+
+
+def _view_of(error: MeshcallError, cause: str) -> ErrorView:
+    return ErrorView(
+        code=error.code, message=str(error), hint=error.hint, exit_code=error.exit_code, cause=cause
+    )

@@ -1,6 +1,9 @@
-"""A node that lends a relay: its secret, its credentials, what is shown of it.
+"""A node that lends a relay: when it does, where, to whom, and that others find it.
 
-Law: the secret stays in the home; what leaves it are credentials that end by themselves.
+Law 1: the secret stays in the home; what leaves it are credentials that end by themselves.
+Law 2: unless it was told to, a node lends only while strangers of other networks reach it at an address of
+its own: behind a NAT the ports that a relay lends can't be reached.
+Law 3: a node that ceases to lend grants nothing more; what it granted goes on.
 """
 
 from __future__ import annotations
@@ -8,18 +11,30 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-from meshcall.address import format_address
+from meshcall.address import Address, format_address
 from meshcall.aio.clock import Clock
+from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import StateDb
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.interfaces import best_addresses, interface_addresses
 from meshcall.aio.relay import Relay, server_context
+from meshcall.aio.udp import UdpPort
 from meshcall.config import Config
-from meshcall.errors import InvalidConfig
-from meshcall.identity.keys import Random
-from meshcall.limits import TURN_CREDENTIALS_MAX
+from meshcall.dht.compact import is_public
+from meshcall.dht.statistics import DhtStatistics
+from meshcall.errors import InvalidConfig, PortTaken, RelayOff
+from meshcall.identity.keys import Random, SigningKey
+from meshcall.limits import (
+    RELAY_ANNOUNCE,
+    RELAY_ANNOUNCE_RETRY,
+    RELAY_ROLE_LOOK,
+    TURN_CREDENTIALS_MAX,
+    TURN_WEB_PORT,
+)
+from meshcall.turn.announcement import announce, epoch_of, shards_of
 from meshcall.turn.credentials import issue
 from meshcall.turn.grant import Place, contact_key
 from meshcall.turn.lending import Lending
@@ -32,77 +47,167 @@ _USER_SIZE = 6
 
 
 class RelayRole:
-    """The relay of one node. Use :meth:`start`."""
+    """The relay of one node, if it lends one. :meth:`start` it, :meth:`run` it, :meth:`close` it."""
 
     def __init__(
         self,
-        relay: Relay,
-        secret: bytes,
-        config: Config,
-        clock: Clock,
-        random: Random,
-        *,
-        policy: RelayPolicy,
-        node_id: bytes,
-        secrets: Callable[[], Sequence[bytes]],
-    ) -> None:
-        self._relay = relay
-        self.lending = Lending(
-            secret,
-            node_id,
-            places=self._places,
-            taken=lambda: relay.statistics().allocations / policy.allocations,
-            contacts=lambda: [contact_key(one) for one in secrets()],
-            now_ms=clock.now_ms,
-            random=random,
-            now=clock.now(),
-        )
-        """Answers those who ask over the DHT."""
-        self._secret = secret
-        self._config = config
-        self._clock = clock
-        self._random = random
-
-    @classmethod
-    async def start(
-        cls,
         config: Config,
         state: StateDb,
+        dht: DhtNode,
+        port: IcePort,
+        udp: UdpPort,
+        *,
+        node_key: SigningKey,
         clock: Clock,
         random: Random,
-        *,
-        node_id: bytes,
         secrets: Callable[[], Sequence[bytes]],
-    ) -> RelayRole:
-        """Listen as ``config`` says. Raises :class:`PortTaken` or :class:`InvalidConfig`.
+        on_warning: Callable[[str], None],
+    ) -> None:
+        """``port`` on ``udp``: the node's. ``node_key``: of its DHT node.
 
-        ``node_id``: of our DHT node. ``secrets``: the rendezvous secrets that our contacts may have.
+        ``secrets``: the rendezvous secrets that our contacts may have.
         """
-        secret = state.get_blob(_SECRET)
+        self._config = config
+        self._state = state
+        self._dht = dht
+        self._port = port
+        self._udp = udp
+        self._node_key = node_key
+        self._clock = clock
+        self._random = random
+        self._secrets = secrets
+        self._warn = on_warning
+        self._policy = RelayPolicy(lan=config.lan_only)
+        self._secret = b""
+        self._relay: Relay | None = None
+        self._lending: Lending | None = None
+        self._announced_at: float | None = None
+        """When it was announced last; None: it is to be at once."""
+
+    # --- start and stop ---
+
+    async def start(self) -> None:
+        """Lend at once if the configuration says so. Raises :class:`PortTaken` or :class:`InvalidConfig`."""
+        if self._config.relay:
+            await self._lend()
+
+    async def run(self) -> None:
+        """Lend when it is of use, and announce it, until cancelled."""
+        while True:
+            wanted = bool(self._config.relay) or lends_by_itself(self._dht.status(), self._config.lan_only)
+            if wanted and not self.lends:
+                try:
+                    await self._lend()
+                except (PortTaken, InvalidConfig) as error:
+                    self._warn(f"no relay is lent: {error}")
+                    await asyncio.sleep(RELAY_ANNOUNCE)
+                    continue
+            elif not wanted and self.lends:
+                self._dht.engine.lend_by(None)
+            if self.lends and not self._config.lan_only:
+                await self._announce()
+            await asyncio.sleep(RELAY_ROLE_LOOK)
+
+    @property
+    def lends(self) -> bool:
+        """Whether who asks is granted something."""
+        return self._dht.engine.is_lender
+
+    async def _lend(self) -> None:
+        if self._relay is None:
+            await self._open()
+        assert self._lending is not None, "it was made with the relay"
+        self._dht.engine.lend_by(self._lending.answer)
+        self._announced_at = None
+
+    async def _open(self) -> None:
+        config, clock = self._config, self._clock
+        secret = self._state.get_blob(_SECRET)
         if secret is None:
-            secret = random(_SECRET_SIZE).hex().encode()  # text, so that a coturn can be told it
-            state.set_blob(_SECRET, secret)
+            secret = self._random(_SECRET_SIZE).hex().encode()  # text, so that a coturn can be told it
+            self._state.set_blob(_SECRET, secret)
         context = await asyncio.to_thread(
-            server_context, config.relay_certificate, random=random, now_ms=clock.now_ms()
+            server_context, config.relay_certificate, random=self._random, now_ms=clock.now_ms()
         )
-        policy = RelayPolicy(lan=config.lan_only)
-        relay = await Relay.open(
-            config.relay_port,
-            secret=secret,
-            policy=policy,
-            context=context,
-            clock=clock,
-            random=random,
-            addresses={ipaddress.ip_address(ip).version: ip for ip in config.relay_addresses},
+        addresses: dict[int, str] = {ipaddress.ip_address(ip).version: ip for ip in config.relay_addresses}
+        if config.relay_port is None:
+            relay = await Relay.open_on(
+                self._udp,
+                self._port,
+                tcp_ports=(self._udp.port, TURN_WEB_PORT),
+                secret=secret,
+                policy=self._policy,
+                context=context,
+                clock=clock,
+                random=self._random,
+                addresses=addresses,
+            )
+        else:
+            relay = await Relay.open(
+                config.relay_port,
+                secret=secret,
+                policy=self._policy,
+                context=context,
+                clock=clock,
+                random=self._random,
+                addresses=addresses,
+            )
+        self._secret, self._relay = secret, relay
+        self._lending = Lending(
+            secret,
+            self._dht.node_id,
+            places=lambda: places_of(relay),
+            taken=lambda: relay.allocations / self._policy.allocations,
+            contacts=lambda: [contact_key(one) for one in self._secrets()],
+            now_ms=clock.now_ms,
+            random=self._random,
+            now=clock.now(),
         )
-        return cls(relay, secret, config, clock, random, policy=policy, node_id=node_id, secrets=secrets)
 
     async def close(self) -> None:
         """End all allocations. Idempotent."""
-        await self._relay.close()
+        self._dht.engine.lend_by(None)
+        if self._relay is not None:
+            await self._relay.close()
+            self._relay = None
+
+    # --- announcing ---
+
+    def _addresses(self) -> list[Address]:
+        """Where our DHT node is asked from elsewhere."""
+        told = {ipaddress.ip_address(ip).version: ip for ip in self._config.relay_addresses}
+        found = [(ip, self._udp.port) for ip in told.values()]
+        return found + [
+            seen for seen in self._dht.engine.observed() if (6 if ":" in seen[0] else 4) not in told
+        ]
+
+    async def _announce(self) -> None:
+        """Store our announcement where others look, when it is time."""
+        now, addresses = self._clock.now(), self._addresses()
+        relay = self._relay
+        if relay is None or not addresses or not self._dht.engine.contacts():
+            return
+        if self._announced_at is not None and now - self._announced_at < RELAY_ANNOUNCE:
+            return
+        now_ms = self._clock.now_ms()
+        epochs = {epoch_of(now_ms), epoch_of(now_ms + int(RELAY_ANNOUNCE * 1000))}
+        transports = {place.transport for place in places_of(relay)}
+        stored = 0
+        for epoch in epochs:
+            for shard in shards_of(self._dht.node_id):
+                record = announce(self._node_key, addresses, transports, epoch=epoch, shard=shard, seq=now_ms)
+                stored += await self._dht.store(record.encode())
+        self._announced_at = now if stored else now - RELAY_ANNOUNCE + RELAY_ANNOUNCE_RETRY
+
+    # --- for people ---
 
     def credentials(self, seconds: int) -> RelayCredentialsView:
-        """New credentials for somebody; raises :class:`InvalidConfig` for a life that none may have."""
+        """New credentials for somebody; raises :class:`RelayOff`.
+
+        Raises :class:`InvalidConfig` for a life that none may have.
+        """
+        if self._relay is None or not self.lends:
+            raise RelayOff
         if not 0 < seconds <= TURN_CREDENTIALS_MAX:
             raise InvalidConfig(f"credentials live 1 to {TURN_CREDENTIALS_MAX} seconds")
         expires = self._clock.now_ms() // 1000 + seconds
@@ -115,21 +220,23 @@ class RelayRole:
                     for address in interface_addresses(self._config.interfaces)
                     if not address.link_local
                 )
-        places = [format_address((host, self._relay.port)) for host in hosts]
-        urls = [f"turn:{place}?transport={transport}" for place in places for transport in ("udp", "tcp")]
-        urls += [f"turns:{place}?transport=tcp" for place in places]
+        urls = [
+            f"{'turns' if place.transport == 'tls' else 'turn'}:{format_address((host, place.port))}"
+            f"?transport={'udp' if place.transport == 'udp' else 'tcp'}"
+            for place in places_of(self._relay)
+            for host in hosts
+        ]
         return RelayCredentialsView(
             urls=urls, username=made.username, password=made.password, expires_ms=expires * 1000
         )
 
-    def _places(self) -> list[Place]:
-        return [Place(transport, self._relay.port) for transport in ("udp", "tcp", "tls")]
-
     def view(self) -> RelayStatusView:
         """For the status."""
+        if self._relay is None:
+            return RelayStatusView(enabled=False)
         now = self._relay.statistics()
         return RelayStatusView(
-            enabled=True,
+            enabled=self.lends,
             port=now.port,
             allocations=now.allocations,
             streams=now.streams,
@@ -139,5 +246,31 @@ class RelayRole:
 
     def counters(self) -> Counter[str]:
         """For the status: what was answered, refused and dropped."""
-        counted = Counter(self._relay.statistics().counters) + self.lending.counters
+        if self._relay is None or self._lending is None:
+            return Counter()
+        counted = Counter(self._relay.statistics().counters) + self._lending.counters
         return Counter({f"relay-{name}": count for name, count in counted.items()})
+
+
+def places_of(relay: Relay) -> list[Place]:
+    """Where a relay listens, as who asks is told: UDP first, then what gets through most networks."""
+    ports = sorted(relay.tcp_ports, key=lambda port: port != TURN_WEB_PORT)
+    return [
+        Place("udp", relay.port),
+        *(Place("tls", port) for port in ports),
+        *(Place("tcp", port) for port in ports),
+    ]
+
+
+def lends_by_itself(dht: DhtStatistics, lan_only: bool, own: Collection[str] | None = None) -> bool:
+    """Whether a node of that state lends though nobody told it to (law 2).
+
+    ``own``: this machine's IP addresses; None: ask the system.
+    """
+    if lan_only or not (dht.decides and dht.routes):
+        return False
+    seen = [address for address in (dht.observed4, dht.observed6) if address is not None]
+    if own is None:
+        with suppress(OSError):
+            own = {address.ip for address in interface_addresses()}
+    return any(is_public(address) and address[0] in (own or ()) for address in seen)

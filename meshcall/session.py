@@ -15,17 +15,21 @@ from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.broadcast import Broadcast
 from meshcall.call import events as e
+from meshcall.call.explanation import Explanation, explain
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.call.summary import reason_error
+from meshcall.call.timeline import Timeline
 from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Secrets, Spawn
 from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
 from meshcall.finder import Finder
+from meshcall.ice.network import Network
 from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan
+from meshcall.media.quality import Trouble
 from meshcall.media_paths import check_record, check_source
 from meshcall.post import Post
 from meshcall.views import (
@@ -38,6 +42,7 @@ from meshcall.views import (
     Chat,
     Connected,
     Connecting,
+    Degraded,
     Ended,
     ErrorView,
     Incoming,
@@ -45,6 +50,8 @@ from meshcall.views import (
     Media,
     MediaTotals,
     PathChanged,
+    PathKind,
+    PathStep,
     RecordFailed,
     Ringing,
     SourceEnded,
@@ -61,6 +68,7 @@ _STATES: Final[dict[State, CallState]] = {
     State.CONNECTED: "connected",
     State.ENDED: "ended",
 }
+_TROUBLES: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow")
 _AUDIO_FRAME: Final = 0.02
 """Seconds in one audio frame (RFC 7587: 20 ms)."""
 
@@ -91,6 +99,9 @@ class Surroundings(Protocol):
 
     def start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
         """The peer began anew."""
+
+    def network(self) -> Network:
+        """What is known of the network that we are in."""
 
 
 class Call:
@@ -127,6 +138,10 @@ class Call:
     @property
     def state(self) -> CallState:
         """Where it stands."""
+        if self.machine.state is State.CONNECTED and self.machine.reconnecting:
+            return "reconnecting"
+        if self.machine.state is State.CONNECTED and self.machine.trouble:
+            return "degraded"
         return _STATES[self.machine.state]
 
     @property
@@ -158,8 +173,14 @@ class Call:
         """Its last event, once it is over."""
         return self._summary
 
+    def _explanation(self) -> Explanation:
+        if self._summary is not None:
+            return Explanation(self._summary.explanation, tuple(self._summary.better))
+        return explain(self.machine.timeline.steps, self._node.network())
+
     def view(self) -> CallView:
         """The call as it is now."""
+        explanation = self._explanation()
         return CallView(
             id=self.id,
             peer_id=self.peer_id.text,
@@ -171,6 +192,9 @@ class Call:
             timeline=self.machine.timeline.marks(),
             reason=str(self.machine.reason or ""),
             stranger=not self._node.is_contact(self.peer_id),
+            paths=_path_steps(self.machine.timeline),
+            explanation=explanation.path,
+            better=list(explanation.better),
         )
 
     # --- what a user does -------------------------------------------------------------------------
@@ -348,8 +372,13 @@ class Call:
             case "media":
                 self._tell(Media(call=call, at_ms=at_ms, kind="audio" if detail == "audio" else "video"))
             case "path":
-                path = self.machine.path if detail else ""
-                self._tell(PathChanged(call=call, at_ms=at_ms, path=path))
+                path: PathKind = self.machine.path if detail else ""
+                last = next((step for step in reversed(self.machine.timeline.steps) if step.local), None)
+                why = last.why if path and last is not None else "lost"
+                self._tell(PathChanged(call=call, at_ms=at_ms, path=path, why=why))
+            case "quality":
+                trouble: Trouble = next((one for one in _TROUBLES if one == detail), "")
+                self._tell(Degraded(call=call, at_ms=at_ms, why=trouble))
             case "source-ended":
                 self._tell(SourceEnded(call=call, at_ms=at_ms, kind=detail))
             case "record-failed":
@@ -373,6 +402,7 @@ class Call:
         summary = command.summary
         self.ended_ms = self._node.now_ms()
         self.missed = command.missed
+        explanation = self._explanation()
         self._summary = Ended(
             call=self.id,
             at_ms=self.ended_ms,
@@ -397,6 +427,9 @@ class Call:
                 if stats.codec
             },
             record=statistics.recorded,
+            paths=_path_steps(self.machine.timeline),
+            explanation=explanation.path,
+            better=list(explanation.better),
             error=_error_view(command.reason, command.detail, command.cause, self._who()),
         )
         self._tell(self._summary)
@@ -405,6 +438,20 @@ class Call:
 
     def _who(self) -> str:
         return self._node.contact_name(self.peer_id) or self.peer_id.short
+
+
+def _path_steps(timeline: Timeline) -> list[PathStep]:
+    return [
+        PathStep(
+            at=step.at_ms,
+            path=step.path,
+            why=step.why,
+            local=step.local,
+            remote=step.remote,
+            ipv6=step.ipv6,
+        )
+        for step in timeline.steps
+    ]
 
 
 def open_call(

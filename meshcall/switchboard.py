@@ -23,6 +23,7 @@ from meshcall.contacts import ContactBook
 from meshcall.errors import NoSuchCall, OwnId, UsageError
 from meshcall.finder import Finder
 from meshcall.history import History
+from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
@@ -61,8 +62,9 @@ class Switchboard:
         spawn: Spawn,
         publish: Callable[[CallEvent], None],
         counters: Counter[str],
+        network: Callable[[], Network],
     ) -> None:
-        """``publish`` tells all listeners."""
+        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in."""
         self._me = me
         self._config = config
         self._identity = identity
@@ -78,6 +80,7 @@ class Switchboard:
         self._spawn = spawn
         self._publish = publish
         self._counters = counters
+        self.network = network
         self._calls: list[Call] = []
 
     # --- which there are --------------------------------------------------------------------------

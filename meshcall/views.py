@@ -20,7 +20,9 @@ PathKind = Literal["", "lan", "direct", "relay"]
 
 CallDirection = Literal["out", "in"]
 
-CallState = Literal["calling", "ringing", "incoming", "connecting", "connected", "reconnecting", "ended"]
+CallState = Literal[
+    "calling", "ringing", "incoming", "connecting", "connected", "degraded", "reconnecting", "ended"
+]
 
 Presence = Literal["lan", "dht", "offline", "unknown"]
 
@@ -101,7 +103,7 @@ class RelayStatusView(View, frozen=True, kw_only=True):
 
     enabled: bool
     port: int = 0
-    """UDP, TCP and TLS."""
+    """UDP; TCP and TLS as well, where that could be opened."""
     allocations: int = 0
     """Relayed addresses lent now."""
     streams: int = 0
@@ -109,6 +111,21 @@ class RelayStatusView(View, frozen=True, kw_only=True):
     to_peers: int = 0
     to_clients: int = 0
     """Octets of data relayed since the start, each way."""
+
+
+class RelayView(View, frozen=True, kw_only=True):
+    """A relay of others that calls of this node may use."""
+
+    address: str
+    """Of its node, or the configured server as it was written."""
+    transports: list[str]
+    """``udp``, ``tcp``, ``tls``."""
+    rtt_ms: float | None = None
+    """None: it was not measured, or did not answer."""
+    of_contact: bool = False
+    """A contact lends it."""
+    configured: bool = False
+    """By ``--ice-server``; otherwise it was found."""
 
 
 class RelayCredentialsView(View, frozen=True, kw_only=True):
@@ -269,6 +286,8 @@ class NodeStatus(View, frozen=True, kw_only=True):
     lan: LanStatus
     dht: DhtStatusView
     relay: RelayStatusView = RelayStatusView(enabled=False)
+    relays: int = 0
+    """Relays of others that are ready for a call."""
     calls: int
     """Calls that have not ended."""
     missed: int = 0
@@ -318,6 +337,23 @@ class MediaTotals(View, frozen=True, kw_only=True):
     audio_seconds: float = 0.0
 
 
+class PathStep(View, frozen=True, kw_only=True):
+    """The media of a call took another way, or its quality changed."""
+
+    at: float
+    """Milliseconds since the call's start."""
+    path: PathKind = ""
+    """Empty: no path answered."""
+    why: str = ""
+    """``first``, ``better``, ``nominated``, ``failover``, ``named``, ``revived``: why that one;
+    ``lost``: none answers; ``silent``, ``loss``, ``slow``: it is degraded; ``well``: it is no more."""
+    local: str = ""
+    """Kind of our candidate, ``host``, ``srflx``, ``prflx`` or ``relay``; empty: the quality changed."""
+    remote: str = ""
+    """Kind of the peer's."""
+    ipv6: bool = False
+
+
 class CallView(View, frozen=True, kw_only=True):
     """A call as `meshcall calls` lists it."""
 
@@ -334,6 +370,12 @@ class CallView(View, frozen=True, kw_only=True):
     """Why it ended; empty while it lives."""
     stranger: bool = False
     """The caller is no contact of ours."""
+    paths: list[PathStep] = []
+    """Each way that its media took, and why."""
+    explanation: str = ""
+    """How the media travels, and why that way: a sentence."""
+    better: list[str] = []
+    """What would make the path a better one."""
 
 
 class HistoryView(View, frozen=True, kw_only=True):
@@ -441,6 +483,15 @@ class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
     """The media takes another path; empty: it takes none now, and all are tried again."""
 
     path: PathKind
+    why: str = ""
+    """See :class:`PathStep`."""
+
+
+class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
+    """The path is a poor one; or, with an empty ``why``, a good one again."""
+
+    why: Literal["", "silent", "loss", "slow"] = ""
+    """No answer for a second; a tenth of the packets lost; a long round trip."""
 
 
 class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
@@ -460,6 +511,12 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """Kind of media to the codec that was received, such as ``{"audio": "opus", "video": "VP8"}``."""
     record: str | None = None
     """The file that was recorded to."""
+    paths: list[PathStep] = []
+    """Each way that the media took, and why."""
+    explanation: str = ""
+    """How the media travelled last, and why that way: a sentence."""
+    better: list[str] = []
+    """What would have made the path a better one."""
     error: ErrorView | None = None
     """Set when the call did not end as somebody wanted it to."""
 
@@ -476,6 +533,7 @@ CallEvent = (
     | SourceEnded
     | RecordFailed
     | PathChanged
+    | Degraded
     | Ended
 )
 """What ``Call.events()`` yields."""

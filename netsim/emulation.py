@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from netsim.errors import LabError
+from netsim.errors import LabError, LabUnavailable
 from netsim.link import LinkConditions
 from netsim.namespaces import Sandbox
 from netsim.process import LabProcess
 from netsim.steps import Step
+from netsim.switch import TUN
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -116,17 +117,25 @@ def netem_step(namespace: str, device: str, words: list[str]) -> Step:
 async def choose(sandbox: Sandbox, links: Links, conditions: LinkConditions) -> Literal["netem", "userspace"]:
     """What is to keep ``conditions`` here. Raises LabError when netem was asked for and can't."""
     if links == "userspace":
-        return "userspace"
+        return _userspace()
     able = await has_netem(sandbox)
     try:
         conditions.to_netem()
     except ValueError as error:
         if links == "netem":
             raise LabError(str(error)) from None
-        return "userspace"
+        return _userspace()
     if links == "netem" and not able:
         raise LabError("this kernel has no netem (CONFIG_NET_SCH_NETEM), or there is no tc (iproute2)")
-    return "netem" if able else "userspace"
+    return "netem" if able else _userspace()
+
+
+def _userspace() -> Literal["userspace"]:
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        raise LabUnavailable(
+            f"this user may not open {TUN}, which links need here: as root, chmod 0666 {TUN}"
+        )
+    return "userspace"
 
 
 _found: dict[str, bool] = {}

@@ -82,11 +82,14 @@ def parse_pairs(words: Iterable[str], kinds: Sequence[str] = KINDS) -> list[Pair
     return list(pairs)
 
 
-async def run_matrix(plan: Plan, log: Log) -> Grid:
-    """Build the lab, make all calls; ``log`` is told of each. Raises LabError."""
+async def run_matrix(plan: Plan, log: Log, stack: Stack | None = None) -> Grid:
+    """Build the lab, make all calls; ``log`` is told of each. Raises LabError.
+
+    ``stack``: in place of the plan's, with settings of its own.
+    """
     begin = time.monotonic()
     async with Lab(directory=plan.keep) as lab:
-        world = await Networks.build(lab, plan, log)
+        world = await Networks.build(lab, plan, log, stack)
         grid = await world.run()
         world.close()
     grid.seconds = time.monotonic() - begin
@@ -106,13 +109,13 @@ class Networks:
         self._log = log
 
     @classmethod
-    async def build(cls, lab: Lab, plan: Plan, log: Log) -> Networks:
+    async def build(cls, lab: Lab, plan: Plan, log: Log, stack: Stack | None = None) -> Networks:
         """Make them and start the programs. Raises LabError."""
         begin = time.monotonic()
         server = await lab.server() if needs_server(plan.stack) else None
         rows = {kind: await lab.site(f"r{n}", kind) for n, kind in enumerate(plan.kinds)}
         columns = {kind: await lab.site(f"c{n}", kind) for n, kind in enumerate(plan.kinds)}
-        stack = await make_stack(plan.stack, lab, relays=RELAYS if plan.relay else 0)
+        stack = stack or await make_stack(plan.stack, lab, relays=RELAYS if plan.relay else 0)
         if plan.pcap is not None:
             await record_all(lab, plan.pcap)
         await _start(plan, lab, server, stack)

@@ -42,10 +42,14 @@ MAX_QUEUED = 20_000
 """Frames in flight; beyond that new ones are lost. At 1,500 octets that is 30 MB."""
 
 
+TUN = "/dev/net/tun"
+"""Gives TAP devices to whoever may open it (udev(7): everybody)."""
+
+
 def open_tap(namespace: str, device: str) -> int:
     """Make a TAP device inside a namespace and return its descriptor. Raises OSError."""
     enter_network(namespace)
-    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TAP | IFF_NO_PI))
     return descriptor
 

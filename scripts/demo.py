@@ -21,6 +21,8 @@ from typing import IO, Any, NoReturn
 
 import av
 
+from meshcall.cli.timeline import path_text, timeline_lines
+
 OUT = Path("demo-out").resolve()
 MARKER = OUT / "made-by-make-demo"
 MESHCALL = Path(sys.executable).with_name("meshcall")
@@ -157,11 +159,12 @@ def report(who: str, mine: Event, other: Event) -> None:
             frames = sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
     except (OSError, av.FFmpegError) as error:
         fail(f"{who}'s recording can't be read: {error}")
-    marks = sorted(mine["timeline"].items(), key=lambda mark: mark[1])
     sent, received = other["sent"], mine["received"]
     say(f"\n{who}")
-    say(f"  path       {mine['path']}, connected in {mine['setup_ms']:.0f} ms")
-    say(f"  timeline   {', '.join(f'{name} {at:.0f}' for name, at in marks)} (ms)")
+    say(f"  path       {path_text(mine)}")
+    say(f"  connected  in {mine['setup_ms']:.0f} ms")
+    for number, line in enumerate(timeline_lines(mine)):
+        say(f"  {'' if number else 'timeline':<9}{line}")
     say(f"  codecs     {', '.join(f'{kind} {name}' for kind, name in mine['codecs'].items())}")
     say(f"  received   {received['video_frames']} frames, {received['audio_seconds']:.2f} s of sound")
     say(f"  of         {sent['video_frames']} frames, {sent['audio_seconds']:.2f} s that were sent")

@@ -324,6 +324,7 @@ def candidates(d: CallData, event: e.CandidatesReceived, now: float) -> None:
 def ice_connected(d: CallData, event: e.IceConnected, now: float) -> None:
     """A pair works: the answer has arrived, DTLS has to follow."""
     d.timeline.mark("ice", now)
+    _step(d, event, now)
     d.path = event.path
     d.drop_timer(e.PathTimeout)
     d.drop_timer(e.ResendTimeout)
@@ -333,10 +334,19 @@ def ice_connected(d: CallData, event: e.IceConnected, now: float) -> None:
 def path_changed(d: CallData, event: e.IceConnected, now: float) -> None:
     """Another pair carries the call, or none does for now."""
     d.timeline.mark("ice", now)
+    _step(d, event, now)
     if event.path != d.path or d.reconnecting:
         d.path = event.path or d.path  # the summary tells the last path that there was
         d.reconnecting = not event.path
         d.emit(c.Notify("path", event.path))
+
+
+def path_quality(d: CallData, event: e.PathQuality, now: float) -> None:
+    """The path is a poor one now, or a good one again."""
+    if event.trouble != d.trouble:
+        d.trouble = event.trouble
+        d.timeline.step(now, d.path, event.trouble or "well")
+        d.emit(c.Notify("quality", event.trouble))
 
 
 def secured(d: CallData, event: e.Secured, now: float) -> None:
@@ -488,6 +498,12 @@ def endpoint_hangs(d: CallData, event: e.Event, now: float) -> None:
 
 def _life(event: e.OfferReceived) -> float:
     return min(max(event.life, 1.0), limits.CALL_OFFER_LIFE_MAX)
+
+
+def _step(d: CallData, event: e.IceConnected, now: float) -> None:
+    d.timeline.step(
+        now, event.path, event.why or "lost", local=event.local, remote=event.remote, ipv6=event.ipv6
+    )
 
 
 def _await_endpoint(d: CallData) -> None:

@@ -235,10 +235,10 @@ class StateChanged(Command):
 class Notify(Command):
     """Something the user may want to know; the call goes on."""
 
-    kind: Literal["chat", "media", "path", "reached", "record-failed", "source-ended", "waiting"]
+    kind: Literal["chat", "media", "path", "quality", "reached", "record-failed", "source-ended", "waiting"]
     """What."""
     detail: str = ""
-    """The text, the kind of media, or the path."""
+    """The text, the kind of media, the path, or what makes it a poor one."""
 
 
 @dataclass(frozen=True, slots=True)

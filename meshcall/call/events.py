@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from meshcall.call.timeline import Path
+
 
 class EndReason(StrEnum):
     """Why a call ended."""
@@ -51,10 +53,6 @@ class EndReason(StrEnum):
     """Our node stops."""
     FAILED = "failed"
     """Something else broke."""
-
-
-Path = Literal["", "lan", "direct", "relay"]
-"""How the media travels; empty until ICE has selected a pair."""
 
 
 class Event:
@@ -252,6 +250,21 @@ class IceConnected(MediaEvent):
 
     path: Path = ""
     """lan, direct or relay; empty: no pair answers now, and the endpoint tries all again."""
+    why: str = ""
+    """first, better, nominated, failover, named or revived."""
+    local: str = ""
+    """Kind of our candidate: host, srflx, prflx or relay."""
+    remote: str = ""
+    """Kind of the peer's."""
+    ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PathQuality(MediaEvent):
+    """The path is a poor one now, or a good one again."""
+
+    trouble: Literal["", "silent", "loss", "slow"] = ""
+    """Empty: it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +437,7 @@ MEDIA_EVENTS: tuple[type[Event], ...] = (
     EndpointReady,
     AnswerReady,
     IceConnected,
+    PathQuality,
     Secured,
     ControlOpen,
     ConfirmReceived,

@@ -20,7 +20,7 @@ from meshcall.call import actions as a
 from meshcall.call import events as e
 from meshcall.call.commands import Command
 from meshcall.call.state import CallData, Role, State
-from meshcall.call.timeline import Timeline
+from meshcall.call.timeline import Path, Timeline
 from meshcall.errors import LocalProtocolError
 from meshcall.identity.peer_id import PeerId
 
@@ -145,6 +145,7 @@ TABLE: Final[dict[Key, Transition]] = {
     (S.CONFIRMING, e.CandidatesReceived): T(a.candidates, {S.CONFIRMING: ""}),
     (S.CONFIRMING, e.HangupReceived): T(a.hung_up, {S.ENDED: ""}),
     (S.CONFIRMING, e.IceConnected): T(a.path_changed, {S.CONFIRMING: ""}),
+    (S.CONFIRMING, e.PathQuality): T(a.path_quality, {S.CONFIRMING: ""}),
     (S.CONFIRMING, e.ControlOpen): T(a.control_open, {S.CONFIRMING: ""}),
     (S.CONFIRMING, e.ConfirmReceived): T(
         a.confirm_received, {S.CONFIRMING: "", S.CONNECTED: "both confirmed", S.ENDED: "not valid"}
@@ -168,6 +169,7 @@ TABLE: Final[dict[Key, Transition]] = {
     (S.CONNECTED, e.CandidatesReceived): T(a.candidates, {S.CONNECTED: ""}),
     (S.CONNECTED, e.HangupReceived): T(a.hung_up, {S.ENDED: ""}),
     (S.CONNECTED, e.IceConnected): T(a.path_changed, {S.CONNECTED: ""}),
+    (S.CONNECTED, e.PathQuality): T(a.path_quality, {S.CONNECTED: ""}),
     (S.CONNECTED, e.ChatReceived): T(a.chat_received, {S.CONNECTED: ""}),
     (S.CONNECTED, e.ContactsChanged): T(a.hand_over, {S.CONNECTED: ""}),
     (S.CONNECTED, e.RendezvousReceived): T(a.rendezvous_received, {S.CONNECTED: ""}),
@@ -190,7 +192,7 @@ _CALLER_LATE = (e.PresenceFound, e.PresenceMissing, e.Delivered, e.Reached)
 """Reports about our look-ups and deliveries that the call no longer waits for."""
 _DESCRIPTIONS = (e.EndpointReady, e.AnswerReady)
 """Descriptions of an endpoint that was closed meanwhile, or copies."""
-_TRANSPORT = (e.IceConnected, e.Secured, e.ControlOpen, e.Bye, e.TransportLost)
+_TRANSPORT = (e.IceConnected, e.PathQuality, e.Secured, e.ControlOpen, e.Bye, e.TransportLost)
 """Before an answer no transport can come up; only a closed endpoint's late event says so."""
 _RENDEZVOUS = (e.RendezvousReceived, e.RendezvousHeld)
 """What the peer says of secrets before it has proved who it is."""
@@ -217,7 +219,7 @@ IGNORED: Final[frozenset[Key]] = (
     | _pairs(S.INCOMING, (e.LookupTimeout, e.RetryTimeout, e.OfflineTimeout, e.EndpointTimeout))
     | _pairs(S.INCOMING, (e.PathTimeout, e.ConfirmTimeout))
     | _pairs(S.CONNECTING, _CALLER_LATE, (e.RingingReceived, e.AnswerReceived, e.EndpointReady))
-    | _pairs(S.CONNECTING, (e.ConfirmedReceived, e.ChatReceived, e.FirstMedia), _RENDEZVOUS)
+    | _pairs(S.CONNECTING, (e.PathQuality, e.ConfirmedReceived, e.ChatReceived, e.FirstMedia), _RENDEZVOUS)
     | _pairs(S.CONNECTING, (e.LookupTimeout, e.RetryTimeout, e.OfflineTimeout, e.RingTimeout))
     | _pairs(S.CONFIRMING, _CALLER_LATE, (e.RingingReceived, e.AnswerReceived, e.RejectReceived))
     | _pairs(S.CONFIRMING, _DESCRIPTIONS, (e.Secured, e.ChatReceived), _RENDEZVOUS)
@@ -342,9 +344,19 @@ class CallMachine:
         return self._data.role
 
     @property
-    def path(self) -> e.Path:
+    def path(self) -> Path:
         """How the media travels."""
         return self._data.path
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether no path answers now."""
+        return self._data.reconnecting
+
+    @property
+    def trouble(self) -> str:
+        """What makes the path a poor one: silent, loss or slow; empty: it is a good one."""
+        return self._data.trouble
 
     @property
     def reason(self) -> e.EndReason | None:

@@ -68,6 +68,8 @@ class PingOver:
 
     reason: PingReason
     detail: str
+    cause: str
+    """Of no path: :data:`meshcall.ice.verdict.Cause`."""
     after_ms: float
     sent: int
     rtts: tuple[float, ...]
@@ -150,9 +152,9 @@ class PingMachine:
             self._due = now + limits.ICE_NO_PATH + limits.PING_ANSWER  # the agent's own verdict comes first
             self._tell_step("answered", now)
 
-    def fail(self, reason: PingReason, now: float, detail: str = "") -> None:
+    def fail(self, reason: PingReason, now: float, detail: str = "", cause: str = "") -> None:
         """It can't go on."""
-        self._end(reason, now, detail)
+        self._end(reason, now, detail, cause)
 
     # --- what the path says -----------------------------------------------------------------------
 
@@ -252,7 +254,7 @@ class PingMachine:
         self._began = now
         self._due = now + self._plan.interval
 
-    def _end(self, reason: PingReason, now: float, detail: str = "") -> None:
+    def _end(self, reason: PingReason, now: float, detail: str = "", cause: str = "") -> None:
         if self.over:
             return
         self._stage, self.reason = "over", reason
@@ -260,6 +262,7 @@ class PingMachine:
             PingOver(
                 reason=reason,
                 detail=detail,
+                cause=cause,
                 after_ms=self._after(now),
                 sent=self._sent,
                 rtts=tuple(self._rtts),

@@ -14,7 +14,7 @@ from meshcall import limits
 from meshcall.call import commands as c
 from meshcall.call import events as e
 from meshcall.call.summary import CallSummary
-from meshcall.call.timeline import Timeline
+from meshcall.call.timeline import Path, Timeline
 from meshcall.identity.peer_id import PeerId
 
 Role = Literal["caller", "callee"]
@@ -54,8 +54,9 @@ class CallData:
         self.state = State.IDLE
         self.role: Role = "caller"
         self.reason: e.EndReason | None = None
-        self.path: e.Path = ""
+        self.path: Path = ""
         self.reconnecting = False
+        self.trouble = ""  # what makes the path a poor one
         self.timeline = Timeline()
         self.timers: dict[type[e.Timeout], float] = {}
         self.output: list[c.Command] = []

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from meshcall import errors
-from meshcall.call.events import EndReason, Path
-from meshcall.call.timeline import Timeline
+from meshcall.call.events import EndReason
+from meshcall.call.timeline import Path, Timeline
 from meshcall.errors import MeshcallError
 
 _ERRORS: Final[dict[EndReason, type[MeshcallError] | None]] = {

@@ -1,12 +1,19 @@
-"""When what happened in a call: named marks, and the phases between them.
+"""When what happened in a call: named marks, the phases between them, and each change of its path.
 
-Law: a mark is set once; the first time counts. Times are milliseconds since the call's start, which is
+Law 1: a mark is set once; the first time counts. Times are milliseconds since the call's start, which is
 the dial on the caller's side and the arrival of the offer on the callee's.
+Law 2: of many changes of path the first and the last ones are kept.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal
+
+from meshcall import limits
+
+Path = Literal["", "lan", "direct", "relay"]
+"""How the media travels; empty until ICE has selected a pair."""
 
 Mark = Literal[
     "dial", "offer", "presence", "offer-ready", "delivered", "reached", "ringing", "answered", "answer",
@@ -33,12 +40,30 @@ _PHASES: Final[tuple[tuple[str, tuple[Mark, ...], Mark], ...]] = (
 """Name, what it starts at (the latest of those that were reached), what it ends at."""
 
 
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """The media took another way, or its quality changed."""
+
+    at_ms: float
+    path: Path
+    """Empty: none."""
+    why: str
+    """first, better, nominated, failover, named or revived (:data:`meshcall.ice.events.Why`); lost: no path
+    answers; silent, loss or slow: it is degraded; well: it is no more."""
+    local: str = ""
+    """host, srflx, prflx or relay: our end."""
+    remote: str = ""
+    """Likewise, the peer's."""
+    ipv6: bool = False
+
+
 class Timeline:
-    """The marks of one call."""
+    """The marks of one call, and the ways that its media took."""
 
     def __init__(self) -> None:
         self._start: float | None = None
         self._marks: dict[Mark, float] = {}
+        self._steps: list[PathStep] = []
 
     def mark(self, name: Mark, now: float) -> bool:
         """Set ``name`` at ``now`` (monotonic seconds); False: it was set before. The first mark is zero."""
@@ -48,6 +73,20 @@ class Timeline:
             self._start = now
         self._marks[name] = round((now - self._start) * 1000, 3)
         return True
+
+    def step(
+        self, now: float, path: Path, why: str, *, local: str = "", remote: str = "", ipv6: bool = False
+    ) -> None:
+        """The media goes another way from ``now`` on."""
+        at = 0.0 if self._start is None else round((now - self._start) * 1000, 3)
+        if len(self._steps) >= limits.CALL_PATH_STEPS_MAX:
+            del self._steps[limits.CALL_PATH_STEPS_MAX // 2]
+        self._steps.append(PathStep(at, path, why, local, remote, ipv6))
+
+    @property
+    def steps(self) -> tuple[PathStep, ...]:
+        """Each change of path, in order."""
+        return tuple(self._steps)
 
     def at(self, name: Mark) -> float | None:
         """Milliseconds from the start to ``name``; None: not reached."""

@@ -15,6 +15,7 @@ from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit, emit_json, emit_table, note
 from meshcall.cli.progress import reason_text
 from meshcall.cli.session import Session, session_of
+from meshcall.cli.timeline import better_text, path_text, timeline_lines
 from meshcall.errors import MeshcallError, NoSuchCall, UsageError
 from meshcall.reporting import printable
 
@@ -34,11 +35,20 @@ TYPING_POLL = 0.2
 """Seconds between two looks whether the call has ended while somebody types."""
 
 
-def calls(context: typer.Context, as_json: JsonOption = False) -> None:
+def calls(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Tell of each how it came about, and which paths it took.")
+    ] = False,
+) -> None:
     """List the calls: those that live, and the last that ended."""
     document = session_of(context).client.get("calls")
     if as_json:
         emit_json(document)
+        return
+    if timeline:
+        _tell_timelines(document["calls"])
         return
     now_ms = time.time_ns() // 1_000_000
     full = not sys.stdout.isatty()
@@ -52,6 +62,23 @@ def calls(context: typer.Context, as_json: JsonOption = False) -> None:
         for view in sorted(document["calls"], key=lambda view: bool(view["state"] == "ended"))
     ]
     emit_table(("call", "", "peer", "state", "path", "since"), rows, empty="no calls")
+
+
+def _tell_timelines(views: list[dict[str, Any]]) -> None:
+    """A paragraph for each call."""
+    if not views:
+        note("no calls")
+    for number, view in enumerate(views):
+        if number:
+            emit("")
+        state = f"ended: {view['reason']}" if view["state"] == "ended" else view["state"]
+        emit(printable(f"{' '.join(_which(view, full=True))}: {state}"))
+        if view.get("explanation"):
+            emit(printable(f"  path: {path_text(view)}"))
+        if better := better_text(view):
+            emit(printable(f"  better with: {better}"))
+        for line in timeline_lines(view):
+            emit(printable(f"  {line}"))
 
 
 def history(

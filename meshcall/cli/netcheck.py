@@ -39,6 +39,8 @@ _HAIRPIN = {
     "unknown": "unknown",
 }
 
+_LENDERS = {"configured": "configured", "contact": "lent by a contact", "node": "lent by a node"}
+
 _UDP = {
     "lan": "on this LAN only: no node beyond it is known",
     "no": "BLOCKED: none of {asked} nodes answers",
@@ -126,8 +128,9 @@ def _lan_text(lan: dict[str, Any]) -> str:
 
 def _relay_text(relay: dict[str, Any]) -> str:
     answer = "no answer" if relay["rtt_ms"] is None else f"{relay['rtt_ms']:.1f} ms"
-    detail = f", {relay['detail']}" if relay["detail"] else ""
-    return f"{relay['address']} ({relay['source']}): {answer}{detail}"
+    ways = f", by {', '.join(relay['transports'])}" if relay["transports"] else ""
+    who = _LENDERS.get(relay["source"], relay["source"])
+    return f"{relay['address']}, {who}: {answer}{ways}"
 
 
 def _fallback_text(fallback: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshcall.cli.output import display_name, emit, emit_fields, emit_json, note
+from meshcall.cli.timeline import better_text, path_text, timeline_lines, why_text
 from meshcall.reporting import phrase, printable
 
 Event = dict[str, Any]
@@ -63,6 +64,7 @@ class HumanEvents:
             "source-ended": self._source_ended,
             "record-failed": lambda event: self._say(f"recording failed: {phrase(event.get('message', ''))}"),
             "path": self._path,
+            "degraded": self._degraded,
             "lagged": lambda event: self._say(
                 "events came faster than they could be shown; some are missing"
             ),
@@ -123,8 +125,13 @@ class HumanEvents:
             self._say(f"first {event.get('kind')} arrived")
 
     def _path(self, event: Event) -> None:
-        path = event.get("path")
-        self._say(f"path is now {path}" if path else "the peer does not answer; reconnecting")
+        path, why = event.get("path"), str(event.get("why") or "")
+        because = f" ({why_text(why)})" if why else ""
+        self._say(f"path is now {path}{because}" if path else "the peer does not answer; reconnecting")
+
+    def _degraded(self, event: Event) -> None:
+        why = str(event.get("why") or "")
+        self._say(f"the connection is {why_text(why)}" if why else "the connection is well again")
 
     def _source_ended(self, event: Event) -> None:
         if not self._source_over:  # once, not for sound and picture
@@ -152,14 +159,14 @@ def summary_fields(event: Event, who: str) -> list[tuple[str, str]]:
     received = event.get("received") or {}
     frames, seconds = received.get("video_frames", 0), received.get("audio_seconds", 0.0)
     fields += [
-        ("path", str(event.get("path") or "unknown")),
+        ("path", path_text(event)),
         ("setup", f"{event['setup_ms']:.0f} ms"),
         ("received", f"{frames} video frames, {seconds:.1f} s of audio"),
     ]
-    timeline = event.get("timeline") or {}
-    if timeline:
-        steps = sorted(timeline.items(), key=lambda item: item[1])
-        fields.append(("timeline", ", ".join(f"{name} {at:.0f} ms" for name, at in steps)))
+    if better := better_text(event):
+        fields.append(("better with", better))
+    lines = timeline_lines(event)
+    fields += [("" if number else "timeline", line) for number, line in enumerate(lines)]
     if event.get("record"):
         fields.append(("recorded", str(event["record"])))
     return fields

@@ -39,6 +39,10 @@ class ExpiringCache(Generic[K, V]):
             return None
         return entry[1]
 
+    def items(self, now: float) -> list[tuple[K, V]]:
+        """All entries that are not too old, oldest first."""
+        return [(key, value) for key, (expires, value) in self._entries.items() if expires > now]
+
     def put(self, key: K, value: V, now: float) -> None:
         """Remember ``value`` from now on; the oldest makes room."""
         self._entries.pop(key, None)

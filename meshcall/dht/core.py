@@ -20,6 +20,7 @@ from meshcall.dht.events import Event, Notified
 from meshcall.dht.messages import (
     DIGEST_SIZE,
     EPHEMERAL,
+    LENDS,
     Message,
     Nodes,
     Pong,
@@ -53,6 +54,8 @@ from meshcall.limits import (
     DHT_WATCH_LEASE,
     DHT_WATCH_LOOKUP,
     DHT_WITNESSES_MIN,
+    RELAY_LENDERS_HEARD,
+    RELAY_LENDERS_LIFE,
 )
 from meshcall.record.codec import Record
 from meshcall.record.store import RecordStore
@@ -144,6 +147,8 @@ class Core:
         """(transaction id, address) of our delivers: who is told of watchers that have the record."""
         self.lend: Lend | None = None
         """None: this node lends no relay."""
+        self.lenders: ExpiringCache[Address, bytes] = ExpiringCache(RELAY_LENDERS_HEARD, RELAY_LENDERS_LIFE)
+        """Nodes that answered us and lend a relay, with their ids."""
         self.consider: Consider = _ignore
         self.recheck: Callable[[Contact, float], None] = lambda contact, now: None
         """Ping a contact for whose place somebody waits."""
@@ -153,7 +158,7 @@ class Core:
     @property
     def flags(self) -> int:
         """Flags of our frames."""
-        return 0 if self.routes else EPHEMERAL
+        return (0 if self.routes else EPHEMERAL) | (0 if self.lend is None else LENDS)
 
     def send(self, message: Message, address: Address) -> None:
         """One frame out."""
@@ -254,6 +259,8 @@ class Core:
         """A request of ours was answered: what that says about the node, its token and our address."""
         address = call.address
         self.unreachable.discard(address)
+        if message.flags & LENDS:
+            self.lenders.put(address, message.sender, now)
         if isinstance(message, Pong | Nodes | Values | Refused) and message.token:
             self.tokens.put(address, message.token, now)
         self._note_observed(address, message.observed)

@@ -312,6 +312,24 @@ class DhtEngine:
             lambda number: RelayAskOperation(self._core, number, address, key, prove, node_id), now
         )
 
+    @property
+    def last_reply(self) -> float:
+        """When any node answered last, monotonic seconds; -inf: never."""
+        return self._core.transactions.last_reply
+
+    def lenders(self, now: float) -> list[tuple[Address, bytes]]:
+        """Where nodes are that lend a relay and answered us lately, with their ids."""
+        return [one for one in self._core.lenders.items(now) if not self._core.is_own(one[0])]
+
+    def believes(self, address: Address, told_by: Address) -> bool:
+        """Whether ``told_by`` can know that somebody is at ``address``, and it is not ourselves."""
+        return not (self._core.is_martian(address, told_by) or self._core.is_own(address))
+
+    @property
+    def is_lender(self) -> bool:
+        """Whether this node lends a relay."""
+        return self._core.lend is not None
+
     def lend_by(self, lend: Lend | None) -> None:
         """Who asks for a relay is answered by ``lend``; None: this node lends none."""
         self._core.lend = lend

@@ -45,6 +45,9 @@ SEALED_GRANT_MAX: Final = 512
 EPHEMERAL: Final = 0x01
 """Flag: the sender uses the DHT but is not to be put into a table (it may not be reachable)."""
 
+LENDS: Final = 0x02
+"""Flag: the sender lends a relay (relay_ask)."""
+
 TransactionId = Annotated[bytes, Meta(min_length=TID_SIZE, max_length=TID_SIZE)]
 NodeId = Annotated[bytes, Meta(min_length=NODE_ID_SIZE, max_length=NODE_ID_SIZE)]
 Key = NodeId

@@ -190,6 +190,11 @@ class IceAgent:
         second = self._overlap.second(self._list, self.selected, now)
         return [self.selected] if second is None else [self.selected, second]
 
+    def silence(self, now: float) -> float:
+        """Seconds for which the selected pair owes an answer; 0: it owes none."""
+        pair = self.selected
+        return max(0.0, now - pair.asked_at) if pair is not None and pair.unanswered else 0.0
+
     def awaits(self, transaction: bytes) -> bool:
         """Whether an answer with this transaction id is to a request of ours."""
         return transaction in self._sent or self._gathering.awaits(transaction)

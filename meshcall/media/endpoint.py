@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from meshcall.media.plan import MediaKind
+from meshcall.media.quality import Trouble
 
 PathKind = Literal["lan", "direct", "relay"]
 
@@ -51,6 +52,14 @@ class IceConnected:
 @dataclass(frozen=True, slots=True)
 class PathBroken:
     """Nothing answers on any path now; the next is IceConnected, or TransportLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathQuality:
+    """The path is a poor one now, or a good one again."""
+
+    trouble: Trouble
+    """What is wrong; empty: nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,7 @@ EndpointEvent = (
     LocalCandidates
     | IceConnected
     | PathBroken
+    | PathQuality
     | Secured
     | ControlOpen
     | ControlMessage

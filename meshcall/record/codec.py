@@ -26,7 +26,7 @@ from typing import Final
 
 from meshcall.errors import Rejected
 from meshcall.identity.keys import OUTER, SigningKey, sha256
-from meshcall.limits import MESSAGE_TTL_MAX, PRESENCE_TTL_MAX
+from meshcall.limits import MESSAGE_TTL_MAX, PRESENCE_TTL_MAX, RELAY_RECORD_TTL
 
 VERSION: Final = 1
 _KEY_LABEL: Final = b"meshcall/1/key\0"
@@ -36,6 +36,7 @@ _SIGNATURE: Final = 64
 HEADER_SIZE: Final = _HEADER.size
 STORAGE_KEY_SIZE: Final = 20
 PRESENCE_VALUE: Final = 196
+RELAY_VALUE: Final = 121
 SEALED_VALUES: Final = (565, 821)
 """Octets of a sealed value: padding class 512 or 768, plus suite, prekey id, HPKE share and tag."""
 
@@ -52,26 +53,32 @@ class RecordType(IntEnum):
     INBOX = 0x11
     """Sealed message under a key that everybody who knows the ID can derive."""
 
+    RELAY = 0x20
+    """Announcement of a relay, under a key that everybody can derive, signed inside by its DHT node."""
+
 
 VALUE_SIZES: Final = {
     RecordType.PRESENCE: (PRESENCE_VALUE,),
     RecordType.MAILBOX: SEALED_VALUES,
     RecordType.INBOX: SEALED_VALUES,
+    RecordType.RELAY: (RELAY_VALUE,),
 }
 TTL_MAX: Final = {
     RecordType.PRESENCE: PRESENCE_TTL_MAX,
     RecordType.MAILBOX: MESSAGE_TTL_MAX,
     RecordType.INBOX: MESSAGE_TTL_MAX,
+    RecordType.RELAY: RELAY_RECORD_TTL,
 }
 _PLACE: Final = {
     RecordType.PRESENCE: bytes([RecordType.INBOX]),
     RecordType.MAILBOX: bytes([RecordType.MAILBOX]),
     RecordType.INBOX: bytes([RecordType.INBOX]),
+    RecordType.RELAY: bytes([RecordType.RELAY]),
 }
 RECORD_SIZES: Final = frozenset(
     HEADER_SIZE + size + _SIGNATURE for sizes in VALUE_SIZES.values() for size in sizes
 )
-"""308 (presence), 677 and 933 octets."""
+"""233 (relay), 308 (presence), 677 and 933 octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class Record:
         return storage_key(self.type, self.key)
 
     def encode(self) -> bytes:
-        """The octets on the wire: 308, 677 or 933."""
+        """The octets on the wire: 233, 308, 677 or 933."""
         return self.signed + self.signature
 
 

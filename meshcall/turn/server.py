@@ -79,6 +79,10 @@ class TurnServer:
         self._to_peers: list[tuple[int, bytes, Address]] = []
         self._commands: list[Command] = []
 
+    def __len__(self) -> int:
+        """Allocations."""
+        return len(self._by_client)
+
     # --- output -----------------------------------------------------------------------------------
 
     def to_clients(self) -> list[tuple[bytes, Client]]:

@@ -89,6 +89,39 @@ async def test_strangers_and_blocked_peers_are_not_answered(
         assert not len(bob._pinger.answers)
 
 
+async def test_who_wants_no_pings_answers_none(
+    start: StartNode,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even those of contacts; their calls ring all the same."""
+    monkeypatch.setattr(limits, "PING_ANSWER", 0.8)
+    alice, bob = await start("alice"), await start("bob", answer_pings=False)
+    know(bob, alice)
+    assert summary_of(await told(await alice.ping(bob.id_text(), count=1))).reason == "no-answer"
+    call = await alice.call(bob.id_text())
+    await incoming(bob)
+    await call.hangup()
+
+
+async def test_a_contact_is_pinged_by_its_secret(start: StartNode) -> None:  # noqa: F811
+    """Who was handed the rendezvous secret needs no inbox: it leads to a node that has none."""
+    alice, bob = await start("alice"), await start("bob")
+    know(alice, bob)
+    know(bob, alice)
+    call = await alice.call(bob.id_text())
+    await (await incoming(bob)).answer()
+    await call.wait_connected()
+    async with asyncio.timeout(5):
+        while not alice.contacts.secret(bob.peer_id):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.02)
+    await call.hangup()
+    await ended(call)
+    alice._finder.forget(bob.peer_id)
+    before = alice.status().counters.get("found-by-contact", 0)
+    assert summary_of(await told(await alice.ping(bob.id_text(), count=2, interval=0.1))).received == 2
+    assert alice.status().counters["found-by-contact"] == before + 1
+
+
 async def test_who_is_not_there_is_offline(start: StartNode) -> None:  # noqa: F811
     """The call's error and exit code."""
     alice, bob = await start("alice"), await start("bob")

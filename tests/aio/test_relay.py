@@ -151,8 +151,8 @@ async def test_a_node_lends_a_relay(tmp_path: Path) -> None:
             port = status.relay.port
             assert shown.urls == [
                 f"turn:{LOOPBACK}:{port}?transport=udp",
-                f"turn:{LOOPBACK}:{port}?transport=tcp",
                 f"turns:{LOOPBACK}:{port}?transport=tcp",
+                f"turn:{LOOPBACK}:{port}?transport=tcp",
             ]
             for before in made:
                 relayed = await RelayedSocket.open(

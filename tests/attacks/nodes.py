@@ -48,7 +48,7 @@ class Stage:
         self.descriptions: list[Description] = []
         self._offered: dict[bytes, PlayedEndpoint] = {}
 
-    async def make_endpoint(self, plan: MediaPlan, port: object = None) -> m.MediaEndpoint:
+    async def make_endpoint(self, plan: MediaPlan, *parts: object) -> m.MediaEndpoint:
         """In place of ``meshcall.media_loader.make_endpoint``."""
         return PlayedEndpoint(self)
 

@@ -18,7 +18,7 @@ from meshcall.node import Node
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.testing.testnet import Testnet
 from tests.attacks.capture import Capture, Detector, kept, windows
-from tests.attacks.nodes import SetClock, Stage, answered, config_of, ended, play_media, reachable
+from tests.attacks.nodes import SetClock, Stage, answered, config_of, ended, play_media, reachable, until
 
 SEED = 20262
 EPOCHS = 4
@@ -145,6 +145,8 @@ async def test_storage_nodes_learn_nothing_from_a_hundred_calls(
             await asyncio.sleep(0.3)  # old watches are given back
             for node in nodes.values():
                 await reachable(node)
+            # and no request about the last epoch is under way any more, however slow this machine is
+            await until(lambda: not any(node.dht.state().open_requests for node in nodes.values()))
             capture.phase = epoch
             reasons += await many_calls(nodes, CALLS // EPOCHS, ids, turn=epoch)
             held |= set(kept(testnet))

@@ -13,11 +13,12 @@ from typing import Final, Protocol
 
 from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
+from meshcall.aio.stun_sharing import StunTaker
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import Rejected
 from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
-from meshcall.stun.message import AttributeType, MessageClass, StunMessage, decode_stun_untrusted
+from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
 
 STUN: Final = range(4)
@@ -76,6 +77,8 @@ class IcePort:
         self._answers = answers
         self.mapped = mapped
         self.lenders = lenders
+        self.relay: StunTaker | None = None
+        """A relay that is lent on this port."""
         self.path_lost = path_lost
         self.network = network
         self._sessions: list[Session] = []
@@ -114,6 +117,8 @@ class IcePort:
     # --- what comes ---
 
     def _is_awaited_stun(self, data: bytes, source: Address) -> bool:
+        if self.relay is not None and self.relay.awaits(data, source):
+            return True
         return any(one.accepts(source) or one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
@@ -136,6 +141,8 @@ class IcePort:
         session = self._session(message)
         if session is not None:
             session.receive_stun(data, source, self._bases[6 if ":" in source[0] else 4])
+        elif self.relay is not None and message.method is not Method.BINDING:
+            self.relay.receive_stun(data, source)
         elif self._answers and message.get(AttributeType.USERNAME) is None:
             answer = answer_binding(message, source, size=len(data))
             if answer is not None:

@@ -36,6 +36,9 @@ class Lenders(Protocol):
     def failed(self, node: Address) -> None:
         """The relay of that node gave no address, or the path over it died."""
 
+    def worked(self, node: Address) -> None:
+        """The relay of that node gave an address."""
+
     def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
         """Be told when there may be another one to pick; the result ends that."""
 
@@ -140,6 +143,7 @@ class Relays:
             self._counters["ice-lender"] += 1
             lenders.failed(relay.node)
         else:
+            lenders.worked(relay.node)
             self._doubted.discard(relay.node)
             self._trim()
         finally:

@@ -1,4 +1,4 @@
-"""The relay: a UDP port, TCP and TLS on the same number, and a socket for each allocation.
+"""The relay: a UDP port, which may be the node's own, ports for TCP and TLS, a socket for each allocation.
 
 Law 1: every input is followed by a complete drain of the machine's output.
 Law 2: nothing here waits: what a socket does not take at once is dropped and counted, as a router would.
@@ -20,6 +20,7 @@ from meshcall.address import Address
 from meshcall.aio.clock import Clock
 from meshcall.aio.interfaces import interface_addresses
 from meshcall.aio.relay.listener import Listener, open_listening
+from meshcall.aio.stun_sharing import StunPort
 from meshcall.aio.udp import ANY_HOSTS, UdpPort
 from meshcall.errors import PortTaken
 from meshcall.identity.keys import Random
@@ -42,7 +43,7 @@ class RelayStatistics:
     """A snapshot of a relay."""
 
     port: int
-    """UDP, TCP and TLS."""
+    """UDP; TCP and TLS as well, where that could be opened."""
     allocations: int
     users: int
     streams: int
@@ -68,8 +69,12 @@ class Relay:
         clock: Clock,
         random: Random,
         addresses: Mapping[int, str],
+        shared: StunPort | None = None,
     ) -> None:
         self._udp = udp
+        self._shared = shared
+        self.tcp_ports = sorted({sock.getsockname()[1] for sock in listening})
+        """TCP and TLS."""
         self._clock = clock
         self._addresses = addresses
         self._loop = asyncio.get_running_loop()
@@ -84,8 +89,11 @@ class Relay:
             on_lost=self._lost,
             is_known=self._server.is_known,
         )
-        for octets in (STUN_OCTETS, CHANNEL_OCTETS):
-            udp.register(octets, self._receive_datagram, self._is_awaited)
+        if shared is None:
+            udp.register(STUN_OCTETS, self.receive_stun, self.awaits)
+        else:
+            shared.relay = self
+        udp.register(CHANNEL_OCTETS, self.receive_stun, self.awaits)
 
     @classmethod
     async def open(
@@ -126,17 +134,60 @@ class Relay:
             )
         raise PortTaken  # never reached: the last attempt returns or raises
 
+    @classmethod
+    async def open_on(
+        cls,
+        udp: UdpPort,
+        shared: StunPort,
+        *,
+        tcp_ports: Sequence[int],
+        secret: bytes,
+        policy: RelayPolicy,
+        context: ssl.SSLContext,
+        clock: Clock,
+        random: Random,
+        addresses: Mapping[int, str] | None = None,
+    ) -> Relay:
+        """Lend on the node's own UDP port, and on those of ``tcp_ports`` that may be used.
+
+        ``shared`` hands over what comes to ``udp`` and is no call's. See :meth:`open` for the rest.
+        """
+        listening: list[socket.socket] = []
+        for port in tcp_ports:
+            with suppress(PortTaken):
+                listening += open_listening(port, ANY_HOSTS)
+        return cls(
+            udp,
+            listening,
+            context,
+            secret=secret,
+            policy=policy,
+            clock=clock,
+            random=random,
+            addresses=addresses or {},
+            shared=shared,
+        )
+
     @property
     def port(self) -> int:
-        """UDP, TCP and TLS."""
+        """UDP."""
         return self._udp.port
+
+    @property
+    def allocations(self) -> int:
+        """Relayed addresses lent now."""
+        return len(self._server)
 
     async def close(self) -> None:
         """End all allocations, close all sockets. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
         await self._listener.close()
-        await self._udp.close()
+        if self._shared is None:
+            await self._udp.close()
+        elif self._shared.relay is self:
+            self._shared.relay = None
+            self._udp.unregister(CHANNEL_OCTETS)
         for relay in list(self._relays):
             self._close_relay(relay)
 
@@ -144,7 +195,8 @@ class Relay:
         """A frozen snapshot."""
         now = self._server.statistics()
         counters = Counter(now.counters) + self._counters + self._listener.counters
-        counters += Counter(self._udp.statistics().counters)
+        if self._shared is None:
+            counters += Counter(self._udp.statistics().counters)
         return RelayStatistics(
             self.port,
             now.allocations,
@@ -157,10 +209,12 @@ class Relay:
 
     # --- input ------------------------------------------------------------------------------------
 
-    def _is_awaited(self, data: bytes, address: Address) -> bool:
+    def awaits(self, data: bytes, address: Address) -> bool:
+        """Whether a datagram is of a client with an allocation."""
         return self._server.is_known((address, 0))
 
-    def _receive_datagram(self, data: bytes, address: Address) -> None:
+    def receive_stun(self, data: bytes, address: Address) -> None:
+        """A STUN message or ChannelData that came by UDP and is for nobody else."""
         self._receive(data, (address, 0))
 
     def _receive(self, data: bytes, client: Client) -> None:

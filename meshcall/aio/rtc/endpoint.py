@@ -35,6 +35,7 @@ from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
 from meshcall.aio.rtc.names import Names, Resolve
+from meshcall.aio.rtc.quality import QualityWatch
 from meshcall.aio.rtc.reception import Reception
 from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
@@ -46,7 +47,7 @@ from meshcall.aio.rtc.trickle import Trickle
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
-from meshcall.ice.events import Broken, Gathered, IceEvent, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Measured, Selected
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -58,6 +59,7 @@ from meshcall.media.endpoint import (
     KindStats,
     LocalCandidates,
     MediaEndpoint,
+    PathQuality,
     RecordFailed,
     Secured,
     SourceEnded,
@@ -118,6 +120,7 @@ class RtcEndpoint:
         self._control: ControlChannel | None = None
         self._unsent: list[bytes] = []
         self._link: Link | None = None
+        self._quality: QualityWatch | None = None
         self._source: Source | None = None
         self._reception = Reception(self._counters, self._first_media)
         self._sending = Sending()
@@ -246,6 +249,8 @@ class RtcEndpoint:
                     self._trickle.whole()
                 case _:
                     pass
+        if self._quality is not None and isinstance(event, Measured):
+            self._quality.measured(event.rtt)
         if self._link is not None:
             self._link.ice_event(event)
 
@@ -270,6 +275,8 @@ class RtcEndpoint:
         for transceiver in pc.getTransceivers():
             self._reception.prepare(transceiver.receiver, _kind(transceiver))
         self._link = Link(pc, self._counters, self._emit, self._fail)
+        assert self._ice is not None, "the transport was made with the tracks"
+        self._quality = QualityWatch(pc, self._ice, lambda trouble: self._emit(PathQuality(trouble)))
         if self._remote is not None:
             self._link.expect(self._remote.fingerprint)
         for data in self._unsent:
@@ -401,6 +408,8 @@ class RtcEndpoint:
                 self._mark("dtls")
             case ControlOpen():
                 self._mark("control")
+                if self._quality is not None:
+                    self._quality.start()
             case FirstMedia(kind):
                 self._mark(f"first-{kind}")
         if self._final is None:
@@ -521,6 +530,8 @@ class RtcEndpoint:
             self._supervisor.cancel()
         self._fail("closed")
         self._trickle.close()
+        if self._quality is not None:
+            self._quality.close()
         if self._names is not None:
             await self._names.close()
         if self._link is not None:

@@ -358,9 +358,18 @@ def pool_threads(pool: ThreadPoolExecutor) -> list[threading.Thread]:
 
 def packets_lost(receiver: RTCRtpReceiver) -> int:
     """RTP packets that did not arrive; getStats() mixes them up with those of the retransmission stream."""
+    return packet_counts(receiver)[1]
+
+
+def packet_counts(receiver: RTCRtpReceiver) -> tuple[int, int]:
+    """RTP packets that the peer has sent, and those of them that did not arrive (RFC 3550 appendix A.3)."""
     repairs = _get(receiver, "_RTCRtpReceiver__rtx_ssrc")
     streams = _get(receiver, "_RTCRtpReceiver__remote_streams")
-    return sum(max(0, stream.packets_lost) for ssrc, stream in streams.items() if ssrc not in repairs)
+    counted = [stream for ssrc, stream in streams.items() if ssrc not in repairs]
+    return (
+        sum(stream.packets_expected for stream in counted),
+        sum(max(0, stream.packets_lost) for stream in counted),
+    )
 
 
 def codec_name(transceiver: RTCRtpTransceiver) -> str:

@@ -9,8 +9,9 @@ import time
 from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
-PARTS = ("grid", "setup", "faults", "switch")
-"""Modules beside this one; ``--only`` names them."""
+_OWN = ("grid", "setup", "punching", "blocked", "faults", "switch", "strangers", "plain")
+PARTS = {name: f"{__package__}.{name}" for name in _OWN} | {"relay": "netsim.bench.relay"}
+"""Modules by the names that ``--only`` takes."""
 
 
 async def measure(options: Options) -> Report:
@@ -18,7 +19,7 @@ async def measure(options: Options) -> Report:
     reports: list[Report] = []
     for part in options.only or PARTS:
         begin = time.monotonic()
-        found = importlib.import_module(f"{__package__}.{part}").measure(options)
+        found = importlib.import_module(PARTS[part]).measure(options)
         reports.append(await found if inspect.isawaitable(found) else found)
         options.log(f"{part}: {time.monotonic() - begin:.0f} s")
     return Report(

@@ -90,3 +90,15 @@ class WatchedCall:
         far = await self.at_callee(5.0, event="media", kind="audio")
         answered = await self.at_callee(1.0, event="connecting")
         return float(max(near["at_ms"], far["at_ms"]) - answered["at_ms"]) / 1000
+
+    async def wait_for_direct(self, timeout: float) -> float | None:
+        """When the caller said that the path is direct, Unix time; None: not in time. Raises LabError."""
+        connected = await self.at_caller(timeout, event="connected")
+        if connected["path"] != "relay":
+            return float(connected["at_ms"]) / 1000
+        try:
+            return float((await self.at_caller(timeout, event="path", path="direct"))["at_ms"]) / 1000
+        except LabError:
+            if self.over:
+                raise
+            return None

@@ -419,6 +419,16 @@ def test_a_broken_path_is_told_and_so_is_its_return() -> None:
     assert one.feed(e.IceConnected("direct"), e.IceConnected("direct")) == [c.Notify("path", "direct")]
 
 
+def test_a_poor_path_is_told_once_and_so_is_its_recovery() -> None:
+    """The call goes on; the timeline keeps when, and what was wrong."""
+    one = One().connected()
+    assert one.feed(e.PathQuality("loss"), e.PathQuality("loss")) == [c.Notify("quality", "loss")]
+    assert one.machine.trouble == "loss"
+    assert one.machine.state is State.CONNECTED
+    assert one.feed(e.PathQuality(), e.PathQuality()) == [c.Notify("quality", "")]
+    assert [step.why for step in one.machine.timeline.steps][-2:] == ["loss", "well"]
+
+
 def test_misuse_changes_nothing() -> None:
     """The caller's own mistake is an error of ours, and the call is as it was."""
     one = One().ringing()

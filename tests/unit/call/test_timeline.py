@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from meshcall import errors
+from meshcall import errors, limits
 from meshcall.call import commands as c
 from meshcall.call import events as e
 from meshcall.call.events import EndReason
 from meshcall.call.summary import MediaTotals, reason_error
-from meshcall.call.timeline import Timeline
+from meshcall.call.timeline import PathStep, Timeline
 from tests.unit.call.helpers import ANSWER, CALL, OFFER, One
 
 
@@ -51,6 +51,37 @@ def test_phases_tell_what_each_step_cost() -> None:
         "lookup": 100.0, "gather": 10.0, "deliver": 50.0, "ring": 75.0, "answer": 2000.0, "ice": 60.0,
         "dtls": 110.0, "confirm": 155.0, "first-audio": 30.0, "first-video": 45.0,
     }  # fmt: skip
+
+
+def test_each_change_of_path_is_kept_with_its_reason() -> None:
+    """Relay first, direct as soon as it works, lost, back again; times as those of the marks."""
+    one = One()
+    step(one, 0, e.Dial())
+    step(one, 0.1, e.EndpointReady(OFFER), e.PresenceFound("dht"), e.AnswerReceived(CALL, ANSWER))
+    step(one, 0.1, e.IceConnected("relay", "first", "relay", "srflx"))
+    step(one, 0.1, e.Secured(), e.ControlOpen(), e.ConfirmReceived(True), e.ConfirmedReceived())
+    step(one, 0.1, e.IceConnected("direct", "better", "host", "srflx", ipv6=True))
+    step(one, 1.0, e.IceConnected(""))
+    step(one, 0.5, e.IceConnected("direct", "revived", "host", "srflx", ipv6=True))
+    assert one.machine.timeline.steps == (
+        PathStep(200.0, "relay", "first", "relay", "srflx"),
+        PathStep(400.0, "direct", "better", "host", "srflx", ipv6=True),
+        PathStep(1400.0, "", "lost"),
+        PathStep(1900.0, "direct", "revived", "host", "srflx", ipv6=True),
+    )
+
+
+def test_a_path_that_flaps_for_hours_fills_no_memory() -> None:
+    """The first changes and the last ones are kept."""
+    timeline = Timeline()
+    timeline.mark("dial", 0.0)
+    for number in range(1000):
+        timeline.step(float(number), "direct", "revived")
+    times = [step.at_ms for step in timeline.steps]
+    assert len(times) == limits.CALL_PATH_STEPS_MAX
+    assert times[:3] == [0.0, 1000.0, 2000.0]
+    assert times[-3:] == [997_000.0, 998_000.0, 999_000.0]
+    assert times == sorted(times)
 
 
 def test_the_summary_is_plain_json() -> None:

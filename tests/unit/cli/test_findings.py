@@ -37,7 +37,9 @@ def net(**changes: Any) -> dict[str, Any]:
         dht_nodes=20,
         port_mapping=MappingCheck(state="mapped", protocol="pcp", external="203.0.113.5:4242"),
         lan=LanCheck(enabled=True, heard_itself=True, peers=2),
-        relays=[RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0)],
+        relays=[
+            RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp", "tls"])
+        ],
         fallback=FallbackCheck(state="unused"),
         clock_skew_s=0.1,
         took_ms=500.0,
@@ -229,7 +231,7 @@ def test_netcheck_in_words() -> None:
     assert shown["IPv4 hairpin"].startswith("no")
     assert shown["IPv6 UDP"] == "no address"
     assert shown["port mapping"] == "203.0.113.5:4242, by pcp"
-    assert shown["relay"] == "203.0.113.9:3478 (contact): 31.0 ms"
+    assert shown["relay"] == "203.0.113.9:3478, lent by a contact: 31.0 ms, by udp, tls"
     assert shown["clock"].startswith("30 s behind peers")
     assert not [name for name in shown if name.startswith("IPv6") and name != "IPv6 UDP"]
     open_net = dict(fields_of(net(ipv4=family(mapping="none", hairpin="needless"), clock_skew_s=None)))

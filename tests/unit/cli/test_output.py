@@ -99,7 +99,8 @@ def test_summary() -> None:
         ("path", "direct"),
         ("setup", "212 ms"),
         ("received", "150 video frames, 5.0 s of audio"),
-        ("timeline", "lookup 30 ms, connected 212 ms"),
+        ("timeline", "       30 ms  lookup"),
+        ("", "      212 ms  connected"),
         ("recorded", "/tmp/x.mkv"),
     ]
 

@@ -468,7 +468,9 @@ class FakeNode:
             addresses=["127.0.0.1:4242"],
             lan=LanStatus(enabled=self.config.mdns, peers=2),
             dht=DhtStatusView(enabled=not self.config.lan_only, nodes=20, stored=3, watches=8),
-            relay=RelayStatusView(enabled=self.config.relay, port=3478, allocations=1, to_peers=500_000),
+            relay=RelayStatusView(
+                enabled=bool(self.config.relay), port=3478, allocations=1, to_peers=500_000
+            ),
             calls=sum(1 for call in self.made.values() if call.state != "ended"),
             missed=sum(row.missed and not row.seen for row in self.past),
             uptime_s=time.monotonic() - self.started,
@@ -490,7 +492,9 @@ class FakeNode:
             dht_nodes=20,
             port_mapping=MappingCheck(state="no-gateway", detail="no router answers"),
             lan=LanCheck(enabled=True, heard_itself=True, peers=2),
-            relays=[RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0)],
+            relays=[
+                RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp"])
+            ],
             fallback=FallbackCheck(state="unused"),
             clock_skew_s=0.2,
             took_ms=812.0,

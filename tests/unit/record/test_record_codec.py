@@ -70,9 +70,9 @@ def test_golden_records_stand_at_the_documented_offsets() -> None:
     assert len(data) == 48 + size + 64
 
 
-def test_only_three_sizes_exist() -> None:
-    """A record's size tells presence, small and large message apart, and nothing else."""
-    assert sorted(RECORD_SIZES) == [308, 677, 933]
+def test_only_four_sizes_exist() -> None:
+    """A record's size tells relay, presence, small and large message apart, and nothing else."""
+    assert sorted(RECORD_SIZES) == [233, 308, 677, 933]
     assert {len(v["record"]) // 2 for v in RECORDS if v["type"] != "presence"} == {677, 933}
 
 

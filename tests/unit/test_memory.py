@@ -1,8 +1,8 @@
-"""What a bootstrap node gives back after its start."""
+"""What a program gives back after its start."""
 
 from __future__ import annotations
 
-from meshcall.bootstrap_node import unwritten_files
+from meshcall.memory import unwritten_files
 
 SMAPS = """\
 5000000000-5000002000 r--p 00000000 08:01 11 /usr/lib/one.so

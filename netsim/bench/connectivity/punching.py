@@ -1,0 +1,123 @@
+"""Pairs that plain ICE can't join: how often they become direct, how soon, and what is heard until then.
+
+Both ends call, in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from netsim.bench.connectivity.watched_call import WatchedCall
+from netsim.bench.figure import Figure, Report
+from netsim.bench.runner import Options
+from netsim.errors import LabError
+from netsim.lab import Lab
+from netsim.site import Site
+from netsim.stacks.make import RELAYS, make_meshcall
+from netsim.stacks.meshcall import MeshcallStack
+
+CALLS = 50
+"""Of each kind, however few are asked for otherwise; with ``--quick`` as many as other figures have."""
+SHARE = 98.0
+DIRECT_S = 3.0
+AUDIO_MS = 300.0
+LIMIT_S = 10.0
+"""How long a direct path is waited for, to know by how much one was late."""
+PAIRS = 2
+"""Networks of each kind that call side by side."""
+PAUSE_S = 0.5
+KINDS = ("symmetric_sequential", "symmetric_random")
+
+
+@dataclass(slots=True)
+class Found:
+    """Calls of one kind."""
+
+    calls: int = 0
+    direct: list[float] = field(default_factory=list)
+    """Seconds from the answer to the direct path."""
+    audio: list[float] = field(default_factory=list)
+    """Milliseconds from the answer to the first sound at both ends."""
+    problems: list[str] = field(default_factory=list)
+
+    def share(self, within: float) -> float:
+        """Percent of all calls that were direct by then."""
+        return 100 * sum(seconds <= within for seconds in self.direct) / max(1, self.calls)
+
+
+async def measure(options: Options) -> Report:
+    """Both kinds in one lab, side by side."""
+    found = {kind: Found() for kind in KINDS}
+    wanted = options.repeat if options.quick else max(CALLS, options.repeat)
+    async with Lab() as lab:
+        stack = await make_meshcall(lab, relays=RELAYS)
+        pairs: list[tuple[str, Site, Site]] = []
+        for index, kind in enumerate(KINDS):
+            for number in range(PAIRS):
+                one = await lab.site(f"s{index}{number}", kind)
+                other = await lab.site(f"p{index}{number}", "port_restricted")
+                pairs.append((kind, one, other))
+        slots = asyncio.Semaphore(4)
+
+        async def start(site: Site) -> None:
+            async with slots:
+                await stack.start(site.host, ())
+                await stack.ready(site.host)
+
+        await asyncio.gather(*(start(site) for _, *sites in pairs for site in sites))
+        await asyncio.gather(*(_warm(stack, one, other) for _, one, other in pairs))
+
+        async def series(kind: str, one: Site, other: Site) -> None:
+            while found[kind].calls < wanted:
+                found[kind].calls += 1
+                number = found[kind].calls
+                caller, callee = (one, other) if number % 2 else (other, one)
+                await _call(stack, caller, callee, found[kind])
+                last = found[kind].direct[-1:]
+                options.log(f"{kind} {number}: direct after {last} s, {len(found[kind].direct)} in all")
+
+        await asyncio.gather(*(series(*pair) for pair in pairs))
+    figures = []
+    for kind, calls in found.items():
+        within = DIRECT_S if kind == "symmetric_random" else LIMIT_S
+        words = f" within {DIRECT_S:g} s" if kind == "symmetric_random" else ""
+        figures += [
+            Figure(
+                f"{kind} x port_restricted: direct{words}, of {calls.calls}",
+                "%",
+                (calls.share(within),) if calls.calls else (),
+                SHARE,
+                at_least=True,
+            ),
+            Figure(f"{kind} x port_restricted: answer to direct path", "s", tuple(calls.direct)),
+            Figure(
+                f"{kind} x port_restricted: answer to first audio",
+                "ms",
+                tuple(calls.audio),
+                AUDIO_MS if kind == "symmetric_random" else None,
+            ),
+        ]
+    return Report(
+        "Beyond ICE",
+        tuple(figures),
+        failures=tuple(line for one in found.values() for line in one.problems),
+    )
+
+
+async def _warm(stack: MeshcallStack, one: Site, other: Site) -> None:
+    """A daemon's first call loads the media libraries."""
+    await _call(stack, one, other, Found())
+
+
+async def _call(stack: MeshcallStack, caller: Site, callee: Site, found: Found) -> None:
+    try:
+        async with WatchedCall(stack, caller.host, callee.host) as call:
+            found.audio.append(1000 * await call.wait_for_media())
+            answered = (await call.at_callee(1.0, event="connecting"))["at_ms"]
+            direct = await call.wait_for_direct(LIMIT_S)
+            if direct is not None:
+                found.direct.append(max(0.0, direct - answered / 1000))
+    except LabError as error:
+        found.problems.append(f"{caller.nat} calls {callee.nat}: {str(error).splitlines()[0]}")
+    await asyncio.sleep(PAUSE_S)
