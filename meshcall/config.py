@@ -69,8 +69,6 @@ class Config:
     page_port: int | None = 6374
     """TCP port of the call page on the loopback interface, or one of the next nine; None: no page."""
 
-    relay: bool = False
-    """Lend a relay to whoever has credentials of ours."""
     relay: bool | None = None
     """Lend a relay to others; None: while strangers reach this machine at an address of its own."""
 

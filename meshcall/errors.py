@@ -353,6 +353,13 @@ class TooManyLogins(MeshcallError):
     code = "too-many-logins"
 
 
+class NotVerifiable(MeshcallError):
+    """There are no words to compare in this call, or not yet."""
+
+    code = "not-verifiable"
+    default_hint = "they come a moment after the call is connected; a peer of an older version has none"
+
+
 class PageOff(MeshcallError):
     """This daemon serves no page."""
 

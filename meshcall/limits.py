@@ -1245,6 +1245,9 @@ RELAY_TRANSPORTS_MAX: Final = 6
 
 # --- the call page --------------------------------------------------------------------------------
 
+ASIDES_EARLY_MAX: Final = 4
+"""Messages beside the call that wait until it is connected at our end (memory; a peer sends two)."""
+
 PAGES_MAX: Final = 8
 """Pages of one daemon at once (tabs that a script opens; each has a queue)."""
 

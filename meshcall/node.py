@@ -588,6 +588,7 @@ class Node:
             name=row.name if row else "",
             self_name=self._lan.self_name(peer),
             contact=row is not None,
+            verified=row.verified if row else False,
             blocked=row.blocked if row else False,
             presence=presence,
             addresses=[format_address(address) for address in addresses],

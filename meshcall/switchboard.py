@@ -174,6 +174,7 @@ class Switchboard:
             make_endpoint=self._make_endpoint,
             clock=self._clock,
             spawn=self._spawn,
+            random=self._random,
         )
         self._calls.append(call)
         ended = [old for old in self._calls if old.ended_ms is not None]

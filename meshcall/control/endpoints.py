@@ -43,6 +43,9 @@ class Endpoint:
     """What the path's variables are."""
 
 
+PICTURE: Final = "image/svg+xml"
+"""In place of an answer's type: it is a picture."""
+
 _CALL: Final = {"call": "a call's ID, 4 or more digits of it, the other side's name or ID, or `-`"}
 _CONTACT: Final = {"name": "a contact's name, or a full ID"}
 
@@ -53,6 +56,7 @@ ENDPOINTS: Final = (
         "Our ID",
         {"peer_id": str, "grouped": str, "short": str, "uri": str},
     ),
+    Endpoint("GET", "/id/qr", "A QR code of our link, as SVG", PICTURE),
     Endpoint("GET", "/status", "What the node is and does now", v.NodeStatus),
     Endpoint("GET", "/dht", "Our DHT node", v.DhtStateView),
     Endpoint(
@@ -134,6 +138,18 @@ ENDPOINTS: Final = (
         {"call": str},
         models.SendChat,
         attributes=_CALL,
+    ),
+    Endpoint(
+        "POST", "/calls/{call}/media", "Tell the peer what is muted and what is shown",
+        {"call": str}, models.TellMedia, attributes=_CALL,
+    ),
+    Endpoint(
+        "GET", "/calls/{call}/verification", "What both people compare to verify each other",
+        v.VerificationView, attributes=_CALL,
+    ),
+    Endpoint(
+        "POST", "/calls/{call}/verified", "The words were the same: mark the contact as verified",
+        v.ContactView, models.Empty, attributes=_CALL,
     ),
     Endpoint(
         "GET",

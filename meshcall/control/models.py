@@ -131,6 +131,14 @@ class SeeMissed(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     calls: Annotated[list[CallIdText], msgspec.Meta(max_length=HISTORY_MAX)]
 
 
+class TellMedia(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST calls/ID/media."""
+
+    audio: bool
+    video: bool
+    screen: bool = False
+
+
 class SendChat(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST calls/ID/chat."""
 

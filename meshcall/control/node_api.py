@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.identity.peer_id import PeerId
 from meshcall.media.page import ToPage
 from meshcall.netcheck_views import NetcheckView
 from meshcall.ping_views import PingEvent
@@ -26,6 +27,7 @@ from meshcall.views import (
     NodeStatus,
     PeerView,
     RelayCredentialsView,
+    VerificationView,
 )
 
 
@@ -54,6 +56,16 @@ class CallApi(Protocol):
 
     async def hangup(self) -> None:
         """End the call in any state: a call that still rings is cancelled. Idempotent."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The other end."""
+
+    def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
+        """Tell the peer what is muted and what is shown."""
+
+    def verification(self) -> VerificationView:
+        """The words that both people compare; raises :class:`meshcall.errors.NotVerifiable`."""
 
     async def chat(self, text: str) -> None:
         """Send a line of chat; the call must be connected."""
@@ -84,6 +96,9 @@ class ContactsApi(Protocol):
 
     def list(self) -> list[ContactView]:
         """All contacts, by name."""
+
+    def verify(self, peer_id: PeerId) -> ContactView:
+        """Mark a contact as verified."""
 
     def rename(self, name: str, new: str) -> ContactView:
         """Give a contact another name."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from meshcall import __version__
-from meshcall.control.endpoints import ENDPOINTS, Endpoint
+from meshcall.control.endpoints import ENDPOINTS, PICTURE, Endpoint
 from meshcall.control.models import API_PREFIX
 from meshcall.views import SCHEMA, ErrorView
 
@@ -51,6 +51,8 @@ def make_openapi() -> dict[str, Any]:
 def _types() -> list[Any]:
     found: dict[str, Any] = {repr(ErrorView): ErrorView}
     for endpoint in ENDPOINTS:
+        if endpoint.answer == PICTURE:
+            continue
         answers = endpoint.answer.values() if isinstance(endpoint.answer, dict) else [endpoint.answer]
         for one in [*answers, *([endpoint.body] if endpoint.body else [])]:
             found[repr(one)] = one
@@ -95,6 +97,8 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
+    if endpoint.answer == PICTURE:
+        return {PICTURE: {"schema": {"type": "string"}}}
     if endpoint.path == "/events":
         return {"application/x-ndjson": {"schema": schema}}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
@@ -105,6 +109,8 @@ def _content(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     """The answer's schema: the view's or the fields', with the version of all documents."""
+    if endpoint.answer == PICTURE:
+        return {}
     if isinstance(endpoint.answer, dict):
         fields = {name: schemas[repr(kind)] for name, kind in endpoint.answer.items()}
         return {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -163,6 +164,7 @@ class ControlServer:
         prefix = models.API_PREFIX
         table: list[tuple[str, str, Handler]] = [
             ("GET", "/id", self._get_id),
+            ("GET", "/id/qr", self._get_qr),
             ("GET", "/status", self._get_status),
             ("GET", "/dht", self._get_dht),
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
@@ -185,6 +187,9 @@ class ControlServer:
             ("POST", "/calls/{call}/decline", self._decline_call),
             ("POST", "/calls/{call}/hangup", self._hangup_call),
             ("POST", "/calls/{call}/chat", self._chat),
+            ("POST", "/calls/{call}/media", self._tell_media),
+            ("GET", "/calls/{call}/verification", self._get_verification),
+            ("POST", "/calls/{call}/verified", self._verified),
             ("POST", "/pings", self._start_ping),
             ("GET", "/history", self._get_history),
             ("POST", "/history/seen", self._see_missed),
@@ -258,6 +263,16 @@ class ControlServer:
                 "uri": self._node.uri_text(),
             }
         )
+
+    async def _get_qr(self, request: web.Request) -> web.Response:
+        import segno  # late: only who shows a code needs it
+
+        # upper case: QR's alphanumeric mode, which makes a smaller picture
+        picture = io.BytesIO()
+        segno.make(self._node.uri_text().upper(), error="m", micro=False).save(
+            picture, kind="svg", scale=6, border=2, dark="#000", light="#fff", xmldecl=False
+        )
+        return web.Response(body=picture.getvalue(), content_type="image/svg+xml")
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return document(self._node.status())
@@ -441,6 +456,21 @@ class ControlServer:
         call = self._choose(request, "chat")
         await call.chat(wanted.text)
         return document({"call": call.id})
+
+    async def _tell_media(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.TellMedia)
+        call = self._choose(request, "show")
+        call.tell_media(audio=wanted.audio, video=wanted.video, screen=wanted.screen)
+        return document({"call": call.id})
+
+    async def _get_verification(self, request: web.Request) -> web.Response:
+        return document(self._choose(request, "show").verification())
+
+    async def _verified(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        call = self._choose(request, "show")
+        call.verification()  # nobody has compared what is not there
+        return document(self._node.contacts.verify(call.peer_id))
 
     # --- streams ----------------------------------------------------------------------------------
 
