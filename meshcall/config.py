@@ -81,6 +81,12 @@ class Config:
     relay_certificate: Path | None = None
     """PEM file with key and certificates for TLS; None: one is made at each start."""
 
+    coturn: str = ""
+    """[IP:]PORT[,TLS-PORT] of a coturn that is lent in the place of a relay of this node's own."""
+
+    coturn_secret: Path | None = None
+    """File with its static-auth-secret; None: it has the secret that `meshcall relay --coturn` shows."""
+
     @classmethod
     def lan(cls, home: Path) -> Config:
         """A node for a LAN without internet."""

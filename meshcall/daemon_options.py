@@ -13,6 +13,7 @@ from meshcall.errors import InvalidConfig, UsageError
 from meshcall.media.plan import parse_ice_server
 from meshcall.media_paths import absolute_source, check_record_dir, check_source
 from meshcall.paths import choose_home
+from meshcall.turn.coturn_place import parse_coturn
 
 NAME_MAX = 64
 """Octets of our own name, as in the records that carry it."""
@@ -122,6 +123,17 @@ def make_parser() -> argparse.ArgumentParser:
         help="where others reach it, if a NAT is before it; one for IPv4, one for IPv6",
     )
     add("--relay-certificate", metavar="FILE", help="PEM file for TLS (default: one made at each start)")
+    add(
+        "--coturn",
+        default="",
+        metavar="[IP:]PORT[,TLS-PORT]",
+        help="lend the coturn there in the place of a relay of our own (`meshcall relay --coturn`)",
+    )
+    add(
+        "--coturn-secret",
+        metavar="FILE",
+        help="its static-auth-secret (default: the one that `meshcall relay --coturn` shows)",
+    )
     add("--quiet", "-q", action="store_true", help="log warnings and errors only")
     add("--verbose", "-v", action="count", default=0, help="log more")
     return parser
@@ -139,6 +151,12 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     if not 1024 <= options.page_port <= 65535:
         raise InvalidConfig(f"--page-port: {options.page_port} is not a port (1024 to 65535)")
     _check_relay_addresses(options.relay_address)
+    if options.coturn:
+        parse_coturn(options.coturn)
+    if options.coturn and options.relay is False:
+        raise InvalidConfig("--no-relay leaves --coturn without meaning", hint="drop one of the two")
+    if options.coturn_secret and not options.coturn:
+        raise InvalidConfig("--coturn-secret has no meaning without --coturn", hint="say where the coturn is")
     if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
         raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
     if options.lan_only and options.no_mdns:
@@ -190,6 +208,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         relay_certificate=(
             None if options.relay_certificate is None else directory / options.relay_certificate
         ),
+        coturn=options.coturn,
+        coturn_secret=None if options.coturn_secret is None else directory / options.coturn_secret,
     )
 
 

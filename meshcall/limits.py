@@ -593,6 +593,10 @@ MEDIA_OFFER_LIFE: Final = 150.0
 MEDIA_CLOSE_TIMEOUT: Final = 3.0
 """For an orderly close of a peer connection; then its sockets are closed the hard way."""
 
+RTP_PAYLOAD_MAX: Final = 1150
+"""Octets of a picture in one packet. With what is around it (RTP and its extensions 30, SRTP 16, a relay's
+channel 4, UDP 8, IPv6 40) it fits into 1,280, the least that every IPv6 link carries (RFC 8200 section 5)."""
+
 CONSENT_INTERVAL: Final = 1.0
 """Seconds between consent checks, varied by a fifth (RFC 7675 section 5.1 says 5 at most)."""
 
@@ -721,6 +725,93 @@ ICE_NAME_ADDRESSES_MAX: Final = 2
 
 ICE_QUEUE_MAX: Final = 1024
 """Received datagrams that wait for DTLS (a flood; about 1 s of video)."""
+
+NOTES_MAX: Final = 4
+"""Notes kept of one message (memory)."""
+
+NOTES_PER_CALL_MAX: Final = 32
+"""Notes heard in one call (a peer that has us ask, verify and aim without end)."""
+
+NAT_SAMPLES_MAX: Final = 64
+"""Nodes whose view of our address is remembered (memory)."""
+
+NAT_SAMPLE_LIFE: Final = 300.0
+"""Seconds for which it counts: mappings that are used live longer, and NATs are replaced meanwhile."""
+
+NAT_SURVEY_LIFE: Final = 1800.0
+"""Seconds for which it is believed how a NAT chooses its ports; each call that needs it looks again."""
+
+NAT_SURVEY_SOON: Final = 5.0
+"""Seconds between looks at whether there is need for one."""
+
+NAT_SURVEY_PAUSE: Final = 600.0
+"""Seconds between two surveys while the mapping depends on the destination (load on other nodes)."""
+
+NAT_SURVEY_NODES: Final = 4
+"""Nodes asked in one survey, of different networks as far as there are."""
+
+NAT_SURVEY_PATIENCE: Final = 0.6
+"""Seconds that a survey waits for its last answer."""
+
+NAT_DELTA_MAX: Final = 16
+"""Largest step between two ports that is taken for one of a sequential NAT, and most mappings of others that
+may lie between two of ours (busy carriers): beyond, foretelling is guessing."""
+
+PREDICTED_MAX: Final = 3
+"""Predicted ports told to a peer: with the reflexive one they are the ports that it checks of one address."""
+
+PUNCH_HEAD_START: Final = 0.15
+"""Seconds that plain checks get before ports are predicted or probed: most calls need neither."""
+
+PUNCH_LOOK: Final = 0.25
+"""Seconds between two looks at whether our NAT is known yet, in a call that needs it."""
+
+PUNCH_TRIES: Final = 3
+"""Times that ports are predicted in one call; other traffic may have come between."""
+
+PUNCH_TRY: Final = 1.2
+"""Seconds between two of these."""
+
+PUNCH_MEETING: Final = 8
+"""Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
+come between. Each sends few packets, all to one address that was proven."""
+
+PUNCH_SOCKETS: Final = 256
+"""Sockets that the end behind a random NAT opens: mappings in its NAT, descriptors here."""
+
+PUNCH_HOPS: Final = 5
+"""Routers that a first opening passes: enough for our own NATs, hardly ever the way to the peer's, where
+routers that answer strangers would keep state for it, and with it the port that the peer's probe needs."""
+
+PUNCH_FAR: Final = 0.6
+"""Seconds after which openings go all the way, for NATs that are further away."""
+
+PUNCH_PROBES_PER_SECOND: Final = 500
+"""Probes towards such a NAT (its uplink: 60 kB/s)."""
+
+PUNCH_PROBES_AT_ONCE: Final = 25
+"""Probes after a pause of the loop: no burst."""
+
+PUNCH_PROBES_MAX: Final = 1750
+"""Probes of one try: 99.9 % have met by then, and each is an entry in our own NAT's table."""
+
+PUNCH_PROOF: Final = 3.0
+"""Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_REOPEN: Final = 10.0
+"""Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
+
+PUNCH_LIFE: Final = 12.0
+"""Seconds after which sockets that nothing came in by are closed."""
+
+PUNCH_HOUR: Final = 3600.0
+PUNCHES_PER_HOST: Final = 64
+PUNCHES_PER_HOUR: Final = 128
+"""Tries in an hour: towards one host, and in all (a peer that has us send to its own host again and again:
+112,000 small packets, after 64 calls that somebody accepted)."""
+
+PUNCHES_AT_ONCE: Final = 2
+"""Tries at a time (descriptors, uplink)."""
 
 QUALITY_POLL: Final = 0.5
 """Pause between looks at the quality of a call's path."""
@@ -1277,6 +1368,9 @@ RELAY_ANNOUNCE_RETRY: Final = 5.0
 
 RELAY_CANDIDATES: Final = 64
 """Relays that a node remembers; what announces itself beyond that takes no place (invented relays)."""
+
+RELAY_CANDIDATES_PER_NETWORK: Final = 4
+"""And of one IPv4 /24 or IPv6 /48, of which one is used at a time (one host that announces itself often)."""
 
 RELAYS_HELD: Final = 3
 """Relays of different networks whose credentials a node holds ahead of calls: a call's two and a reserve."""

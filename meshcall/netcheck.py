@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from meshcall import limits
 from meshcall.address import Address, format_address, is_lan, parse_host_port
@@ -19,6 +20,7 @@ from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
 from meshcall.aio.lan import Lan
 from meshcall.dht.compact import is_impossible
 from meshcall.dht.events import PingDone
+from meshcall.ice.nat import Filtering, Mapping, NatView
 from meshcall.identity.keys import Random
 from meshcall.netcheck_views import (
     FallbackCheck,
@@ -32,24 +34,27 @@ from meshcall.netcheck_views import (
 )
 from meshcall.views import RelayView
 
-
-@dataclass(frozen=True, slots=True)
-class NatWords:
-    """What is known of the NAT of one family, in the words of RFC 4787."""
-
-    mapping: str = "unknown"
-    filtering: str = "unknown"
-    ports: str = "unknown"
+_MAPPINGS: Final = {
+    Mapping.NONE: "none",
+    Mapping.EIM: "endpoint-independent",
+    Mapping.ADM: "address-dependent",
+    Mapping.APDM: "address-and-port-dependent",
+}
+_FILTERINGS: Final = {
+    Filtering.EIF: "endpoint-independent",
+    Filtering.ADF: "address-dependent",
+    Filtering.APDF: "address-and-port-dependent",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What other parts of the node know, asked when a check is made."""
 
+    nat: Callable[[int], NatView]
+    """By family, 4 or 6."""
     clock_skew: Callable[[], float | None]
     relays: Callable[[], Awaitable[list[RelayView]]]
-    nat: Callable[[int], NatWords] = lambda family: NatWords()
-    """By family, 4 or 6."""
     port_mapping: Callable[[], MappingCheck] = lambda: MappingCheck(state="off")
     fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
 
@@ -147,7 +152,7 @@ class Netcheck:
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
-        words = self._sources.nat(number)
+        nat = self._sources.nat(number)
         return FamilyCheck(
             udp=udp_word(answers, asked, has_address=bool(ours)),
             local=ours,
@@ -155,9 +160,9 @@ class Netcheck:
             asked=len(asked),
             answered=len(heard),
             rtt_ms=round(min(rtts) * 1000, 1) if rtts else None,
-            mapping=words.mapping,
-            filtering=words.filtering,
-            ports=words.ports,
+            mapping=_MAPPINGS.get(nat.mapping, "unknown"),
+            filtering=_FILTERINGS.get(nat.filtering, "unknown"),
+            ports=nat.ports.name.lower(),
             hairpin=await self._hairpin(public, ours),
         )
 

@@ -31,6 +31,7 @@ from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
+from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.page.desk import PageDesk
 from meshcall.aio.udp import UdpPort
@@ -46,6 +47,7 @@ from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
 from meshcall.history import History
+from meshcall.ice.nat import NatView
 from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
@@ -81,6 +83,7 @@ from meshcall.views import (
     PeerView,
     Presence,
     PresenceChanged,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayView,
     Warned,
@@ -119,6 +122,7 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
         self._post: Post
@@ -205,6 +209,7 @@ class Node:
             on_notify=lambda notify: self._post.on_notify(notify),
             on_state=lambda octets: self._spawn(table.keep(octets)),
         )
+        self._nat = self._ice.nat = NatWatch(self._dht, self._udp, clock=clock, random=self._random)
         await self._dht.start()
         stack.push_async_callback(self._dht.close)
         stack.callback(lambda: table.save(self._dht.save()))
@@ -374,7 +379,7 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
             clock=clock,
             random=self._random,
         )
@@ -388,7 +393,7 @@ class Node:
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
-        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher)]
+        tasks += [self._keep_up(work.run) for work in (self._ladder, watcher, self._nat)]
         if self._uses_dht and not config.lan_only:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
@@ -450,6 +455,7 @@ class Node:
         """Other interfaces, addresses or routes, or back from sleep."""
         self._ice.network_changed()
         self._finder.network_changed()
+        self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
         self._relays.hasten()
@@ -491,6 +497,10 @@ class Node:
     def peer_id(self) -> PeerId:
         """Our ID."""
         return self._me
+
+    def nat(self, family: int = 4) -> NatView:
+        """What is known of the NAT before our UDP port, for IPv4 or IPv6."""
+        return self._nat.view(family)
 
     @property
     def contacts(self) -> ContactBook:
@@ -566,6 +576,10 @@ class Node:
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now; takes up to a few seconds."""
         return await self._netcheck.check()
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
+        return self._relay.coturn()
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for our relay, good for so long. Raises :class:`RelayOff`."""

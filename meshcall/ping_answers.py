@@ -15,10 +15,11 @@ from typing import Any
 from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.trickle import Trickle
 from meshcall.errors import MeshcallError, Rejected
 from meshcall.ice.candidate import Candidate, encode_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Gathered, IceEvent
+from meshcall.ice.events import Broken, Gathered, IceEvent, Noted, Selected
 from meshcall.ice.peer_candidates import PeerCandidates
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
@@ -39,22 +40,19 @@ MakeIce = Callable[[Callable[[IceEvent], None]], IceSession]
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
-class Trickle:
-    """Candidates that are found after the description, told together."""
-
-    def __init__(self, tell: Callable[[Candidates], None]) -> None:
-        self._tell = tell
-        self._found: list[Candidate] = []
-
-    def found(self, candidate: Candidate) -> None:
-        """One more; it is told within ``ICE_TRICKLE_PAUSE``."""
-        if not self._found:
-            asyncio.get_running_loop().call_later(limits.ICE_TRICKLE_PAUSE, self._flush)
-        self._found.append(candidate)
-
-    def _flush(self) -> None:
-        found, self._found = self._found, []
-        self._tell(Candidates(encode_candidates(found)))
+def trickle(to: Trickle, event: IceEvent) -> None:
+    """Tell the peer what there is to tell of ``event``, as in a call."""
+    match event:
+        case Gathered(candidate):
+            to.found(candidate)
+        case Noted(note):
+            to.noted(note)
+        case Broken():
+            to.broken()
+        case Selected():
+            to.whole()
+        case _:
+            pass
 
 
 class PingAnswers:
@@ -167,7 +165,7 @@ class _Answer:
         self._remote: PeerCandidates | None = None
         self._early: list[Candidates] = []
         self._described = False
-        self._trickle = Trickle(self._tell)
+        self._trickle = Trickle(self._tell, self._current)
 
     def end(self) -> None:
         """Its sender is done with it."""
@@ -181,20 +179,21 @@ class _Answer:
             if self._session is None or self._remote is None:
                 self._early = [*self._early, message][: limits.CALL_EARLY_CANDIDATES_MAX]
             else:
-                self._session.add_remote(self._remote.more(message.candidates))
+                self._remote.hand_to(self._session, message.candidates)
 
     def ice_event(self, event: IceEvent) -> None:
         """What its session tells; its end is waited for in :meth:`run`."""
-        if isinstance(event, Gathered) and self._described:
-            self._trickle.found(event.candidate)
+        if self._described:
+            trickle(self._trickle, event)
 
     async def run(self, session: IceSession, remote: PeerCandidates, offer: PingOffer) -> None:
         """Answer, then answer checks until it ends."""
         await session.gather()
         remote.alone(session.candidates)
         self._described = True
-        answer = PingAnswer(session.local.ufrag, session.local.pwd, encode_candidates(session.candidates))
-        session.add_remote(remote.more(offer.candidates))
+        described = encode_candidates(session.candidates, session.notes)
+        answer = PingAnswer(session.local.ufrag, session.local.pwd, described)
+        remote.hand_to(session, offer.candidates)
         session.start(Credentials(offer.ufrag, offer.pwd))
         self._session, self._remote = session, remote
         for early in self._early:
@@ -207,6 +206,7 @@ class _Answer:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._trickle.close()
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
@@ -229,9 +229,12 @@ class _Answer:
             connected.cancel()
             await asyncio.gather(connected, return_exceptions=True)
 
-    def _tell(self, message: Candidates) -> None:
+    def _current(self) -> list[Candidate]:
+        return [] if self._session is None else self._session.candidates
+
+    def _tell(self, candidates: bytes) -> None:
         async def tell() -> None:
-            await self._post.tell_caller(self.letter, message)
+            await self._post.tell_caller(self.letter, Candidates(candidates))
 
         if not self._ended.is_set():
             self._spawn(tell())

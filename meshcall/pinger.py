@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.trickle import Trickle
 from meshcall.broadcast import Broadcast
 from meshcall.call.ping import PingMachine, PingOver, PingPlan, PingReason, Probe, Resend, check_plan
 from meshcall.errors import (
@@ -31,14 +32,14 @@ from meshcall.errors import (
 )
 from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.ice import events as ice
-from meshcall.ice.candidate import encode_candidates
+from meshcall.ice.candidate import Candidate, encode_candidates
 from meshcall.ice.check import Credentials
 from meshcall.ice.peer_candidates import PeerCandidates
 from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import Random
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, PostReport, SentOffer
-from meshcall.ping_answers import MakeIce, PingAnswers, Spawn, Trickle
+from meshcall.ping_answers import MakeIce, PingAnswers, Spawn, trickle
 from meshcall.ping_views import PingEnded, PingEvent
 from meshcall.post import Post
 from meshcall.signaling.messages import (
@@ -195,7 +196,8 @@ class Ping:
         self._events: Broadcast[PingEvent] = Broadcast(limits.EVENTS_UNREAD_MAX)
         self._session: IceSession | None = None
         self._offers: dict[bytes, SentOffer] = {}
-        self._trickle = Trickle(self._tell_candidates)
+        self._trickle = Trickle(self._tell_candidates, self._current)
+        self._early: list[bytes] = []
         self._described = False
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
@@ -246,7 +248,7 @@ class Ping:
             found,
             self.call_ids[-1],
             session.local,
-            encode_candidates(session.candidates),
+            encode_candidates(session.candidates, session.notes),
             life=limits.PING_OFFER_LIFE,
         )
         self._offers[sent.inner_hash] = sent
@@ -287,10 +289,15 @@ class Ping:
         if isinstance(message, PingAnswer):
             if self._session.agent.remote is None:
                 self._machine.answered(self._clock.now())
-                self._session.add_remote(self._remote.more(message.candidates))
+                self._remote.hand_to(self._session, message.candidates)
                 self._session.start(Credentials(message.ufrag, message.pwd))
+                for early in self._early:
+                    self._remote.hand_to(self._session, early)
         elif isinstance(message, Candidates):
-            self._session.add_remote(self._remote.more(message.candidates))
+            if self._session.agent.remote is not None:
+                self._remote.hand_to(self._session, message.candidates)
+            elif len(self._early) < limits.CALL_EARLY_CANDIDATES_MAX:
+                self._early.append(message.candidates)
         elif isinstance(message, Reject):
             reason: PingReason = "clock" if message.reason is RejectReason.CLOCK else "busy"
             self._machine.fail(reason, self._clock.now())
@@ -307,16 +314,18 @@ class Ping:
                 self._machine.fail("no-path", now, reason, cause)
             case ice.Lost():
                 self._machine.fail("peer-gone", now)
-            case ice.Gathered(candidate):
-                if self._described:
-                    self._trickle.found(candidate)
             case _:
                 pass
+        if self._described:
+            trickle(self._trickle, event)
         self._drain()
 
-    def _tell_candidates(self, message: Candidates) -> None:
+    def _current(self) -> list[Candidate]:
+        return [] if self._session is None else self._session.candidates
+
+    def _tell_candidates(self, candidates: bytes) -> None:
         for sent in self._offers.values():
-            self._spawn(self._tell(sent, message))
+            self._spawn(self._tell(sent, Candidates(candidates)))
 
     async def _tell(self, sent: SentOffer, message: Message) -> None:
         await self._post.tell_callee(sent, message, life=limits.PING_OFFER_LIFE)
@@ -380,6 +389,7 @@ class Ping:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._trickle.close()
         for sent in self._offers.values():
             self._post.close_box(sent)
         if self._session is not None:

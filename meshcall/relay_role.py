@@ -35,11 +35,13 @@ from meshcall.limits import (
     TURN_WEB_PORT,
 )
 from meshcall.turn.announcement import announce, epoch_of, shards_of
+from meshcall.turn.coturn import coturn_config, coturn_places
+from meshcall.turn.coturn_place import Coturn, parse_coturn
 from meshcall.turn.credentials import issue
 from meshcall.turn.grant import Place, contact_key
 from meshcall.turn.lending import Lending
 from meshcall.turn.policy import RelayPolicy
-from meshcall.views import RelayCredentialsView, RelayStatusView
+from meshcall.views import RelayCoturnView, RelayCredentialsView, RelayStatusView
 
 _SECRET = "relay-secret"  # noqa: S105 - the name that it is kept under
 _SECRET_SIZE = 32
@@ -79,6 +81,7 @@ class RelayRole:
         self._warn = on_warning
         self._policy = RelayPolicy(lan=config.lan_only)
         self._secret = b""
+        self._coturn = parse_coturn(config.coturn) if config.coturn else None
         self._relay: Relay | None = None
         self._lending: Lending | None = None
         self._announced_at: float | None = None
@@ -88,13 +91,13 @@ class RelayRole:
 
     async def start(self) -> None:
         """Lend at once if the configuration says so. Raises :class:`PortTaken` or :class:`InvalidConfig`."""
-        if self._config.relay:
+        if self._told:
             await self._lend()
 
     async def run(self) -> None:
         """Lend when it is of use, and announce it, until cancelled."""
         while True:
-            wanted = bool(self._config.relay) or lends_by_itself(self._dht.status(), self._config.lan_only)
+            wanted = self._told or lends_by_itself(self._dht.status(), self._config.lan_only)
             if wanted and not self.lends:
                 try:
                     await self._lend()
@@ -109,33 +112,55 @@ class RelayRole:
             await asyncio.sleep(RELAY_ROLE_LOOK)
 
     @property
+    def _told(self) -> bool:
+        """Whether it was told to lend."""
+        return bool(self._config.relay) or self._coturn is not None
+
+    @property
     def lends(self) -> bool:
         """Whether who asks is granted something."""
         return self._dht.engine.is_lender
 
     async def _lend(self) -> None:
-        if self._relay is None:
-            await self._open()
-        assert self._lending is not None, "it was made with the relay"
+        if self._lending is None:
+            self._secret = await asyncio.to_thread(self._load_secret)
+            if self._coturn is None:
+                await self._open()
+            self._lending = self._make_lending()
         self._dht.engine.lend_by(self._lending.answer)
         self._announced_at = None
 
-    async def _open(self) -> None:
-        config, clock = self._config, self._clock
+    def _load_secret(self) -> bytes:
+        """What passwords are made with; raises :class:`InvalidConfig`. Touches the disk."""
+        if self._config.coturn_secret is not None:
+            try:
+                secret = self._config.coturn_secret.read_bytes().strip()
+            except OSError as error:
+                raise InvalidConfig(f"--coturn-secret: {error}") from error
+            if not secret:
+                raise InvalidConfig(f"--coturn-secret: {self._config.coturn_secret} is empty")
+            return secret
+        return self._own_secret()
+
+    def _own_secret(self) -> bytes:
         secret = self._state.get_blob(_SECRET)
         if secret is None:
             secret = self._random(_SECRET_SIZE).hex().encode()  # text, so that a coturn can be told it
             self._state.set_blob(_SECRET, secret)
+        return secret
+
+    async def _open(self) -> None:
+        config, clock = self._config, self._clock
         context = await asyncio.to_thread(
             server_context, config.relay_certificate, random=self._random, now_ms=clock.now_ms()
         )
         addresses: dict[int, str] = {ipaddress.ip_address(ip).version: ip for ip in config.relay_addresses}
         if config.relay_port is None:
-            relay = await Relay.open_on(
+            self._relay = await Relay.open_on(
                 self._udp,
                 self._port,
                 tcp_ports=(self._udp.port, TURN_WEB_PORT),
-                secret=secret,
+                secret=self._secret,
                 policy=self._policy,
                 context=context,
                 clock=clock,
@@ -143,26 +168,36 @@ class RelayRole:
                 addresses=addresses,
             )
         else:
-            relay = await Relay.open(
+            self._relay = await Relay.open(
                 config.relay_port,
-                secret=secret,
+                secret=self._secret,
                 policy=self._policy,
                 context=context,
                 clock=clock,
                 random=self._random,
                 addresses=addresses,
             )
-        self._secret, self._relay = secret, relay
-        self._lending = Lending(
-            secret,
+
+    def _make_lending(self) -> Lending:
+        return Lending(
+            self._secret,
             self._dht.node_id,
-            places=lambda: places_of(relay),
-            taken=lambda: relay.allocations / self._policy.allocations,
+            places=self._places,
+            taken=self._taken,
             contacts=lambda: [contact_key(one) for one in self._secrets()],
-            now_ms=clock.now_ms,
+            now_ms=self._clock.now_ms,
             random=self._random,
-            now=clock.now(),
+            now=self._clock.now(),
         )
+
+    def _places(self) -> list[Place]:
+        if self._coturn is not None:
+            return coturn_places(self._coturn)
+        return [] if self._relay is None else places_of(self._relay)
+
+    def _taken(self) -> float:
+        """Of a coturn nothing is known; it has quotas of its own."""
+        return 0.0 if self._relay is None else self._relay.allocations / self._policy.allocations
 
     async def close(self) -> None:
         """End all allocations. Idempotent."""
@@ -184,14 +219,13 @@ class RelayRole:
     async def _announce(self) -> None:
         """Store our announcement where others look, when it is time."""
         now, addresses = self._clock.now(), self._addresses()
-        relay = self._relay
-        if relay is None or not addresses or not self._dht.engine.contacts():
+        if not addresses or not self._dht.engine.contacts():
             return
         if self._announced_at is not None and now - self._announced_at < RELAY_ANNOUNCE:
             return
         now_ms = self._clock.now_ms()
         epochs = {epoch_of(now_ms), epoch_of(now_ms + int(RELAY_ANNOUNCE * 1000))}
-        transports = {place.transport for place in places_of(relay)}
+        transports = {place.transport for place in self._places()}
         stored = 0
         for epoch in epochs:
             for shard in shards_of(self._dht.node_id):
@@ -206,7 +240,7 @@ class RelayRole:
 
         Raises :class:`InvalidConfig` for a life that none may have.
         """
-        if self._relay is None or not self.lends:
+        if not self.lends:
             raise RelayOff
         if not 0 < seconds <= TURN_CREDENTIALS_MAX:
             raise InvalidConfig(f"credentials live 1 to {TURN_CREDENTIALS_MAX} seconds")
@@ -223,17 +257,25 @@ class RelayRole:
         urls = [
             f"{'turns' if place.transport == 'tls' else 'turn'}:{format_address((host, place.port))}"
             f"?transport={'udp' if place.transport == 'udp' else 'tcp'}"
-            for place in places_of(self._relay)
-            for host in hosts
+            for place in self._places()
+            for host in ([place.host] if place.host else hosts)
         ]
         return RelayCredentialsView(
             urls=urls, username=made.username, password=made.password, expires_ms=expires * 1000
         )
 
+    def coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that takes the credentials which this node grants."""
+        secret = self._secret or self._load_secret()
+        return RelayCoturnView(
+            config=coturn_config(self._coturn or Coturn(), secret.decode("utf-8", errors="replace")),
+            lent=self._coturn is not None and self.lends,
+        )
+
     def view(self) -> RelayStatusView:
         """For the status."""
         if self._relay is None:
-            return RelayStatusView(enabled=False)
+            return RelayStatusView(enabled=self.lends, port=0 if self._coturn is None else self._coturn.port)
         now = self._relay.statistics()
         return RelayStatusView(
             enabled=self.lends,
@@ -246,9 +288,11 @@ class RelayRole:
 
     def counters(self) -> Counter[str]:
         """For the status: what was answered, refused and dropped."""
-        if self._relay is None or self._lending is None:
+        if self._lending is None:
             return Counter()
-        counted = Counter(self._relay.statistics().counters) + self._lending.counters
+        counted = Counter(self._lending.counters)
+        if self._relay is not None:
+            counted += Counter(self._relay.statistics().counters)
         return Counter({f"relay-{name}": count for name, count in counted.items()})
 
 

@@ -138,6 +138,15 @@ class RelayCredentialsView(View, frozen=True, kw_only=True):
     expires_ms: int
 
 
+class RelayCoturnView(View, frozen=True, kw_only=True):
+    """What `meshcall relay --coturn` shows."""
+
+    config: str
+    """A ``turnserver.conf``. It holds the secret that credentials are made with."""
+    lent: bool
+    """This daemon grants credentials for it (``--coturn``)."""
+
+
 class DhtStoredView(View, frozen=True, kw_only=True):
     """What our DHT node keeps for others."""
 

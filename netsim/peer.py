@@ -30,19 +30,24 @@ def address_text(host: Host, port: int) -> str:
     return f"{host.ipv4}:{port}" if host.ipv4 else f"[{host.ipv6}]:{port}"
 
 
-async def start_testnet(host: Host, nodes: int, *, join: Sequence[str] = ()) -> list[str]:
+async def start_testnet(host: Host, nodes: int, *, join: Sequence[str] = (), ipv6: bool = False) -> list[str]:
     """Run a private DHT on one host; returns the flags that make a daemon join it.
 
-    ``join``: such flags of a network that these nodes are part of.
+    ``join``: such flags of a network that these nodes are part of. ``ipv6``: by the host's IPv6 address,
+    though it has an IPv4 one, too.
     """
+    ip = host.ipv6 if ipv6 else host.ipv4 or host.ipv6
+    first, last = (
+        f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for port in (DHT_PORT, DHT_PORT + nodes - 1)
+    )
     testnet = await host.python(
         *("-m", "meshcall.testing.testnet", "--nodes", str(nodes)),
-        *("--bind", host.ipv4 or host.ipv6, "--port", str(DHT_PORT)),
+        *("--bind", ip, "--port", str(DHT_PORT)),
         *join,
     )
     # It prints its nodes' addresses once they know each other.
-    await testnet.wait_for_line(re.escape(address_text(host, DHT_PORT + nodes - 1)), timeout=60)
-    return ["--bootstrap", address_text(host, DHT_PORT)]
+    await testnet.wait_for_line(re.escape(last), timeout=60)
+    return ["--bootstrap", first]
 
 
 def meshcall_command() -> list[str]:

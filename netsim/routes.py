@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netsim.grid import ROUTES, Grid, Pair, differences
-from netsim.nat import NAT, Filtering, Outbound, nat
+from netsim.nat import NAT, Filtering, Outbound, Ports, nat
 from netsim.nat import Mapping as PortMapping
 from netsim.stacks.attempt import Route
 
@@ -15,17 +15,19 @@ LETTERS: dict[Route, str] = {"direct": "D", "relay": "R", "fail": "F"}
 
 
 def expected_routes(kinds: Sequence[str], *, relay: bool, plain: bool) -> dict[Pair, tuple[Route, ...]]:
-    """What ICE can do: the table that runs are compared with.
+    """What can be done: the table that runs are compared with.
 
     ``plain``: as plain aiortc does. With a relay it takes whichever path answers first, so a pair with a
     direct path may be relayed, too; and hosts without UDP can signal and reach a relay, for its descriptions
-    travel outside of the network. meshcall never gives up a direct path for a relay, and signals by UDP.
+    travel outside of the network. meshcall never gives up a direct path for a relay, predicts ports or
+    probes for them where ICE alone finds none, and signals by UDP.
     """
     routes: dict[Pair, tuple[Route, ...]] = {}
     for row in kinds:
         for column in kinds:
             blocked = any(nat(kind).outbound is not Outbound.ALL for kind in (row, column))
-            if not blocked and can_punch(nat(row), nat(column)):
+            possible = can_punch(nat(row), nat(column)) or (not plain and can_meet(nat(row), nat(column)))
+            if not blocked and possible:
                 routes[row, column] = ("direct", "relay") if relay and plain else ("direct",)
             elif relay and (plain or not blocked):
                 routes[row, column] = ("relay",)
@@ -85,7 +87,7 @@ def judge(grid: Grid, table: Mapping[Pair, Cell]) -> list[str]:
 
 def needless_relays(grid: Grid) -> list[Pair]:
     """Pairs that were relayed although plain ICE has a direct path between them."""
-    possible = expected_routes(grid.kinds, relay=False, plain=False)
+    possible = expected_routes(grid.kinds, relay=False, plain=True)
     return [pair for pair in grid.attempts if grid.route(pair) == "relay" and possible[pair] == ("direct",)]
 
 
@@ -96,6 +98,12 @@ def can_punch(one: NAT, other: NAT) -> bool:
     goes back the way it came, and the rest follows.
     """
     return _comes_in(one, other) or _comes_in(other, one)
+
+
+def can_meet(one: NAT, other: NAT) -> bool:
+    """Whether prediction or probing finds a path: one port is the same for all, or both can be foretold."""
+    both = _depends(one) and _depends(other)
+    return not both or (_sequential(one) and _sequential(other))
 
 
 def _comes_in(sender: NAT, receiver: NAT) -> bool:
@@ -113,3 +121,8 @@ def _depends(kind: NAT) -> bool:
     """Whether a network's external port depends on the destination."""
     carried = kind.carrier is not None and _depends(kind.carrier)
     return carried or kind.mapping in (PortMapping.ADM, PortMapping.APDM)
+
+
+def _sequential(kind: NAT) -> bool:
+    """Whether the next external port is known from the last one."""
+    return kind.ports is Ports.SEQUENTIAL and (kind.carrier is None or not _depends(kind.carrier))

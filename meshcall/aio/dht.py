@@ -31,6 +31,7 @@ from meshcall.dht.events import (
     RelayAsked,
     StoreDone,
     ValueFound,
+    VouchDone,
     WatchChanged,
 )
 from meshcall.dht.messages import FIRST_OCTETS
@@ -46,7 +47,7 @@ DhtStatus = DhtStatistics
 """What ``status`` returns."""
 
 
-_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, RelayAsked, StoreDone)
+_DONE = (BootstrapDone, DeliverDone, FindDone, LookupDone, PingDone, RelayAsked, StoreDone, VouchDone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +374,18 @@ class DhtNode:
         """What whoever is at ``address`` says of itself and of us; None when nobody answers."""
         done = await self._run(self.engine.start_ping(address, self._clock.now(), prove=True))
         return done if isinstance(done, PingDone) and done.rtt is not None else None
+
+    async def witnessed(self, witness: Address) -> tuple[Address, bytes] | None:
+        """Where ``witness`` sees us, and its token for that address; None when it does not answer."""
+        done = await self._run(self.engine.start_ping(witness, self._clock.now()))
+        if not isinstance(done, PingDone) or done.observed is None:
+            return None
+        return done.observed, self.engine.token_of(witness, self._clock.now())
+
+    async def vouches(self, witness: Address, address: Address, token: bytes) -> bool:
+        """Whether ``witness`` says that it gave ``token`` to ``address``."""
+        done = await self._run(self.engine.start_vouch(witness, address, token, self._clock.now()))
+        return isinstance(done, VouchDone) and done.vouched is True
 
     async def ask_relay(
         self, address: Address, key: bytes, *, prove: Prove | None = None, node_id: bytes | None = None

@@ -70,6 +70,8 @@ class UdpPort:
         self._sent = 0
         self._received = 0
         self._scopes: dict[str, int] = {}
+        self._hops = 0
+        """What the system lets a datagram live, once that was changed."""
         for family, sock in sockets.items():
             loop.add_reader(sock.fileno(), self._read, family)
 
@@ -135,6 +137,14 @@ class UdpPort:
             self._counters["send-address"] += 1
         else:
             self._sent += 1
+
+    def limit_hops(self, hops: int | None) -> None:
+        """Have IPv4 datagrams end after so many routers (RFC 791: time to live); None: the system's way."""
+        sock = self._sockets.get(4)
+        if sock is not None:
+            with suppress(OSError):
+                self._hops = self._hops or sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, self._hops if hops is None else hops)
 
     def _destination(self, host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
         host, _, scope = host.partition("%")

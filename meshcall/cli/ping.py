@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meshcall import limits
+from meshcall.cli.call import JsonLinesOption
 from meshcall.cli.contacts import PeerArgument, check_link
 from meshcall.cli.durations import parse_duration
-from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import display_name, emit, emit_json, note
 from meshcall.cli.session import session_of
 from meshcall.errors import DaemonLost
@@ -44,11 +44,13 @@ def ping(
         int | None,
         typer.Option("--count", "-c", metavar="N", help="How many probes: 10, or 30 with --until-direct."),
     ] = None,
-    interval: Annotated[str, typer.Option("--interval", "-i", metavar="TIME", help="Between two.")] = "1s",
+    interval: Annotated[
+        str, typer.Option("--interval", "-i", metavar="TIME", help="Time between two probes.")
+    ] = "1s",
     until_direct: Annotated[
         bool, typer.Option("--until-direct", help="End at the first reply that no relay carried.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Show which path leads to a peer, and how long it takes.
 

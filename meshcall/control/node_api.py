@@ -26,6 +26,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCoturnView,
     RelayCredentialsView,
     VerificationView,
 )
@@ -165,6 +166,9 @@ class NodeApi(Protocol):
 
     async def netcheck(self) -> NetcheckView:
         """What the network lets us do, asked and measured now."""
+
+    def relay_coturn(self) -> RelayCoturnView:
+        """The configuration of a coturn that this node can lend."""
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         """Credentials for the relay that we lend, good for so long."""

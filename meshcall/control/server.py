@@ -170,6 +170,7 @@ class ControlServer:
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
             ("GET", "/dht/ping/{address}", self._dht_ping),
             ("GET", "/relay/credentials/{seconds}", self._relay_credentials),
+            ("GET", "/relay/coturn", self._relay_coturn),
             ("GET", "/netcheck", self._netcheck),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
@@ -288,6 +289,9 @@ class ControlServer:
 
     async def _netcheck(self, request: web.Request) -> web.Response:
         return document(await self._node.netcheck())
+
+    async def _relay_coturn(self, request: web.Request) -> web.Response:
+        return document(self._node.relay_coturn())
 
     async def _relay_credentials(self, request: web.Request) -> web.Response:
         text = request.match_info["seconds"]

@@ -141,6 +141,8 @@ class Core:
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, DHT_NOTIFIED_LIFE)
         self._observed: dict[Address, Address] = {}
+        self.on_observed: Callable[[Address, Address, float], None] = lambda node, seen, now: None
+        """Told of each answer: who sees us where."""
         self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
             DHT_ACKS_KEPT, DHT_ACK_LIFE
         )
@@ -263,7 +265,7 @@ class Core:
             self.lenders.put(address, message.sender, now)
         if isinstance(message, Pong | Nodes | Values | Refused) and message.token:
             self.tokens.put(address, message.token, now)
-        self._note_observed(address, message.observed)
+        self._note_observed(address, message.observed, now)
         table = self.tables[family(address)]
         if call.node_id is not None and call.node_id != message.sender:
             self.counters["id-changed"] += 1  # believed, and the old contact dropped, when it has proved it
@@ -289,12 +291,13 @@ class Core:
                 self.counters["evicted"] += 1
                 self.lost = [*self.lost, contact.address][-DHT_K:]
 
-    def _note_observed(self, responder: Address, packed: bytes) -> None:
+    def _note_observed(self, responder: Address, packed: bytes, now: float) -> None:
         seen = unpack_address_untrusted(packed)  # sizes were checked by the decoder
         self._observed.pop(responder, None)
         self._observed[responder] = seen
         if len(self._observed) > DHT_OBSERVED_KEPT:
             del self._observed[next(iter(self._observed))]
+        self.on_observed(responder, seen, now)
 
     def forget_place(self) -> None:
         """Forget what holds only for the address we had: witnesses, tokens, who seemed dead from there."""

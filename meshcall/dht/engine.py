@@ -39,6 +39,7 @@ from meshcall.dht.statistics import DhtStatistics
 from meshcall.dht.storing import StoreOperation
 from meshcall.dht.transactions import EXPECTED
 from meshcall.dht.verifier import Verifier
+from meshcall.dht.vouching import VouchOperation
 from meshcall.dht.watching import WatchOperation
 from meshcall.errors import Rejected
 from meshcall.identity.keys import Random, SigningKey
@@ -293,6 +294,18 @@ class DhtEngine:
         """Ask whether somebody is there. Ends with PingDone. ``prove``: it is to prove its id, too."""
         check = self._verifier.check_untrusted if prove else None
         return self._start(lambda number: PingOperation(self._core, number, address, check), now)
+
+    def start_vouch(self, witness: Address, address: Address, token: bytes, now: float) -> int:
+        """Ask ``witness`` whether it gave ``token`` to ``address``. Ends with VouchDone."""
+        return self._start(lambda number: VouchOperation(self._core, number, witness, address, token), now)
+
+    def token_of(self, address: Address, now: float) -> bytes:
+        """The token that the node at ``address`` gave us; empty: none, or it is too old."""
+        return self._core.tokens.get(address, now) or b""
+
+    def tell_observed(self, listener: Callable[[Address, Address, float], None]) -> None:
+        """Have ``listener(node, our address as it sees it, now)`` called for each answer."""
+        self._core.on_observed = listener
 
     def start_relay_ask(
         self,

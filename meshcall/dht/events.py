@@ -137,6 +137,14 @@ class RelayAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class VouchDone:
+    """Whether the node gave that token to that address; None: it did not say."""
+
+    op: int
+    vouched: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class BootstrapDone:
     """The network was joined through ``answered`` of the given addresses, or not at all (0)."""
 
@@ -166,6 +174,7 @@ Event = (
     | WatchChanged
     | PingDone
     | RelayAsked
+    | VouchDone
     | BootstrapDone
     | Notified
 )

@@ -178,6 +178,13 @@ class RelayAsk(Request, tag=10, array_like=True, forbid_unknown_fields=True, fro
     proofs: Annotated[bytes, Meta(min_length=RELAY_PROOFS_SIZE, max_length=RELAY_PROOFS_SIZE)]
 
 
+class Vouch(Request, tag=11, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Did you give ``given``, a token, to whoever is at ``address``: lately, and nobody else."""
+
+    given: Token
+    address: PackedAddress
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -256,6 +263,12 @@ class RelayGrant(Response, tag=25, array_like=True, forbid_unknown_fields=True, 
     sealed: Annotated[bytes, Meta(max_length=SEALED_GRANT_MAX)]
 
 
+class Vouched(Response, tag=26, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """To vouch: 1 yes, 0 no."""
+
+    vouched: Annotated[int, Meta(ge=0, le=1)]
+
+
 class Refused(Response, tag=31, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """To any request: not carried out. ``token`` is fresh; after reason 1 (token) it may be repeated."""
 
@@ -308,6 +321,7 @@ Frame = (
     | DialBack
     | Dial
     | RelayAsk
+    | Vouch
     | Pong
     | Nodes
     | Values
@@ -317,6 +331,7 @@ Frame = (
     | Noted
     | Dialling
     | RelayGrant
+    | Vouched
     | Refused
     | Acked
     | Dialled
@@ -331,7 +346,7 @@ def encode_frame(message: Message) -> bytes:
     return b"\x04" + _encoder.encode(message)
 
 
-_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 25, 31, 40})
+_ANSWERS: Final = frozenset({17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 31, 40})
 """Kinds of responses, and of notices that carry the transaction id of a request."""
 
 
@@ -365,7 +380,7 @@ def _check_exact(message: Frame) -> None:
     """Sizes that are one of two and so can't stand in the schema."""
     if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
-    if isinstance(message, Dial) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
+    if isinstance(message, Dial | Vouch) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
         raise Rejected("frame")
     if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
         raise Rejected("frame")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from meshcall.address import Address, is_lan
 from meshcall.dht.caches import ExpiringCache
-from meshcall.dht.compact import family, pack_address, pack_nodes
+from meshcall.dht.compact import family, pack_address, pack_nodes, unpack_address_untrusted
 from meshcall.dht.contact import proof_message
 from meshcall.dht.core import Core, digest
 from meshcall.dht.limiter import PUSHES, READS, WRITES, Limiter, LimiterStatistics
@@ -46,6 +46,8 @@ from meshcall.dht.messages import (
     Store,
     Stored,
     Values,
+    Vouch,
+    Vouched,
     Watch,
     Watching,
     encode_frame,
@@ -294,6 +296,14 @@ class Responder:
             return self._refuse(request, address, REFUSED_TOKEN, now)
         return Dialling(*self._head(request, address), int(self._roles.dial(request, address, now)))
 
+    # --- vouching ---
+
+    def _vouch(self, request: Vouch, address: Address, size: int, now: float) -> Response:
+        """Whether a token is ours for an address: keeps nothing, and sends nothing there."""
+        seen = unpack_address_untrusted(request.address)
+        good = self._core.mint.check(request.given, seen, now)
+        return Vouched(*self._head(request, address), int(good))
+
     # --- relays ---
 
     def _relay_ask(self, request: RelayAsk, address: Address, size: int, now: float) -> Response:
@@ -410,4 +420,5 @@ _HANDLERS: Final[dict[type[Request], Callable[[Responder, Any, Address, int, flo
     DialBack: Responder._dial_back,
     Dial: Responder._dial,
     RelayAsk: Responder._relay_ask,
+    Vouch: Responder._vouch,
 }

@@ -38,6 +38,8 @@ from meshcall.dht.messages import (
     Store,
     Stored,
     Values,
+    Vouch,
+    Vouched,
     Watch,
     Watching,
     encode_frame,
@@ -57,6 +59,7 @@ EXPECTED: Final[dict[type[Request], type[Response]]] = {
     DialBack: Dialling,
     Dial: Dialling,
     RelayAsk: RelayGrant,
+    Vouch: Vouched,
 }
 
 

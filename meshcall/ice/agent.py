@@ -40,7 +40,7 @@ from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPa
 from meshcall.ice.gathering import Gathering
 from meshcall.ice.network import Network
 from meshcall.ice.overlap import Overlap
-from meshcall.ice.pair import Pair, PairState, as_peer_reflexive
+from meshcall.ice.pair import Pair, PairState, as_peer_reflexive, candidate_priority
 from meshcall.ice.verdict import Evidence, no_path
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
@@ -202,6 +202,13 @@ class IceAgent:
     def accepts(self, source: Address) -> bool:
         """Whether packets from ``source`` are the peer's: it has proven to know our password there."""
         return source in self._list.proven
+
+    def lone_check(self) -> bytes:
+        """A check that belongs to no pair: who gets it checks back, which is what counts."""
+        assert self.remote is not None, "a check needs the peer's password"
+        priority = candidate_priority("prflx", "0.0.0.0")  # noqa: S104 - of IPv4
+        check = Check(priority, self.controlling, self._tie_breaker)
+        return encode_check(check, self._random(TRANSACTION_ID_SIZE), self.local, self.remote)
 
     # --- what comes ---
 

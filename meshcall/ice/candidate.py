@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from meshcall.address import Address
 from meshcall.errors import Rejected
+from meshcall.ice.notes import NOTE_FAMILY, Note, encode_notes, read_note_untrusted
 from meshcall.ice.octets import Octets
 from meshcall.limits import (
     CANDIDATE_PORT_MIN,
@@ -24,6 +25,7 @@ from meshcall.limits import (
     CANDIDATES_MAX,
     CANDIDATES_PER_ADDRESS_MAX,
     DESCRIPTION_MAX,
+    NOTES_MAX,
 )
 
 KINDS = ("host", "srflx", "prflx", "relay")
@@ -112,7 +114,7 @@ def _is_address(text: str) -> bool:
 #  0  u8   kind << 6 | transport << 4 | family << 2 | 0
 #            kind       0 host, 1 srflx, 2 prflx, 3 relay
 #            transport  0 udp, 1 tcp active, 2 tcp passive, 3 tcp so
-#            family     0 IPv4, 1 IPv6, 2 mDNS name
+#            family     0 IPv4, 1 IPv6, 2 mDNS name; 3: no candidate but a note (notes.py)
 #  1  4    IPv4 address; or 16 octets of IPv6 address; or 16 octets of the UUID in <uuid>.local
 #  5  u16  port, not 0
 #  7  u32  priority, 1 to 2**31 - 1
@@ -133,38 +135,52 @@ def encode_candidate(candidate: Candidate) -> bytes:
     return bytes([head]) + host + candidate.port.to_bytes(2, "big") + candidate.priority.to_bytes(4, "big")
 
 
-def encode_candidates(candidates: Iterable[Candidate]) -> bytes:
-    """One candidate after the other, nothing between; raises :class:`ValueError`."""
-    return b"".join(encode_candidate(candidate) for candidate in candidates)
+def encode_candidates(candidates: Iterable[Candidate], notes: Iterable[Note] = ()) -> bytes:
+    """One candidate after the other, nothing between, then the notes; raises :class:`ValueError`."""
+    return b"".join(encode_candidate(candidate) for candidate in candidates) + encode_notes(notes)
 
 
-def read_candidates_untrusted(octets: Octets) -> tuple[Candidate, ...]:
-    """Candidates up to the end; the first ``CANDIDATES_MAX`` are kept, all are checked. Raises Rejected."""
+def read_items_untrusted(octets: Octets) -> tuple[tuple[Candidate, ...], tuple[Note, ...]]:
+    """Candidates and notes up to the end, all checked; raises Rejected.
+
+    The first ``CANDIDATES_MAX`` and ``NOTES_MAX`` are kept; notes of unknown types are not.
+    """
     candidates: list[Candidate] = []
+    notes: list[Note] = []
     while octets.left:
+        if octets.peek() >> 2 & 3 == NOTE_FAMILY:
+            note = read_note_untrusted(octets)
+            if note is not None and len(notes) < NOTES_MAX:
+                notes.append(note)
+            continue
         candidate = _read_candidate(octets)
         if len(candidates) < CANDIDATES_MAX:
             candidates.append(candidate)
-    return tuple(candidates)
+    return tuple(candidates), tuple(notes)
 
 
-def decode_candidates_untrusted(data: bytes) -> tuple[Candidate, ...]:
+def decode_items_untrusted(data: bytes) -> tuple[tuple[Candidate, ...], tuple[Note, ...]]:
     """What :func:`encode_candidates` made; raises :class:`Rejected` and nothing else."""
     if len(data) > DESCRIPTION_MAX:
         raise Rejected("size")
-    return read_candidates_untrusted(Octets(data))
+    return read_items_untrusted(Octets(data))
+
+
+def decode_candidates_untrusted(data: bytes) -> tuple[Candidate, ...]:
+    """The candidates of :func:`decode_items_untrusted`."""
+    return decode_items_untrusted(data)[0]
 
 
 def _read_candidate(octets: Octets) -> Candidate:
     head = octets.u8()
     family = head >> 2 & 3
-    if family > _MDNS or head & 3:
+    if head & 3:
         raise Rejected("candidate")
     if family == _IPV4:
         address = str(ipaddress.IPv4Address(octets.take(4)))
     elif family == _IPV6:
         address = str(ipaddress.IPv6Address(octets.take(16)))
-    else:
+    else:  # _MDNS: notes were told apart before
         address = f"{uuid.UUID(bytes=octets.take(16))}.local"
     transport, tcptype = _TRANSPORTS[head >> 4 & 3]
     port = octets.u16()

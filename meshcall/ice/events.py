@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.notes import Note
 
 Why = Literal["first", "better", "nominated", "failover", "named", "revived"]
 """Why a pair was selected: it was the first valid one; it ranks higher; the peer wants it; the old one died;
@@ -56,4 +57,11 @@ class Gathered:
     candidate: Candidate
 
 
-IceEvent = Selected | Measured | Broken | Lost | NoPath | Gathered
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The peer is to be told something that is no candidate."""
+
+    note: Note
+
+
+IceEvent = Selected | Measured | Broken | Lost | NoPath | Gathered | Noted

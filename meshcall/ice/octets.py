@@ -33,6 +33,12 @@ class Octets:
     def u8(self) -> int:
         return self.take(1)[0]
 
+    def peek(self) -> int:
+        """The next octet, which stays."""
+        if not self.left:
+            raise Rejected("truncated")
+        return self._data[self._offset]
+
     def u16(self) -> int:
         return int.from_bytes(self.take(2), "big")
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from meshcall.errors import Rejected
-from meshcall.ice.candidate import Candidate, encode_candidates, read_candidates_untrusted
+from meshcall.ice.candidate import Candidate, encode_candidates, read_items_untrusted
 from meshcall.ice.candidate import flaw as candidate_flaw
+from meshcall.ice.notes import Note
 from meshcall.ice.octets import Octets
 from meshcall.limits import (
     CANDIDATES_MAX,
@@ -57,6 +58,8 @@ class Description:
     candidates: tuple[Candidate, ...] = ()
     end_of_candidates: bool = False
     version: int = VERSION
+    notes: tuple[Note, ...] = ()
+    """Of the sender's NAT; no part of the SDP."""
 
     def encode(self) -> bytes:
         """The octets; raises :class:`ValueError` if the description has a flaw or is too large."""
@@ -116,7 +119,7 @@ def _is_ice_text(text: str, least: int, most: int) -> bool:
 #  .  u8   m, 22 to 64
 #  .  m    pwd
 #  .       sections (section.py)
-#  .       candidates, up to the end (ice/candidate.py)
+#  .       candidates and notes, up to the end (ice/candidate.py, ice/notes.py)
 
 
 def _encode(description: Description) -> bytes:
@@ -131,7 +134,7 @@ def _encode(description: Description) -> bytes:
         pwd,
     ]
     parts += [encode_section(index, section) for index, section in enumerate(description.sections)]
-    parts.append(encode_candidates(description.candidates))
+    parts.append(encode_candidates(description.candidates, description.notes))
     return b"".join(parts)
 
 
@@ -152,14 +155,17 @@ def decode_description_untrusted(data: bytes) -> Description:
     fingerprint = octets.take(32)
     ufrag = text_untrusted(octets.take(octets.u8()), "ufrag")
     pwd = text_untrusted(octets.take(octets.u8()), "pwd")
+    sections = tuple(read_section_untrusted(octets, index) for index in range(head & 31))
+    candidates, notes = read_items_untrusted(octets)
     description = Description(
         ufrag=ufrag,
         pwd=pwd,
         fingerprint=fingerprint,
         setup=SETUPS[head >> 6],
-        sections=tuple(read_section_untrusted(octets, index) for index in range(head & 31)),
-        candidates=read_candidates_untrusted(octets),
+        sections=sections,
+        candidates=candidates,
         end_of_candidates=bool(head & 32),
+        notes=notes,
     )
     if reason := flaw(description):
         raise Rejected(reason)

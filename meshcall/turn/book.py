@@ -22,6 +22,7 @@ from meshcall.dht.networks import network_of
 from meshcall.limits import (
     RELAY_ASKS_AT_ONCE,
     RELAY_CANDIDATES,
+    RELAY_CANDIDATES_PER_NETWORK,
     RELAY_FAILURES,
     RELAY_PAUSE,
     RELAY_PAUSE_MAX,
@@ -83,6 +84,9 @@ class RelayBook:
         if known is not None:
             if known.node_id is None:
                 known.node_id = node_id
+            return
+        network = _network(address)
+        if sum(_network(one) == network for one in self._lenders) >= RELAY_CANDIDATES_PER_NETWORK:
             return
         if len(self._lenders) >= RELAY_CANDIDATES:
             spare = [one for one in self._lenders.values() if one.grant is None and not one.asking]

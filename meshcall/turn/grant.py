@@ -37,7 +37,13 @@ from meshcall.dht.messages import RELAY_PROOF_SIZE, RELAY_PROOFS_SIZE
 from meshcall.dht.networks import network_of
 from meshcall.errors import Rejected
 from meshcall.identity.keys import AgreementKey, Random, hkdf, mac, open_untrusted, seal
-from meshcall.limits import RELAY_PROOFS, RELAY_TRANSPORTS_MAX, TURN_USERNAME_MAX
+from meshcall.limits import (
+    RELAY_PROOFS,
+    RELAY_TRANSPORTS_MAX,
+    TURN_PEER_PORT_MIN,
+    TURN_USERNAME_MAX,
+    TURN_WEB_PORT,
+)
 from meshcall.turn.client import Transport
 from meshcall.turn.credentials import Credentials
 
@@ -169,8 +175,10 @@ def _decode_untrusted(data: bytes) -> Grant:
     places: list[Place] = []
     for _ in range(count):
         transport, port, size = struct.unpack("!BHB", reader.take(4))
-        if transport >= len(_TRANSPORTS) or not port or size not in (0, 4, 16):
+        if transport >= len(_TRANSPORTS) or size not in (0, 4, 16):
             raise Rejected("grant")
+        if port < TURN_PEER_PORT_MIN and port != TURN_WEB_PORT:
+            raise Rejected("grant")  # a relay has no place there, and others' services have
         host = str(ipaddress.ip_address(reader.take(size))) if size else ""
         places.append(Place(_TRANSPORTS[transport], port, host))
     reader.end()

@@ -67,6 +67,21 @@ class RelayPolicy:
         return _refuses(host, self.lan, self.loopback)
 
 
+def denied_ranges() -> list[tuple[str, str]]:
+    """What a relay on the internet refuses, as first and last addresses: IPv4, then IPv6."""
+    ranges = [
+        (str(network[0]), str(network[-1]))
+        for network in (*_LOOPBACK, *_LAN, *_NEVER)
+        if network.version == 4
+    ]
+    first, last = ipaddress.IPv6Address(0), ipaddress.IPv6Address(2**128 - 1)
+    everywhere = ipaddress.IPv6Network("2000::/3")
+    ranges.append((str(first), str(everywhere[0] - 1)))
+    ranges.append((str(everywhere[-1] + 1), str(last)))
+    within = [network for network in (*_LAN, *_NEVER) if network.version == 6 and network[0] in everywhere]
+    return ranges + [(str(network[0]), str(network[-1])) for network in within]
+
+
 @lru_cache(maxsize=4096)
 def _refuses(host: str, lan: bool, loopback: bool) -> bool:
     ip = ipaddress.ip_address(host)

@@ -20,8 +20,8 @@ LIMIT_S = 40.0
 HANG_UP_S = 10.0
 JOIN_S = 20.0
 """How long daemons may take until others find them in the DHT."""
-SETTLE_S = 2.0
-"""After which a call that is relayed stays so."""
+SETTLE_S = 5.0
+"""After which a call that is relayed stays so: probing may take as long."""
 
 
 class MeshcallStack:

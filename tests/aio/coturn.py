@@ -49,6 +49,24 @@ async def coturn(folder: Path) -> AsyncIterator[int]:
         f"--tls-listening-port={free_port()} --cert={pem} --pkey={pem} --log-file=stdout --simple-log "
         f"--pidfile={folder}/coturn.pid --userdb={folder}/coturn.db"
     )
+    async with _running(command, port):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def configured_coturn(folder: Path, config: str, port: int) -> AsyncIterator[None]:
+    """A coturn with this configuration, which has ``port``, on the loopback interface."""
+    file = folder / "turnserver.conf"
+    own = (
+        f"\nlistening-ip={LOOPBACK}\nrelay-ip={LOOPBACK}\nallow-loopback-peers\nallowed-peer-ip={LOOPBACK}\n"
+    )
+    file.write_text(f"{config}{own}pidfile={folder}/coturn.pid\nuserdb={folder}/coturn.db\nlog-file=stdout\n")
+    async with _running(f"turnserver -c {file}", port):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _running(command: str, port: int) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         *command.split(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=os.environ
     )
@@ -56,7 +74,7 @@ async def coturn(folder: Path) -> AsyncIterator[int]:
         async with asyncio.timeout(20):
             while not await _listens(port):  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.05)
-        yield port
+        yield
     finally:
         process.terminate()
         await process.wait()

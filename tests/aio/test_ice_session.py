@@ -6,8 +6,8 @@ import asyncio
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import cast
 
 import aioice
@@ -23,7 +23,7 @@ from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
-from meshcall.ice.candidate import Candidate
+from meshcall.ice.candidate import Candidate, encode_candidates
 from meshcall.ice.events import IceEvent, Selected
 from meshcall.media.plan import IceServer
 from meshcall.stun.attributes import xor_address_untrusted
@@ -231,6 +231,12 @@ class TurnStub(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.peers: dict[int, Address] = {}
         self.client: Address | None = None
+        self.says: Address | None = None
+        """What it says that it lends; None: what it does."""
+        self.drops = False
+        """Of data; it still gives addresses and channels."""
+        self.delay = 0.0
+        """Of data, each way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
@@ -256,13 +262,23 @@ class TurnStub(asyncio.DatagramProtocol):
         for channel, peer in self.peers.items():
             if peer == source and self.client is not None:
                 head = channel.to_bytes(2, "big") + len(data).to_bytes(2, "big")
-                self.transport.sendto(head + data, self.client)
+                self._pass_on(self.transport.sendto, head + data, self.client)
+
+    def _pass_on(self, send: Callable[[bytes, Address], object], data: bytes, to: Address) -> None:
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, self._send_late, send, data, to)
+        elif not self.drops:
+            send(data, to)
+
+    def _send_late(self, send: Callable[[bytes, Address], object], data: bytes, to: Address) -> None:
+        with suppress(OSError):  # it was closed meanwhile
+            send(data, to)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         if data[0] & 0xC0 == 0x40:
             peer = self.peers.get(int.from_bytes(data[:2], "big"))
             if peer is not None and addr == self.client:
-                self.relayed.sendto(data[4:], peer)
+                self._pass_on(self.relayed.sendto, data[4:], peer)
             return
         request = aioice.stun.parse_message(data)
         answer = aioice.stun.Message(
@@ -272,7 +288,7 @@ class TurnStub(asyncio.DatagramProtocol):
             self.client = addr
             answer.attributes["LIFETIME"] = 600
             answer.attributes["XOR-MAPPED-ADDRESS"] = addr
-            answer.attributes["XOR-RELAYED-ADDRESS"] = self.relayed.getsockname()
+            answer.attributes["XOR-RELAYED-ADDRESS"] = self.says or self.relayed.getsockname()
         elif request.message_method == aioice.stun.Method.CHANNEL_BIND:
             self.peers[request.attributes["CHANNEL-NUMBER"]] = request.attributes["XOR-PEER-ADDRESS"]
         else:
@@ -304,6 +320,104 @@ async def test_a_relay_carries_a_call_when_it_is_all_there_is(monkeypatch: pytes
         await right.close()
         await asyncio.sleep(0.05)  # the allocation is given back
         stub.close()
+
+
+@pytest.mark.parametrize(
+    "says", [("198.51.100.7", 0), ("0.0.0.0", 4000), ("224.0.0.1", 4000), ("169.254.169.254", 4000), None]
+)
+async def test_a_relay_that_lies_about_what_it_lends_is_not_used(says: Address | None) -> None:
+    """No address that can't be, nor one of ours (None): the call keeps its bases, the peer hears of none."""
+    _, stub = await asyncio.get_running_loop().create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+    server = TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+    left, right = End(LOOPBACK), End(LOOPBACK)
+    try:
+        await connect(left, right)
+        stub.says = says or next(one for one in left._bases if one[0] == "127.0.0.1")
+        before = list(left.candidates)
+        await left._relays.use(server)
+        assert left.counted["ice-server"] == 1
+        assert left.candidates == before
+        assert len(left._relays) == 0
+        left.send(b"\x80still")
+        assert await asyncio.wait_for(right.recv(), 2) == b"\x80still"
+    finally:
+        await left.close()
+        await right.close()
+        await asyncio.sleep(0.05)
+        stub.close()
+
+
+async def test_a_relay_that_claims_another_ones_address_gets_none_of_its_packets() -> None:
+    """The first to name an address has it."""
+    loop, stubs = asyncio.get_running_loop(), []
+    for _ in range(2):
+        _, stub = await loop.create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+        stubs.append(stub)
+    stubs[1].says = stubs[0].relayed.getsockname()
+    servers = [
+        TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+        for stub in stubs
+    ]
+    end = End(LOOPBACK)
+    try:
+        await end.gather()
+        for server in servers:
+            await end._relays.use(server)
+        assert len(end._relays) == 1
+        assert [one.kind for one in end.candidates].count("relay") == 1
+        assert end.counted["ice-server"] == 1
+    finally:
+        await end.close()
+        await asyncio.sleep(0.05)
+        for stub in stubs:
+            stub.close()
+
+
+async def test_what_others_see_as_ours_is_offered_only_if_it_can_be() -> None:
+    """A DHT node that names an address that is none spoils no description."""
+    async with shared_port(mapped=lambda: [("198.51.100.7", 0)]) as port:
+        end = End(shared=port)
+        await end.gather()
+        assert [one for one in end.candidates if one.kind == "srflx"] == []
+        encode_candidates(end.candidates)
+        await end.close()
+
+
+@pytest.mark.parametrize("fault", ["drops", "delays"])
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "relays only"])
+async def test_a_bad_relay_costs_a_call_nothing(
+    monkeypatch: pytest.MonkeyPatch, fault: str, direct: bool
+) -> None:
+    """It gives an address, then drops all data or holds it for 2 s: the call takes another path at once."""
+    if not direct:
+        monkeypatch.setattr("meshcall.ice.checklist.can_pair", only_relayed)
+    loop, stubs = asyncio.get_running_loop(), []
+    for _ in range(1 if direct else 2):
+        _, stub = await loop.create_datagram_endpoint(TurnStub, local_addr=("127.0.0.1", 0))
+        stubs.append(stub)
+    stubs[0].drops, stubs[0].delay = fault == "drops", 2.0 if fault == "delays" else 0.0
+    servers = [
+        TurnServer("127.0.0.1", stub.transport.get_extra_info("sockname")[1], "udp", False, "u", "p")
+        for stub in stubs
+    ]
+    left, right = End(LOOPBACK, servers=[*servers]), End(LOOPBACK)
+    try:
+        begin = time.monotonic()
+        await connect(left, right)
+        assert time.monotonic() - begin < 1.5
+        assert left.agent.selected is not None
+        assert left.agent.selected.relayed == (not direct)
+        for number in range(5):
+            left.send(b"\x80%d" % number)
+            assert await asyncio.wait_for(right.recv(), 1) == b"\x80%d" % number
+            await asyncio.sleep(0.5)  # the late answers come: nothing goes back to the bad relay
+        assert left.agent.selected.base != stubs[0].relayed.getsockname()
+    finally:
+        await left.close()
+        await right.close()
+        await asyncio.sleep(0.05)
+        for stub in stubs:
+            stub.close()
 
 
 @pytest.mark.parametrize("address", ["the same", "another"])

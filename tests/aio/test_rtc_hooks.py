@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
@@ -23,8 +24,16 @@ import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport as sctp_module
 import av
+import numpy as np
 import pytest
-from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpCodecParameters,
+    RTCRtpSender,
+)
+from aiortc.codecs import get_encoder
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from google_crc32c import value as crc32c
 from hypothesis import given
@@ -332,6 +341,25 @@ def _transport() -> Any:
 def _with_channel(pc: RTCPeerConnection) -> RTCPeerConnection:
     pc.createDataChannel("control", negotiated=True, id=0)
     return pc
+
+
+@pytest.mark.parametrize("mime", ["video/VP8", "video/H264"])
+def test_pictures_are_cut_into_packets_that_every_link_carries(mime: str) -> None:
+    """The encoders obey the global that we set; SCTP's packets are small enough as they are."""
+    codec = next(one for one in RTCRtpSender.getCapabilities("video").codecs if one.mimeType == mime)
+    parameters: dict[str, int | str | None] = {"packetization-mode": "1", "profile-level-id": "42e01f"}
+    encoder: Any = get_encoder(
+        RTCRtpCodecParameters(codec.mimeType, codec.clockRate, payloadType=97, parameters=parameters)
+    )
+    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuv420p")
+    frame.pts, frame.time_base = 0, Fraction(1, 90_000)
+    payloads, _ = encoder.encode(frame, force_keyframe=True)
+    assert len(payloads) > 10
+    assert 0.9 * limits.RTP_PAYLOAD_MAX < max(map(len, payloads)) <= limits.RTP_PAYLOAD_MAX
+    around_rtp, around_sctp = 12 + 18 + 16, 13 + 8 + 16
+    for inner in (limits.RTP_PAYLOAD_MAX + around_rtp, sctp_module.SCTP_MAX_PACKET_LENGTH + around_sctp):
+        assert inner + 4 + 8 + 40 <= 1280
 
 
 async def test_sender_encodes_in_our_pool_with_our_encoder() -> None:

@@ -69,6 +69,8 @@ def frames() -> dict[str, bytes]:
         m.Watching(TID, SENDER, 0, seen, 30),
         m.Noted(TID, SENDER, 0, seen, 1),
         m.Dialling(TID, SENDER, 0, seen, 1),
+        m.Vouch(TID, SENDER, 0, token, seen),
+        m.Vouched(TID, SENDER, 0, seen, 1),
         m.RelayAsk(TID, SENDER, 0, token, bytes(32), bytes(240)),
         m.RelayGrant(TID, SENDER, 0, seen, 0, bytes(180)),
         m.Refused(TID, SENDER, 0, seen, 1, token),

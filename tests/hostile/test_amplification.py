@@ -44,6 +44,7 @@ def requests() -> Iterator[m.Request]:
                 yield m.Watch(*head, token, KEY, lease, 1)
             yield m.DialBack(*head, token, bytes(8))
             yield m.Dial(*head, token, bytes(8), pack_address(("46.9.9.9", 9)))
+            yield m.Vouch(*head, token, pack_address(("46.9.9.9", 9)))
             yield m.RelayAsk(*head, token, bytes(32), bytes(240))
 
 
@@ -58,6 +59,7 @@ def others() -> Iterator[m.Message]:
     yield m.Watching(*head, 30)
     yield m.Noted(*head, 1)
     yield m.Dialling(*head, 1)
+    yield m.Vouched(*head, 1)
     yield m.RelayGrant(*head, 0, b"s" * 180)
     yield m.Refused(*head, m.REFUSED_TOKEN, b"t" * 8)
     yield m.Acked(*head[:3], 1)

@@ -9,7 +9,6 @@ from netsim.matrix import KINDS
 from netsim.routes import Gap, parse_table
 
 GAPS = {
-    "p": Gap("direct", "ports are neither predicted nor probed yet"),
     "t": Gap("relay", "rendezvous needs UDP; there is no way into the DHT over TCP yet"),
 }
 
@@ -41,10 +40,10 @@ MESHCALL = """
 open                  D   D   D   D   D   D   D   F
 full_cone             D   D   D   D   D   D   D   F
 address_restricted    D   D   D   D   D   D   D   F
-port_restricted       D   D   D   D   D   Fp  Fp  F
-cgnat                 D   D   D   D   D   Fp  Fp  F
-symmetric_sequential  D   D   D   Fp  Fp  Fp  F   F
-symmetric_random      D   D   D   Fp  Fp  F   F   F
+port_restricted       D   D   D   D   D   D   D   F
+cgnat                 D   D   D   D   D   D   D   F
+symmetric_sequential  D   D   D   D   D   D   F   F
+symmetric_random      D   D   D   D   D   F   F   F
 udp_blocked           F   F   F   F   F   F   F   F
 """
 """meshcall without a relay. Two networks of which one draws its ports by lot and the other depends on the
@@ -54,10 +53,10 @@ MESHCALL_RELAY = """
 open                  D   D   D   D   D   D   D   Ft
 full_cone             D   D   D   D   D   D   D   Ft
 address_restricted    D   D   D   D   D   D   D   Ft
-port_restricted       D   D   D   D   D   Rp  Rp  Ft
-cgnat                 D   D   D   D   D   Rp  Rp  Ft
-symmetric_sequential  D   D   D   Rp  Rp  Rp  R   Ft
-symmetric_random      D   D   D   Rp  Rp  R   R   Ft
+port_restricted       D   D   D   D   D   D   D   Ft
+cgnat                 D   D   D   D   D   D   D   Ft
+symmetric_sequential  D   D   D   D   D   D   R   Ft
+symmetric_random      D   D   D   D   D   R   R   Ft
 udp_blocked           Ft  Ft  Ft  Ft  Ft  Ft  Ft  Ft
 """
 """meshcall with one. A direct path is never given up for it."""

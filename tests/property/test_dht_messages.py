@@ -68,6 +68,8 @@ FRAMES: st.SearchStrategy[m.Frame] = st.one_of(
     st.builds(m.RelayAsk, TID, ID, FLAGS, TOKEN, exactly(32), exactly(240)),
     st.builds(m.RelayGrant, TID, ID, FLAGS, SEEN, FLAGS, st.binary(max_size=512)),
     st.builds(m.Dialling, TID, ID, FLAGS, SEEN, BIT),
+    st.builds(m.Vouch, TID, ID, FLAGS, TOKEN, SEEN),
+    st.builds(m.Vouched, TID, ID, FLAGS, SEEN, BIT),
     st.builds(m.Dialled, TID, ID, FLAGS, exactly(8)),
     st.builds(m.Acked, TID, ID, FLAGS, st.integers(0, 65535)),
     st.builds(m.Watching, TID, ID, FLAGS, SEEN, st.integers(0, 3600)),

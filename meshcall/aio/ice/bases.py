@@ -63,6 +63,15 @@ class Bases:
             port.send(data, destination)
         return port is not None
 
+    @property
+    def shared(self) -> IcePort | None:
+        """The node's port, if this call uses it."""
+        return self._shared
+
+    def adopt(self, port: IcePort) -> None:
+        """A port that was opened on the way is this call's from now on."""
+        self._add_port(port)
+
     async def open(self) -> None:
         """Open ports and offer what they are known by; raises OSError when none can be opened."""
         with suppress(OSError):

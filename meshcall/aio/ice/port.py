@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
@@ -20,6 +20,9 @@ from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
 from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
+
+if TYPE_CHECKING:
+    from meshcall.aio.nat import NatWatch
 
 STUN: Final = range(4)
 DTLS: Final = range(20, 64)
@@ -76,6 +79,8 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.nat: NatWatch | None = None
+        """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
         self.lenders = lenders
         self.relay: StunTaker | None = None
         """A relay that is lent on this port."""

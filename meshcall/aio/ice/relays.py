@@ -6,13 +6,15 @@ one is lost, or the path over it died, another one takes its place.
 Law 3: while no path answers, each server is asked for a new allocation: it may have lost ours, or be another
 one now.
 Law 4: what is allocated is given back by ``close``, whatever was under way.
+Law 5: a server may say that the address which it lends is any one: it is used only if it can be one of the
+server's, and is neither ours nor another server's, whose packets it would get.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -20,11 +22,14 @@ from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.allocation import Allocation, allocate_first
 from meshcall.aio.ice.servers import LentRelay, TurnServer
-from meshcall.ice.candidate import Candidate
+from meshcall.ice.candidate import Candidate, CandidatePolicy, refusal
 from meshcall.ice.pair import candidate_priority
 
 Place = TurnServer | Address
 """What an allocation is at: a server that is configured, or the node that lends."""
+
+_POSSIBLE = CandidatePolicy(allow_loopback=True)
+"""What a relayed address can be; whether the peer sends there is the peer's policy."""
 
 
 class Lenders(Protocol):
@@ -50,17 +55,19 @@ class Relays:
         self,
         lenders: Lenders | None,
         *,
+        bases: Callable[[], Iterable[Address]],
         add: Callable[[Candidate], None],
         remove: Callable[[Address], None],
         offer: Callable[[Candidate], None],
         received: Callable[[bytes, Address, Address], None],
         counters: Counter[str],
     ) -> None:
-        """``add`` and ``remove`` tell the agent of a base, ``offer`` tells the peer of a candidate.
+        """``bases``: those of this machine. ``add`` and ``remove`` tell the agent of one, ``offer`` the peer.
 
         ``received(data, source, relayed)`` takes what comes. ``lenders``: who lends; None: nobody.
         """
         self._lenders = lenders
+        self._bases = bases
         self._add = add
         self._remove = remove
         self._offer = offer
@@ -215,16 +222,29 @@ class Relays:
         if self._closed:
             made.close()
             return
+        priority = candidate_priority("relay", made.relayed[0])
+        candidate = Candidate("relay", "udp", *made.relayed, priority, related=made.mapped)
+        if not self._can_be(candidate, place):
+            made.close()
+            raise ConnectionError("the server names an address that can't be the one it lends")
         old = self._allocations.get(place)
         self._allocations[place] = made
         self._by_relayed[made.relayed] = place, made
-        priority = candidate_priority("relay", made.relayed[0])
-        candidate = Candidate("relay", "udp", *made.relayed, priority, related=made.mapped)
         self._add(candidate)
         self._offer(candidate)
         if old is not None:
             old.close()
             self._forget(old)
+
+    def _can_be(self, candidate: Candidate, place: Place) -> bool:
+        """Law 5."""
+        relayed = candidate.address, candidate.port
+        known = self._by_relayed.get(relayed)
+        return (
+            refusal(candidate, _POSSIBLE) is None
+            and relayed not in self._bases()
+            and (known is None or known[0] == place)
+        )
 
     def _lost(self, place: Place, allocation: Allocation) -> None:
         if self._closed:

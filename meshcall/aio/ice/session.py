@@ -22,12 +22,14 @@ from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.bases import Bases
 from meshcall.aio.ice.port import IcePort
+from meshcall.aio.ice.punching import Punching
 from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
 from meshcall.ice.agent import IceAgent
-from meshcall.ice.candidate import Candidate, select_candidates
+from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected, Why
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected, Why
+from meshcall.ice.notes import Note
 
 _log = logging.getLogger(__name__)
 
@@ -78,12 +80,15 @@ class IceSession:
         )
         self._relays = Relays(
             None if shared is None else shared.lenders,
+            bases=lambda: self._bases,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
             received=self._receive_relayed,
             counters=counters,
         )
+        nat = None if self._bases.shared is None else self._bases.shared.nat
+        self._punching = None if nat is None else Punching(self, nat, self._adopt, os.urandom, counters)
         self._base: Address | None = None
         """What the selected pair sends from."""
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -130,8 +135,11 @@ class IceSession:
         self._drain()
 
     def _offer(self, candidate: Candidate) -> None:
-        """The peer is to know it."""
-        self._tell(Gathered(candidate))
+        """The peer is to know it, if it can be: it is others who tell what we are seen as."""
+        if flaw(candidate):
+            self._counters["ice-own-candidate"] += 1
+        else:
+            self._tell(Gathered(candidate))
 
     async def _ask(self, server: StunServer | TurnServer) -> None:
         """Have one server tell of a candidate; whatever it does, the others go on."""
@@ -172,6 +180,8 @@ class IceSession:
         """The peer's description: begin to check."""
         self.agent.start(remote, self._loop.time())
         self._drain()
+        if self._punching is not None:
+            self._spawn(self._punching.run())
 
     def add_remote(self, candidates: Iterable[Candidate]) -> None:
         """More of the peer's candidates."""
@@ -181,9 +191,22 @@ class IceSession:
         self.agent.add_remote(candidates, self._loop.time())
         self._drain()
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the description tells the peer besides candidates."""
+        return () if self._punching is None else self._punching.notes
+
+    def add_notes(self, notes: Iterable[Note]) -> None:
+        """What the peer tells besides candidates."""
+        if self._punching is not None:
+            for note in notes:
+                self._punching.hear(note)
+
     def network_changed(self) -> None:
         """Addresses or routes are other ones, or the machine has slept: look at all paths now."""
         self.agent.network_changed(self._loop.time())
+        if self._punching is not None:
+            self._punching.network_changed()
         self._news.set()
         self._drain()
 
@@ -274,6 +297,25 @@ class IceSession:
         else:
             self._counters["ice-stranger"] += 1
 
+    # --- what punching needs (see PunchedCall) ---
+
+    def tell_note(self, note: Note) -> None:
+        """The peer is to know it."""
+        self._tell(Noted(note))
+
+    def offer_predicted(self, candidate: Candidate) -> None:
+        """The peer is to check it."""
+        self._offer(candidate)
+
+    def send_probe(self, data: bytes, destination: Address) -> None:
+        """From the shared port."""
+        if self._bases.shared is not None:
+            self._bases.shared.send(data, destination)
+
+    def _adopt(self, port: IcePort, data: bytes, source: Address, base: Address) -> None:
+        self._bases.adopt(port)
+        self.receive_stun(data, source, base)
+
     # --- output ---
 
     def _transmit(self, data: bytes, destination: Address, base: Address) -> None:
@@ -319,7 +361,7 @@ class IceSession:
                 for server in self._servers:
                     if isinstance(server, TurnServer):
                         self._spawn(self._relays.replace(server))
-            case Measured():
+            case Measured() | Noted():
                 pass
         self._on_event(event)
 

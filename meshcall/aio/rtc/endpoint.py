@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -28,6 +28,7 @@ from meshcall.aio.ice.addresses import HostPolicy, only_loopback
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
 from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
@@ -43,11 +44,11 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.aio.rtc.trickle import Trickle
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
-from meshcall.ice.events import Broken, Gathered, IceEvent, Measured, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Measured, Noted, Selected
+from meshcall.ice.notes import Note
 from meshcall.media.endpoint import (
     ControlMessage,
     ControlOpen,
@@ -127,6 +128,7 @@ class RtcEndpoint:
         self._local: Description | None = None
         self._remote: Description | None = None
         self._early: list[Candidate] = []
+        self._early_notes: list[Note] = []
         self._trickle = Trickle(self._tell_candidates, self._current_candidates)
         self._allowance = Allowance()
         """Which of the peer's candidates we check."""
@@ -169,11 +171,12 @@ class RtcEndpoint:
 
     async def add_candidates(self, candidates: bytes) -> None:
         """See :class:`MediaEndpoint`."""
-        found = read_candidates_untrusted(candidates, self._policy(), self._counters)
+        found, notes = read_candidates_untrusted(candidates, self._policy(), self._counters)
         if self._remote is None:
             self._early = [*self._early, *found][: limits.ICE_REMOTE_CANDIDATES_MAX]
+            self._early_notes = [*self._early_notes, *notes][: limits.NOTES_PER_CALL_MAX]
         else:
-            self._add(found)
+            self._add(found, notes)
 
     async def _offer(self) -> bytes:
         pc = await self._open()
@@ -207,7 +210,7 @@ class RtcEndpoint:
                     pc.addTrack(tracks[kind])
             self._wire(pc)
         answer = await self._describe(pc)
-        self._add(self._early)
+        self._add(self._early, [*remote.notes, *self._early_notes])
         self._supervise(self._plan.connect_timeout + limits.MEDIA_ANSWER_TRAVEL, "no-path")
         return answer
 
@@ -243,6 +246,8 @@ class RtcEndpoint:
             match event:
                 case Gathered(candidate):
                     self._trickle.found(candidate)
+                case Noted(note):
+                    self._trickle.noted(note)
                 case Broken():
                     self._trickle.broken()
                 case Selected():
@@ -293,7 +298,8 @@ class RtcEndpoint:
             await self._close_ice()  # closed meanwhile: what was opened after that is closed now
             raise Rejected("state")
         assert self._ice is not None, "the transport was made with the tracks"
-        self._local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._ice.expects_more)
+        local = from_sdp(pc.localDescription.sdp, end_of_candidates=not self._ice.expects_more)
+        self._local = replace(local, notes=self._ice.notes)
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
@@ -322,12 +328,13 @@ class RtcEndpoint:
                 self._names.look_up(candidate)
         if kind == "answer":
             self._sending.negotiated()
-            self._add(self._early)
+            self._add(self._early, [*remote.notes, *self._early_notes])
         self._mark("remote")
 
-    def _add(self, candidates: list[Candidate]) -> None:
+    def _add(self, candidates: list[Candidate], notes: Iterable[Note] = ()) -> None:
         if self._ice is None or self._remote is None or self._closing is not None:
             return
+        self._ice.add_notes(notes)
         if self._link is not None and self._link.path:
             self._allowance.renew(self._clock.now())
         for candidate in candidates:

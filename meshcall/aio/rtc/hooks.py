@@ -23,6 +23,8 @@ from typing import Any, Final
 import aioice
 import aioice.stun
 import aiortc
+import aiortc.codecs.h264
+import aiortc.codecs.vpx
 import aiortc.rtcicetransport
 import aiortc.rtcsctptransport
 import av
@@ -61,6 +63,8 @@ def install() -> None:
     aiortc.rtcsctptransport.decode_params = decode_params
     aioice.stun.parse_message = parse_message
     aiortc.rtcicetransport.Connection = _connection  # type: ignore[attr-defined, assignment]
+    # 1,300 is more than paths of 1,280 octets carry; of a tunnel or an IPv6 link no picture would arrive.
+    aiortc.codecs.h264.PACKET_MAX = aiortc.codecs.vpx.PACKET_MAX = limits.RTP_PAYLOAD_MAX
     # One warning for each frame of a peer that does not decode would flood the log.
     logging.getLogger("aiortc").setLevel(logging.ERROR)
 

@@ -15,7 +15,7 @@ from aiortc import RTCPeerConnection
 
 from meshcall.aio.rtc import hooks
 from meshcall.ice.candidate import Candidate
-from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Selected
+from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected
 from meshcall.media.endpoint import (
     EndpointEvent,
     IceConnected,
@@ -78,7 +78,7 @@ class Link:
                 self._silent = True
             case NoPath(reason, cause):
                 self._fail("no-path", reason, cause)
-            case Gathered():
+            case Gathered() | Noted():
                 pass
 
     def _dtls_changed(self) -> None:

@@ -14,9 +14,10 @@ from meshcall.errors import Rejected
 from meshcall.ice.candidate import (
     Candidate,
     CandidatePolicy,
-    decode_candidates_untrusted,
+    decode_items_untrusted,
     filter_untrusted,
 )
+from meshcall.ice.notes import Note
 from meshcall.signaling.description import (
     Description,
     check_answer_untrusted,
@@ -72,9 +73,10 @@ def read_later_untrusted(
 
 def read_candidates_untrusted(
     data: bytes, policy: CandidatePolicy, counters: Counter[str]
-) -> list[Candidate]:
-    """A peer's later candidates that may be checked; raises :class:`Rejected`."""
-    return usable_untrusted(decode_candidates_untrusted(data), policy, counters)
+) -> tuple[list[Candidate], tuple[Note, ...]]:
+    """A peer's later candidates that may be checked, and its notes; raises :class:`Rejected`."""
+    candidates, notes = decode_items_untrusted(data)
+    return usable_untrusted(candidates, policy, counters), notes
 
 
 def _filtered(description: Description, policy: CandidatePolicy, counters: Counter[str]) -> Description:

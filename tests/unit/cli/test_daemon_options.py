@@ -29,7 +29,8 @@ def test_all_flags(tmp_path: Path) -> None:
         "--auto-answer", "contacts", "--contacts-only",
         "--source", "none", "--record", "sub", "--no-mdns",
         "--relay", "--relay-port", "443", "--relay-address", "5.0.0.1", "--relay-address", "2a05::1",
-        "--relay-certificate", "relay.pem", directory=_with_folder(tmp_path, "sub"),
+        "--relay-certificate", "relay.pem", "--coturn", "3478,5349", "--coturn-secret", "coturn.key",
+        directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
         home=Path("/nowhere"),
@@ -49,6 +50,8 @@ def test_all_flags(tmp_path: Path) -> None:
         relay_port=443,
         relay_addresses=("5.0.0.1", "2a05::1"),
         relay_certificate=tmp_path / "relay.pem",
+        coturn="3478,5349",
+        coturn_secret=tmp_path / "coturn.key",
     )
 
 
@@ -75,6 +78,10 @@ def test_a_relative_source_is_made_absolute(tmp_path: Path) -> None:
         (["--lan-only", "--bootstrap", "a:1"], UsageError),
         (["--surplus"], UsageError),
         (["--relay-port", "70000"], UsageError),
+        (["--relay", "--no-relay"], UsageError),
+        (["--coturn", "relay.example:3478"], UsageError),
+        (["--coturn", "3478", "--no-relay"], UsageError),
+        (["--coturn-secret", "file"], UsageError),
         (["--relay-address", "relay.example"], UsageError),
         (["--relay-address", "5.0.0.1", "--relay-address", "5.0.0.2"], UsageError),
         (["surplus"], UsageError),

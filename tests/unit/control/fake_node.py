@@ -66,6 +66,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    RelayCoturnView,
     RelayCredentialsView,
     RelayStatusView,
     Ringing,
@@ -499,6 +500,11 @@ class FakeNode:
             clock_skew_s=0.2,
             took_ms=812.0,
         )  # fmt: skip
+
+    def relay_coturn(self) -> RelayCoturnView:
+        return RelayCoturnView(
+            config="use-auth-secret\nstatic-auth-secret=s\n", lent=bool(self.config.coturn)
+        )
 
     def relay_credentials(self, seconds: int) -> RelayCredentialsView:
         if not self.config.relay:

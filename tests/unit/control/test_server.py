@@ -237,6 +237,15 @@ async def test_the_dht_is_shown(paths: HomePaths) -> None:
     assert (silent.status, silent.code, silent.json["error"]["exit_code"]) == (409, "node-silent", 6)
 
 
+async def test_the_configuration_of_a_coturn(paths: HomePaths, node: FakeNode) -> None:
+    """Shown whether there is a relay or not; it tells whether it is lent."""
+    shown = await ask(paths, "GET", "/relay/coturn")
+    assert (shown.status, shown.json["lent"]) == (200, False)
+    assert "use-auth-secret" in shown.json["config"]
+    node.config = node.config.with_(coturn="3478")
+    assert (await ask(paths, "GET", "/relay/coturn")).json["lent"]
+
+
 async def test_credentials_for_the_relay(paths: HomePaths, node: FakeNode) -> None:
     """Made while there is a relay; a life is a number of seconds."""
     off = await ask(paths, "GET", "/relay/credentials/60")

@@ -50,6 +50,8 @@ def samples(universe: Universe) -> list[bytes]:
         m.DialBack(tid, ME, 0, token, bytes(8)),
         m.Dial(tid, ME, 0, token, bytes(8), seen),
         m.Dialling(tid, ME, 0, seen, 1),
+        m.Vouch(tid, ME, 0, token, seen),
+        m.Vouched(tid, ME, 0, seen, 1),
         m.RelayAsk(tid, ME, 0, token, bytes(32), bytes(240)),
         m.RelayGrant(tid, ME, 0, seen, 0, bytes(180)),
         m.Dialled(tid, ME, 0, bytes(8)),

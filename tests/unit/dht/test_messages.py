@@ -86,6 +86,12 @@ GOLDEN = [
         "0497 19" + HEAD + "00" + SEEN_HEX + "00c4067365616c6564",
     ),
     ("dialling", m.Dialling(TID, ME, 0, OBSERVED, 1), "0496 18" + HEAD + "00" + SEEN_HEX + "01"),
+    (
+        "vouch",
+        m.Vouch(TID, ME, 1, TOKEN, OBSERVED),
+        "0496 0b" + HEAD + "01" + TOKEN_HEX + SEEN_HEX,
+    ),
+    ("vouched", m.Vouched(TID, ME, 0, OBSERVED, 1), "0496 1a" + HEAD + "00" + SEEN_HEX + "01"),
     ("dialled", m.Dialled(TID, ME, 0, b"\x08" * 8), "0495 29" + HEAD + "00c408" + "08" * 8),
     ("acked", m.Acked(TID, ME, 0, 2), "0495 28" + HEAD + "0002"),
     ("watching", m.Watching(TID, ME, 0, OBSERVED, 30), "0496 16" + HEAD + "00" + SEEN_HEX + "1e"),

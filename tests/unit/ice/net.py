@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from meshcall.address import Address
 from meshcall.ice.agent import IceAgent
@@ -24,6 +25,9 @@ class Nat:
     """``endpoint`` independent, or ``port``: another one for each destination."""
     filtering: str = "port"
     """``endpoint`` independent, ``address`` or ``port`` dependent."""
+    ports: str = "sequential"
+    """Of new mappings; or ``random``, drawn from ``random``."""
+    random: random.Random = field(default_factory=random.Random)
     _out: dict[tuple[Address, Address | None], Address] = field(default_factory=dict)
     _in: dict[Address, Address] = field(default_factory=dict)
     _allowed: set[tuple[Address, object]] = field(default_factory=set)
@@ -32,11 +36,18 @@ class Nat:
     def outgoing(self, base: Address, destination: Address) -> Address:
         key = (base, destination if self.mapping == "port" else None)
         if key not in self._out:
-            self._next += 1
-            self._out[key] = (self.address, self._next)
+            self._out[key] = (self.address, self._port())
             self._in[self._out[key]] = base
         self._allowed.add((self._out[key], self._seen(destination)))
         return self._out[key]
+
+    def _port(self) -> int:
+        self._next += 1
+        while self.ports == "random":
+            drawn = self.random.randrange(1024, 65536)
+            if (self.address, drawn) not in self._in:
+                return drawn
+        return self._next
 
     def incoming(self, source: Address, mapped: Address) -> Address | None:
         base = self._in.get(mapped)
@@ -44,6 +55,13 @@ class Nat:
 
     def _seen(self, remote: Address) -> object:
         return {"endpoint": None, "address": remote[0], "port": remote}[self.filtering]
+
+
+class Receiver(Protocol):
+    """Who sits at a base."""
+
+    def receive(self, data: bytes, source: Address, base: Address) -> None:
+        """A datagram came."""
 
 
 class Net:
@@ -61,7 +79,7 @@ class Net:
         self.ends: list[End] = []
         self.log: list[tuple[float, Address, Address, bytes]] = []
         """(time, source, destination, octets) of all that was sent."""
-        self._bases: dict[Address, tuple[End, Nat | None]] = {}
+        self._bases: dict[Address, tuple[Receiver, Nat | None]] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -75,7 +93,7 @@ class Net:
         self._count += 1
         heapq.heappush(self._queue, (self.now + seconds, self._count, work))
 
-    def attach(self, base: Address, end: End, nat: Nat | None) -> None:
+    def attach(self, base: Address, end: Receiver, nat: Nat | None) -> None:
         self._bases[base] = (end, nat)
 
     def detach(self, base: Address) -> None:

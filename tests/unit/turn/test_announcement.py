@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +25,11 @@ from meshcall.turn.announcement import (
     shard_storage_key,
     shards_of,
 )
+from meshcall.turn.credentials import Credentials
+from meshcall.turn.grant import _decode_untrusted, _encode, _proof, contact_key
 from tests.unit.dht.universe import Universe
 
+VECTORS = Path(__file__).parents[2] / "vectors" / "relay.json"
 NODE_KEY = SigningKey.from_seed(b"\x07" * 32)
 ADDRESSES = (("46.1.1.1", 4000), ("2a05:d000:1::1", 4000))
 
@@ -104,3 +109,34 @@ def test_a_node_lends_by_itself_only_when_it_is_proven_reachable_without_a_nat()
     assert not lends_by_itself(replace(proven, decides=False), False, {"46.1.1.1"})
     private = replace(proven, observed4=("192.168.1.2", 4000))
     assert not lends_by_itself(private, False, {"192.168.1.2"})
+
+
+def test_golden_octets() -> None:
+    """Announcement, proof and grant are written exactly so, and read back as the same."""
+    golden = json.loads(VECTORS.read_text(encoding="ascii"))
+    told = golden["announcement"]
+    node_key = SigningKey.from_seed(bytes.fromhex(told["node_seed"]))
+    addresses = tuple((host, port) for host, port in told["addresses"])
+    made = announce(
+        node_key, addresses, told["transports"], epoch=told["epoch"], shard=told["shard"], seq=told["seq"]
+    )
+    assert made.encode().hex() == told["record"]
+    assert made.storage_key.hex() == told["storage_key"]
+    assert shards_of(bytes.fromhex(told["node_id"])) == told["shards"]
+    announced = read_announcement_untrusted(check_record_untrusted(bytes.fromhex(told["record"])))
+    assert announced.node_id.hex() == told["node_id"]
+    assert announced.addresses == addresses
+    assert sorted(announced.transports) == told["transports"]
+
+    told = golden["proof"]
+    key, node_id = bytes.fromhex(told["key"]), bytes.fromhex(told["node_id"])
+    contact = contact_key(bytes.fromhex(told["secret"]))
+    assert _proof(contact, key, node_id).hex() == told["proof"]
+
+    told = golden["grant"]
+    plain = bytes.fromhex(told["plain"])
+    grant = _decode_untrusted(plain)
+    assert _encode(grant) == plain
+    assert grant.credentials == Credentials(told["username"], told["password"])
+    assert (grant.life, grant.of_contact) == (told["life"], told["of_contact"])
+    assert [list(place) for place in grant.places] == told["places"]

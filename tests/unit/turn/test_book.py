@@ -8,6 +8,7 @@ from meshcall.address import Address
 from meshcall.limits import (
     RELAY_ASKS_AT_ONCE,
     RELAY_CANDIDATES,
+    RELAY_CANDIDATES_PER_NETWORK,
     RELAY_FAILURES,
     RELAY_RENEW,
     RELAY_SEARCH_MAX,
@@ -200,6 +201,17 @@ def test_invented_relays_take_no_place_for_ever() -> None:
             break
     assert world.held() == [place(1)]
     assert len(world.book) <= RELAY_CANDIDATES
+
+
+def test_one_network_that_announces_itself_often_leaves_room_for_others() -> None:
+    """A thousand announcements of one /24 take a few places; each other network still gets one."""
+    world = World()
+    world.hear(*((f"46.1.1.{host}", 4000 + round_) for host in range(1, 251) for round_ in range(4)))
+    assert len(world.book) == RELAY_CANDIDATES_PER_NETWORK
+    world.hear(*(place(number) for number in range(2, 42)))
+    assert len(world.book) == RELAY_CANDIDATES_PER_NETWORK + 40
+    world.step()
+    assert len({address[0].rpartition(".")[0] for address in world.asked}) == len(world.asked) > 1
 
 
 def test_searches_become_seldom() -> None:

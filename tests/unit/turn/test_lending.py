@@ -171,6 +171,19 @@ def test_a_grant_leads_to_nobody_else() -> None:
     assert grant.servers(("192.168.0.9", 4000)) == [("udp", ("192.168.0.9", 1))]
 
 
+@pytest.mark.parametrize(("port", "good"), [(22, False), (25, False), (53, False), (443, True), (1024, True)])
+def test_a_grant_does_not_lead_to_services_of_others(port: int, good: bool) -> None:
+    """Below 1024 there are no relays but on the port of the web."""
+    ask = Lender().ask()
+    grant = Grant(Credentials("1:u", "p"), 1, (Place("tls", port),), False)
+    sealed = seal_grant(grant, ask.key.public, NODE)
+    if good:
+        assert ask.open_untrusted(sealed, NODE) == grant
+    else:
+        with pytest.raises(Rejected, match="grant"):
+            ask.open_untrusted(sealed, NODE)
+
+
 def test_what_is_no_grant_is_rejected() -> None:
     """Sealed octets of any kind end in one exception, never another."""
     ask = Lender().ask()
@@ -180,7 +193,7 @@ def test_what_is_no_grant_is_rejected() -> None:
     from meshcall.identity.keys import seal
     from meshcall.turn.grant import _GRANT_INFO, _encode
 
-    plain = _encode(Grant(Credentials("1:u", "p"), 1, (*PLACES, Place("udp", 9, "46.1.1.1")), True))
+    plain = _encode(Grant(Credentials("1:u", "p"), 1, (*PLACES, Place("udp", 3479, "46.1.1.1")), True))
     info = _GRANT_INFO + ask.key.public + NODE
     for _ in range(300):
         octets = bytearray(plain)
@@ -270,3 +283,32 @@ def test_no_grant_is_sent_to_an_address_that_is_not_proven() -> None:
         assert [type(answer) for answer in answers] == [m.Refused]
         assert len(m.encode_frame(answers[0])) <= DHT_AMPLIFICATION_MAX * len(frame)
     assert not lender.lending.counters
+
+
+def test_a_replayed_ask_is_worth_nothing() -> None:
+    """The same octets from elsewhere are refused; from the same address they bring the same grant."""
+    universe = Universe(1, public=True)
+    lender_at = universe.place(0)
+    lender = lend(universe, lender_at)
+    engine = universe.at(lender_at)
+    victim: Address = ("46.3.3.3", 3)
+    ask = lender.ask(OWNERS)
+    frame = m.encode_frame(
+        m.RelayAsk(
+            TID,
+            b"\x31" * 20,
+            1,
+            engine._core.mint.token(victim, universe.now),
+            ask.key.public,
+            ask.prove(engine.node_id),
+        )
+    )
+    answers = []
+    for sender in (victim, victim, ("46.4.4.4", 4)):
+        engine.receive(frame, sender, universe.now)
+        answers += [data for data, to in engine.transmits() if to == sender]
+    first, second, third = (m.decode_frame_untrusted(answer) for answer in answers[:3])
+    assert isinstance(first, m.RelayGrant)
+    assert first == second
+    assert isinstance(third, m.Refused)
+    assert lender.lending.counters == {"grant-contact": 1}

@@ -7,10 +7,11 @@ Law 2: when no path answers, all that we have are told, at once and some times m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from meshcall import limits
 from meshcall.ice.candidate import Candidate, encode_candidates, select_candidates
+from meshcall.ice.notes import Note
 
 
 class Trickle:
@@ -22,12 +23,21 @@ class Trickle:
         self._current = current
         self._loop = asyncio.get_running_loop()
         self._found: list[Candidate] = []
+        self._notes: list[Note] = []
         self._soon: asyncio.TimerHandle | None = None
         self._again: list[asyncio.TimerHandle] = []
 
     def found(self, candidate: Candidate) -> None:
         """There is one more."""
         self._found.append(candidate)
+        self._plan()
+
+    def noted(self, note: Note) -> None:
+        """The peer is to know it."""
+        self._notes.append(note)
+        self._plan()
+
+    def _plan(self) -> None:
         if self._soon is None:
             self._soon = self._loop.call_later(limits.ICE_TRICKLE_PAUSE, self._tell_found)
 
@@ -50,12 +60,13 @@ class Trickle:
 
     def _tell_found(self) -> None:
         found, self._found, self._soon = self._found, [], None
-        self._send(found)
+        notes, self._notes = self._notes, []
+        self._send(found, notes)
 
     def _tell_all(self) -> None:
         self._send(self._current())
 
-    def _send(self, candidates: list[Candidate]) -> None:
-        chosen = select_candidates(candidates)
-        if chosen:
-            self._tell(encode_candidates(chosen))
+    def _send(self, candidates: list[Candidate], notes: Iterable[Note] = ()) -> None:
+        octets = encode_candidates(select_candidates(candidates), notes)
+        if octets:
+            self._tell(octets)
