@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 from meshcall import views as v
 from meshcall.control import models
+from meshcall.netcheck_views import NetcheckView
+from meshcall.ping_views import PingEvent
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -80,6 +82,7 @@ ENDPOINTS: Final = (
         v.RelayCredentialsView,
         attributes={"seconds": "how long they are good"},
     ),
+    Endpoint("GET", "/netcheck", "What this machine's networks let through", NetcheckView),
     Endpoint("GET", "/peers", "Contacts, and peers on the LAN", {"peers": list[v.PeerView]}),
     Endpoint("GET", "/contacts", "The contact book", {"contacts": list[v.ContactView]}),
     Endpoint("POST", "/contacts", "Add a contact", v.ContactView, models.AddContact, 201),
@@ -150,6 +153,10 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST", "/calls/{call}/verified", "The words were the same: mark the contact as verified",
         v.ContactView, models.Empty, attributes=_CALL,
+    ),
+    Endpoint(
+        "POST", "/pings", "Find the paths to a contact, without a ring: a stream of its answers",
+        PingEvent, models.StartPing, streams=True,
     ),
     Endpoint(
         "GET",

@@ -99,7 +99,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
 def _content(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
     if endpoint.answer == PICTURE:
         return {PICTURE: {"schema": {"type": "string"}}}
-    if endpoint.path == "/events":
+    if endpoint.path in ("/events", "/pings"):
         return {"application/x-ndjson": {"schema": schema}}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
     if endpoint.streams:

@@ -218,13 +218,6 @@ class ControlServer:
             self._check_peer(request)
             check_headers(request)
             return await self.answer(request, handler)
-            streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
-            if request.match_info.handler in streams:
-                return await handler(request)
-            if request.match_info.handler in (self._dht_lookup, self._dht_ping, self._netcheck):
-                return await limited(handler(request))  # ends with its client: it changes nothing
-            # shielded: a change that was begun is finished even if the client does not wait for the answer
-            return await asyncio.shield(self._spawn(limited(handler(request))))
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -239,9 +232,10 @@ class ControlServer:
         """The answer to a request that may be made; ``handler`` is one of :meth:`routes`."""
         check_parameters(request)
         found = request.match_info.handler
-        if found in (self._start_call, self._answer_call, self._get_events, self._get_page_socket):
+        streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
+        if found in (*streams, self._get_page_socket):
             return await handler(request)
-        if found in (self._dht_lookup, self._dht_ping):
+        if found in (self._dht_lookup, self._dht_ping, self._netcheck):
             return await limited(handler(request))  # ends with its client: it changes nothing
         # shielded: a change that was begun is finished even if the client does not wait for the answer
         return await asyncio.shield(self._spawn(limited(handler(request))))

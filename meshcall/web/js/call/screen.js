@@ -14,7 +14,7 @@ export class CallScreen {
     this.actions = actions;
     this.peer = null;
     this.since = 0;
-    this.element = el('section.call', {role: 'region', 'aria-label': t('call.with', {name: this.#name()})});
+    this.element = el('section.call-screen', {role: 'region', 'aria-label': t('call.with', {name: this.#name()})});
     this.#build();
     this.#timer = window.setInterval(() => this.#tick(), 1000);
     this.#keys = event => this.#key(event);

@@ -39,7 +39,7 @@ function row(peer, actions) {
         seen && el('span.hint', {}, seen))),
     peer.contact
       ? el('div.actions', {},
-        el('button.round.call', {title: t('call.video', {name}), 'aria-label': t('call.video', {name}),
+        el('button.round', {title: t('call.video', {name}), 'aria-label': t('call.video', {name}),
           disabled: peer.blocked, onclick: () => actions.call(peer, true)}, icon('camera')),
         el('button.round', {title: t('call.audio', {name}), 'aria-label': t('call.audio', {name}),
           disabled: peer.blocked, onclick: () => actions.call(peer, false)}, icon('phone')),
