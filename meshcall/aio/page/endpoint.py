@@ -117,7 +117,7 @@ class PageEndpoint:
 
     async def add_candidates(self, candidates: bytes) -> None:
         """See :class:`MediaEndpoint`."""
-        found = read_candidates_untrusted(candidates, self._policy(), self._counters)
+        found, _ = read_candidates_untrusted(candidates, self._policy(), self._counters)
         lines = [candidate_line(one) for one in found]
         if self._remote is None:
             self._early = [*self._early, *lines][: limits.ICE_REMOTE_CANDIDATES_MAX]
@@ -284,7 +284,7 @@ class PageEndpoint:
         try:
             wanted = decode_negotiate_untrusted(data)
             if wanted.kind == "candidates":
-                found = read_candidates_untrusted(wanted.body, self._policy(), self._counters)
+                found, _ = read_candidates_untrusted(wanted.body, self._policy(), self._counters)
                 self._add([candidate_line(one) for one in found])
                 return
             remote = read_later_untrusted(wanted.body, self._remote, self._policy(), self._counters)
