@@ -71,7 +71,7 @@ export class Peer extends EventTarget {
         this.#tell({told: 'candidate', line: event.candidate.candidate});
     });
     pc.addEventListener('track', event => this.#arrived(event));
-    pc.addEventListener('connectionstatechange', () => this.#stateChanged());
+    pc.addEventListener('connectionstatechange', () => this.#stateChanged().catch(error => this.#fail(error)));
     pc.addEventListener('negotiationneeded', () => { if (this.gate) this.#negotiate(); });
     this.#channel.addEventListener('open', () => this.#tell({told: 'control-open'}));
     this.#channel.addEventListener('message', event => {
@@ -183,7 +183,8 @@ export class Peer extends EventTarget {
     if (state === 'connected') {
       if (!this.#secured) {
         this.#secured = true;
-        const [certificate] = this.#pc.sctp.transport.getRemoteCertificates();
+        const certificate = await this.#certificate();
+        if (!certificate) return;
         this.#tell({
           told: 'secured',
           local: localFingerprint(this.#pc.localDescription.sdp),
@@ -196,6 +197,16 @@ export class Peer extends EventTarget {
     } else if (state === 'failed') {
       if (this.#secured) this.#broken(); else this.#ended('failed');
     }
+  }
+
+  /** The peer's certificate; it can be a moment later than the state that says it is there. */
+  async #certificate() {
+    for (let tries = 0; tries < 100 && !this.#closed; tries++) {
+      const [certificate] = this.#pc.sctp?.transport?.getRemoteCertificates() ?? [];
+      if (certificate) return certificate;
+      await new Promise(resolve => { window.setTimeout(resolve, 20); });
+    }
+    return null;
   }
 
   async #openGate() {
