@@ -12,6 +12,9 @@ Address = tuple[str, int]
 
 _PORT_DIGITS = 5
 
+METADATA = ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+"""Where clouds tell a machine its credentials: nothing is sent there on a peer's word."""
+
 
 def parse_host_port(text: str) -> Address:
     """``HOST:PORT``, ``1.2.3.4:5`` or ``[v6]:5`` as (host, port); raises :class:`UsageError`."""

@@ -32,7 +32,7 @@ class Config:
     """Let people on the LAN who do not know our ID see it in `meshcall peers`."""
 
     bootstrap: tuple[str, ...] = ()
-    """HOST:PORT of DHT nodes to join through."""
+    """HOST:PORT of DHT nodes to join through; tls:HOST:PORT or tcp:HOST:PORT where UDP is blocked."""
 
     ice_servers: tuple[str, ...] = field(default=(), repr=False)
     """STUN and TURN servers to use in calls: URI, or URI,USERNAME,CREDENTIAL; empty: none at all."""
@@ -43,6 +43,9 @@ class Config:
 
     mainline_bootstrap: tuple[str, ...] = ()
     """HOST:PORT of Mainline nodes to start from; empty: libtorrent's own."""
+
+    port_mapping: bool = True
+    """Ask the router to let others in to our UDP port (PCP, NAT-PMP, UPnP IGD); never with ``lan_only``."""
 
     interfaces: tuple[str, ...] = ()
     """Names of the network interfaces to use; empty: all that are useful."""

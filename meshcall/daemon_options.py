@@ -14,6 +14,7 @@ from meshcall.media.plan import parse_ice_server
 from meshcall.media_paths import absolute_source, check_record_dir, check_source
 from meshcall.paths import choose_home
 from meshcall.turn.coturn_place import parse_coturn
+from meshcall.turn.gateways import is_gateway, parse_gateway
 
 NAME_MAX = 64
 """Octets of our own name, as in the records that carry it."""
@@ -44,8 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--bootstrap",
         action="append",
         default=[],
-        metavar="HOST:PORT",
-        help="a DHT node to join through; can be repeated",
+        metavar="[tls:]HOST:PORT",
+        help="a DHT node to join through, by UDP or, where that is blocked, by TLS or TCP (tls:HOST:PORT,"
+        " tcp:HOST:PORT); can be repeated",
     )
     add("--no-mainline", action="store_true", help="never use the Mainline DHT to find a way in")
     add(
@@ -54,6 +56,11 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="HOST:PORT",
         help="a Mainline node to start from; can be repeated (default: libtorrent's own)",
+    )
+    add(
+        "--no-port-mapping",
+        action="store_true",
+        help="never ask the router to let others in to our port (PCP, NAT-PMP, UPnP)",
     )
     add(
         "--ice-server",
@@ -174,7 +181,9 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         raise InvalidConfig(
             "--no-mainline leaves --mainline-bootstrap without meaning", hint="drop one of the two"
         )
-    for text in (*options.bootstrap, *options.mainline_bootstrap):
+    for text in options.bootstrap:
+        _ = parse_gateway(text) if is_gateway(text) else parse_host_port(text)
+    for text in options.mainline_bootstrap:
         parse_host_port(text)
     for text in options.ice_server:
         parse_ice_server(text)
@@ -194,6 +203,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         ice_servers=tuple(options.ice_server),
         mainline=not options.no_mainline,
         mainline_bootstrap=tuple(options.mainline_bootstrap),
+        port_mapping=not options.no_port_mapping,
         interfaces=tuple(options.interface),
         auto_answer=options.auto_answer,
         source=source,

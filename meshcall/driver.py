@@ -202,7 +202,7 @@ class CallDriver:
             case s.Reject(reason):
                 self.feed(e.RejectReceived(opened.call_id, _REJECT_REASONS[reason]))
             case s.Hangup(reason):
-                self.feed(e.HangupReceived(opened.call_id, _HANGUP_REASONS[reason]))
+                self.feed(e.HangupReceived(opened.call_id, _HANGUP_REASONS.get(reason, "hangup")))
             case s.Ringing():
                 self.feed(e.RingingReceived(opened.call_id))
             case s.ContactRequest():

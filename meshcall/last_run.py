@@ -20,6 +20,8 @@ _log = logging.getLogger("meshcall.node")
 
 _NODE_KEY: Final = "node-key"
 _PORT: Final = "port"
+_MAPPING_SECRET: Final = "port-mapping-secret"  # noqa: S105 - the name that it is kept under
+_MAPPING_SECRET_SIZE: Final = 16
 
 
 def identity_of(home: HomePaths, passphrase: str | None, random: Random) -> SigningKey:
@@ -37,6 +39,15 @@ def node_key_of(state: StateDb, random: Random) -> SigningKey:
         seed = random(32)
         state.set_blob(_NODE_KEY, seed)
     return SigningKey.from_seed(seed)
+
+
+def mapping_secret_of(state: StateDb, random: Random) -> bytes:
+    """What makes our requests to routers ours, after a crash, too."""
+    secret = state.get_blob(_MAPPING_SECRET)
+    if secret is None or len(secret) != _MAPPING_SECRET_SIZE:
+        secret = random(_MAPPING_SECRET_SIZE)
+        state.set_blob(_MAPPING_SECRET, secret)
+    return secret
 
 
 async def open_port(wanted: int, state: StateDb) -> UdpPort:

@@ -647,6 +647,23 @@ ICE_OVERLAP: Final = 0.25
 """Seconds for which the pair that was left carries copies of all packets: what is on its way on a slower pair
 arrives, and what the faster one drops at first is there twice."""
 
+ICE_SILENCE: Final = 0.2
+"""Seconds without a packet, after a steady stream of media, before the path is checked: what a path that died
+costs is mostly the time until somebody looks."""
+
+ICE_SILENCE_PACKETS: Final = 5
+"""Packets in as long a time that make a steady stream: half of those that speech has."""
+
+ICE_REPROBE: Final = 2.0
+"""Seconds after which a call that goes over a relay checks direct pairs again that failed; doubled after each
+round."""
+
+ICE_REPROBES: Final = 9
+"""Rounds of that: a quarter of an hour in all."""
+
+ICE_REPROBE_COPIES: Final = 2
+"""Checks of a pair in one round."""
+
 ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
@@ -665,14 +682,14 @@ ICE_NOMINATION: Final = 1.0
 """Seconds after a selection in which the best of the nominated pairs counts, for a peer may nominate all that
 it checks; after that, the pair that was nominated last."""
 
-ICE_NO_PATH: Final = 8.0
+ICE_NO_PATH: Final = 7.5
 """From the last candidate to the verdict that there is no path: all copies of all checks, and late ones of
 the peer."""
 
 ICE_ANSWER_TRAVEL: Final = 1.5
 """What the answering end waits on top, whose answer has to travel."""
 
-ICE_NO_PATH_MAX: Final = 9.5
+ICE_NO_PATH_MAX: Final = 8.5
 """From both descriptions to the verdict, whatever comes late: before ``CALL_PATH``, which has no reason to
 tell."""
 
@@ -698,12 +715,18 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_MAPPED_PORTS: Final = 3
+"""Mapped ports of one external address that a call tells of behind a NAT that maps by destination."""
+
 ICE_BROKEN_POLL: Final = 0.2
 """Likewise while the call has no path."""
 
 ICE_RETELL: Final = (0.0, 2.0, 5.0, 9.0)
 """Seconds after the last path is lost at which all our candidates are told again, by every way that is left:
 the peer may be on the move, too, and hear the later ones only."""
+
+DHT_LOOK_PAUSE: Final = 2.0
+"""Seconds before that is done again, however many calls are broken (a peer whose path flaps)."""
 
 DHT_LOOK_AROUND: Final = 16
 """Contacts challenged when a call lost every path: as many as tell us where we are seen."""
@@ -797,6 +820,9 @@ PUNCH_PROBES_MAX: Final = 1750
 
 PUNCH_PROOF: Final = 3.0
 """Seconds in which a proof has to come: two messages and two round trips."""
+
+PUNCH_WITNESSES_MAX: Final = 4
+"""Witnesses of the peer that are asked in one call (a peer that aims our pings: two each at most)."""
 
 PUNCH_REOPEN: Final = 10.0
 """Seconds after which openings are sent again: NATs forget what nobody answered after 30 s."""
@@ -1198,6 +1224,86 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
 
+# --- port mapping ---------------------------------------------------------------------------------
+
+PORTMAP_LIFETIME: Final = 3600
+"""Asked for; half of what RFC 6886 section 3.3 recommends: so long stays the mapping of a daemon that was
+killed."""
+
+PORTMAP_RTO: Final = 0.1
+"""Until the first retransmission, doubled each time; a gateway is one hop away."""
+
+PORTMAP_TRIES: Final = 6
+"""Copies of a request: given up after 6.3 s. RFC 6886 section 3.1 goes on for a minute."""
+
+PORTMAP_VERDICT: Final = 0.3
+"""How long a gateway is waited for before the state says that it is silent; later answers count, too."""
+
+PORTMAP_HEAD_START: Final = 0.04
+"""For each better protocol, before a worse one asks for mappings."""
+
+PORTMAP_SETTLE: Final = 7.0
+"""After this nothing is waited for any more, and it is planned when to ask again."""
+
+PORTMAP_SILENT: Final = 60.0
+PORTMAP_SILENT_MAX: Final = 3600.0
+"""Pauses between questions to a gateway that does not answer: doubled each time (noise on a network)."""
+
+PORTMAP_REFUSED: Final = 300.0
+"""Pause after a refusal, unless the gateway names a longer one."""
+
+PORTMAP_RENEW_MIN: Final = 5.0
+"""A life that is shorter counts as this long (a gateway that has us ask all the time)."""
+
+PORTMAP_RENEW_MAX: Final = 3600.0
+"""A mapping is renewed after this at the latest, however long it lives (a gateway that grants a century)."""
+
+PORTMAP_LOST: Final = 1.0
+"""A gateway that has lost its mappings has so long to make ours again before we count them as gone."""
+
+PORTMAP_LOOK: Final = 60.0
+"""Pause between questions whether the gateway has lost its mappings; its announcement may have been lost."""
+
+PORTMAP_ANNOUNCE_SPREAD: Final = 0.5
+"""We ask within this after an announcement, by chance: all clients of the gateway heard it (RFC 6887 section
+14.1.3)."""
+
+PORTMAP_ANNOUNCE_PAUSE: Final = 5.0
+"""Announcements are acted on once in this (somebody on the LAN who sends them in the gateway's name)."""
+
+PORTMAP_GATEWAYS_MAX: Final = 4
+"""Gateways that are asked, of all interfaces (memory and sockets)."""
+
+PORTMAP_RELEASE: Final = 0.5
+"""At exit the mappings have so long to be removed; then they end by themselves."""
+
+PORTMAP_SEARCHES: Final = 3
+"""Searches for a UPnP gateway before it is given up: 0, 0.1 and 0.5 s."""
+
+PORTMAP_SSDP_MAX: Final = 2048
+"""Octets of an answer to a search: real ones have 500."""
+
+PORTMAP_SSDP_ANSWERS_MAX: Final = 64
+"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+
+PORTMAP_LOCATION_MAX: Final = 256
+"""Characters of the address of a description."""
+
+PORTMAP_UPNP_RENEW: Final = 600.0
+"""A mapping by UPnP is renewed at least so often: nothing else tells that the gateway has lost it."""
+
+PORTMAP_UPNP_BODY_MAX: Final = 65_536
+"""Octets of an HTTP answer of a gateway (memory): real descriptions have less than 20,000."""
+
+PORTMAP_UPNP_REQUESTS_MAX: Final = 24
+"""HTTP requests for one description: a page for each service that it lists (a description without end)."""
+
+PORTMAP_UPNP_PATIENCE: Final = 5.0
+"""For all that is said to a UPnP gateway at one time (a gateway that answers an octet a second)."""
+
+PORTMAP_UPNP_PORTS: Final = 3
+"""External ports that are tried when the first ones are taken by others."""
+
 # --- stun -----------------------------------------------------------------------------------------
 
 STUN_SIZE_MAX: Final = 1500
@@ -1276,6 +1382,15 @@ TURN_STREAMS_MAX: Final = 512
 TURN_STREAMS_PER_ADDRESS: Final = 64
 """Of one IPv4 address or IPv6 /64."""
 
+TURN_STREAMS_PER_SECOND: Final = 100
+"""New connections of one relay: a TLS handshake takes 0.8 ms of the loop (connections made to be closed)."""
+
+TURN_STREAMS_ADDRESS_INTERVAL: Final = 0.25
+"""Seconds in which one address may make one more, beyond ``TURN_STREAMS_PER_ADDRESS`` at once."""
+
+TURN_STREAM_SENDERS: Final = 2048
+"""Addresses whose connections are counted (memory)."""
+
 TURN_STREAM_PATIENCE: Final = 10.0
 """Seconds that a connection may live without an allocation, its TLS handshake included (idle connections)."""
 
@@ -1303,6 +1418,48 @@ TURN_KEEPALIVE: Final = 15.0
 
 TURN_CLIENT_QUEUE: Final = 32
 """Datagrams that wait at a client for a peer's permission (our own use; the oldest go)."""
+
+# --- tunnel ---------------------------------------------------------------------------------------
+
+TUNNEL_FRAMES_PER_SECOND: Final = 50
+TUNNEL_FRAMES_BURST: Final = 400
+"""DHT frames each way through one allocation: what one machine may ask of one node, for other nodes count a
+gateway's clients as one sender (``DHT_REQUESTS_PER_SECOND``); joining takes a burst (one client that scans,
+or that uses up what others are due)."""
+TUNNEL_ASKS_MAX: Final = 8
+"""Frames for the gateway itself on one connection: it takes two to be lent a relay (a stream that is used for
+more than that, past the limits of an allocation)."""
+TUNNEL_PATIENCE: Final = 3.0
+"""Seconds that a connection to a gateway may take until it has an allocation, its TLS included."""
+TUNNEL_AFTER: Final = 0.5
+"""Seconds without any answer by UDP, after a start or a change of network, until gateways are tried: a round
+trip around the world takes 0.4, and a call waits."""
+TUNNEL_SILENCE: Final = 3.0
+"""The same for UDP that has worked here: a burst of lost packets is no blockade."""
+TUNNEL_SILENT_NODES: Final = 2
+"""So many different nodes must be silent then: a dead one is no blockade."""
+TUNNEL_RACERS: Final = 4
+TUNNEL_STAGGER: Final = 0.1
+"""Gateways tried at once, and the seconds between their starts (RFC 8305 section 5 advises 0.25: we are
+late)."""
+TUNNEL_RETRY: Final = 1.0
+TUNNEL_RETRY_MAX: Final = 60.0
+"""First and longest pause before a gateway that failed is tried again; doubled each time."""
+TUNNEL_PROBE: Final = 2.0
+TUNNEL_PROBE_MAX: Final = 60.0
+"""First and longest pause between two looks whether UDP works meanwhile; doubled each time."""
+TUNNEL_PROBED: Final = 4
+"""Nodes that are asked each time."""
+TUNNEL_GATEWAYS_KEPT: Final = 16
+"""Gateways that are remembered (addresses that others name)."""
+TUNNEL_NODES_TRIED: Final = 8
+"""DHT nodes that are taken for gateways, as they may be, and asked whether UDP works again."""
+TUNNEL_POLL: Final = 1.0
+TUNNEL_POLL_MIN: Final = 0.01
+"""Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
+most, and at least."""
+TUNNEL_DEAD: Final = 4
+"""Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 
 RELAY_PROOFS: Final = 30
 """Places for proofs in an ask for a relay: always so many, so that nobody learns how many contacts somebody
@@ -1422,4 +1579,7 @@ TURN_WEB_PORT: Final = 443
 """Where networks that block UDP let TLS through: a relay listens there, too, if it may."""
 
 RELAY_LOOK: Final = 1.0
-"""Seconds between two looks at which nodes lend, while fewer relays are held than wanted."""
+"""Seconds to the next look at who lends, while fewer relays are held than wanted; doubled each time."""
+
+RELAY_LOOK_MAX: Final = 30.0
+"""And at most (a network with few relays is no reason to wake a machine)."""

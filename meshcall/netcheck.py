@@ -27,12 +27,10 @@ from meshcall.netcheck_views import (
     FamilyCheck,
     HairpinWord,
     LanCheck,
-    MappingCheck,
     NetcheckView,
-    RelayCheck,
     UdpWord,
 )
-from meshcall.views import RelayView
+from meshcall.views import PortMappingView, RelayView
 
 _MAPPINGS: Final = {
     Mapping.NONE: "none",
@@ -55,20 +53,27 @@ class Sources:
     """By family, 4 or 6."""
     clock_skew: Callable[[], float | None]
     relays: Callable[[], Awaitable[list[RelayView]]]
-    port_mapping: Callable[[], MappingCheck] = lambda: MappingCheck(state="off")
-    fallback: Callable[[], FallbackCheck] = lambda: FallbackCheck(state="off")
+    port_mapping: Callable[[], PortMappingView]
+    tunnel: Callable[[], str | None]
+    """The gateway that carries all in the place of UDP; empty: none does; None: none may."""
 
 
-def udp_word(answers: Sequence[PingDone | None], asked: Sequence[Address], *, has_address: bool) -> UdpWord:
-    """What the answers of a family say about UDP there."""
+def udp_word(answers: Sequence[PingDone], asked: Sequence[Address], *, has_address: bool) -> UdpWord:
+    """What the answers of a family, those that came by UDP, say about UDP there."""
     if not has_address:
         return "none"
     if not asked:
         return "unknown"
-    heard = [answer.address[0] for answer in answers if answer is not None]
-    if not heard:
+    if not answers:
         return "no"
-    return "lan" if all(map(is_lan, heard)) else "yes"
+    return "lan" if all(is_lan(answer.address[0]) for answer in answers) else "yes"
+
+
+def fallback_of(tunnel: str | None) -> FallbackCheck:
+    """Whether a gateway, ``tls:HOST:PORT``, carries what UDP can't."""
+    if tunnel is None:
+        return FallbackCheck(state="off")
+    return FallbackCheck(state="used", via=tunnel) if tunnel else FallbackCheck(state="unused")
 
 
 class Netcheck:
@@ -127,8 +132,8 @@ class Netcheck:
                 peers=self._lan.count(),
                 fault=self._lan.fault or "",
             ),
-            relays=[_relay_check(relay) for relay in relays],
-            fallback=self._sources.fallback(),
+            relays=relays,
+            fallback=fallback_of(self._sources.tunnel()),
             clock_skew_s=self._sources.clock_skew(),
             took_ms=round((self._clock.now() - begin) * 1000, 1),
         )
@@ -148,13 +153,15 @@ class Netcheck:
         ours = [host for host in local if belongs(host)]
         asked = [address for address in whom if belongs(address[0])][: limits.NETCHECK_NODES]
         answers = await asyncio.gather(*map(self._dht.probe, asked))
-        heard = [answer for answer in answers if answer is not None]
+        # What leaves the LAN goes by TCP while a fallback carries it, and says nothing of UDP
+        by_udp = not self._sources.tunnel()
+        heard = [one for one in answers if one is not None and (by_udp or is_lan(one.address[0]))]
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
         nat = self._sources.nat(number)
         return FamilyCheck(
-            udp=udp_word(answers, asked, has_address=bool(ours)),
+            udp=udp_word(heard, asked, has_address=bool(ours)),
             local=ours,
             public="" if public is None else format_address(public),
             asked=len(asked),
@@ -172,11 +179,6 @@ class Netcheck:
         if public[0] in ours or is_loopback(public[0]):
             return "needless"
         return "yes" if await check_hairpin(public, self._random) else "no"
-
-
-def _relay_check(relay: RelayView) -> RelayCheck:
-    source = "configured" if relay.configured else "contact" if relay.of_contact else "node"
-    return RelayCheck(address=relay.address, source=source, rtt_ms=relay.rtt_ms, transports=relay.transports)
 
 
 async def _resolve(text: str) -> list[Address]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from meshcall.views import View
+from meshcall.views import PortMappingView, RelayView, View
 
 UdpWord = Literal["yes", "lan", "no", "unknown", "none"]
 """yes: nodes beyond the LAN answer; lan: only nodes on the LAN do; no: all that were asked are silent;
@@ -25,6 +25,7 @@ class FamilyCheck(View, frozen=True, kw_only=True):
     asked: int = 0
     """DHT nodes that were asked now."""
     answered: int = 0
+    """Of these, those that answered by UDP."""
     rtt_ms: float | None = None
     """Of the fastest answer."""
     mapping: str = "unknown"
@@ -37,18 +38,6 @@ class FamilyCheck(View, frozen=True, kw_only=True):
     hairpin: HairpinWord = "unknown"
 
 
-class MappingCheck(View, frozen=True, kw_only=True):
-    """A port mapping at the router (PCP, NAT-PMP, UPnP)."""
-
-    state: str
-    """`mapped`, `off`, or why there is none."""
-    detail: str = ""
-    """The same as a sentence."""
-    protocol: str = ""
-    external: str = ""
-    """HOST:PORT."""
-
-
 class LanCheck(View, frozen=True, kw_only=True):
     """Multicast DNS."""
 
@@ -59,19 +48,6 @@ class LanCheck(View, frozen=True, kw_only=True):
     """Other meshcall daemons that are seen."""
     fault: str = ""
     """Why it does not work; empty: nothing is known to be wrong."""
-
-
-class RelayCheck(View, frozen=True, kw_only=True):
-    """A relay that calls of this node can use."""
-
-    address: str
-    """HOST:PORT, or the URI that was configured."""
-    source: str
-    """`configured`, `contact` or `node`."""
-    rtt_ms: float | None = None
-    """None: it has not answered."""
-    transports: list[str]
-    """``udp``, ``tcp``, ``tls``."""
 
 
 class FallbackCheck(View, frozen=True, kw_only=True):
@@ -92,9 +68,10 @@ class NetcheckView(View, frozen=True, kw_only=True):
     ipv6: FamilyCheck
     dht_nodes: int
     """Contacts in the routing tables."""
-    port_mapping: MappingCheck
+    port_mapping: PortMappingView
     lan: LanCheck
-    relays: list[RelayCheck]
+    relays: list[RelayView]
+    """Those that calls of this node can use."""
     fallback: FallbackCheck
     clock_skew_s: float | None = None
     """Our clock minus that of peers who wrote to us lately; None: nobody did."""

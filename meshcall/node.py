@@ -16,24 +16,26 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits, surroundings
-from meshcall.address import format_address
+from meshcall.address import Address, format_address
 from meshcall.admission import Admission
+from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.files import HomeLock, StateDb, open_home
 from meshcall.aio.ice.addresses import HostPolicy
-from meshcall.aio.ice.checking import make_ice
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.page.desk import PageDesk
+from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
@@ -53,22 +55,31 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri
 from meshcall.introductions import Introductions
-from meshcall.last_run import TableFile, identity_of, node_key_of, open_port
+from meshcall.last_run import (
+    TableFile,
+    identity_of,
+    mapping_secret_of,
+    node_key_of,
+    open_port,
+)
 from meshcall.letters import Letter
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.page import IceServerView
 from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import make_endpoint
+from meshcall.media_loader import make_endpoint, prepare_media
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
-from meshcall.pinger import Ping, Pinger
+from meshcall.portmap.mapping import Service
 from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
-from meshcall.signaling.messages import ContactRequest, Missed
+from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
+from meshcall.tunnels import Tunnels
+from meshcall.turn.gateways import is_gateway
+from meshcall.turn.grant import contact_key
 from meshcall.views import (
     CallView,
     ContactRequested,
@@ -81,6 +92,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PeerView,
+    PortMappingView,
     Presence,
     PresenceChanged,
     RelayCoturnView,
@@ -90,6 +102,7 @@ from meshcall.views import (
 )
 
 if TYPE_CHECKING:
+    from meshcall.pinger import Ping, Pinger
     from meshcall.session import Call
 
 _log = logging.getLogger("meshcall.node")
@@ -122,6 +135,8 @@ class Node:
         self._state: StateDb
         self._udp: UdpPort
         self._ice: IcePort
+        self._service: Service
+        self._port_mapper: PortMapper
         self._nat: NatWatch
         self._dht: DhtNode
         self._dht_tools: DhtTools
@@ -138,10 +153,12 @@ class Node:
             servers=self._page_servers,
         )
         self._calls: Switchboard
-        self._pinger: Pinger
+        self._pings: Pinger | None = None
         self._netcheck: Netcheck
         self._relay: RelayRole
         self._relays: RelayFinder
+        self._carrier: DhtCarrier
+        self._tunnels: Tunnels | None = None
         self._lan: Lan
         self._ladder: BootstrapLadder
         self._contacts: ContactBook
@@ -186,21 +203,35 @@ class Node:
         )
         self._udp = await open_port(config.port, self._state)
         stack.push_async_callback(self._udp.close)
+        stack.push_async_callback(self._close_tunnels)
         self._ice = IcePort(
             self._udp,
             counters=self._counters,
             answers=True,
-            mapped=lambda: self._dht.engine.observed(),
+            mapped=self._mapped,
             path_lost=lambda: self._dht.look_around(),
             network=self.network,
         )
+        self._service = Service("udp", self._udp.port)
+        # A relay that was asked for is a way in by TCP, too, for those whose UDP is blocked
+        listens = config.relay and config.relay_port is None
+        self._port_mapper = PortMapper(
+            [self._service, *([Service("tcp", self._udp.port)] if listens else [])],
+            clock=clock,
+            random=self._random,
+            secret=mapping_secret_of(self._state, self._random),
+            interfaces=config.interfaces,
+            enabled=config.port_mapping and not config.lan_only,
+        )
+        stack.push_async_callback(self._port_mapper.close)
         table = TableFile(home.dht, clock.now_ms)
         saved, damage = table.load()
         if damage:
             self._warn(damage)
+        self._carrier = DhtCarrier(self._udp, random=self._random)
         node_key = node_key_of(self._state, self._random)
         self._dht = DhtNode(
-            self._udp,
+            self._carrier,
             node_key=node_key,
             clock=clock,
             random=self._random,
@@ -227,13 +258,14 @@ class Node:
         )
         stack.push_async_callback(self._relay.close)
         await self._relay.start()
+        hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(
             self._dht,
             self._me,
             self._contacts,
             clock=clock,
             enabled=self._uses_dht,
-            bootstrap=config.bootstrap,
+            bootstrap=hosts,
             saved_ms=lambda: table.saved_ms,
         )
         self._lan = Lan(
@@ -249,7 +281,7 @@ class Node:
         self._ladder = BootstrapLadder(
             self._dht,
             clock=clock,
-            hosts=config.bootstrap,
+            hosts=hosts,
             lan_only=config.lan_only,
             lan_services=self._lan.services,
             saved=saved_contacts(saved),
@@ -258,6 +290,21 @@ class Node:
             on_warning=self._warn,
         )
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
+        if not config.lan_only:
+            self._tunnels = Tunnels(
+                self._carrier,
+                self._dht,
+                self._ice,
+                clock=clock,
+                random=self._random,
+                state=self._state,
+                gateways=[text for text in config.bootstrap if is_gateway(text)],
+                lenders=lambda: self._relays.streams(),
+                contact_keys=lambda: [contact_key(row.secret) for row in self._contacts.rows() if row.secret],
+                on_changed=self._way_changed,
+                spawn=self._spawn,
+                counters=self._counters,
+            )
         self._finder = Finder(
             self._dht,
             clock=clock,
@@ -273,6 +320,7 @@ class Node:
             secrets=lambda: [row.secret for row in self._contacts.rows() if row.secret],
             spawn=self._spawn,
             counters=self._counters,
+            udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
         admission = Admission(
@@ -353,24 +401,13 @@ class Node:
             history=self._history,
             missed=self._missed,
             make_endpoint=self._make_endpoint,
+            prepare_media=self._prepare_media,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
             publish=self._events.publish,
             counters=self._counters,
             network=self.network,
-        )
-        self._pinger = Pinger(
-            self._me,
-            post=self._post,
-            finder=self._finder,
-            make_ice=lambda on_event: make_ice(config, self._ice, self._counters, on_event),
-            name_of=self._contacts.name,
-            clock=clock,
-            random=self._random,
-            spawn=self._spawn,
-            counters=self._counters,
-            allow_loopback="lo" in config.interfaces,
         )
         self._netcheck = Netcheck(
             self._dht,
@@ -379,7 +416,13 @@ class Node:
             bootstrap=config.bootstrap,
             policy=HostPolicy(config.interfaces, "lo" in config.interfaces),
             mdns=config.mdns,
-            sources=Sources(nat=self.nat, clock_skew=self._post.clock_skew, relays=self.relays),
+            sources=Sources(
+                nat=self.nat,
+                clock_skew=self._post.clock_skew,
+                relays=self.relays,
+                port_mapping=self.port_mapping,
+                tunnel=lambda: None if self._tunnels is None else self._tunnels.shown,
+            ),
             clock=clock,
             random=self._random,
         )
@@ -387,6 +430,7 @@ class Node:
         tasks: list[asyncio.Task[None]] = []
         stack.push_async_callback(self._lan.close)
         stack.push_async_callback(self._wind_up, tasks)
+        tasks.append(self._keep_up(self._port_mapper.run))
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
@@ -398,6 +442,8 @@ class Node:
             tasks.append(self._keep_up(self._relays.run))
         if config.relay is not False:
             tasks.append(self._keep_up(self._relay.run))
+        if self._tunnels is not None:
+            tasks.append(self._keep_up(self._tunnels.run))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -409,11 +455,14 @@ class Node:
 
     async def _wind_up(self, tasks: list[asyncio.Task[None]]) -> None:
         """Before the TaskGroup is left: hang up, let the messages leave, stop what runs for ever."""
+        if self._tunnels is not None:
+            self._tunnels.stop()
         try:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
-            await self._pinger.close()
+            if self._pings is not None:
+                await self._pings.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
                     for call in live:
@@ -433,11 +482,14 @@ class Node:
     def network(self) -> Network:
         """What we know of the network that we are in."""
         servers = self.config.ice_servers
-        return surroundings.look(
+        found = surroundings.look(
             observed=self._dht.engine.observed(),
             rungs=self._ladder.status(),
-            relays=sum(text.startswith("turn") for text in servers),
+            nat=self._nat.view(),
+            port_mapping=self._port_mapper.view().state,
+            relays=self._relays.ready() + sum(text.startswith("turn") for text in servers),
         )
+        return found if self._carrier.tunnel is None else replace(found, udp=False)
 
     def _mainline(self) -> Mainline | None:
         """The last rung of the ladder, if it is wanted and there."""
@@ -446,6 +498,29 @@ class Node:
             return None
         return Mainline(config.mainline_bootstrap, clock=self._clock)
 
+    def _mapped(self) -> set[Address]:
+        """Our UDP port's addresses elsewhere; by a tunnel others see the gateway's, which is none of them."""
+        if self._carrier.tunnel is not None:
+            return set()
+        return {*self._port_mapper.external(self._service), *self._dht.engine.observed()}
+
+    def _way_changed(self, gateway_node: Address | None) -> None:
+        """The DHT goes by a tunnel now, with a node at its other end, or by UDP again: as if elsewhere."""
+        self._dht.engine.confine(gateway_node is not None)
+        self._finder.network_changed()
+        self._dht.network_changed()
+        self._ladder.network_changed()
+        self._post.hasten()
+        if gateway_node is not None:
+            self._spawn(self._join_at(gateway_node))
+
+    async def _close_tunnels(self) -> None:
+        if self._tunnels is not None:
+            await self._tunnels.close()
+
+    async def _join_at(self, node: Address) -> None:
+        await self._dht.bootstrap([node])
+
     def _joined(self) -> None:
         """The DHT has let us in."""
         self._post.hasten()
@@ -453,11 +528,14 @@ class Node:
 
     def _network_changed(self) -> None:
         """Other interfaces, addresses or routes, or back from sleep."""
+        if self._tunnels is not None:
+            self._tunnels.network_changed()
         self._ice.network_changed()
         self._finder.network_changed()
         self._nat.network_changed()
         self._dht.network_changed()
         self._ladder.network_changed()
+        self._port_mapper.network_changed()
         self._relays.hasten()
         self._post.hasten()
         self._spawn(self._lan.network_changed())
@@ -540,6 +618,7 @@ class Node:
         observed = [format_address(a) for a in (dht.observed4, dht.observed6) if a is not None]
         counters = self._counters + Counter(self._udp.statistics().counters)
         counters += Counter(dht.counters) + self._lan.counters + self._ladder.counters
+        counters += Counter(self._port_mapper.counters())
         counters += self._relay.counters()
         warnings = list(self._warnings)
         if self._lan.fault:
@@ -558,7 +637,9 @@ class Node:
                 role="router" if dht.routes else "ephemeral",
                 bootstrap=self._ladder.status(),
                 announced=self._ladder.announced,
+                tunnel=self._tunnels.shown if self._tunnels is not None else "",
             ),
+            port_mapping=self.port_mapping(),
             relay=self._relay.view(),
             relays=self._relays.ready(),
             calls=self._calls.live_count(),
@@ -568,6 +649,10 @@ class Node:
             counters=dict(sorted(counters.items())),
             warnings=warnings,
         )
+
+    def port_mapping(self) -> PortMappingView:
+        """Whether a router lets others in to our port."""
+        return self._port_mapper.view()
 
     async def relays(self) -> list[RelayView]:
         """The relays that calls may use: configured ones, measured now, and those that others lend."""
@@ -678,6 +763,11 @@ class Node:
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
 
+    def _prepare_media(self) -> None:
+        """Somebody calls: our own media engine is loaded, unless a page is open that has one."""
+        if not len(self._pages):
+            prepare_media()
+
     async def _make_endpoint(self, plan: MediaPlan) -> MediaEndpoint:
         if plan.page:
             return self._pages.make(plan)
@@ -691,7 +781,29 @@ class Node:
             found.append(
                 IceServerView(urls=[server.uri], username=server.username, credential=server.credential)
             )
-        return found
+        return [*found, *self._relays.page_servers()]
+
+    @property
+    def _pinger(self) -> Pinger:
+        """Made when the first ping comes or goes: a node that only listens does without a megabyte of ICE."""
+        if self._pings is None:
+            from meshcall.aio.ice.checking import make_ice
+            from meshcall.pinger import Pinger
+
+            self._pings = Pinger(
+                self._me,
+                post=self._post,
+                finder=self._finder,
+                make_ice=lambda on_event: make_ice(self.config, self._ice, self._counters, on_event),
+                name_of=self._contacts.name,
+                network=self.network,
+                clock=self._clock,
+                random=self._random,
+                spawn=self._spawn,
+                counters=self._counters,
+                allow_loopback="lo" in self.config.interfaces,
+            )
+        return self._pings
 
     def calls(self) -> list[CallView]:
         """Live calls, and the last ended ones, newest first."""
@@ -723,7 +835,8 @@ class Node:
         if isinstance(opened.message, Missed):
             self._history.told(opened.sender, opened.message)
             return
-        if not self._pinger.letter(letter):
+        is_ping = isinstance(opened.message, PingOffer) or opened.message == Hangup(HangupReason.PING)
+        if not ((is_ping or self._pings is not None) and self._pinger.letter(letter)):
             self._calls.letter(letter)
 
     # --- invites ----------------------------------------------------------------------------------
@@ -731,7 +844,11 @@ class Node:
     def create_invite(self, *, once: bool, expires: float) -> str:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
         dht = self._dht.status()
-        ours = [address for address in (dht.observed4, dht.observed6) if address is not None]
+        mapped = [one for one in self._port_mapper.external(self._service) if ":" not in one[0]]
+        four = mapped[0] if mapped else dht.observed4
+        ours = [address for address in (four, dht.observed6) if address is not None]
+        if self._tunnels is not None and self._tunnels.node is not None:
+            ours = [self._tunnels.node]  # a relayed address is gone tomorrow
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere

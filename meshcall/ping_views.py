@@ -66,6 +66,10 @@ class PingEnded(PingEventBase, frozen=True, kw_only=True, tag="ended"):
     first_reply_ms: float | None = None
     direct_ms: float | None = None
     """Until the first reply over a path without a relay; None: there was none."""
+    explanation: str = ""
+    """How packets travelled last, and why that way: a sentence."""
+    better: list[str]
+    """What would make it a better path."""
     error: ErrorView | None = None
 
 

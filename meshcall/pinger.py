@@ -16,6 +16,7 @@ from meshcall.aio.clock import Clock
 from meshcall.aio.ice.session import IceSession
 from meshcall.aio.ice.trickle import Trickle
 from meshcall.broadcast import Broadcast
+from meshcall.call.explanation import explain
 from meshcall.call.ping import PingMachine, PingOver, PingPlan, PingReason, Probe, Resend, check_plan
 from meshcall.errors import (
     Busy,
@@ -34,6 +35,7 @@ from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.ice import events as ice
 from meshcall.ice.candidate import Candidate, encode_candidates
 from meshcall.ice.check import Credentials
+from meshcall.ice.network import Network
 from meshcall.ice.peer_candidates import PeerCandidates
 from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import Random
@@ -93,18 +95,20 @@ class Pinger:
         finder: Finder,
         make_ice: MakeIce,
         name_of: Callable[[PeerId], str],
+        network: Callable[[], Network],
         clock: Clock,
         random: Random,
         spawn: Spawn,
         counters: Counter[str],
         allow_loopback: bool,
     ) -> None:
-        """``name_of``: our name for a peer, or nothing."""
+        """``name_of``: our name for a peer, or nothing. ``network``: what is known of ours now."""
         self._me = me
         self._post = post
         self._finder = finder
         self._make_ice = make_ice
         self._name_of = name_of
+        self._network = network
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -135,6 +139,7 @@ class Pinger:
             post=self._post,
             finder=self._finder,
             make_ice=self._make_ice,
+            network=self._network,
             remote=PeerCandidates(self._counters, allow_loopback=self._allow_loopback),
             clock=self._clock,
             spawn=self._spawn,
@@ -158,11 +163,13 @@ class Pinger:
     def letter(self, letter: Letter) -> bool:
         """A message; whether it belongs to a ping."""
         opened = letter.opened
+        message = opened.message
         for ping in self._pings:
             if ping.peer == opened.sender and opened.call_id in ping.call_ids:
-                ping.told(opened.message, opened.bind)
+                ping.told(message, opened.bind)
                 return True
-        return self.answers.letter(letter)
+        ended = isinstance(message, Hangup) and message.reason is HangupReason.PING
+        return self.answers.letter(letter) or ended
 
 
 class Ping:
@@ -178,6 +185,7 @@ class Ping:
         post: Post,
         finder: Finder,
         make_ice: MakeIce,
+        network: Callable[[], Network],
         remote: PeerCandidates,
         clock: Clock,
         spawn: Spawn,
@@ -188,6 +196,7 @@ class Ping:
         self._post = post
         self._finder = finder
         self._make_ice = make_ice
+        self._network = network
         self._remote = remote
         self._clock = clock
         self._spawn = spawn
@@ -369,6 +378,7 @@ class Ping:
 
     def _summary(self, over: PingOver) -> PingEnded:
         error = error_of(over, self._name or self.peer.short)
+        explanation = explain([] if over.last is None else [over.last], self._network())
         rtts = over.rtts
         return PingEnded(
             after_ms=over.after_ms,
@@ -380,7 +390,9 @@ class Ping:
             rtt_min_ms=min(rtts, default=None),
             rtt_mean_ms=round(sum(rtts) / len(rtts), 2) if rtts else None,
             rtt_max_ms=max(rtts, default=None),
-            path=over.path,
+            path="" if over.last is None else over.last.path,
+            explanation=explanation.path,
+            better=list(explanation.better),
             first_reply_ms=over.first_reply_ms,
             direct_ms=over.direct_ms,
             error=None if error is None else _view_of(error, over.cause),
@@ -396,11 +408,11 @@ class Ping:
             await self._session.close()
         if self._machine.reason in ("offline", "no-answer"):
             self._finder.forget(self.peer)  # what was known of it did not help
-        if self._machine.reason in ("offline", "clock", "failed"):
-            return
+        if self._session is None or self._session.agent.remote is None:
+            return  # who has not answered has nothing to end, and may be of a release that knows no pings
         for sent in self._offers.values():
             with contextlib.suppress(MeshcallError, ValueError, Rejected):
-                await self._tell(sent, Hangup(HangupReason.HANGUP))
+                await self._tell(sent, Hangup(HangupReason.PING))
 
 
 def _ignore(report: PostReport) -> None:

@@ -22,7 +22,15 @@ from meshcall.dht.events import ValueFound
 from meshcall.dht.messages import RELAY_GRANTED
 from meshcall.errors import Rejected
 from meshcall.identity.keys import Random
-from meshcall.limits import RELAY_LOOK, RELAY_MEASURE_PATIENCE, RELAY_PROOFS, RELAY_SHARDS, RELAYS_HELD
+from meshcall.limits import (
+    RELAY_LOOK,
+    RELAY_LOOK_MAX,
+    RELAY_MEASURE_PATIENCE,
+    RELAY_PROOFS,
+    RELAY_SHARDS,
+    RELAYS_HELD,
+)
+from meshcall.media.page import IceServerView
 from meshcall.media.plan import parse_ice_server
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.turn.announcement import epoch_of, read_announcement_untrusted, shard_storage_key
@@ -44,8 +52,12 @@ class RelayFinder:
         secrets: Callable[[], Sequence[bytes]],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         counters: Counter[str],
+        udp_blocked: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``secrets``: the rendezvous secrets that our contacts gave us."""
+        """``secrets``: the rendezvous secrets that our contacts gave us.
+
+        ``udp_blocked``: whether UDP is known to get nowhere now: relays are reached by TCP and TLS then.
+        """
         self.book = RelayBook(random)
         """What is known; read it, but give it input through this shell only."""
         self._dht = dht
@@ -54,7 +66,10 @@ class RelayFinder:
         self._secrets = secrets
         self._spawn = spawn
         self._counters = counters
+        self._udp_blocked = udp_blocked
         self._wake = asyncio.Event()
+        self._look = RELAY_LOOK
+        """Seconds to the next look at which nodes lend."""
         self._listeners: list[Callable[[], None]] = []
 
     # --- for calls ---
@@ -63,15 +78,18 @@ class RelayFinder:
         """The best relay that is ready and not ``taken``."""
         lender = self.book.pick(taken, self._clock.now())
         if lender is None or lender.grant is None:
-            self._wake.set()
+            self._hurry()
             return None
-        return LentRelay(lender.address, ways_of(lender.grant, lender.address))
+        ways = ways_of(lender.grant, lender.address)
+        if self._udp_blocked():
+            ways = tuple(way for way in ways if way.transport != "udp") or ways
+        return LentRelay(lender.address, ways)
 
     def failed(self, node: Address) -> None:
         """It gave a call no address, or the path over it died: it is asked again before it is used again."""
         self._counters["relay-failed"] += 1
         self.book.failed(node, self._clock.now())
-        self._wake.set()
+        self._hurry()
 
     def worked(self, node: Address) -> None:
         """It gave a call an address."""
@@ -87,11 +105,40 @@ class RelayFinder:
 
         return end
 
+    def page_servers(self) -> list[IceServerView]:
+        """The relays that are ready, for a browser; without TLS, whose certificate it would refuse."""
+        found: list[IceServerView] = []
+        for lender in self.book.held(self._clock.now()):
+            if lender.grant is None:
+                continue
+            ways = lender.grant.servers(lender.address)
+            urls = [
+                f"turn:{format_address(address)}?transport={transport}"
+                for transport, address in ways
+                if transport != "tls" and not (transport == "udp" and self._udp_blocked())
+            ]
+            if urls:
+                credentials = lender.grant.credentials
+                found.append(
+                    IceServerView(urls=urls, username=credentials.username, credential=credentials.password)
+                )
+        return found
+
     # --- for people ---
 
     def ready(self) -> int:
         """How many relays are ready for a call."""
         return len(self.book.held(self._clock.now()))
+
+    def streams(self) -> list[tuple[Transport, Address]]:
+        """Where the relays that are ready take TCP and TLS."""
+        return [
+            (transport, address)
+            for lender in self.book.held(self._clock.now())
+            if lender.grant is not None
+            for transport, address in lender.grant.servers(lender.address)
+            if transport != "udp"
+        ]
 
     async def views(self, configured: Iterable[str]) -> list[RelayView]:
         """The relays that are ready, nearest first; and those that are ``configured``, measured now."""
@@ -138,6 +185,10 @@ class RelayFinder:
     def hasten(self) -> None:
         """The DHT was joined, or the network is another one."""
         self.book.network_changed(self._clock.now())
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._look = RELAY_LOOK
         self._wake.set()
 
     async def run(self) -> None:
@@ -154,7 +205,8 @@ class RelayFinder:
                     self._spawn(self._search())
             pause = self.book.deadline(now) - now
             if len(self.book.held(now)) < RELAYS_HELD:
-                pause = min(pause, RELAY_LOOK)
+                pause = min(pause, self._look)
+                self._look = min(2 * self._look, RELAY_LOOK_MAX)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(pause, 0.05)):
                     await self._wake.wait()
@@ -202,6 +254,7 @@ class RelayFinder:
             if (
                 transport == "udp"
                 and server != asked
+                and not self._udp_blocked()
                 and await probe_stun(server, clock=self._clock, random=self._random) is None
             ):
                 continue

@@ -86,6 +86,7 @@ class RelayRole:
         self._lending: Lending | None = None
         self._announced_at: float | None = None
         """When it was announced last; None: it is to be at once."""
+        self._announced: list[Address] = []
 
     # --- start and stop ---
 
@@ -166,6 +167,7 @@ class RelayRole:
                 clock=clock,
                 random=self._random,
                 addresses=addresses,
+                answer=self._dht.answer,
             )
         else:
             self._relay = await Relay.open(
@@ -176,6 +178,8 @@ class RelayRole:
                 clock=clock,
                 random=self._random,
                 addresses=addresses,
+                node_port=self._udp.port,
+                answer=self._dht.answer,
             )
 
     def _make_lending(self) -> Lending:
@@ -221,7 +225,8 @@ class RelayRole:
         now, addresses = self._clock.now(), self._addresses()
         if not addresses or not self._dht.engine.contacts():
             return
-        if self._announced_at is not None and now - self._announced_at < RELAY_ANNOUNCE:
+        recent = self._announced_at is not None and now - self._announced_at < RELAY_ANNOUNCE
+        if recent and addresses == self._announced:
             return
         now_ms = self._clock.now_ms()
         epochs = {epoch_of(now_ms), epoch_of(now_ms + int(RELAY_ANNOUNCE * 1000))}
@@ -231,6 +236,7 @@ class RelayRole:
             for shard in shards_of(self._dht.node_id):
                 record = announce(self._node_key, addresses, transports, epoch=epoch, shard=shard, seq=now_ms)
                 stored += await self._dht.store(record.encode())
+        self._announced = addresses
         self._announced_at = now if stored else now - RELAY_ANNOUNCE + RELAY_ANNOUNCE_RETRY
 
     # --- for people ---

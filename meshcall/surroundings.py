@@ -10,18 +10,35 @@ from collections.abc import Iterable
 
 from meshcall.address import Address, is_lan
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses
+from meshcall.ice.nat import NatView
 from meshcall.ice.network import Network
 from meshcall.views import RungView
 
+_MAPPED = ("mapped", "needless")
+_NOT_MAPPED = ("no-gateway", "silent", "refused", "double-nat")
 
-def look(*, observed: Iterable[Address], rungs: Iterable[RungView], relays: int | None) -> Network:
-    """A snapshot. ``observed``: our address as others see it; ``rungs``: who was asked, and who answered."""
+
+def look(
+    *,
+    observed: Iterable[Address],
+    rungs: Iterable[RungView],
+    nat: NatView,
+    port_mapping: str,
+    relays: int | None,
+) -> Network:
+    """A snapshot. ``observed``: our address as others see it; ``rungs``: who was asked, and who answered.
+
+    ``port_mapping``: the state of a :class:`meshcall.views.PortMappingView`.
+    """
     addresses: list[str] = []
     with contextlib.suppress(OSError):
         addresses = host_addresses(HostPolicy())
+    known = port_mapping in (*_MAPPED, *_NOT_MAPPED)
     return Network(
         udp=_udp(tuple(observed), tuple(rungs)),
+        nat=nat,
         ipv6=any(":" in ip and not is_lan(ip) for ip in addresses) if addresses else None,
+        port_mapped=port_mapping in _MAPPED if known else None,
         relays=relays,
     )
 

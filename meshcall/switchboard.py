@@ -28,7 +28,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import prepare_media, probe_source
+from meshcall.media_loader import probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
@@ -57,6 +57,7 @@ class Switchboard:
         history: History,
         missed: MissedNotes,
         make_endpoint: MakeEndpoint,
+        prepare_media: Callable[[], None],
         clock: Clock,
         random: Random,
         spawn: Spawn,
@@ -64,7 +65,10 @@ class Switchboard:
         counters: Counter[str],
         network: Callable[[], Network],
     ) -> None:
-        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in."""
+        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in.
+
+        ``prepare_media`` is called when a call may be answered soon.
+        """
         self._me = me
         self._config = config
         self._identity = identity
@@ -75,6 +79,7 @@ class Switchboard:
         self._history = history
         self._missed = missed
         self._make_endpoint = make_endpoint
+        self._prepare_media = prepare_media
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -242,7 +247,7 @@ class Switchboard:
         call = self._make_call(opened.sender, opened.call_id, "in", plan)
         if isinstance(opened.message, Offer):
             call.self_name = opened.message.caller_name
-            prepare_media()
+            self._prepare_media()
         else:
             call.since_ms = min(call.since_ms, opened.created_ms)  # it was over before we heard of it
         return call

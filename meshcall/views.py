@@ -96,6 +96,8 @@ class DhtStatusView(View, frozen=True, kw_only=True):
     """The ways in that were tried."""
     announced: bool = False
     """Whether Mainline tells others that a meshcall router is here."""
+    tunnel: str = ""
+    """The gateway (`tls:HOST:PORT`) that carries what leaves the LAN, as UDP is blocked; or empty."""
 
 
 class RelayStatusView(View, frozen=True, kw_only=True):
@@ -136,6 +138,26 @@ class RelayCredentialsView(View, frozen=True, kw_only=True):
     username: str
     password: str
     expires_ms: int
+
+
+class PortMappingView(View, frozen=True, kw_only=True):
+    """Whether a router lets others in to our UDP port."""
+
+    state: str
+    """`mapped`; or why others can't use it: `off`, `needless` (this machine has a public address),
+    `no-gateway`, `asking`, `silent`, `refused`, `double-nat` (the router has no public one), `released`."""
+    reason: str = ""
+    """The same as a sentence; empty if it is mapped."""
+    protocol: str = ""
+    """`pcp`, `nat-pmp` or `upnp`."""
+    external: str = ""
+    """HOST:PORT, the router's."""
+    gateway: str = ""
+    """The router's address on our network."""
+    lifetime: int = 0
+    """Seconds for which the router granted it; it is renewed before. 0: for ever, or there is none."""
+    took_ms: float | None = None
+    """From the question to the mapping."""
 
 
 class RelayCoturnView(View, frozen=True, kw_only=True):
@@ -295,6 +317,7 @@ class NodeStatus(View, frozen=True, kw_only=True):
     lan: LanStatus
     dht: DhtStatusView
     relay: RelayStatusView = RelayStatusView(enabled=False)
+    port_mapping: PortMappingView = PortMappingView(state="off")
     relays: int = 0
     """Relays of others that are ready for a call."""
     calls: int
@@ -539,6 +562,23 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """What would have made the path a better one."""
     error: ErrorView | None = None
     """Set when the call did not end as somebody wanted it to."""
+
+
+class FindingView(View, frozen=True, kw_only=True):
+    """One check of `meshcall doctor`."""
+
+    check: str
+    status: str
+    """`OK`, `WARN`, `FAIL` or `SKIP`."""
+    found: str
+    fix: str
+
+
+class DoctorView(View, frozen=True, kw_only=True):
+    """What `meshcall doctor` finds."""
+
+    failed: int
+    findings: list[FindingView]
 
 
 class EmojiView(View, frozen=True, kw_only=True):

@@ -88,8 +88,10 @@ class Peer:
         """Start the daemon and wait until its API answers. Raises CommandFailed, NeverHappened."""
         if not self.id:
             await self.init()
-        # There is no Mainline DHT in a lab unless a test makes one.
-        env = {} if "--mainline-bootstrap" in flags else {"MESHCALL_NO_MAINLINE": "1"}
+        # Routers are the lab's, so they may be asked; there is no Mainline DHT unless a test makes one.
+        env = {"MESHCALL_NO_PORT_MAPPING": ""}
+        if "--mainline-bootstrap" not in flags:
+            env["MESHCALL_NO_MAINLINE"] = "1"
         self.daemon = await self.host.popen(self.command("daemon", *flags), env=env)
         await self.wait_until_ready(timeout)
 

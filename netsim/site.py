@@ -21,7 +21,7 @@ from netsim.nat import NAT, Outbound
 from netsim.rules import RouterAddresses, render, sysctls
 from netsim.steps import Step, ip_step, nft_step
 from netsim.tools import require_tools
-from netsim.upnp import Upnp
+from netsim.upnp import PROTOCOLS, Upnp
 
 FIRST_HOST = 2
 """The last number of the first host's address; the router is 1."""
@@ -252,11 +252,16 @@ class Site:
         await self.internet.lay(wires)
         await self.sandbox.steps(steps)
 
-    async def start_upnp(self) -> None:
-        """Run miniupnpd in the router: UPnP IGD, NAT-PMP and PCP. Raises LabError, LabUnavailable."""
+    async def start_upnp(self, protocols: Sequence[str] = tuple(PROTOCOLS), min_lifetime: int = 120) -> None:
+        """Run miniupnpd in the router: UPnP IGD, NAT-PMP and PCP, or some of them.
+
+        ``min_lifetime``: seconds that PCP mappings have at least. Raises LabError, LabUnavailable.
+        """
         if not self.nat.translates:
             raise LabError(f"{self.name} does not translate addresses: there are no ports to map")
-        self.upnp = Upnp(self.router, str(self.lan), str(self.lan[1]))
+        if self.upnp is not None:
+            await self.upnp.stop()
+        self.upnp = Upnp(self.router, str(self.lan), str(self.lan[1]), protocols, min_lifetime)
         await self.upnp.start()
 
 

@@ -74,9 +74,7 @@ def _rendezvous(place: Rendezvous) -> dict[str, str]:
         "outer_seed": place.signer.seed.hex(),
         "outer_key": place.signer.public.hex(),
         "mask_key": place.mask_key.hex(),
-        "presence_storage_key": place.storage_key(RecordType.PRESENCE).hex(),
-        "inbox_storage_key": place.storage_key(RecordType.INBOX).hex(),
-        "mailbox_storage_key": place.storage_key(RecordType.MAILBOX).hex(),
+        **{f"{kind.name.lower()}_storage_key": place.storage_key(kind).hex() for kind in RecordType},
     }
 
 

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 # No test, and nothing that a test starts, may ask the real Mainline DHT; tests of it have one of their own.
 os.environ["MESHCALL_NO_MAINLINE"] = "1"
+# Likewise the router of this machine's network.
+os.environ["MESHCALL_NO_PORT_MAPPING"] = "1"
 
 settings.register_profile(
     "ci", derandomize=True, max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
-from meshcall.aio.udp import UdpPort
+from meshcall.aio.udp import Datagrams
 from meshcall.dht.asking import Prove
 from meshcall.dht.compact import NodeInfo
 from meshcall.dht.engine import DhtEngine
@@ -34,8 +34,9 @@ from meshcall.dht.events import (
     VouchDone,
     WatchChanged,
 )
-from meshcall.dht.messages import FIRST_OCTETS
+from meshcall.dht.messages import EPHEMERAL, FIRST_OCTETS, Ping, RelayAsk, decode_frame_untrusted
 from meshcall.dht.statistics import DhtStatistics
+from meshcall.errors import Rejected
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import DHT_SAVE_INTERVAL
 from meshcall.record.codec import Record
@@ -206,7 +207,7 @@ class DhtNode:
 
     def __init__(
         self,
-        udp: UdpPort,
+        udp: Datagrams,
         *,
         node_key: SigningKey,
         clock: Clock,
@@ -400,6 +401,28 @@ class DhtNode:
         )
         return done if isinstance(done, RelayAsked) else None
 
+    def answer(self, frame: bytes, asker: Address) -> bytes | None:
+        """What we say to a ping or a relay ask of who can't use UDP; ``asker`` is certain. None: nothing.
+
+        Who has no UDP routes for nobody; all else is for its relayed address to ask.
+        """
+        try:
+            message = decode_frame_untrusted(frame)
+        except Rejected:
+            return None
+        if self._loop is None or not isinstance(message, Ping | RelayAsk) or not message.flags & EPHEMERAL:
+            return None
+        self._drain()
+        self.engine.receive(frame, asker, self._clock.now())
+        answer: bytes | None = None
+        for data, address in self.engine.transmits():
+            if address == asker and answer is None:
+                answer = data
+            else:
+                self._udp.send(data, address)
+        self._drain()
+        return answer
+
     async def lookup(self, target: bytes) -> list[NodeInfo]:
         """The nodes closest to ``target`` that answered, closest first."""
         done = await self._run(self.engine.start_lookup(target, self._clock.now()))
@@ -408,6 +431,10 @@ class DhtNode:
     def neighbours(self, count: int = 3) -> list[Address]:
         """Routers that answered us last: for an invite, or for a peer that has no table yet."""
         return self.engine.liveliest_contacts(count)
+
+    def known(self, count: int) -> list[Address]:
+        """Where nodes are, or may be."""
+        return self.engine.known_addresses(count)
 
     def status(self) -> DhtStatus:
         """A frozen snapshot."""

@@ -119,22 +119,22 @@ def take_snapshot(names: Iterable[str] = ()) -> Snapshot:
     """Addresses and default routes of the interfaces called ``names`` (none: of all). Raises OSError."""
     wanted = tuple(names)
     addresses = frozenset((one.name, one.network) for one in interface_addresses(wanted) if not one.loopback)
-    gateways = frozenset(one for one in _gateways() if not wanted or one[0] in wanted)
+    gateways = frozenset(one for one in default_gateways() if not wanted or one[0] in wanted)
     return Snapshot(addresses, gateways)
 
 
-def _gateways() -> set[tuple[str, str]]:
-    """(interface, gateway) of the default routes; none where the system is not Linux."""
-    found: set[tuple[str, str]] = set()
+def default_gateways() -> list[tuple[str, str]]:
+    """(interface, gateway) of the default routes, the best first; none where the system is not Linux."""
+    found: list[tuple[str, str]] = []
     for line in _lines(_ROUTES4)[1:]:
         name, destination, gateway, flags, *rest = line
         if destination == "00000000" and rest[3] == "00000000" and int(flags, 16) & _RTF_GATEWAY:
             packed = bytes.fromhex(gateway)
-            found.add((name, str(IPv4Address(packed[::-1] if sys.byteorder == "little" else packed))))
+            found.append((name, str(IPv4Address(packed[::-1] if sys.byteorder == "little" else packed))))
     for line in _lines(_ROUTES6):
         destination, prefix, _, _, gateway, *_, flags, name = line
         if int(destination, 16) == 0 and prefix == "00" and int(flags, 16) & _RTF_GATEWAY:
-            found.add((name, str(IPv6Address(bytes.fromhex(gateway)))))
+            found.append((name, str(IPv6Address(bytes.fromhex(gateway)))))
     return found
 
 

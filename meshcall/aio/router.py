@@ -27,7 +27,10 @@ from meshcall.dht.saved import decode_table_untrusted
 from meshcall.dht.statistics import DhtStatistics
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import BOOTSTRAP_RETRY, BOOTSTRAP_RETRY_MAX, DHT_SAVE_INTERVAL
+from meshcall.stun.responder import answer_stranger_untrusted
 
+_STUN: Final = range(4)
+"""First octets of STUN (RFC 7983)."""
 WAIT_MAX: Final = 60.0
 """Seconds that a wait may last when nothing is due: whoever set a flag without waking us is noticed then."""
 
@@ -61,6 +64,7 @@ class Router:
         self._restored = state is not None and bool(decode_table_untrusted(state))
         self._udp = UdpPort.open_on(self._poll, port)
         self._udp.register(FIRST_OCTETS, self._receive)
+        self._udp.register(_STUN, self._receive_stun, lambda data, source: False)
         self._waker, self._wakened = socket.socketpair()
         for end in (self._waker, self._wakened):
             end.setblocking(False)
@@ -148,6 +152,12 @@ class Router:
     def _receive(self, data: bytes, address: Address) -> None:
         self.engine.receive(data, address, self._clock.now())
         self._send()
+
+    def _receive_stun(self, data: bytes, address: Address) -> None:
+        """Anybody learns from us how we see him."""
+        answer = answer_stranger_untrusted(data, address)
+        if answer is not None:
+            self._udp.send(answer, address)
 
     def _send(self) -> None:
         for data, address in self.engine.transmits():

@@ -60,19 +60,24 @@ class RelayedSocket(asyncio.DatagramProtocol, asyncio.Protocol):
         on_data: OnData,
         on_ended: Callable[[Ended], None] | None = None,
         family: Literal[4, 6] = 4,
+        local: str | None = None,
     ) -> RelayedSocket:
-        """Allocate at ``server`` (an IP address). Raises :class:`NoPath` when that does not work."""
+        """Allocate at ``server`` (an IP address). Raises :class:`NoPath` when that does not work.
+
+        ``local``: the IP address of ours to go there from; None: as the routes say.
+        """
         client = TurnClient(server, credentials, transport, random=random, family=family)
         relayed = cls(client, clock=clock, on_data=on_data, on_ended=on_ended)
         loop = asyncio.get_running_loop()
+        here = None if local is None else (local, 0)
         try:
             if transport == "udp":
-                await loop.create_datagram_endpoint(lambda: relayed, remote_addr=server)
+                await loop.create_datagram_endpoint(lambda: relayed, here, remote_addr=server)
             else:
                 context = client_context() if transport == "tls" else None
                 patience = _SHUTDOWN if context is not None else None
                 await loop.create_connection(
-                    lambda: relayed, *server, ssl=context, ssl_shutdown_timeout=patience
+                    lambda: relayed, *server, ssl=context, ssl_shutdown_timeout=patience, local_addr=here
                 )
             ended = await relayed._allocated
         except OSError as error:

@@ -56,14 +56,41 @@ class Readers(Protocol):
         """Do so no more."""
 
 
+class Datagrams(Protocol):
+    """What the DHT needs of a port."""
+
+    def register(self, first_octets: range, handler: Handler, awaited: Awaited | None = None) -> None:
+        """Give datagrams that start with these octets to ``handler``."""
+
+    def unregister(self, first_octets: range) -> None:
+        """Nobody wants them any more."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram. Cannot fail."""
+
+
+class DatagramPort(Datagrams, Protocol):
+    """What calls need of a port: a :class:`UdpPort`, or what stands in for one."""
+
+    @property
+    def port(self) -> int:
+        """The port number."""
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """4, 6 or both."""
+
+    async def close(self) -> None:
+        """Give it back. Idempotent."""
+
+
 class UdpPort:
     """Sockets of one port number. Use :meth:`open`."""
 
     def __init__(self, sockets: dict[int, socket.socket], loop: Readers) -> None:
         self._sockets = sockets
         self._loop = loop
-        self.port: int = next(iter(sockets.values())).getsockname()[1]
-        """The port number, the same in both families."""
+        self._port = int(next(iter(sockets.values())).getsockname()[1])
         self._handlers: list[Handler | None] = [None] * 256
         self._awaited: list[Awaited | None] = [None] * 256
         self._counters: Counter[str] = Counter()
@@ -97,6 +124,11 @@ class UdpPort:
                 if port or attempt == _ATTEMPTS - 1:
                     raise
         raise PortTaken  # never reached: the last attempt returns or raises
+
+    @property
+    def port(self) -> int:
+        """The port number, the same in both families."""
+        return self._port
 
     @property
     def families(self) -> tuple[int, ...]:

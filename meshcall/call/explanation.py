@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from meshcall.call.timeline import PathStep
+from meshcall.ice.nat import Ports
 from meshcall.ice.network import Network
 
-_SYMMETRIC: Final = ("address-dependent", "address-and-port-dependent")
+_DRAWS: Final = {Ports.RANDOM: "random ports", Ports.SEQUENTIAL: "one port after the other"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def _obstacles(network: Network) -> list[str]:
     found = []
     if network.udp is False:
         found.append("UDP is blocked here")
-    if network.mapping in _SYMMETRIC:
-        draws = {"random": "random ports", "sequential": "one port after the other"}
-        found.append(f"your router draws {draws.get(network.ports, 'another port')} for each destination")
+    if network.nat.mapping.depends:
+        draws = _DRAWS.get(network.nat.ports, "another port")
+        found.append(f"your router draws {draws} for each destination")
     if network.port_mapped is False:
         found.append("UPnP is off")
     if network.ipv6 is False:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from meshcall import limits
 from meshcall.address import format_address, is_lan
+from meshcall.call.timeline import PathStep
 from meshcall.errors import UsageError
 from meshcall.ice.candidate import Candidate
 from meshcall.ping_views import PingEvent, PingReply, PingSilent, PingStep, PingStepName
@@ -74,7 +75,8 @@ class PingOver:
     sent: int
     rtts: tuple[float, ...]
     """Of all replies, milliseconds."""
-    path: PathKind
+    last: PathStep | None
+    """The path of the last reply."""
     first_reply_ms: float | None
     direct_ms: float | None
 
@@ -107,6 +109,7 @@ class PingMachine:
         self._began = now
         self._rtts: list[float] = []
         self._path: PathKind = ""
+        self._last: PathStep | None = None
         self._first_reply: float | None = None
         self._direct: float | None = None
         self._tell_step("looking-up", now)
@@ -180,6 +183,7 @@ class PingMachine:
         path = path_of(local, remote)
         before: PathKind = self._path if self._path != path else ""
         self._path = path
+        self._last = PathStep(self._after(now), path, "", local.kind, remote.kind, ipv6=":" in remote.address)
         after, rtt_ms = self._after(now), round(rtt * 1000, 2)
         self._rtts.append(rtt_ms)
         if self._first_reply is None:
@@ -266,7 +270,7 @@ class PingMachine:
                 after_ms=self._after(now),
                 sent=self._sent,
                 rtts=tuple(self._rtts),
-                path=self._path,
+                last=self._last,
                 first_reply_ms=self._first_reply,
                 direct_ms=self._direct,
             )

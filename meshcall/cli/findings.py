@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from meshcall.cli.output import gateway_text
+
 Status = Literal["OK", "WARN", "FAIL", "SKIP"]
 
 DISK_LEAST: Final = 16 << 20
@@ -230,10 +232,10 @@ def _udp(facts: Facts) -> Finding:
         return Finding("udp", "OK", "nodes on this LAN answer; none beyond it is known")
     if "no" in words.values():
         asked = sum(found[family]["asked"] for family in words)
-        text = f"blocked: none of {asked} nodes answers"
+        text = f"blocked: none of {asked} nodes answers by UDP"
         if found["fallback"]["state"] == "used":
-            fix = "calls work by TCP and TLS; with UDP they would be faster: let it out in the firewall"
-            return Finding("udp", "WARN", f"{text}; {found['fallback']['via']} is used by TCP", fix)
+            fix = "calls work by TCP and TLS; with UDP they would be better: let it out in the firewall"
+            return Finding("udp", "WARN", f"{text}; all goes {gateway_text(found['fallback']['via'])}", fix)
         fix = "let UDP out in the firewall, or try another network; is this machine online at all?"
         return Finding("udp", "FAIL", text, fix)
     if all(word == "none" for word in words.values()):
@@ -312,7 +314,7 @@ def _mapping(facts: Facts) -> Finding:
                 "switch on UPnP, NAT-PMP or PCP in the router, or forward UDP port "
                 f"{found['port']} there; calls work without, but strangers reach us less directly"
             )
-            return Finding("port-mapping", "WARN", mapping["detail"] or state, fix)
+            return Finding("port-mapping", "WARN", mapping["reason"] or state, fix)
 
 
 def _ipv6(facts: Facts) -> Finding:

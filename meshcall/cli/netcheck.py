@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from meshcall.cli.identity import JsonOption
-from meshcall.cli.output import emit_fields, emit_json, note
+from meshcall.cli.output import emit_fields, emit_json, gateway_text, note
 from meshcall.cli.session import session_of
 from meshcall.cli.status import count
 
@@ -39,11 +39,9 @@ _HAIRPIN = {
     "unknown": "unknown",
 }
 
-_LENDERS = {"configured": "configured", "contact": "lent by a contact", "node": "lent by a node"}
-
 _UDP = {
     "lan": "on this LAN only: no node beyond it is known",
-    "no": "BLOCKED: none of {asked} nodes answers",
+    "no": "BLOCKED: none of {asked} nodes answers by UDP",
     "unknown": "unknown: no node is known that could be asked",
     "none": "no address",
 }
@@ -114,7 +112,7 @@ def glossed(word: str, meanings: dict[str, str]) -> str:
 def _mapping_text(mapping: dict[str, Any]) -> str:
     if mapping["state"] == "mapped":
         return f"{mapping['external']}, by {mapping['protocol']}"
-    return str(mapping["detail"] or mapping["state"])
+    return str(mapping["reason"] or mapping["state"])
 
 
 def _lan_text(lan: dict[str, Any]) -> str:
@@ -129,13 +127,14 @@ def _lan_text(lan: dict[str, Any]) -> str:
 def _relay_text(relay: dict[str, Any]) -> str:
     answer = "no answer" if relay["rtt_ms"] is None else f"{relay['rtt_ms']:.1f} ms"
     ways = f", by {', '.join(relay['transports'])}" if relay["transports"] else ""
-    who = _LENDERS.get(relay["source"], relay["source"])
+    lender = "lent by a contact" if relay["of_contact"] else "lent by a node"
+    who = "configured" if relay["configured"] else lender
     return f"{relay['address']}, {who}: {answer}{ways}"
 
 
 def _fallback_text(fallback: dict[str, Any]) -> str:
     if fallback["state"] == "used":
-        return f"used in the place of UDP, via {fallback['via']}"
+        return f"used in the place of UDP: {gateway_text(fallback['via'])}"
     return "not used" if fallback["state"] == "unused" else str(fallback["state"])
 
 

@@ -76,6 +76,12 @@ def emit_fields(fields: Iterable[tuple[str, str]]) -> None:
             emit(f"{'' if number else name:<{width}}  {line}")
 
 
+def gateway_text(gateway: str) -> str:
+    """What carries in the place of UDP: ``tls:HOST:PORT``, for people."""
+    scheme, _, place = gateway.partition(":")
+    return f"through {place} by {scheme.upper()}"
+
+
 def display_name(view: dict[str, Any]) -> str:
     """Our name for a peer; else its own name in quotes, as nobody has checked it; else the short ID."""
     if view.get("name"):

@@ -177,4 +177,8 @@ def summary_lines(event: dict[str, Any], who: str) -> list[str]:
         lines.append(f"direct {event['direct_ms'] / 1000:.2f} s after the start")
     elif event.get("path") == "relay":
         lines.append("all replies came through a relay")
+    if event.get("explanation"):
+        lines.append(f"path: {event['explanation']}")
+    if event.get("better"):
+        lines.append(f"better with: {'; '.join(event['better'])}")
     return lines

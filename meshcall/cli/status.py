@@ -11,7 +11,7 @@ import typer
 import meshcall
 from meshcall.cli.durations import format_duration, parse_duration
 from meshcall.cli.identity import JsonOption
-from meshcall.cli.output import emit, emit_fields, emit_json, note
+from meshcall.cli.output import emit, emit_fields, emit_json, gateway_text, note
 from meshcall.cli.session import Session, session_of
 
 
@@ -49,6 +49,8 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         ("addresses", ", ".join(document["addresses"]) or "(none)"),
         ("lan", f"{count(lan['peers'], 'peer')} seen" if lan["enabled"] else "off"),
         ("dht", _dht_text(dht) if dht["enabled"] else "off"),
+        *([("tunnel", _tunnel_text(dht["tunnel"]))] if dht.get("tunnel") else []),
+        *_port_mapping_fields(document.get("port_mapping")),
         *([("relay", _relay_text(document["relay"]))] if document["relay"]["enabled"] else []),
         ("calls", str(document["calls"])),
         *([("missed", _missed_text(document["missed"]))] if document.get("missed") else []),
@@ -72,6 +74,18 @@ def _dht_text(dht: dict[str, Any]) -> str:
             f"{dht['stored']} stored",
         )
     )
+
+
+def _tunnel_text(gateway: str) -> str:
+    return f"UDP is blocked here: {gateway_text(gateway)}"
+
+
+def _port_mapping_fields(mapping: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if mapping is None or mapping["state"] in ("off", "needless"):
+        return []
+    if mapping["state"] == "mapped":
+        return [("port mapping", f"{mapping['external']} by {mapping['protocol']} at {mapping['gateway']}")]
+    return [("port mapping", mapping["reason"])]
 
 
 def _relay_text(relay: dict[str, Any]) -> str:

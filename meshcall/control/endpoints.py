@@ -82,6 +82,8 @@ ENDPOINTS: Final = (
         v.RelayCredentialsView,
         attributes={"seconds": "how long they are good"},
     ),
+    Endpoint("GET", "/relay/coturn", "The configuration of a coturn that we lend", v.RelayCoturnView),
+    Endpoint("GET", "/doctor", "What keeps calls from working, and what to do about it", v.DoctorView),
     Endpoint("GET", "/netcheck", "What this machine's networks let through", NetcheckView),
     Endpoint("GET", "/peers", "Contacts, and peers on the LAN", {"peers": list[v.PeerView]}),
     Endpoint("GET", "/contacts", "The contact book", {"contacts": list[v.ContactView]}),

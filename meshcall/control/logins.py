@@ -143,4 +143,4 @@ def decode_sessions(octets: bytes) -> list[Session]:
 
 def _hash(text: str) -> bytes:
     """What is kept and compared; the secrets have 192 bits, so a plain hash and == tell nothing."""
-    return sha256(b"meshcall/page\0" + text.encode("utf-8", "replace")).digest()
+    return sha256(text.encode("utf-8", "replace")).digest()

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from meshcall.control import models
 from meshcall.control.background import abandon, finish, hang_up_after, limited, logged
+from meshcall.control.doctor import look
 from meshcall.control.listener import Listener
 from meshcall.control.messages import (
     absolute_path,
@@ -172,6 +173,7 @@ class ControlServer:
             ("GET", "/relay/credentials/{seconds}", self._relay_credentials),
             ("GET", "/relay/coturn", self._relay_coturn),
             ("GET", "/netcheck", self._netcheck),
+            ("GET", "/doctor", self._doctor),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
             ("POST", "/contacts", self._add_contact),
@@ -235,7 +237,7 @@ class ControlServer:
         streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
         if found in (*streams, self._get_page_socket):
             return await handler(request)
-        if found in (self._dht_lookup, self._dht_ping, self._netcheck):
+        if found in (self._dht_lookup, self._dht_ping, self._netcheck, self._doctor):
             return await limited(handler(request))  # ends with its client: it changes nothing
         # shielded: a change that was begun is finished even if the client does not wait for the answer
         return await asyncio.shield(self._spawn(limited(handler(request))))
@@ -292,6 +294,9 @@ class ControlServer:
         if not (text.isascii() and text.isdecimal() and len(text) <= 9):
             raise BadRequest("the life of credentials is a number of seconds")
         return document(self._node.relay_credentials(int(text)))
+
+    async def _doctor(self, request: web.Request) -> web.Response:
+        return document(await look(self._paths))
 
     async def _get_peers(self, request: web.Request) -> web.Response:
         return document({"peers": self._node.peers()})

@@ -46,6 +46,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.limits import (
     DHT_CONTACT_IDLE,
     DHT_LOOK_AROUND,
+    DHT_LOOK_PAUSE,
     DHT_MAINTENANCE_INTERVAL,
     DHT_REFRESH_INTERVAL,
     DHT_RESUME,
@@ -100,6 +101,7 @@ class DhtEngine:
         self._operations: dict[int, Operation] = {}
         self._count = 0
         self._last_input = now
+        self._looked_around = float("-inf")
         self._restored = self._read_state(state)
         core.seeds = [address for _, address in self._restored][:DHT_SEEDS_MAX]
         core.alarms.set(now + DHT_MAINTENANCE_INTERVAL, self._maintain)
@@ -193,6 +195,9 @@ class DhtEngine:
         Unlike :meth:`network_changed` it forgets nothing: the trouble may be another's.
         """
         core = self._core
+        if now - self._looked_around < DHT_LOOK_PAUSE:
+            return
+        self._looked_around = now
         core.counters["look-around"] += 1
         for contact in sorted(core.contacts(), key=lambda c: -c.last_seen)[:DHT_LOOK_AROUND]:
             self._verifier.challenge(contact.address, None, now, node_id=contact.id)
@@ -378,6 +383,14 @@ class DhtEngine:
         healthy = [contact for contact in self._core.contacts() if not contact.failures]
         healthy.sort(key=lambda contact: (-contact.last_seen, contact))
         return [contact.address for contact in healthy[:count]]
+
+    def known_addresses(self, count: int) -> list[Address]:
+        """Where ``count`` nodes are, or may be: contacts, those who answered last first, then the seeds."""
+        return list(dict.fromkeys([*self.liveliest_contacts(count), *self._core.seeds]))[:count]
+
+    def confine(self, confined: bool) -> None:
+        """``confined``: our address is a relayed one, so we route for nobody."""
+        self._roles.confined = confined
 
     def watchers(self, key: bytes, now: float) -> int:
         """How many watches of ``key`` others keep here."""

@@ -50,6 +50,8 @@ class Roles:
         """``decides``: False where the role is given, as on a LAN."""
         self._core = core
         self.decides = decides
+        self.confined = False
+        """Our address is lent by a relay: nobody is to route through us, so nobody is asked to dial us."""
         self._contacted: ExpiringCache[str, bool] = ExpiringCache(DHT_CONTACTED_KEPT, DHT_DIAL_QUIET)
         self._nonces: ExpiringCache[bytes, str] = ExpiringCache(DHT_DIAL_NONCES_KEPT, DHT_DIAL_WAIT)
         """What we wait to be told, with the IP of the helper."""
@@ -104,7 +106,7 @@ class Roles:
         """From time to time: is our address the same, are there proofs enough, ask for another one."""
         core = self._core
         here = core.observed(4) or core.observed(6)
-        if self.decides and here is not None:
+        if self.decides and here is not None and not self.confined:
             if self._place is not None and here != self._place:
                 core.counters["address-changed"] += 1
                 self._place = here

@@ -41,6 +41,8 @@ from meshcall.ice.gathering import Gathering
 from meshcall.ice.network import Network
 from meshcall.ice.overlap import Overlap
 from meshcall.ice.pair import Pair, PairState, as_peer_reflexive, candidate_priority
+from meshcall.ice.reprobe import Reprobe
+from meshcall.ice.silence import Silence
 from meshcall.ice.verdict import Evidence, no_path
 from meshcall.stun.attributes import error_untrusted, xor_address_untrusted
 from meshcall.stun.message import (
@@ -90,6 +92,8 @@ class IceAgent:
         self._list = CheckList(self.counters)
         self._list.set_role(controlling)
         self._overlap = Overlap()
+        self._reprobe = Reprobe()
+        self._silence = Silence()
         self._sent: dict[bytes, _Sent] = {}
         self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)
@@ -190,6 +194,10 @@ class IceAgent:
         second = self._overlap.second(self._list, self.selected, now)
         return [self.selected] if second is None else [self.selected, second]
 
+    def heard(self) -> None:
+        """A datagram of the peer's came that is no STUN."""
+        self._silence.heard()
+
     def silence(self, now: float) -> float:
         """Seconds for which the selected pair owes an answer; 0: it owes none."""
         pair = self.selected
@@ -233,9 +241,13 @@ class IceAgent:
         for transaction, sent in tuple(self._sent.items()):
             if now - sent.at >= limits.ICE_CHECK_LIFE:
                 del self._sent[transaction]
+        if now >= self._silence.at and self._silence.look(now) and self.selected is not None:
+            self.selected.due = min(self.selected.due, now)
         for pair in self._list:
             if pair.due <= now:
                 self._due(pair, now)
+        if now >= self._reprobe.at:
+            self._probe_again(now)
         self._check_waiting(now)
         if now >= self._lost_at:
             self._end(Lost())
@@ -248,7 +260,13 @@ class IceAgent:
         """When :meth:`handle_timer` is to be called; None: never."""
         if self._over:
             return None
-        times = [self._verdict_at, self._lost_at, self._gathering.deadline()]
+        times = [
+            self._verdict_at,
+            self._lost_at,
+            self._gathering.deadline(),
+            self._reprobe.at,
+            self._silence.at,
+        ]
         if self.remote is not None:
             times += [pair.due for pair in self._list]
             if any(pair.state is PairState.WAITING for pair in self._list):
@@ -380,6 +398,14 @@ class IceAgent:
             self._begin(pair, now)
             self._pace_at = now + limits.ICE_PACE
 
+    def _probe_again(self, now: float) -> None:
+        """A relay carries the call: look at the direct pairs that failed before."""
+        self._reprobe.begin_round(now)
+        self._renew_checks(now)
+        for pair in self._list:
+            if pair.state is PairState.FAILED and not pair.indirect:
+                pair.wait(limits.ICE_REPROBE_COPIES)
+
     def _begin(self, pair: Pair, now: float) -> None:
         if not pair.valid:
             pair.state = PairState.IN_PROGRESS
@@ -396,11 +422,11 @@ class IceAgent:
         if allowed:
             self._send_check(pair, now)
         pair.sent += 1
-        last = not allowed or pair.sent >= limits.ICE_CHECKS_PER_CANDIDATE
+        last = not allowed or pair.sent >= pair.copies
         pause = limits.ICE_RETRY * 2 ** max(0, pair.sent - 2)
         pair.due = now + (limits.ICE_CHECK_LIFE if last else pause)
         if last:
-            pair.sent = limits.ICE_CHECKS_PER_CANDIDATE
+            pair.sent = pair.copies
 
     def _send_check(self, pair: Pair, now: float) -> None:
         assert self.remote is not None, "no pair is checked before start()"
@@ -424,7 +450,7 @@ class IceAgent:
     def _due(self, pair: Pair, now: float) -> None:
         if pair.valid:
             self._keep(pair, now)
-        elif pair.state is PairState.IN_PROGRESS and pair.sent < limits.ICE_CHECKS_PER_CANDIDATE:
+        elif pair.state is PairState.IN_PROGRESS and pair.sent < pair.copies:
             self._repeat(pair, now)
         else:
             self._fail(pair)
@@ -490,6 +516,8 @@ class IceAgent:
             if not self._list.settled:
                 self._list.settled, self._renewed_at = True, now
             self.selected, self._selected_at = best, now
+            self._reprobe.selected(best.indirect, now)
+            self._silence.begin(now)
             self._verdict_at = self._lost_at = _NEVER
             if why == "failover":
                 best.due = now  # the peer is told at once

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from meshcall.address import Address
+from meshcall.address import METADATA, Address
 from meshcall.errors import Rejected
 from meshcall.ice.notes import NOTE_FAMILY, Note, encode_notes, read_note_untrusted
 from meshcall.ice.octets import Octets
@@ -38,8 +38,8 @@ _SCOPED = re.compile(r"fe80:[0-9a-f:]+(%[A-Za-z0-9_.-]{1,15})?")
 
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")  # RFC 6598: behind a carrier's NAT
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: where the IPv4 address is in it, who knows
 _COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291 section 2.5.5.1, deprecated
-_METADATA = frozenset({"169.254.169.254", "fd00:ec2::254"})  # where clouds keep their machines' credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +283,15 @@ class CandidatePolicy:
     max_per_address: int = CANDIDATES_PER_ADDRESS_MAX
 
 
+def can_be_relayed(address: Address) -> bool:
+    """Whether a server can lend that address: it may say any.
+
+    Loopback is one (a relay on this machine); whether anybody sends there is his own policy.
+    """
+    policy = CandidatePolicy(allow_loopback=True)
+    return refusal(Candidate("relay", "udp", *address, 1), policy) is None
+
+
 def filter_untrusted(
     candidates: Sequence[Candidate], policy: CandidatePolicy, counters: Counter[str] | None = None
 ) -> list[Candidate]:
@@ -324,16 +333,18 @@ def refusal(candidate: Candidate, policy: CandidatePolicy) -> str | None:
         return reason
     if candidate.transport == "tcp" and candidate.tcptype == "active":
         return "transport"  # its port is a placeholder (RFC 6544 section 4.5): there is nothing to send to
-    if candidate.is_mdns:
-        return None if policy.allow_mdns else "name"
+    if candidate.is_mdns and not policy.allow_mdns:
+        return "name"
     if candidate.port < policy.min_port:
         return "port"
+    if candidate.is_mdns:
+        return None
     ip = ipaddress.ip_address(candidate.address)
     return _refused_v4(ip, policy) if isinstance(ip, ipaddress.IPv4Address) else _refused_v6(ip, policy)
 
 
 def _refused_v4(ip: ipaddress.IPv4Address, policy: CandidatePolicy) -> str | None:
-    if ip.is_multicast or int(ip) >> 24 == 0 or int(ip) >> 28 == 15 or str(ip) in _METADATA:
+    if ip.is_multicast or int(ip) >> 24 == 0 or int(ip) >> 28 == 15 or str(ip) in METADATA:
         return "address"  # 224/4, 0/8, 240/4 with the broadcast address
     if ip.is_loopback:
         return None if policy.allow_loopback else "loopback"
@@ -345,7 +356,9 @@ def _refused_v4(ip: ipaddress.IPv4Address, policy: CandidatePolicy) -> str | Non
 def _refused_v6(ip: ipaddress.IPv6Address, policy: CandidatePolicy) -> str | None:
     if ip.is_loopback:
         return None if policy.allow_loopback else "loopback"
-    if ip.is_multicast or ip.is_site_local or ip.ipv4_mapped or ip in _COMPATIBLE or str(ip) in _METADATA:
+    if ip.is_multicast or ip.is_site_local or ip.ipv4_mapped or str(ip) in METADATA:
+        return "address"
+    if ip in _COMPATIBLE or ip in _NAT64_LOCAL:
         return "address"
     embedded = ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
     if embedded is not None:

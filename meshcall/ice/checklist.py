@@ -14,7 +14,7 @@ from dataclasses import replace
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.ice.candidate import Candidate
-from meshcall.ice.pair import Pair, PairState, base_of, can_pair, pair_priority
+from meshcall.ice.pair import Pair, PairState, base_of, can_pair, pair_priority, rank
 
 
 class CheckList:
@@ -134,7 +134,7 @@ class CheckList:
         """The peer names that address again: what failed there may work now."""
         for pair in self:
             if pair.destination == remote and pair.state is PairState.FAILED:
-                pair.state, pair.sent, pair.unanswered = PairState.WAITING, 0, 0
+                pair.wait(limits.ICE_CHECKS_PER_CANDIDATE)
 
     def _has_room(self) -> bool:
         """Whether there may be one more remote candidate; in a call that lives one that failed makes way."""
@@ -171,7 +171,7 @@ class CheckList:
 
     def _priority(self, pair: Pair) -> int:
         own = self.local.get(pair.base, pair.local)
-        return pair_priority(own.priority, pair.remote.priority, controlling=self.controlling)
+        return pair_priority(rank(own), rank(pair.remote), controlling=self.controlling)
 
 
 def _foundation(pair: Pair) -> tuple[str, str]:

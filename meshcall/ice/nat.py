@@ -18,7 +18,7 @@ from enum import IntEnum
 from itertools import pairwise
 
 from meshcall import limits
-from meshcall.address import Address
+from meshcall.address import Address, is_lan
 from meshcall.dht.networks import network_of
 
 PORTS = 1 << 16
@@ -128,6 +128,8 @@ class NatBook:
             for node, (seen, at) in self._seen.items()
             if _family(seen) == family and now - at <= limits.NAT_SAMPLE_LIFE
         }
+        # A neighbour in the LAN sees us before the NAT
+        samples = {node: seen for node, seen in samples.items() if not is_lan(node[0])} or samples
         voices = _voices(samples)
         if len(voices) < 2:
             return NatView()

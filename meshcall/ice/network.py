@@ -1,15 +1,13 @@
 """What a node knows of its own network: what explains why a call takes the path that it takes, or none.
 
-Law: what is not known is None or empty, and nothing is concluded from it.
+Law: what is not known is None or unknown, and nothing is concluded from it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
-Mapping = Literal["", "endpoint-independent", "address-dependent", "address-and-port-dependent"]
-"""RFC 4787 section 4.1; empty: not known."""
+from meshcall.ice.nat import NatView
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +15,12 @@ class Network:
     """A snapshot."""
 
     udp: bool | None = None
-    """Whether anything answers by UDP."""
-    mapping: Mapping = ""
-    """How the NAT in front of us maps. Endpoint-independent, too, if there is none."""
-    ports: Literal["", "preserving", "sequential", "random"] = ""
-    """How a NAT that maps by destination draws its ports."""
+    """Whether anything on the internet answers by UDP."""
+    nat: NatView = field(default_factory=NatView)
+    """The NAT in front of our IPv4 port."""
     ipv6: bool | None = None
     """Whether this machine has a global IPv6 address."""
     port_mapped: bool | None = None
-    """Whether a router maps our port for us (UPnP, NAT-PMP, PCP); False: it was asked, and none does."""
+    """Whether a router maps our port for us (UPnP, NAT-PMP, PCP), or need not; False: none does."""
     relays: int | None = None
-    """Relays that are known, lent or configured."""
+    """Relays that are ready, lent or configured."""

@@ -38,6 +38,8 @@ class Pair:
     state: PairState = PairState.WAITING
     sent: int = 0
     """Checks sent since it was waiting."""
+    copies: int = limits.ICE_CHECKS_PER_CANDIDATE
+    """How many are sent before it has failed."""
     sent_at: float = field(default=float("-inf"))
     due: float = field(default=float("inf"))
     """When it wants its next check, or gives up."""
@@ -66,6 +68,15 @@ class Pair:
     def relayed(self) -> bool:
         """Whether our end is a relay's."""
         return self.local.kind == "relay"
+
+    @property
+    def indirect(self) -> bool:
+        """Whether a relay is between, ours or the peer's: by the ranks, which a check tells, too."""
+        return rank(self.local) >> 24 == 0 or rank(self.remote) >> 24 == 0
+
+    def wait(self, copies: int) -> None:
+        """Be checked anew, so often."""
+        self.state, self.sent, self.unanswered, self.copies = PairState.WAITING, 0, 0, copies
 
     def suspect(self, now: float) -> None:
         """Something happened that may have killed it."""
@@ -105,6 +116,11 @@ def as_peer_reflexive(priority: int, kind: str) -> int:
     if kind == "relay":
         return priority
     return _TYPE_PREFERENCE["prflx"] << 24 | priority & 0xFFFFFF
+
+
+def rank(candidate: Candidate) -> int:
+    """Its priority; a relayed one never ranks as a direct one, whatever its owner says."""
+    return candidate.priority & 0xFFFFFF if candidate.kind == "relay" else candidate.priority
 
 
 def pair_priority(local: int, remote: int, *, controlling: bool) -> int:

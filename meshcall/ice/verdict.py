@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from meshcall.address import is_lan
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.nat import Ports
 from meshcall.ice.network import Network
 
 Cause = Literal[
@@ -102,8 +103,8 @@ def _judge(evidence: Evidence, network: Network) -> tuple[Cause, str]:
 
 
 def _nat(network: Network) -> str:
-    if network.mapping in ("address-dependent", "address-and-port-dependent"):
-        draws = " at random" if network.ports == "random" else ""
+    if network.nat.mapping.depends:
+        draws = " at random" if network.nat.ports is Ports.RANDOM else ""
         return (
             f"the router here draws another port for each destination{draws}, and nothing passes the peer's"
         )

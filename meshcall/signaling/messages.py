@@ -94,6 +94,8 @@ class HangupReason(IntEnum):
     FAILED = 3
     TIMEOUT = 4
     ANSWERED_ELSEWHERE = 5
+    PING = 6
+    """No call ended, but a ping: said to who answered it, and nothing that anybody missed."""
 
 
 @dataclass(frozen=True, slots=True)

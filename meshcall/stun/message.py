@@ -90,6 +90,8 @@ class AttributeType(IntEnum):
     ICE_CONTROLLING = 0x802A
     RESPONSE_ORIGIN = 0x802B
     OTHER_ADDRESS = 0x802C
+    MESHCALL_NODE = 0xCA11
+    """Ours, in answers to Allocate: u16 port of the DHT node on the relay's machine, 2 zero octets."""
 
 
 _METHODS: Final = frozenset(Method)

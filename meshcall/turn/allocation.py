@@ -1,6 +1,7 @@
 """One allocation (RFC 8656 section 2.2): a relayed address lent to a client, its permissions and channels.
 
-Law 1: nothing passes, in either direction, but between the client and hosts that it has permitted.
+Law 1: nothing passes, in either direction, but between the client and hosts that it has permitted; and frames
+of the DHT, so many a second, once the client has sent one: a node is asked by others, and answers.
 Law 2: a channel belongs to one peer and a peer to one channel, as long as either lives.
 Law 3: a permission or channel that has expired counts as gone, whether it was swept or not.
 """
@@ -10,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from meshcall.address import Address
+from meshcall.dht.limiter import Bucket
 from meshcall.limits import (
+    TUNNEL_FRAMES_BURST,
+    TUNNEL_FRAMES_PER_SECOND,
     TURN_CHANNEL_LIFE,
     TURN_CHANNELS_MAX,
     TURN_PERMISSION_LIFE,
@@ -58,6 +62,20 @@ class Allocation:
     """When the permission of a host ends."""
     channels: dict[int, Channel] = field(default_factory=dict)
     by_peer: dict[Address, Channel] = field(default_factory=dict)
+    _frames_out: Bucket | None = None
+    _frames_in: Bucket | None = None
+    """None: the client has sent no frame of the DHT."""
+
+    def may_send_frame(self, now: float) -> bool:
+        """Whether a frame of the DHT may leave, permitted or not; from the first one on others may come."""
+        if self._frames_out is None:
+            self._frames_out = Bucket(TUNNEL_FRAMES_PER_SECOND, TUNNEL_FRAMES_BURST, now)
+            self._frames_in = Bucket(TUNNEL_FRAMES_PER_SECOND, TUNNEL_FRAMES_BURST, now)
+        return self._frames_out.take(now)
+
+    def may_take_frame(self, now: float) -> bool:
+        """Whether a frame of the DHT may come from a host that is not permitted."""
+        return self._frames_in is not None and self._frames_in.take(now)
 
     def permits(self, host: str, now: float) -> bool:
         """Whether data may pass to and from ``host``."""

@@ -7,7 +7,7 @@
 
 Law 1: an idle node asks ``RELAYS_HELD`` relays, each once per ``RELAY_RENEW`` of the life of its credentials,
 and others only in the place of one that is lost.
-Law 2: of one network at most one relay is held; a contact's goes first, then the nearest.
+Law 2: of one network and of one node at most one relay is held; a contact's goes first, then the nearest.
 Law 3: who does not answer is asked ever more seldom and then forgotten; memory has a cap, whatever is
 announced.
 """
@@ -165,7 +165,9 @@ class RelayBook:
         if len(held) < RELAYS_HELD:
             others = [one for one in self._others(held, asking) if one.due <= now]
             others.sort(key=lambda one: (not one.of_contact, one.failures, one.rank))
-            chosen += {_network(one.address): one for one in reversed(others)}.values()
+            for one in others:
+                if all(_differ(one, other) for other in chosen):
+                    chosen.append(one)
         chosen = chosen[: max(0, room)]
         for one in chosen:
             one.asking = True
@@ -199,8 +201,14 @@ class RelayBook:
 
     def _others(self, held: list[Lender], asking: list[Lender]) -> list[Lender]:
         """Those that may be asked beside these, some day: of other networks."""
-        networks = {_network(one.address) for one in (*held, *asking)}
-        return [one for one in self._lenders.values() if _network(one.address) not in networks]
+        taken = [*held, *asking]
+        networks = {_network(one.address) for one in taken}
+        nodes = {one.node_id for one in taken} - {None}  # one node may have an address of each family
+        return [
+            one
+            for one in self._lenders.values()
+            if _network(one.address) not in networks and one.node_id not in nodes
+        ]
 
     def _held(self, now: float) -> list[Lender]:
         """Those that a call can use, best first, of different networks."""
@@ -208,7 +216,8 @@ class RelayBook:
         usable.sort(key=lambda one: (not one.of_contact, one.rtt or 0.0, one.rank))
         found: dict[bytes | Address, Lender] = {}
         for one in usable:
-            found.setdefault(_network(one.address), one)
+            if one.node_id not in {other.node_id for other in found.values()}:
+                found.setdefault(_network(one.address), one)
         return list(found.values())[:RELAYS_HELD]
 
     # --- for calls and people ---
@@ -222,6 +231,12 @@ class RelayBook:
         networks = {_network(address) for address in taken}
         ready = [one for one in self._held(now) if one.address not in taken]
         return min(ready, key=lambda one: _network(one.address) in networks, default=None)
+
+
+def _differ(one: Lender, other: Lender) -> bool:
+    """Whether they are different nodes of different networks."""
+    same_node = one.node_id is not None and one.node_id == other.node_id
+    return not same_node and _network(one.address) != _network(other.address)
 
 
 def _network(address: Address) -> bytes | Address:

@@ -7,7 +7,8 @@
 
 Law 1: once it has ended (:class:`Ended` is told, once) it sends nothing more than its farewell.
 Law 2: a response to a request with credentials counts only with their integrity (RFC 8489 section 9.2.5).
-Law 3: data is told only of hosts that we asked to be permitted (RFC 8656 section 11.4).
+Law 3: data is told only of hosts that we asked to be permitted (RFC 8656 section 11.4); frames of the DHT, of
+all, once we sent one (:meth:`TurnClient.send_frame`).
 Law 4: a peer is sent to as soon as it is permitted, and by a channel as soon as that is bound.
 """
 
@@ -44,7 +45,7 @@ from meshcall.stun.message import (
 )
 from meshcall.turn.credentials import Credentials
 from meshcall.turn.events import Allocated, Ended, Received, Refused, TurnEvent
-from meshcall.turn.frames import Frames, channel_data, decode_channel_data_untrusted
+from meshcall.turn.frames import Frames, channel_data, decode_channel_data_untrusted, is_dht_frame
 from meshcall.turn.peers import Host, Peer, Peers
 from meshcall.turn.transactions import OnAnswer, Transactions
 
@@ -76,6 +77,9 @@ class TurnClient:
         """What peers send to; None: not yet, or not any more."""
         self.mapped: Address | None = None
         """Our address as the server sees it."""
+        self.node: Address | None = None
+        """Where the DHT node of the server's machine is; None: it has told of none, and takes no frames."""
+        self._sends_frames = False
         self._family = family
         self._credentials = credentials
         self._random = random
@@ -154,6 +158,12 @@ class TurnClient:
         if self.relayed is not None:
             self._reach(peer, host, now)
 
+    def send_frame(self, peer: Address, frame: bytes, now: float) -> None:
+        """Send a frame of the DHT, if the server passes them on (:attr:`node`); it needs no permission."""
+        if self.relayed is not None and self.node is not None:
+            self._sends_frames = True
+            self._send_indication(peer, frame, now)
+
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of the server, or octets of its stream."""
         try:
@@ -163,15 +173,19 @@ class TurnClient:
             self.lost()
             return
         for frame in frames:
-            if self._ended:
-                return
-            try:
-                if frame[:1] >= b"\x40":
-                    self._take_channel_data(frame, now)
-                else:
-                    self._take_message(decode_stun_untrusted(frame), now)
-            except Rejected as rejected:
-                self._counters[f"rejected-{rejected.reason}"] += 1
+            self.receive_frame(frame, now)
+
+    def receive_frame(self, frame: bytes, now: float) -> None:
+        """:meth:`receive` for one frame that its owner has cut out of the stream."""
+        if self._ended:
+            return
+        try:
+            if frame[:1] >= b"\x40":
+                self._take_channel_data(frame, now)
+            else:
+                self._take_message(decode_stun_untrusted(frame), now)
+        except Rejected as rejected:
+            self._counters[f"rejected-{rejected.reason}"] += 1
 
     def lost(self) -> None:
         """The stream was closed by the other end, or can't be opened."""
@@ -267,6 +281,7 @@ class TurnClient:
             self._end(Ended("response"))
             return
         self.relayed, self.mapped = relayed, mapped
+        self.node = _node_of(response, relayed[0])
         self._events.append(Allocated(relayed, mapped))
         for host in self._peers.hosts():
             if not host.waiting:
@@ -371,7 +386,7 @@ class TurnClient:
         data = message.get(AttributeType.DATA)
         if message.method is not Method.DATA or peer is None or data is None:
             raise Rejected("indication")
-        if not self._peers.asked_for(peer[0]):
+        if not self._peers.asked_for(peer[0]) and not (self._sends_frames and is_dht_frame(data)):
             raise Rejected("no-permission")
         self._events.append(Received(peer, data))
 
@@ -402,6 +417,15 @@ class TurnClient:
 
 def _lifetime(seconds: int) -> tuple[int, bytes]:
     return AttributeType.LIFETIME, seconds.to_bytes(4, "big")
+
+
+def _node_of(response: StunMessage, host: str) -> Address | None:
+    """Where the server's node is: on the machine that lends the address."""
+    try:
+        ports = number_untrusted(response, AttributeType.MESHCALL_NODE, 4)
+    except Rejected:
+        return None
+    return (host, ports >> 16) if ports is not None and ports >> 16 else None
 
 
 def _code_of(response: StunMessage) -> int:

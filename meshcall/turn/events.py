@@ -7,8 +7,9 @@ from typing import Literal
 
 from meshcall.address import Address
 
-EndReason = Literal["closed", "timeout", "lost", "response", "error"]
-"""``lost``: the stream; ``response``: one that can't be used; ``error``: see the code."""
+EndReason = Literal["closed", "timeout", "lost", "response", "error", "refused"]
+"""``lost``: the stream; ``response``: one that can't be used; ``error``: see the code; ``refused``: the node
+lends no relay (the code is ``RELAY_...`` of :mod:`meshcall.dht.messages`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,9 @@ class Ask:
 
     def open_untrusted(self, sealed: bytes, node_id: bytes) -> Grant:
         """The grant of the relay ``node_id``; raises :class:`Rejected` (``sealed``, ``grant``)."""
-        return _decode_untrusted(open_untrusted(self.key, _GRANT_INFO + self.key.public + node_id, sealed))
+        return decode_grant_untrusted(
+            open_untrusted(self.key, _GRANT_INFO + self.key.public + node_id, sealed)
+        )
 
 
 def seal_grant(grant: Grant, key: bytes, node_id: bytes) -> bytes:
@@ -165,7 +167,8 @@ class _Reader:
             raise Rejected("grant")
 
 
-def _decode_untrusted(data: bytes) -> Grant:
+def decode_grant_untrusted(data: bytes) -> Grant:
+    """The grant in opened octets; raises :class:`Rejected` (``grant``)."""
     reader = _Reader(data)
     flags, life = struct.unpack("!BH", reader.take(3))
     credentials = Credentials(reader.text(), reader.text())

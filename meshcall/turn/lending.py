@@ -3,6 +3,7 @@
 Law 1: nobody is granted anything before its address is proven (the DHT's token), nor beyond the limits.
 Law 2: when more than ``RELAY_CONTACTS_SHARE`` of the relay is taken, only contacts are granted what is left.
 Law 3: nothing is kept of who asked but a count for its address.
+Law 4: strangers, however many, use up no grants of contacts.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Lending:
         self._now_ms = now_ms
         self._random = random
         self._total = Bucket(RELAY_GRANTS_PER_SECOND, RELAY_GRANTS_BURST, now)
+        self._of_contacts = Bucket(RELAY_GRANTS_PER_SECOND, RELAY_GRANTS_BURST, now)
         self._senders: ExpiringCache[bytes, Bucket] = ExpiringCache(
             RELAY_GRANT_SENDERS, RELAY_GRANT_INTERVAL * RELAY_GRANTS_PER_ADDRESS
         )
@@ -84,12 +86,14 @@ class Lending:
         if bucket is None:
             bucket = Bucket(1 / RELAY_GRANT_INTERVAL, RELAY_GRANTS_PER_ADDRESS, now)
         self._senders.put(sender, bucket, now)
-        if not bucket.take(now) or not self._total.take(now):
+        if not bucket.take(now):
             return self._refuse(RELAY_BUSY, "busy")
         taken = self._taken()
         if taken >= 1.0:
             return self._refuse(RELAY_FULL, "full")
         of_contact = any(proves(key, ask.proofs, ask.key, self._node_id) for key in self._contacts())
+        if not (self._of_contacts if of_contact else self._total).take(now):
+            return self._refuse(RELAY_BUSY, "busy")
         if taken >= RELAY_CONTACTS_SHARE and not of_contact:
             return self._refuse(RELAY_CONTACTS, "contacts-only")
         user = self._random(_USER_SIZE).hex()

@@ -1,4 +1,8 @@
-"""Whom a TURN client talks to: hosts with their permissions, peers with their channels."""
+"""Whom a TURN client talks to: hosts with their permissions, peers with their channels.
+
+Law: there are never more hosts than a server permits; of those without a channel the one that was needed
+longest ago makes way. So a peer that names new addresses for hours has us keep up no endless permissions.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from meshcall.address import Address
-from meshcall.limits import TURN_CHANNELS_MAX, TURN_CLIENT_QUEUE, TURN_REFRESH_AHEAD
+from meshcall.limits import (
+    TURN_CHANNELS_MAX,
+    TURN_CLIENT_QUEUE,
+    TURN_PERMISSIONS_MAX,
+    TURN_REFRESH_AHEAD,
+)
 from meshcall.turn.allocation import CHANNELS
 
 
@@ -54,10 +63,18 @@ class Peers:
 
     def host(self, name: str) -> Host:
         """The host of that name, made if need be."""
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = Host(name)
+        host = self._hosts.pop(name, None) or Host(name)
+        if len(self._hosts) >= TURN_PERMISSIONS_MAX:
+            self._make_room()
+        self._hosts[name] = host  # the last: it is needed now
         return host
+
+    def _make_room(self) -> None:
+        """Forget the host that was needed longest ago, of those without a channel if there are such."""
+        in_use = {peer.address[0] for peer in self._peers.values()}
+        idle = (name for name, host in self._hosts.items() if name not in in_use and not host.asking)
+        name = next(idle, next(iter(self._hosts)))
+        del self._hosts[name]
 
     def asked_for(self, name: str) -> bool:
         """Whether we ever permitted that host."""

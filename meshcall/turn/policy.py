@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from meshcall import limits
+from meshcall.address import METADATA
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -36,7 +37,7 @@ _NEVER: Final = _networks(
     "192.0.0.0/24",  # RFC 6890
     "192.88.99.0/24",  # RFC 7526
     "224.0.0.0/4", "240.0.0.0/4",  # multicast, reserved, broadcast
-    "169.254.169.254/32", "fd00:ec2::254/128",  # where clouds keep their machines' credentials
+    *METADATA,
     "2001::/23",  # RFC 2928: Teredo, which hides an IPv4 address, and others
     "2002::/16",  # RFC 3056: 6to4 hides one, too
 )  # fmt: skip

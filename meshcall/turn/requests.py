@@ -106,15 +106,19 @@ class Requests:
             bandwidth=Bandwidth(self._policy.rate, now),
         )
 
-    def allocated(self, allocation: Allocation, request: StunMessage, now: float) -> StunMessage:
-        """The success response to an Allocate request."""
+    def allocated(
+        self, allocation: Allocation, request: StunMessage, now: float, node_port: int
+    ) -> StunMessage:
+        """The success response to an Allocate request; ``node_port``: of this machine's node, 0 for none."""
         assert allocation.relayed is not None, "it was opened"
         tid = request.transaction_id
+        node = ((AttributeType.MESHCALL_NODE, node_port.to_bytes(2, "big") + bytes(2)),) if node_port else ()
         return success(
             request,
             (AttributeType.XOR_RELAYED_ADDRESS, encode_xor_address(allocation.relayed, tid)),
             (AttributeType.LIFETIME, int(allocation.expires - now).to_bytes(4, "big")),
             (AttributeType.XOR_MAPPED_ADDRESS, encode_xor_address(allocation.client[0], tid)),
+            *node,
         )
 
     def answer(

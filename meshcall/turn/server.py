@@ -2,7 +2,8 @@
 
 Law 1: before it has seen good credentials it keeps nothing of a client (:mod:`.authentication`).
 Law 2: data passes between a client and hosts that it permitted, and :mod:`.policy` allows; nothing goes to an
-address of the relay's own machine except to another relayed address, which needs no network.
+address of the relay's own machine except to another relayed address, which needs no network, and to the port
+of the machine's node. Frames of the DHT need no permission, but have a rate of their own.
 Law 3: ChannelData costs two look-ups and no parsing beyond its four octets.
 Law 4: what is refused is counted by its reason, and nothing else is kept of it.
 """
@@ -31,6 +32,7 @@ from meshcall.turn.allocation import Allocation
 from meshcall.turn.authentication import Authentication, Unproven
 from meshcall.turn.bandwidth import Bandwidth
 from meshcall.turn.commands import Client, CloseRelay, Command, OpenRelay
+from meshcall.turn.frames import is_dht_frame
 from meshcall.turn.policy import RelayPolicy
 from meshcall.turn.requests import Refusal, Requests
 
@@ -61,6 +63,8 @@ class TurnServer:
         self.policy = policy
         self.own_hosts: frozenset[str] = frozenset()
         """IP addresses of the relay's machine; the shell keeps them current."""
+        self.node_port = 0
+        """UDP port of the node on this machine, which everybody may reach; 0: there is none."""
         self._random = random
         self._auth = Authentication(secret, random(NONCE_SECRET_SIZE), now)
         self._total = Bandwidth(policy.total_rate, now)
@@ -143,7 +147,9 @@ class TurnServer:
         allocation = self._by_relay.get(relay)
         if allocation is None:
             return  # it was closed meanwhile
-        if allocation.permissions.get(peer[0], 0.0) <= now:
+        if allocation.permissions.get(peer[0], 0.0) <= now and not (
+            is_dht_frame(data) and allocation.may_take_frame(now)
+        ):
             self._counters["no-permission"] += 1
             return
         size = len(data)
@@ -162,7 +168,11 @@ class TurnServer:
 
     def _send(self, allocation: Allocation, peer: Address, data: bytes, now: float) -> None:
         """Data of a client for ``peer``."""
-        if allocation.permissions.get(peer[0], 0.0) <= now:
+        if is_dht_frame(data):
+            if (reason := self._refuses_frame(allocation, peer, now)) is not None:
+                self._counters[reason] += 1
+                return
+        elif allocation.permissions.get(peer[0], 0.0) <= now:
             self._counters["no-permission"] += 1
             return
         if not self._spend(allocation, len(data), now):
@@ -171,11 +181,17 @@ class TurnServer:
         if other is not None and allocation.relayed is not None:
             self._octets_to_peers += len(data)
             self.receive_relayed(other.relay, data, allocation.relayed, now)
-        elif peer[0] in self.own_hosts and not self.policy.loopback:
+        elif peer[0] in self.own_hosts and peer[1] != self.node_port and not self.policy.loopback:
             self._counters["own-address"] += 1
         else:
             self._octets_to_peers += len(data)
             self._to_peers.append((allocation.relay, data, peer))
+
+    def _refuses_frame(self, allocation: Allocation, peer: Address, now: float) -> str | None:
+        """Why a frame of the DHT does not leave for ``peer``; None: it does. It needs no permission."""
+        if self.policy.refuses(peer[0]) or (6 if ":" in peer[0] else 4) != allocation.family:
+            return "frame-refused"
+        return None if allocation.may_send_frame(now) else "frames-over-rate"
 
     def _spend(self, allocation: Allocation, octets: int, now: float) -> bool:
         if not allocation.bandwidth.spend(octets, now):
@@ -317,7 +333,7 @@ class TurnServer:
         self._to_clients.append((refusal.answer(request).encode(key), allocation.client))
 
     def _allocated(self, allocation: Allocation, request: StunMessage, key: bytes, now: float) -> None:
-        message = self._requests.allocated(allocation, request, now)
+        message = self._requests.allocated(allocation, request, now, self.node_port)
         self._to_clients.append((message.encode(key), allocation.client))
 
     def _is_ours(self, host: str) -> bool:

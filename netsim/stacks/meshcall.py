@@ -13,7 +13,7 @@ from netsim.lab import Host
 from netsim.peer import EventLog, Peer
 from netsim.process import LabProcess
 from netsim.stacks.attempt import Attempt, IceServer, Route
-from netsim.stacks.relays import LentRelay, credentials
+from netsim.stacks.relays import LentRelay
 
 LIMIT_S = 40.0
 """How long a call may take until it has media or has failed by itself."""
@@ -51,10 +51,13 @@ class MeshcallStack:
         """The daemon on ``host``."""
         return self._peers[host.name]
 
+    def adopt(self, peer: Peer) -> None:
+        """Make and take calls by a daemon that was started elsewhere, too."""
+        self._peers[peer.host.name] = peer
+
     async def start(self, host: Host, servers: tuple[IceServer, ...]) -> None:
         """Start the daemon; it is not waited for that it has joined the DHT."""
         peer = self._peers.setdefault(host.name, Peer(host))
-        servers = (*servers, *await credentials(self.relays))
         known = [",".join(filter(None, (s.uri, s.username, s.credential))) for s in servers]
         await peer.start(
             *self._flags,
@@ -63,11 +66,14 @@ class MeshcallStack:
         )
 
     async def ready(self, host: Host) -> None:
-        """Return when the daemon has leases in the DHT, or when that takes too long."""
+        """Return when the daemon has leases in the DHT and relays to use, or when that takes too long."""
+        relays = min(1, len(self.relays))
         with contextlib.suppress(NeverHappened):
             await self.peer(host).wait_for_status(
-                "its leases",
-                lambda status: status["dht"]["watches"] > 0 and status["dht"]["nodes"] > 0,
+                "its leases and a relay",
+                lambda status: (
+                    status["dht"]["watches"] > 0 and status["dht"]["nodes"] > 0 and status["relays"] >= relays
+                ),
                 JOIN_S,
             )
 

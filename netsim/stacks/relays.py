@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from netsim.host import Host
 from netsim.lab import Lab
 from netsim.peer import Peer
-from netsim.stacks.attempt import IceServer
 
 BUSY_S = 0.5
 """How long traffic is counted to see which relay carries most."""
@@ -49,15 +48,6 @@ async def lend_relays(lab: Lab, join: Sequence[str], count: int) -> list[LentRel
     relays = [LentRelay(Peer(host), (*join, "--relay")) for host in hosts]
     await asyncio.gather(*(relay.start() for relay in relays))
     return relays
-
-
-async def credentials(relays: Sequence[LentRelay]) -> tuple[IceServer, ...]:
-    """What a person would be handed by those who lend. Raises LabError."""
-    servers = []
-    for relay in relays:
-        made = (await relay.peer.cli("relay", "--json")).check().json()
-        servers.append(IceServer(made["urls"][0], made["username"], made["password"]))
-    return tuple(servers)
 
 
 async def busiest(relays: Sequence[LentRelay]) -> LentRelay:

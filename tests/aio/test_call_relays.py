@@ -220,3 +220,14 @@ async def test_a_call_that_ends_gives_all_relays_back(monkeypatch: pytest.Monkey
         await left.close()
         await until(lambda: one.allocations + two.allocations == 0)
         assert shelf.listeners == []
+
+
+async def test_a_named_interface_is_the_only_way_to_a_relay() -> None:
+    """The allocation is asked for from its address; a server of another family is not asked."""
+    async with relay() as made:
+        (server,) = ways(made.port, "udp")
+        allocation = await allocate_first([server], lambda *_: None, lambda lost: None, ["127.0.0.5"])
+        assert allocation.mapped[0] == "127.0.0.5"
+        allocation.close()
+        with pytest.raises(ConnectionError, match="interface"):
+            await allocate_first([server], lambda *_: None, lambda lost: None, ["::1"])

@@ -24,7 +24,8 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig
 from meshcall.ice.candidate import Candidate, encode_candidates
-from meshcall.ice.events import IceEvent, Selected
+from meshcall.ice.events import Gathered, IceEvent, Selected
+from meshcall.ice.nat import Mapping, NatView
 from meshcall.media.plan import IceServer
 from meshcall.stun.attributes import xor_address_untrusted
 from meshcall.stun.message import (
@@ -152,6 +153,45 @@ async def test_what_peers_see_is_offered_without_asking_anybody() -> None:
         await end.gather()
         reflexive = [candidate for candidate in end.candidates if candidate.kind == "srflx"]
         assert reflexive == [Candidate("srflx", "udp", "198.51.100.7", 4444, reflexive[0].priority)]
+        await end.close()
+
+
+class SeenNat:
+    """What is known of a NAT, as the sessions of a port ask for it."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._view = NatView(mapping=mapping)
+
+    def view(self, family: int = 4) -> NatView:
+        return self._view
+
+
+@pytest.mark.parametrize("mapping", [Mapping.EIM, Mapping.APDM])
+async def test_another_mapping_is_told_unless_each_destination_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, mapping: Mapping
+) -> None:
+    """A router that was rebooted has another port; a symmetric one has another for each witness, for ever."""
+    monkeypatch.setattr(limits, "ICE_ADDRESSES_POLL", 0.02)
+    ports = iter(range(4001, 9000))
+    seen = [("198.51.100.7", 4000)]
+    async with shared_port(mapped=lambda: list(seen)) as port:
+        end = End(shared=port)
+        port.nat = SeenNat(mapping)  # type: ignore[assignment]
+        await end.gather()
+        for _ in range(10):
+            seen[:] = [("198.51.100.7", next(ports))]
+            await asyncio.sleep(0.05)
+        reflexive = [(one.address, one.port) for one in end.candidates if one.kind == "srflx"]
+        told = [event for event in end.seen if isinstance(event, Gathered)]
+        count = len([event for event in told if event.candidate.kind == "srflx"])
+        if mapping is Mapping.EIM:
+            assert reflexive == seen
+            assert count > 3
+        else:
+            assert count == limits.ICE_MAPPED_PORTS
+        seen[:] = [("198.51.100.99", 5000)]
+        await asyncio.sleep(0.1)
+        assert [(one.address, one.port) for one in end.candidates if one.kind == "srflx"] == seen
         await end.close()
 
 
@@ -345,6 +385,48 @@ async def test_a_relay_that_lies_about_what_it_lends_is_not_used(says: Address |
         await right.close()
         await asyncio.sleep(0.05)
         stub.close()
+
+
+class Tunnel:
+    """In the place of a tunnel whose gateway names that relayed address."""
+
+    families = (4,)
+
+    def __init__(self, relayed: Address) -> None:
+        self.port = relayed[1]
+        self.sent: list[bytes] = []
+
+    def register(self, *_: object) -> None:
+        """Nothing comes."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        self.sent.append(data)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_gateway_that_claims_our_own_address_gets_none_of_our_packets(early: bool) -> None:
+    """What it lends is no base of the call, before and during it; the call's own base stays."""
+    async with shared_port() as hub, shared_port() as other:
+        base = next(one for one in hub.bases if ":" not in one[0])
+        tunnel = Tunnel(base)
+        port = IcePort(tunnel, hosts=(base[0],))  # type: ignore[arg-type]
+        left, right = End(shared=hub), End(shared=other)
+        try:
+            if early:
+                hub.add_relayed(port)
+            await connect(left, right)
+            if not early:
+                hub.add_relayed(port)
+            left.send(b"\x80through")
+            assert await asyncio.wait_for(right.recv(), 2) == b"\x80through"
+            hub.lose_relayed(port)
+            left.send(b"\x80still")
+            assert await asyncio.wait_for(right.recv(), 2) == b"\x80still"
+            assert tunnel.sent == []
+            assert left.counted["ice-relayed"] == 1
+        finally:
+            await left.close()
+            await right.close()
 
 
 async def test_a_relay_that_claims_another_ones_address_gets_none_of_its_packets() -> None:

@@ -26,17 +26,15 @@ from .test_node import StartNode, start, testnet  # noqa: F401 - fixtures
     [
         ([], [], False, "none"),
         ([], [], True, "unknown"),
-        ([None, None], ["11.0.0.1", "11.0.0.2"], True, "no"),
-        (["192.168.1.9", None], ["192.168.1.9", "11.0.0.2"], True, "lan"),
+        ([], ["11.0.0.1", "11.0.0.2"], True, "no"),
+        (["192.168.1.9"], ["192.168.1.9", "11.0.0.2"], True, "lan"),
         (["192.168.1.9", "11.0.0.2"], ["192.168.1.9", "11.0.0.2"], True, "yes"),
         (["2600::1"], ["2600::1"], True, "yes"),
     ],
 )
-def test_what_answers_say_about_udp(
-    heard: list[str | None], asked: list[str], has_address: bool, word: str
-) -> None:
+def test_what_answers_say_about_udp(heard: list[str], asked: list[str], has_address: bool, word: str) -> None:
     """Nobody to ask is not silence, and an answer on the LAN says nothing of the internet."""
-    answers = [None if host is None else PingDone(1, (host, 4600), b"", 0.01) for host in heard]
+    answers = [PingDone(1, (host, 4600), b"", 0.01) for host in heard]
     assert udp_word(answers, [(host, 4600) for host in asked], has_address=has_address) == word
 
 

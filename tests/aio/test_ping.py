@@ -57,6 +57,7 @@ async def test_a_contact_answers_without_ringing(start: StartNode) -> None:  # n
     end = summary_of(events)
     assert (end.reason, end.sent, end.received, end.path, end.error) == ("done", 3, 3, "lan", None)
     assert end.direct_ms is not None
+    assert end.explanation == "direct over IPv4: both ends are in one local network"
     await no_pings(bob)
     assert not bob.calls()
     assert not await bob.history()
@@ -122,6 +123,24 @@ async def test_a_contact_is_pinged_by_its_secret(start: StartNode) -> None:  # n
     assert alice.status().counters["found-by-contact"] == before + 1
 
 
+async def test_the_end_of_a_ping_that_nobody_knows_of_is_no_missed_call(start: StartNode) -> None:  # noqa: F811
+    """A callee that was restarted, or has ended the ping by itself, lists nothing and rings for nobody."""
+    alice, bob = await start("alice"), await start("bob")
+    know(bob, alice)
+    ping = await alice.ping(bob.id_text(), count=20, interval=1)
+    async for event in ping.events():
+        if isinstance(event, PingReply):
+            break
+    bob._pinger.answers.close()
+    await no_pings(bob)
+    await ping.stop()
+    async with asyncio.timeout(5):
+        while not bob.status().counters.get("taken-hangup"):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+    assert not bob.calls()
+    assert not await bob.history()
+
+
 async def test_who_is_not_there_is_offline(start: StartNode) -> None:  # noqa: F811
     """The call's error and exit code."""
     alice, bob = await start("alice"), await start("bob")
@@ -162,6 +181,7 @@ async def test_pings_are_bounded(start: StartNode, monkeypatch: pytest.MonkeyPat
     assert end.error is not None
     assert (end.reason, end.error.exit_code) == ("busy", 5)
     assert bob.status().counters["ping-too-often"] == 1
+    assert not bob.calls(), "what a ping ends is no missed call"
     monkeypatch.setattr(limits, "PINGS_SENT_MAX", 1)
     with pytest.raises(errors.UsageError, match="run already"):
         await alice.ping(bob.id_text())

@@ -52,6 +52,7 @@ class FakeNat:
     ours: NatView
     budget: PunchBudget = field(default_factory=PunchBudget)
     asked: list[SeenNote] = field(default_factory=list)
+    pinged: list[Address] = field(default_factory=list)
     next_port: int = 50001
 
     def view(self, family: int = 4) -> NatView:
@@ -64,6 +65,7 @@ class FakeNat:
         return WITNESS
 
     async def witnessed(self, witness: Address) -> tuple[Address, bytes] | None:
+        self.pinged.append(witness)
         return OURS, TOKEN
 
     async def vouches(self, witness: Address, address: Address, token: bytes) -> bool:
@@ -126,7 +128,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Address]]:
     """Waits of milliseconds, few probes and sockets; nothing leaves: (port, destination) of what would."""
     for name, value in {
         "PUNCH_HEAD_START": 0.0,
-        "PUNCH_PROOF": 0.1,
+        "PUNCH_PROOF": 0.05,
         "PUNCH_TRY": 0.2,
         "PUNCH_LIFE": 0.5,
         "PUNCH_LOOK": 0.01,
@@ -201,6 +203,16 @@ async def test_what_a_peer_says_without_end_is_not_heard(quick: list[tuple[int, 
     assert len(call.nat.asked) <= limits.NOTES_PER_CALL_MAX
     assert call.counters["punch-notes"] == 1001 - limits.NOTES_PER_CALL_MAX
     assert call.probes == []
+
+
+async def test_few_witnesses_are_asked_in_a_call(quick: list[tuple[int, Address]]) -> None:
+    """A peer that names one after the other aims four pings, not thirty."""
+    call = FakeCall(CONE)
+    for number in range(limits.NOTES_PER_CALL_MAX):
+        call.punching.hear(replace(note_of(RANDOM), witness=(f"45.9.9.{number}", 4600)))
+        call.punching._again.clear()
+        await call.punching.punch()
+    assert len(call.nat.pinged) == limits.PUNCH_WITNESSES_MAX
 
 
 async def test_a_host_is_probed_so_often_in_an_hour(quick: list[tuple[int, Address]]) -> None:

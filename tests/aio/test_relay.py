@@ -320,6 +320,19 @@ async def test_one_address_gets_so_many_streams(monkeypatch: pytest.MonkeyPatch)
             writer.close()
 
 
+async def test_connections_that_are_made_to_be_closed_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address has a burst and then a few a second, however quickly it closes them; the relay goes on."""
+    monkeypatch.setattr("meshcall.aio.relay.listener.TURN_STREAMS_PER_ADDRESS", 10)
+    async with relay() as ours:
+        for _ in range(100):
+            _, writer = await asyncio.open_connection(LOOPBACK, ours.port)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        await until(lambda: ours.statistics().counters["stream-over-rate"] >= 80)
+        await converse(ours.port, "udp")
+
+
 async def test_a_relay_relays_nothing_to_its_own_machine() -> None:
     """Without the switch for tests, loopback peers are refused over the wire, too."""
     came: list[bytes] = []

@@ -21,6 +21,7 @@ import pytest
 from aiortc import InvalidStateError, RTCPeerConnection
 
 from meshcall import limits
+from meshcall.address import Address
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.media.sources import OnEnded, Source, open_source
 from meshcall.aio.rtc import hooks
@@ -38,6 +39,7 @@ from meshcall.media.endpoint import (
     IceConnected,
     LocalCandidates,
     PathBroken,
+    PathQuality,
     RecordFailed,
     Secured,
     SourceEnded,
@@ -70,6 +72,13 @@ class End:
     async def wait_for(self, kind: type[EndpointEvent], count: int = 1, timeout: float = 8) -> None:
         async with asyncio.timeout(timeout):
             while len(self.of(kind)) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def wait_for_last(self, event: EndpointEvent, timeout: float = 8) -> None:
+        """Until it is the last of its kind."""
+        async with asyncio.timeout(timeout):
+            while self.of(type(event))[-1:] != [event]:
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -326,6 +335,42 @@ async def test_calls_of_one_port_follow_each_other() -> None:
         await port.close()
 
 
+async def test_calls_between_the_same_two_addresses_disturb_each_other_not() -> None:
+    """Three that begin one after the other and go on together: each hears its own peer, to the end."""
+    plan = MediaPlan(allow_loopback=True, source="testsrc", video=False)
+    async with contextlib.AsyncExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            udp = await UdpPort.open(0)
+            stack.push_async_callback(udp.close)
+            ports.append(IcePort(udp))
+        calls: list[tuple[End, End]] = []
+        for number in range(3):
+            calls.append((End(plan, ports[number % 2]), End(plan, ports[1 - number % 2])))
+            for end in calls[-1]:
+                stack.push_async_callback(end.finish)
+            await connect(*calls[-1])
+            for end in calls[-1]:
+                await end.wait_for(FirstMedia)
+        await asyncio.sleep(0.3)
+        for number, (left, right) in enumerate(calls):
+            left.endpoint.send_control(b"left %d" % number)
+            right.endpoint.send_control(b"right %d" % number)
+        for number, (left, right) in enumerate(calls):
+            await asyncio.gather(left.wait_for(ControlMessage), right.wait_for(ControlMessage))
+            assert left.of(ControlMessage) == [ControlMessage(b"right %d" % number)]
+            assert right.of(ControlMessage) == [ControlMessage(b"left %d" % number)]
+        await calls[1][0].finish()
+        await calls[1][1].wait_for(TransportLost)
+        for left, right in (calls[0], calls[2]):
+            for end in (left, right):
+                stats = end.endpoint.statistics()
+                assert stats.audio.packets_lost == 0
+                assert stats.audio.frames_received > 10
+                assert not end.of(TransportLost)
+                assert not end.of(Failed)
+
+
 async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing arrives for a while: PathBroken, then IceConnected again, and the same channel carries on."""
     monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
@@ -351,6 +396,40 @@ async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.Monk
         left.endpoint.send_control(b"still here")
         await right.wait_for(ControlMessage)
         assert left.of(TransportLost) == []
+
+
+async def test_a_poor_path_is_told_and_its_recovery_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer for a while, then packets that are lost: PathQuality with the word, and once with none."""
+    monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(limits, "CONSENT_FAILURES", 50)
+    monkeypatch.setattr(limits, "QUALITY_SILENT", 0.2)
+    monkeypatch.setattr(limits, "QUALITY_POLL", 0.05)
+    monkeypatch.setattr(limits, "QUALITY_HOLD", 0.2)
+    monkeypatch.setattr(limits, "QUALITY_WINDOW", 0.8)
+    monkeypatch.setattr(limits, "QUALITY_PACKETS_MIN", 10)
+    plan = replace(LOCAL, source="testsrc", video=False)
+    async with ends(plan, plan) as (left, right):
+        await connect(left, right)
+        assert right.endpoint._ice is not None
+        transmit = right.endpoint._ice._transmit
+        with monkeypatch.context() as cut:
+            cut.setattr(right.endpoint._ice, "_transmit", lambda data, destination, base: None)
+            await left.wait_for(PathQuality)
+            assert left.of(PathQuality) == [PathQuality("silent")]
+        await left.wait_for_last(PathQuality(""))
+        count = 0
+
+        def lossy(data: bytes, destination: Address, base: Address) -> None:
+            nonlocal count
+            count += 128 <= data[0] < 192
+            if count % 3 or data[0] < 64:
+                transmit(data, destination, base)
+
+        with monkeypatch.context() as worse:
+            worse.setattr(right.endpoint._ice, "_transmit", lossy)
+            await left.wait_for_last(PathQuality("loss"))
+        await left.wait_for_last(PathQuality(""))
+        assert not left.of(PathBroken)
 
 
 # --- the end --------------------------------------------------------------------------------------

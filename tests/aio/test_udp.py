@@ -6,14 +6,18 @@ import asyncio
 import errno
 import socket
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshcall.address import Address
 from meshcall.aio import udp as module
+from meshcall.aio.files import StateDb
+from meshcall.aio.ice.port import IcePort
 from meshcall.aio.udp import UdpPort
 from meshcall.errors import InvalidConfig, PortTaken
+from meshcall.last_run import open_port
 from meshcall.limits import UDP_BATCH, UDP_DRAIN
 
 HERE = ("127.0.0.1",)
@@ -114,28 +118,52 @@ async def test_both_families_have_one_port_number() -> None:
 
 
 @pytest.mark.parametrize("missing_at", ["socket", "bind"])
-async def test_without_ipv6_the_port_is_v4_only(missing_at: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No IPv6 in the kernel, or none configured: IPv4 works, sends to IPv6 are counted."""
+@pytest.mark.parametrize(
+    ("missing", "left", "unreachable"), [(socket.AF_INET6, 4, "::1"), (socket.AF_INET, 6, "127.0.0.1")]
+)
+async def test_a_machine_with_one_family_has_a_port_of_that(
+    missing: int, left: int, unreachable: str, missing_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is not in the kernel, or not configured: sends to it are counted."""
 
-    class NoSix(socket.socket):
+    class Lacking(socket.socket):
         def __init__(self, family: int = -1, *args: Any, **kwargs: Any) -> None:
-            if family == socket.AF_INET6 and missing_at == "socket":
+            if family == missing and missing_at == "socket":
                 raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
             super().__init__(family, *args, **kwargs)
 
         def bind(self, address: Any) -> None:
-            if self.family == socket.AF_INET6:
+            if self.family == missing:
                 raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
             super().bind(address)
 
-    monkeypatch.setattr("meshcall.aio.udp.socket.socket", NoSix)
+    monkeypatch.setattr("meshcall.aio.udp.socket.socket", Lacking)
     port = await UdpPort.open(0)
     try:
-        assert port.families == (4,)
-        port.send(b"\x04", ("::1", 9))
+        assert port.families == (left,)
+        port.send(b"\x04", (unreachable, 9))
         assert port.statistics().counters == {"send-no-family": 1}
+        assert [":" in host for host, _ in IcePort(port).bases] == [left == 6]
     finally:
         await port.close()
+
+
+async def test_the_port_of_the_last_run_is_used_again_unless_it_is_taken(tmp_path: Path) -> None:
+    """Then another one is, and remembered."""
+    state = StateDb.open(tmp_path / "state.db", now_ms=0)
+    first = await open_port(0, state)
+    number = first.port
+    await first.close()
+    again = await open_port(0, state)
+    assert again.port == number
+    other = await open_port(0, state)  # another program has it
+    assert other.port != number
+    for port in (again, other):
+        await port.close()
+    last = await open_port(0, state)
+    assert last.port == other.port
+    await last.close()
+    state.close()
 
 
 async def test_send_never_raises() -> None:
@@ -275,3 +303,16 @@ async def test_a_link_local_source_keeps_its_scope() -> None:
     assert module._source(("fe80::1", 5, 0, 999999)) == ("fe80::1%999999", 5)
     assert module._source(("2001:db8::1", 5, 0, 0)) == ("2001:db8::1", 5)
     assert module._source(("192.0.2.1", 5)) == ("192.0.2.1", 5)
+
+
+async def test_datagrams_may_live_for_a_few_routers_only() -> None:
+    """And for as many as the system wants after that."""
+    port = await UdpPort.open(0, hosts=("127.0.0.1",))
+    lives: list[int] = []
+    for hops in (None, 5, 2, None):
+        port.limit_hops(hops)
+        lives.append(port._sockets[4].getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+    await port.close()
+    port.limit_hops(5)
+    assert lives == [lives[0], 5, 2, lives[0]]
+    assert lives[0] > 5

@@ -222,7 +222,7 @@ async def test_a_thousand_offers_open_few_calls(tmp_path: Path) -> None:
                 await asyncio.sleep(max(0.0, began + (number + 1) / 100 - time.monotonic()))
             took = time.monotonic() - began
             assert call is not None
-            assert call.state == "connected"
+            assert call.state in ("connected", "degraded")
             assert call.connected_ms is not None
             setup_ms = call.connected_ms - call.since_ms
             await call.hangup()

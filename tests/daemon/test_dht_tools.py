@@ -13,6 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from meshcall.stun.attributes import xor_address_untrusted
+from meshcall.stun.message import (
+    AttributeType,
+    MessageClass,
+    Method,
+    StunMessage,
+    decode_stun_untrusted,
+)
 from netsim.bench.router_process import command, environment, resident, weigh
 from tests.daemon.conftest import Daemon, StartDaemon, run_cli, wait_for
 
@@ -300,6 +308,26 @@ def test_a_bootstrap_node_loads_nothing_that_it_does_not_use(start_router: Start
     for name in ("_ssl.", "_hashlib.", "_asyncio.", "_sqlite3.", "libcrypto.", "aiohttp"):
         assert name not in maps, name
     assert resident(router.process.pid) <= MEMORY_MAX
+
+
+def test_a_bootstrap_node_answers_stun(start_router: StartRouter) -> None:
+    """Requests of RFC 8489 and of RFC 3489, each with the address that it came from; nothing else."""
+    router = start_router("router")
+    tid = bytes(range(12))
+    modern = StunMessage(Method.BINDING, MessageClass.REQUEST, tid).encode()
+    classic = bytes.fromhex("00010000") + bytes(range(1, 17))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5.0)
+        client.connect(("127.0.0.1", router.port))
+        for junk in (b"\0", modern[:-1], b"\1\1" + modern[2:]):
+            client.send(junk)
+        client.send(modern)
+        answer = decode_stun_untrusted(client.recv(2048))
+        assert answer.transaction_id == tid
+        mapped = xor_address_untrusted(answer, AttributeType.XOR_MAPPED_ADDRESS)
+        assert mapped == client.getsockname()
+        client.send(classic)
+        assert client.recv(2048)[-6:] == client.getsockname()[1].to_bytes(2, "big") + b"\x7f\0\0\1"
 
 
 def test_the_systemd_unit_is_valid(tmp_path: Path) -> None:

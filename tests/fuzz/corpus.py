@@ -16,6 +16,8 @@ from meshcall.dht.contact import Contact
 from meshcall.dht.saved import encode_table
 from meshcall.discovery.lan import LanAnnouncement, encode_txt
 from meshcall.ice.candidate import encode_candidates
+from meshcall.ice.nat import Filtering, Mapping, Ports
+from meshcall.ice.notes import AimNote, NatNote, SeenNote, encode_notes
 from meshcall.identity.keys import SigningKey
 from meshcall.signaling.description import decode_description_untrusted
 from meshcall.signaling.rendezvous import RendezvousSecret
@@ -27,6 +29,11 @@ Corpus = dict[str, list[bytes]]
 """Inputs by target, in the order of their files' names."""
 
 TID = b"12345678"
+NOTES = (
+    NatNote(Mapping.EIM, Filtering.APDF, Ports.PRESERVING, ("203.0.113.9", 4600)),
+    SeenNote(("198.51.100.7", 50000), bytes(8)),
+    AimNote(("198.51.100.7", 40010)),
+)
 TOKEN = b"a-token!"
 SENDER = b"\x31" * 20
 
@@ -99,7 +106,8 @@ def make() -> dict[str, dict[str, bytes]]:
         "candidates": {
             name: encode_candidates(decode_description_untrusted(data).candidates)
             for name, data in described.items()
-        },
+        }
+        | {"notes": encode_notes(NOTES)},
         "txt": {
             "hidden": encode_txt(LanAnnouncement.of(peer_id, 0)),
             "visible": encode_txt(LanAnnouncement.of(peer_id, 0, visible=True, name="Zoë")),
@@ -119,6 +127,8 @@ def make() -> dict[str, dict[str, bytes]]:
             **{f"uri-{n}": vector["uri"].encode() for n, vector in enumerate(identity["uris"])},
             **{f"invite-{n}": vector["uri"].encode() for n, vector in enumerate(identity["invites"])},
         },
+        "grant": {"three": bytes.fromhex(vectors("relay")["grant"]["plain"])},
+        "announcement": {"both": bytes.fromhex(vectors("relay")["announcement"]["record"])[48:-64]},
         "table": {"three": encode_table(contacts), "none": encode_table([])},
     }
 

@@ -17,10 +17,10 @@ from meshcall.dht.saved import decode_table_untrusted
 from meshcall.discovery.lan import decode_txt_untrusted
 from meshcall.errors import InvalidInvite, InvalidPeerId, InvalidUri, Rejected
 from meshcall.ice.candidate import CandidatePolicy, decode_candidates_untrusted, filter_untrusted
-from meshcall.identity.keys import AgreementKey, mac, open_untrusted, seal
+from meshcall.identity.keys import AgreementKey, SigningKey, mac, open_untrusted, seal
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import parse_peer
-from meshcall.record.codec import RecordType, sign_record
+from meshcall.record.codec import RELAY_VALUE, RecordType, sign_record
 from meshcall.record.validation import check_record_untrusted
 from meshcall.signaling.description import decode_description_untrusted
 from meshcall.signaling.envelope import open_message_untrusted
@@ -30,6 +30,8 @@ from meshcall.signaling.presence import read_presence_untrusted
 from meshcall.signaling.rendezvous import inbox, reply_box
 from meshcall.signaling.replay import ReplayCache
 from meshcall.signaling.sdp import to_sdp
+from meshcall.turn.announcement import read_announcement_untrusted
+from meshcall.turn.grant import decode_grant_untrusted
 from tests.fuzz.corpus import TID, TOKEN, vectors
 from tests.unit.dht.test_attacks import token_of
 from tests.unit.dht.universe import Universe
@@ -214,6 +216,15 @@ def _rejected(parse: Callable[[bytes], object], data: bytes) -> str:
     return "accepted"
 
 
+def _announcement(value: bytes) -> object:
+    """``value`` in a record whose outer signature holds: everybody can make it."""
+    size = RELAY_VALUE
+    signer = SigningKey.from_seed(bytes(32))
+    return read_announcement_untrusted(
+        sign_record(signer, RecordType.RELAY, 1, 600, value[:size] + bytes(max(0, size - len(value))))
+    )
+
+
 def parsers() -> dict[str, Target]:
     """The targets without a memory, by the name of their corpus."""
     return {
@@ -224,4 +235,6 @@ def parsers() -> dict[str, Target]:
         "control": lambda data: _rejected(decode_control_untrusted, data),
         "text": _text,
         "table": lambda data: _rejected(decode_table_untrusted, data),
+        "grant": lambda data: _rejected(decode_grant_untrusted, data),
+        "announcement": lambda data: _rejected(_announcement, data),
     }

@@ -102,3 +102,14 @@ async def test_two_daemons_behind_one_nat_on_one_port(lab: Lab) -> None:
     )
     assert bob.id != carol.id
     await asyncio.gather(whole_call(alice, bob), whole_call(dave, carol))
+
+
+@pytest.mark.timeout(120)
+async def test_two_daemons_on_a_machine_without_a_network(lab: Lab) -> None:
+    """Its cable is out, so loopback is all there is: they find each other by mDNS and call by it."""
+    (host,) = await lab.lan(["alone"])
+    (await host.run(["ip", "link", "set", "eth0", "down"])).check()
+    alice, bob = (Peer(host, home=host.directory / name) for name in ("alice", "bob"))
+    await asyncio.gather(alice.start(), bob.start("--auto-answer", "anyone", "--source", "testsrc:880"))
+    ended = await whole_call(alice, bob, path="lan")
+    assert ended["setup_ms"] < 3000

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from netsim import faults
 from netsim.lab import Lab
 from netsim.peer import Peer, start_testnet
+
+KNOWN_WITHIN = 30.0
+"""Seconds in which a daemon learns of the NAT before it."""
 
 
 @pytest.mark.timeout(120)
@@ -46,6 +50,7 @@ async def test_ping_across_two_nats_and_from_a_relay_to_direct(lab: Lab) -> None
     assert [line.split("\t")[2] for line in relayed.stdout.splitlines()] == ["relay", "relay"]
 
     ping = await alice.start_cli("ping", "friend", "--interval", "200ms", "--until-direct", "--json")
+    assert "relayed by" in relayed.stderr
     first = await ping.wait_for_event(event="reply", timeout=20)
     assert first["path"] == "relay"
     await faults.unite(sites[0])
@@ -58,3 +63,80 @@ async def test_ping_across_two_nats_and_from_a_relay_to_direct(lab: Lab) -> None
     print(seen["ipv4"])
     assert (seen["ipv4"]["udp"], seen["ipv6"]["udp"]) == ("yes", "none")
     assert seen["ipv4"]["public"].startswith(sites[0].public_ipv4)
+
+
+@pytest.mark.timeout(150)
+async def test_a_hard_nat_is_named_explained_and_punched(lab: Lab) -> None:
+    """Behind a symmetric NAT with sequential ports: netcheck says so in words of RFC 4787, doctor warns and
+    says what helps, and a ping finds the direct way by prediction, as a call would.
+    """
+    nets = [await lab.public_host(f"net{number}", ipv6=False) for number in range(3)]
+    join = await start_testnet(nets[0], 8)
+    for net in nets[1:]:
+        await start_testnet(net, 6, join=join)
+    hard, easy = await lab.site("hard", "symmetric_sequential"), await lab.site("easy", "port_restricted")
+    alice, bob = Peer(hard.host), Peer(easy.host)
+    await asyncio.gather(*(peer.start("--no-mdns", *join) for peer in (alice, bob)))
+    for one, other in ((alice, bob), (bob, alice)):
+        (await one.cli("contact", "add", other.id, "friend")).check()
+        await one.wait_for_status("a watch on its inbox", lambda status: status["dht"]["watches"] > 0)
+
+    seen = await known_nat(alice)
+    print(seen)
+    assert (seen["udp"], seen["mapping"]) == ("yes", "address-and-port-dependent")
+    assert seen["ports"] in ("sequential", "unknown")
+    assert (await known_nat(bob))["mapping"] == "endpoint-independent"
+    doctor = await alice.cli("doctor", "--check", "udp", "--check", "nat", "--json")
+    findings = {one["check"]: one for one in doctor.check().json()["findings"]}
+    assert (findings["udp"]["status"], findings["nat"]["status"]) == ("OK", "WARN")
+    assert "symmetric" in findings["nat"]["found"]
+
+    done = await alice.cli("ping", "friend", "--until-direct", "--json")
+    print(done.json_lines()[-1])
+    assert done.returncode == 0, done
+    assert done.json_lines()[-1]["path"] == "direct"
+
+
+@pytest.mark.timeout(120)
+async def test_where_udp_is_blocked_all_three_say_so(lab: Lab) -> None:
+    """A node that is reached by TLS alone: netcheck says blocked and what carries, doctor warns and does not
+    fail, and a ping both ways comes by a relay, so that `--until-direct` ends with 6.
+    """
+    net, gate = [await lab.public_host(name, ipv6=False) for name in ("net", "gate")]
+    flags = ["--no-mdns", *await start_testnet(net, 8)]
+    gateway = Peer(gate)
+    await gateway.start(*flags, "--relay")
+    sites = [await lab.site("ada", "udp_blocked"), await lab.site("bob", "port_restricted")]
+    ada, bob = (Peer(site.host) for site in sites)
+    flags += ["--bootstrap", f"tls:{gate.ipv4}:443"]
+    await asyncio.gather(ada.start(*flags), bob.start(*flags))
+    for one, other in ((ada, bob), (bob, ada)):
+        (await one.cli("contact", "add", other.id, "friend")).check()
+        await one.wait_for_status("a watch on its inbox", lambda status: status["dht"]["watches"] > 0)
+
+    seen = (await ada.cli("netcheck", "--json")).check().json()
+    print(seen)
+    assert (seen["ipv4"]["udp"], seen["ipv4"]["answered"]) == ("no", 0)
+    assert seen["fallback"] == {"state": "used", "via": f"tls:{gate.ipv4}:443"}
+    doctor = (await ada.cli("doctor", "--check", "udp", "--json")).check().json()
+    assert doctor["findings"][0]["status"] == "WARN"
+    assert f"through {gate.ipv4}:443 by TLS" in doctor["findings"][0]["found"]
+    for caller in (ada, bob):
+        done = await caller.cli("ping", "friend", "--count", "2", "--until-direct", "--json")
+        last = done.json_lines()[-1]
+        print(last)
+        assert (done.returncode, last["reason"], last["path"], last["received"]) == (
+            6,
+            "not-direct",
+            "relay",
+            2,
+        )
+
+
+async def known_nat(peer: Peer) -> dict[str, Any]:
+    """What netcheck says of IPv4, once the mapping is known."""
+    family: dict[str, Any] = {}
+    async with asyncio.timeout(KNOWN_WITHIN):
+        while family.get("mapping", "unknown") == "unknown":
+            family = (await peer.cli("netcheck", "--json")).check().json()["ipv4"]
+    return family

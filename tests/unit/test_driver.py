@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -154,6 +155,7 @@ class Side:
             clock=peer.clock,
             spawn=asyncio.ensure_future,
             listener=self,
+            random=os.urandom,
         )
         peer.on_letter = self._letter
 
@@ -334,6 +336,32 @@ async def test_what_is_said_of_secrets_before_the_confirm_is_dropped(sides: tupl
     await handed(sides)
     assert alice.driver.machine.statistics()["RendezvousReceived in confirming"] == 1
     assert alice.secrets.kept == []
+    assert State.CONNECTED not in alice.states
+
+
+async def test_candidates_in_a_call_travel_by_the_control_channel_too(sides: tuple[Side, Side]) -> None:
+    """One of the two ways may be dead: a path that still works, or the DHT."""
+    alice, bob = sides
+    assert await call(sides) == [None, None]
+    alice.endpoint._events.put_nowait(m.LocalCandidates(b"elsewhere"))
+    async with asyncio.timeout(5):
+        while bob.endpoint.added.count(b"elsewhere") < 2:  # noqa: ASYNC110 - each turn moves the call on
+            await asyncio.sleep(0)
+    assert [data for data in alice.endpoint.sent if data[0] == 7] == [b"\x07elsewhere"]
+
+
+async def test_candidates_on_the_control_channel_before_the_confirm_are_dropped(
+    sides: tuple[Side, Side],
+) -> None:
+    """Whoever is in the middle of DTLS aims no checks."""
+    alice, bob = sides
+    bob.endpoint.change = lambda data: b"\x07victims" if data[0] == CONFIRM else data
+    alice.driver.feed(e.Dial())
+    async with asyncio.timeout(5):
+        while not bob.endpoint.sent:  # noqa: ASYNC110 - each turn of the loop moves the call on
+            await asyncio.sleep(0)
+    await handed(sides)
+    assert alice.endpoint.added == []
     assert State.CONNECTED not in alice.states
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from meshcall import surroundings
 from meshcall.address import Address
+from meshcall.ice.nat import NatView
 from meshcall.views import RungView
 
 SILENT = RungView(rung="hosts", tries=2, asked=4, answered=0)
@@ -29,4 +30,18 @@ def test_udp_is_blocked_when_all_were_asked_and_none_answers(
     observed: list[Address], rungs: list[RungView], udp: bool | None
 ) -> None:
     """And works when somebody on the internet has seen us; else nothing is said."""
-    assert surroundings.look(observed=observed, rungs=rungs, relays=0).udp is udp
+    network = surroundings.look(
+        observed=observed, rungs=rungs, nat=NatView(), port_mapping="asking", relays=0
+    )
+    assert network.udp is udp
+    assert network.port_mapped is None
+
+
+@pytest.mark.parametrize(
+    ("state", "mapped"),
+    [("mapped", True), ("needless", True), ("refused", False), ("no-gateway", False), ("off", None)],
+)
+def test_a_port_is_mapped_or_not_or_nobody_knows(state: str, mapped: bool | None) -> None:
+    """Who switched it off is not told to switch on his router's."""
+    network = surroundings.look(observed=[], rungs=[], nat=NatView(), port_mapping=state, relays=None)
+    assert network.port_mapped is mapped

@@ -47,8 +47,13 @@ class Allocation:
         self._socket.shut()
 
 
-async def allocate(server: TurnServer, on_datagram: OnDatagram, on_lost: Callable[[], None]) -> Allocation:
-    """An allocation at ``server``; raises OSError. ``on_lost``: it is gone, told at most once."""
+async def allocate(
+    server: TurnServer, on_datagram: OnDatagram, on_lost: Callable[[], None], hosts: Sequence[str] = ()
+) -> Allocation:
+    """An allocation at ``server``; raises OSError. ``on_lost``: it is gone, told at most once.
+
+    ``hosts``: our IP addresses that may be used; none: as the routes say.
+    """
     transport: Transport = "tls" if server.tls else server.transport
     credentials = Credentials(server.username, server.credential)
     failure: OSError = ConnectionError("the server's name has no address")
@@ -59,6 +64,10 @@ async def allocate(server: TurnServer, on_datagram: OnDatagram, on_lost: Callabl
             on_datagram(data, source, socket.relayed)
 
     for address in await resolve(server):
+        local = next((host for host in hosts if (":" in host) == (":" in address[0])), None)
+        if hosts and local is None:
+            failure = ConnectionError("no interface that may be used has an address of the server's family")
+            continue
         # IPv4 is what most peers have; a relay without it is asked for its IPv6
         for family in (4, 6) if ":" in address[0] else (4,):
             try:
@@ -71,6 +80,7 @@ async def allocate(server: TurnServer, on_datagram: OnDatagram, on_lost: Callabl
                     on_data=received,
                     on_ended=lambda ended: on_lost(),
                     family=6 if family == 6 else 4,
+                    local=local,
                 )
                 return Allocation(socket, server)
             except NoPath as error:
@@ -79,11 +89,21 @@ async def allocate(server: TurnServer, on_datagram: OnDatagram, on_lost: Callabl
 
 
 async def allocate_first(
-    ways: Sequence[TurnServer], on_datagram: OnDatagram, on_lost: Callable[[Allocation], None]
+    ways: Sequence[TurnServer],
+    on_datagram: OnDatagram,
+    on_lost: Callable[[Allocation], None],
+    hosts: Sequence[str] = (),
 ) -> Allocation:
-    """An allocation by the first of ``ways`` that gives one; raises OSError. See law 2."""
+    """An allocation by the first of ``ways`` that gives one; raises OSError. See law 2.
+
+    ``hosts``: our IP addresses that may be used; none: as the routes say.
+    """
+
+    def start(way: TurnServer) -> asyncio.Task[Allocation]:
+        return asyncio.create_task(_allocate_way(way, on_datagram, on_lost, hosts))
+
     later = list(ways[1:])
-    running = {asyncio.create_task(_allocate_way(ways[0], on_datagram, on_lost))}
+    running = {start(ways[0])}
     failure: OSError = ConnectionError("there is no way to the relay")
     try:
         while running:
@@ -97,7 +117,7 @@ async def allocate_first(
                 else:
                     running |= done - {task}
                     return won
-            running |= {asyncio.create_task(_allocate_way(way, on_datagram, on_lost)) for way in later}
+            running |= {start(way) for way in later}
             later = []
         raise failure
     finally:
@@ -112,7 +132,10 @@ def _give_back(task: asyncio.Task[Allocation]) -> None:
 
 
 async def _allocate_way(
-    server: TurnServer, on_datagram: OnDatagram, on_lost: Callable[[Allocation], None]
+    server: TurnServer,
+    on_datagram: OnDatagram,
+    on_lost: Callable[[Allocation], None],
+    hosts: Sequence[str],
 ) -> Allocation:
     made: Allocation | None = None
 
@@ -120,5 +143,5 @@ async def _allocate_way(
         if made is not None:
             on_lost(made)
 
-    made = await allocate(server, on_datagram, lost)
+    made = await allocate(server, on_datagram, lost, hosts)
     return made

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
 from meshcall.aio.ice.port import IcePort, Session
@@ -43,6 +44,8 @@ class Bases:
         self._session = session
         self._policy = policy
         self._shared = None if policy.interfaces else shared
+        self._relayed_by = shared
+        self._tunnels: set[Address] = set()
         self._counters = counters
         self._add = add
         self._remove = remove
@@ -52,9 +55,15 @@ class Bases:
         self._addresses: list[str] = []
         self._offered: set[Address] = set()
         self._mapped: set[Address] = set()
+        self._ports_told: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Address]:
         return iter(tuple(self._ports))
+
+    @property
+    def named_hosts(self) -> list[str]:
+        """Our addresses on the interfaces that the user named; empty: none was named."""
+        return [host for host, _ in self._ports] if self._policy.interfaces else []
 
     def send(self, data: bytes, destination: Address, base: Address) -> bool:
         """Send one datagram; False: that base is none of ours."""
@@ -85,6 +94,32 @@ class Bases:
         elif self._addresses:
             await self._open_port(ANY_HOSTS)
         self._offer_hosts()
+        if self._relayed_by is not None:
+            for port in self._relayed_by.relayed:
+                self.relayed_added(port)
+            self._relayed_by.watch(self)
+
+    def relayed_added(self, port: IcePort) -> None:
+        """Use a relayed address of the node's, and offer it; one that is a base of ours is a lie."""
+        if any(base in self._ports for base in port.bases):
+            self._counters["ice-relayed"] += 1
+            return
+        port.add(self._session)
+        for base in port.bases:
+            self._ports[base] = port
+            self._tunnels.add(base)
+            candidate = Candidate("relay", "udp", *base, candidate_priority("relay", base[0]))
+            self._add(candidate)
+            self._offer_once(candidate)
+
+    def relayed_lost(self, port: IcePort) -> None:
+        """It is gone."""
+        port.remove(self._session)
+        for base in port.bases:
+            if self._ports.get(base) is port:
+                del self._ports[base]
+                self._tunnels.discard(base)
+                self._remove(base)
 
     async def refresh(self) -> bool:
         """Look at this machine's addresses; True: they are other ones. Raises OSError."""
@@ -113,9 +148,12 @@ class Bases:
 
     async def close(self) -> None:
         """Nothing comes here any more; ports of our own are closed."""
+        if self._relayed_by is not None:
+            self._relayed_by.unwatch(self)
+        tunnels = {self._ports[base] for base in self._tunnels}
         for port in set(self._ports.values()):
             port.remove(self._session)
-            if port is not self._shared:
+            if port is not self._shared and port not in tunnels:
                 await port.close()
 
     async def _open_port(self, hosts: Sequence[str]) -> None:
@@ -143,6 +181,8 @@ class Bases:
         """Host candidates of the addresses of now, each with its port; those that are new are told."""
         for address, priority in self._ranked():
             for base in self._ports:
+                if base in self._tunnels:
+                    continue
                 if base[0] == address:
                     candidate = Candidate("host", "udp", *base, priority)
                 elif base[0] in ANY_HOSTS and (":" in base[0]) == (":" in address):
@@ -161,9 +201,14 @@ class Bases:
             for host, number in self._shared.mapped()
             if host not in self._addresses and not is_loopback(host)
         }
+        new = mapped - self._mapped
+        if new and self._is_symmetric():
+            # Each witness sees another port: no use to the peer, and they would change for ever
+            mapped -= {one for one in new if self._ports_told[one[0]] >= limits.ICE_MAPPED_PORTS}
         for address in self._mapped - mapped if mapped else ():
             self._forget(address)
         for host, number in mapped - self._mapped:
+            self._ports_told[host] += 1
             for base in self._shared.bases:
                 if (":" in base[0]) == (":" in host):
                     priority = candidate_priority("srflx", host)
@@ -171,6 +216,10 @@ class Bases:
                     self._add(candidate)
                     self._offer_once(candidate)
         self._mapped = mapped or self._mapped
+
+    def _is_symmetric(self) -> bool:
+        nat = None if self._shared is None else self._shared.nat
+        return nat is not None and nat.view().mapping.depends
 
     def _forget(self, address: Address) -> None:
         self._offered.discard(address)

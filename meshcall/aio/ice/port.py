@@ -1,7 +1,9 @@
 """ICE, DTLS and RTP of any number of calls on one UDP port (RFC 7983).
 
 Law 1: a datagram goes to the call that it is for, or is counted: checks by the username fragment, answers by
-their transaction, the rest by an address that has proven to be the call's peer.
+their transaction, the rest by an address that has proven to be the call's peer. Where several calls have a
+peer at one address each gets it, and DTLS and SRTP drop what is another's: so nobody who claims another's
+address takes a call's media away.
 Law 2: what no call waits for costs one look; a flood of it does not delay what calls wait for.
 """
 
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from meshcall.address import Address
 from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.stun_sharing import StunTaker
-from meshcall.aio.udp import ANY_HOSTS, UdpPort
+from meshcall.aio.udp import ANY_HOSTS, DatagramPort
 from meshcall.errors import Rejected
 from meshcall.ice.network import Network
 from meshcall.stun.classic import answer_classic_untrusted
@@ -52,12 +54,22 @@ class Session(Protocol):
         """DTLS or RTP from its peer."""
 
 
+class RelayedWatcher(Protocol):
+    """Who is told of relayed addresses of the node's (tunnels)."""
+
+    def relayed_added(self, port: IcePort) -> None:
+        """There is one more, with ``port`` on it."""
+
+    def relayed_lost(self, port: IcePort) -> None:
+        """One is gone, whether it was used or not."""
+
+
 class IcePort:
     """What calls share of a UDP port. The port is its owner's to close."""
 
     def __init__(
         self,
-        udp: UdpPort,
+        udp: DatagramPort,
         *,
         hosts: Sequence[str] = ANY_HOSTS,
         counters: Counter[str] | None = None,
@@ -79,6 +91,9 @@ class IcePort:
         self._counters: Counter[str] = Counter() if counters is None else counters
         self._answers = answers
         self.mapped = mapped
+        self.relayed: list[IcePort] = []
+        """Ports on relayed addresses of the node's, for all calls."""
+        self._watching: list[RelayedWatcher] = []
         self.nat: NatWatch | None = None
         """What is known of the NAT before it; None: nobody looks, and nothing is punched."""
         self.lenders = lenders
@@ -99,12 +114,43 @@ class IcePort:
 
     def add(self, session: Session) -> None:
         """Give it what is for it."""
-        self._sessions.insert(0, session)  # the newest first: of two calls with one peer it is the live one
+        self._sessions.append(session)
 
     def remove(self, session: Session) -> None:
         """Do so no more. Idempotent."""
         if session in self._sessions:
             self._sessions.remove(session)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call uses it."""
+        return not self._sessions
+
+    def add_relayed(self, port: IcePort) -> None:
+        """Have all calls use a relayed address, too."""
+        self.relayed.append(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_added(port)
+
+    def watch(self, watcher: RelayedWatcher) -> None:
+        """Tell it of relayed addresses that come up or go."""
+        self._watching.append(watcher)
+
+    def unwatch(self, watcher: RelayedWatcher) -> None:
+        """Do so no more. Idempotent."""
+        if watcher in self._watching:
+            self._watching.remove(watcher)
+
+    def retire_relayed(self, port: IcePort) -> None:
+        """New calls do not use it any more. Idempotent."""
+        if port in self.relayed:
+            self.relayed.remove(port)
+
+    def lose_relayed(self, port: IcePort) -> None:
+        """It is gone: calls are told. Idempotent."""
+        self.retire_relayed(port)
+        for watcher in tuple(self._watching):
+            watcher.relayed_lost(port)
 
     def send(self, data: bytes, destination: Address) -> None:
         """Send one datagram. Cannot fail: errors are counted."""
@@ -130,11 +176,11 @@ class IcePort:
         return any(one.accepts(source) for one in self._sessions)
 
     def _receive_media(self, data: bytes, source: Address) -> None:
-        for session in self._sessions:
-            if session.accepts(source):
-                session.receive_media(data)
-                return
-        self._counters["ice-stranger"] += 1
+        takers = [session for session in self._sessions if session.accepts(source)]
+        for session in takers:
+            session.receive_media(data)
+        if not takers:
+            self._counters["ice-stranger"] += 1
 
     def _receive_stun(self, data: bytes, source: Address) -> None:
         try:

@@ -76,6 +76,7 @@ class Punching:
         self._heard = 0
         self._seen: list[SeenNote] = []
         self._aims: list[AimNote] = []
+        self._asked = 0
         self._told_seen = False
         self._proven: Address | None = None
         self._changed = asyncio.Event()
@@ -99,7 +100,7 @@ class Punching:
             return
         match note:
             case NatNote():
-                if self._theirs not in (None, note):
+                if self._theirs is not None:
                     self._forget()
                     self._again.set()
                 self._theirs = note
@@ -194,11 +195,10 @@ class Punching:
         try:
             for number in range(limits.PUNCH_TRIES):
                 target = self._peer_address()
-                if target is None:
-                    if not await self._news(limits.PUNCH_TRY):
-                        return True
-                    continue
-                if not await self._predict_once(openings, target, near=number % 2 == 0):
+                # Without one it may follow the description
+                if target is not None and not await self._predict_once(
+                    openings, target, near=number % 2 == 0
+                ):
                     return False
                 if await self._over(openings, limits.PUNCH_TRY):
                     break
@@ -251,18 +251,26 @@ class Punching:
 
     async def _prove(self) -> Address | None:
         """Tell the peer where its witness sees us, and learn where ours sees the peer; None: it does not."""
+        await asyncio.gather(self._tell_seen(), self._hear_seen())
+        return self._proven
+
+    async def _tell_seen(self) -> None:
+        witness = None if self._theirs is None else self._theirs.witness
+        if self._told_seen or witness is None or self._asked >= limits.PUNCH_WITNESSES_MAX:
+            return
+        self._told_seen = True
+        self._asked += 1
+        found = await self._nat.witnessed(witness)
+        if found is not None and found[1]:
+            self._call.tell_note(SeenNote(*found))
+
+    async def _hear_seen(self) -> None:
         end = self._loop.time() + limits.PUNCH_PROOF
-        if not self._told_seen and self._theirs is not None and self._theirs.witness is not None:
-            self._told_seen = True
-            found = await self._nat.witnessed(self._theirs.witness)
-            if found is not None and found[1]:
-                self._call.tell_note(SeenNote(*found))
         while self._proven is None and not self._ended:
             if self._seen:
                 await self._verify(self._seen.pop(0))
             elif (left := end - self._loop.time()) <= 0 or not await self._news(left):
-                break
-        return self._proven
+                return
 
     async def _verify(self, seen: SeenNote) -> None:
         candidate = Candidate("srflx", "udp", *seen.address, 1)

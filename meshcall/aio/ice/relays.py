@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -22,14 +22,11 @@ from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.allocation import Allocation, allocate_first
 from meshcall.aio.ice.servers import LentRelay, TurnServer
-from meshcall.ice.candidate import Candidate, CandidatePolicy, refusal
+from meshcall.ice.candidate import Candidate, can_be_relayed
 from meshcall.ice.pair import candidate_priority
 
 Place = TurnServer | Address
 """What an allocation is at: a server that is configured, or the node that lends."""
-
-_POSSIBLE = CandidatePolicy(allow_loopback=True)
-"""What a relayed address can be; whether the peer sends there is the peer's policy."""
 
 
 class Lenders(Protocol):
@@ -56,6 +53,7 @@ class Relays:
         lenders: Lenders | None,
         *,
         bases: Callable[[], Iterable[Address]],
+        hosts: Callable[[], Sequence[str]],
         add: Callable[[Candidate], None],
         remove: Callable[[Address], None],
         offer: Callable[[Candidate], None],
@@ -63,11 +61,13 @@ class Relays:
         counters: Counter[str],
     ) -> None:
         """``bases``: those of this machine. ``add`` and ``remove`` tell the agent of one, ``offer`` the peer.
+        ``hosts``: our IP addresses that servers may be reached from; none: as the routes say.
 
         ``received(data, source, relayed)`` takes what comes. ``lenders``: who lends; None: nobody.
         """
         self._lenders = lenders
         self._bases = bases
+        self._hosts = hosts
         self._add = add
         self._remove = remove
         self._offer = offer
@@ -218,7 +218,7 @@ class Relays:
             if relayed in self._by_relayed and not self._closed:
                 self._received(data, source, relayed)
 
-        made = await allocate_first(ways, received, lambda lost: self._lost(place, lost))
+        made = await allocate_first(ways, received, lambda lost: self._lost(place, lost), self._hosts())
         if self._closed:
             made.close()
             return
@@ -241,9 +241,7 @@ class Relays:
         relayed = candidate.address, candidate.port
         known = self._by_relayed.get(relayed)
         return (
-            refusal(candidate, _POSSIBLE) is None
-            and relayed not in self._bases()
-            and (known is None or known[0] == place)
+            can_be_relayed(relayed) and relayed not in self._bases() and (known is None or known[0] == place)
         )
 
     def _lost(self, place: Place, allocation: Allocation) -> None:

@@ -81,6 +81,7 @@ class IceSession:
         self._relays = Relays(
             None if shared is None else shared.lenders,
             bases=lambda: self._bases,
+            hosts=lambda: self._bases.named_hosts,
             add=self._add_local,
             remove=self._remove_local,
             offer=self._offer,
@@ -282,6 +283,7 @@ class IceSession:
 
     def receive_media(self, data: bytes) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
+        self.agent.heard()
         if self._queue.qsize() >= limits.ICE_QUEUE_MAX:
             self._counters["ice-flood"] += 1
         else:

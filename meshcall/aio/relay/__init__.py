@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshcall.aio.relay.server import Relay, RelayStatistics
+from meshcall.aio.relay.server import Answer, Relay, RelayStatistics
 from meshcall.aio.relay.tls import client_context, server_context
 
-__all__ = ["Relay", "RelayStatistics", "client_context", "server_context"]
+__all__ = ["Answer", "Relay", "RelayStatistics", "client_context", "server_context"]

@@ -1,8 +1,10 @@
 """TCP and TLS connections on one port, told apart by the first octet (a TLS handshake begins with 22).
 
-Law 1: connections have caps, in all and for each address; what is over them is closed at once.
+Law 1: connections have caps, in number and in number a second, in all and for each address; what is over them
+is closed at once.
 Law 2: a connection without an allocation is closed after ``TURN_STREAM_PATIENCE``.
 Law 3: what a slow reader leaves beyond ``TURN_STREAM_QUEUE`` is dropped: relayed media is worth nothing late.
+Law 4: a connection may ask the node of this machine ``TUNNEL_ASKS_MAX`` things; one more ends it.
 """
 
 from __future__ import annotations
@@ -17,15 +19,21 @@ from contextlib import suppress
 from typing import Final
 
 from meshcall.address import Address
+from meshcall.dht.caches import ExpiringCache
+from meshcall.dht.limiter import Bucket
 from meshcall.errors import PortTaken, Rejected
 from meshcall.limits import (
+    TUNNEL_ASKS_MAX,
     TURN_STREAM_PATIENCE,
     TURN_STREAM_QUEUE,
+    TURN_STREAM_SENDERS,
+    TURN_STREAMS_ADDRESS_INTERVAL,
     TURN_STREAMS_MAX,
     TURN_STREAMS_PER_ADDRESS,
+    TURN_STREAMS_PER_SECOND,
 )
 from meshcall.turn.commands import Client
-from meshcall.turn.frames import Frames
+from meshcall.turn.frames import Frames, bare_data, bare_frame, is_bare
 from meshcall.turn.requests import sender_of
 
 _BACKLOG: Final = 128
@@ -40,6 +48,7 @@ class Stream(asyncio.Protocol):
         self._listener = listener
         self.client = client
         self._frames = Frames()
+        self._asks = 0
         self._transport: asyncio.Transport | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed."""
@@ -59,7 +68,25 @@ class Stream(asyncio.Protocol):
             self.close()
             return
         for frame in frames:
-            self._listener.on_frame(frame, self.client)
+            if self._transport is None or self._transport.is_closing():
+                return
+            if is_bare(frame):
+                self._ask(bare_data(frame))
+            else:
+                self._listener.on_frame(frame, self.client)
+
+    def _ask(self, frame: bytes) -> None:
+        """A frame for the node of this machine."""
+        self._asks += 1
+        if self._asks > TUNNEL_ASKS_MAX:
+            self._listener.counters["stream-asks"] += 1
+            self.close()
+            return
+        answer = self._listener.answer(frame, self.client[0])
+        if answer is None:
+            self._listener.counters["stream-ask-unanswered"] += 1
+        else:
+            self.send(bare_frame(answer))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It was closed, by whomever."""
@@ -93,8 +120,11 @@ class Listener:
         on_frame: Callable[[bytes, Client], None],
         on_lost: Callable[[Client], None],
         is_known: Callable[[Client], bool],
+        answer: Callable[[bytes, Address], bytes | None] = lambda frame, asker: None,
     ) -> None:
+        """``answer``: what the node of this machine says to a bare frame of the DHT."""
         self.on_frame = on_frame
+        self.answer = answer
         self.counters: Counter[str] = Counter()
         """What was refused and dropped, by reason."""
         self._on_lost = on_lost
@@ -104,6 +134,10 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, Stream] = {}
         self._senders: Counter[bytes] = Counter()
+        self._rate = Bucket(TURN_STREAMS_PER_SECOND, 2 * TURN_STREAMS_PER_SECOND, self._loop.time())
+        self._rates: ExpiringCache[bytes, Bucket] = ExpiringCache(
+            TURN_STREAM_SENDERS, TURN_STREAMS_ADDRESS_INTERVAL * TURN_STREAMS_PER_ADDRESS
+        )
         self._pending: set[asyncio.Task[None]] = set()
         self._next = 1
         for sock in sockets:
@@ -111,6 +145,11 @@ class Listener:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        return sorted({int(sock.getsockname()[1]) for sock in self._sockets})
 
     def send(self, data: bytes, client: Client) -> None:
         """Send frames to the stream of ``client``, if it is still there."""
@@ -151,11 +190,24 @@ class Listener:
             self.counters["stream-over-quota"] += 1
             sock.close()
             return
+        if not self._may_connect(sender):
+            self.counters["stream-over-rate"] += 1
+            sock.close()
+            return
         self._senders[sender] += 1
         task = self._loop.create_task(self._admit(sock, (address, self._next), sender))
         self._next += 1
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
+
+    def _may_connect(self, sender: bytes) -> bool:
+        """Whether an address may make one more connection now; one that may not costs the others nothing."""
+        now = self._loop.time()
+        bucket = self._rates.get(sender, now)
+        if bucket is None:
+            bucket = Bucket(1 / TURN_STREAMS_ADDRESS_INTERVAL, TURN_STREAMS_PER_ADDRESS, now)
+        self._rates.put(sender, bucket, now)
+        return bucket.take(now) and self._rate.take(now)
 
     async def _admit(self, sock: socket.socket, client: Client, sender: bytes) -> None:
         """See what the connection speaks, and let it."""

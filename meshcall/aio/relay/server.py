@@ -11,7 +11,7 @@ import errno
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -34,8 +34,15 @@ CHANNEL_OCTETS: Final = range(64, 128)
 """First octets on the UDP port: RFC 7983, and above 79 those of older clients."""
 _ATTEMPTS: Final = 16
 _READ_MAX: Final = STUN_SIZE_MAX + 1
+Answer = Callable[[bytes, Address], bytes | None]
+"""(frame of the DHT, asker) -> what the node of this machine says."""
 _ELSEWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Addresses (RFC 5737, RFC 3849) to ask the routing table about; nothing is sent there."""
+
+
+def _no_answer(frame: bytes, asker: Address) -> bytes | None:
+    """A relay without a node."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Relay:
         clock: Clock,
         random: Random,
         addresses: Mapping[int, str],
+        node_port: int = 0,
+        answer: Answer = _no_answer,
         shared: StunPort | None = None,
     ) -> None:
         self._udp = udp
@@ -79,6 +88,7 @@ class Relay:
         self._addresses = addresses
         self._loop = asyncio.get_running_loop()
         self._server = TurnServer(secret, policy=policy, random=random, now=clock.now())
+        self._server.node_port = self._node_port = node_port
         self._relays: dict[int, socket.socket] = {}
         self._counters: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
@@ -88,6 +98,7 @@ class Relay:
             on_frame=self._receive,
             on_lost=self._lost,
             is_known=self._server.is_known,
+            answer=answer,
         )
         if shared is None:
             udp.register(STUN_OCTETS, self.receive_stun, self.awaits)
@@ -107,11 +118,16 @@ class Relay:
         random: Random,
         hosts: Sequence[str] = ANY_HOSTS,
         addresses: Mapping[int, str] | None = None,
+        node_port: int = 0,
+        answer: Answer = _no_answer,
     ) -> Relay:
         """Listen on ``port`` (0: one that is free) of ``hosts``; ``context`` is for TLS.
 
         ``secret``: what credentials are made with. ``addresses``: family (4, 6) to the IP address that peers
         reach this machine at, where a NAT gives it another than its own. Raises :class:`PortTaken`.
+
+        ``node_port``: that of this machine's node; by ``answer`` it speaks to hosts without UDP that have no
+        allocation yet.
         """
         for attempt in range(_ATTEMPTS):
             udp = await UdpPort.open(port, hosts=hosts)
@@ -131,6 +147,8 @@ class Relay:
                 clock=clock,
                 random=random,
                 addresses=addresses or {},
+                node_port=node_port,
+                answer=answer,
             )
         raise PortTaken  # never reached: the last attempt returns or raises
 
@@ -147,6 +165,7 @@ class Relay:
         clock: Clock,
         random: Random,
         addresses: Mapping[int, str] | None = None,
+        answer: Answer = _no_answer,
     ) -> Relay:
         """Lend on the node's own UDP port, and on those of ``tcp_ports`` that may be used.
 
@@ -165,6 +184,8 @@ class Relay:
             clock=clock,
             random=random,
             addresses=addresses or {},
+            node_port=udp.port,
+            answer=answer,
             shared=shared,
         )
 
@@ -236,7 +257,8 @@ class Relay:
             except OSError as error:  # an ICMP error of an earlier send, on some systems
                 self._counters[f"relay-receive-{_name(error)}"] += 1
                 break
-            self._server.receive_relayed(relay, data, source[:2], now)
+            peer: Address = source[:2]
+            self._server.receive_relayed(relay, data, self._outside(sock, peer), now)
         self._drain()
 
     def _timer_fired(self) -> None:
@@ -245,13 +267,27 @@ class Relay:
         self._drain()
         self._arm()
 
+    # A NAT may not let us reach our own node at the address that it gives this machine
+
+    def _inside(self, sock: socket.socket, peer: Address) -> Address:
+        """Where ``peer`` is for us: our node is on this machine."""
+        ours = self._addresses.get(6 if ":" in peer[0] else 4)
+        return (sock.getsockname()[0], peer[1]) if peer[0] == ours else peer
+
+    def _outside(self, sock: socket.socket, peer: Address) -> Address:
+        """Where clients know ``peer``."""
+        ours = self._addresses.get(6 if ":" in peer[0] else 4)
+        own_node = ours is not None and peer == (sock.getsockname()[0], self._node_port)
+        return (ours, peer[1]) if ours is not None and own_node else peer
+
     # --- output -----------------------------------------------------------------------------------
 
     def _drain(self) -> None:
         server = self._server
         for relay, data, peer in server.to_peers():
             try:
-                self._relays[relay].sendto(data, peer)
+                sock = self._relays[relay]
+                sock.sendto(data, self._inside(sock, peer) if peer[1] == self._node_port else peer)
             except OSError as error:
                 self._counters[f"relay-send-{_name(error)}"] += 1
         self._send_to_clients()

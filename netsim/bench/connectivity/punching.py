@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from netsim.bench.connectivity.sound import write_tone
 from netsim.bench.connectivity.watched_call import WatchedCall
 from netsim.bench.figure import Figure, Report
 from netsim.bench.runner import Options
@@ -24,8 +25,8 @@ DIRECT_S = 3.0
 AUDIO_MS = 300.0
 LIMIT_S = 10.0
 """How long a direct path is waited for, to know by how much one was late."""
-PAIRS = 2
-"""Networks of each kind that call side by side."""
+PAIRS = 1
+"""Networks of each kind that call side by side, with sound alone: no call waits for pictures of others."""
 PAUSE_S = 0.5
 KINDS = ("symmetric_sequential", "symmetric_random")
 
@@ -51,7 +52,8 @@ async def measure(options: Options) -> Report:
     found = {kind: Found() for kind in KINDS}
     wanted = options.repeat if options.quick else max(CALLS, options.repeat)
     async with Lab() as lab:
-        stack = await make_meshcall(lab, relays=RELAYS)
+        tone = await asyncio.to_thread(write_tone, lab.sandbox.directory)
+        stack = await make_meshcall(lab, relays=RELAYS, source=str(tone))
         pairs: list[tuple[str, Site, Site]] = []
         for index, kind in enumerate(KINDS):
             for number in range(PAIRS):

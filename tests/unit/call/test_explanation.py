@@ -6,12 +6,12 @@ import pytest
 
 from meshcall.call.explanation import explain
 from meshcall.call.timeline import PathStep
+from meshcall.ice.nat import Mapping, NatView, Ports
 from meshcall.ice.network import Network
 
 RANDOM = Network(
     udp=True,
-    mapping="address-and-port-dependent",
-    ports="random",
+    nat=NatView(mapping=Mapping.APDM, ports=Ports.RANDOM),
     ipv6=False,
     port_mapped=False,
     relays=1,

@@ -105,7 +105,9 @@ def test_a_change_of_path_is_told_with_its_reply() -> None:
     world.look()
     assert [(reply.path, reply.before) for reply in world.replies] == [("relay", ""), ("direct", "relay")]
     assert world.replies[1].remote == "srflx [2600::7]:4242"
-    assert (world.over.reason, world.over.direct_ms, world.over.path) == ("direct", 300.0, "direct")
+    assert (world.over.reason, world.over.direct_ms) == ("direct", 300.0)
+    assert world.over.last is not None
+    assert (world.over.last.path, world.over.last.remote, world.over.last.ipv6) == ("direct", "srflx", True)
 
 
 def test_until_direct_gives_up_after_its_count() -> None:

@@ -29,7 +29,8 @@ def test_all_flags(tmp_path: Path) -> None:
         "--auto-answer", "contacts", "--contacts-only",
         "--source", "none", "--record", "sub", "--no-mdns",
         "--relay", "--relay-port", "443", "--relay-address", "5.0.0.1", "--relay-address", "2a05::1",
-        "--relay-certificate", "relay.pem", "--coturn", "3478,5349", "--coturn-secret", "coturn.key",
+        "--relay-certificate", "relay.pem", "--no-port-mapping",
+        "--coturn", "3478,5349", "--coturn-secret", "coturn.key",
         directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
@@ -40,6 +41,7 @@ def test_all_flags(tmp_path: Path) -> None:
         visible=True,
         bootstrap=("a.example:1", "[::1]:2"),
         ice_servers=("turn:h:1,u,c",),
+        port_mapping=False,
         interfaces=("eth0",),
         auto_answer="contacts",
         source="none",

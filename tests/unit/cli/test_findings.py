@@ -14,10 +14,9 @@ from meshcall.netcheck_views import (
     FallbackCheck,
     FamilyCheck,
     LanCheck,
-    MappingCheck,
     NetcheckView,
-    RelayCheck,
 )
+from meshcall.views import PortMappingView, RelayView
 
 HOME = "/home/ann/mc"
 
@@ -35,10 +34,10 @@ def net(**changes: Any) -> dict[str, Any]:
         ipv4=FamilyCheck(udp="unknown", local=[]),
         ipv6=FamilyCheck(udp="unknown", local=[]),
         dht_nodes=20,
-        port_mapping=MappingCheck(state="mapped", protocol="pcp", external="203.0.113.5:4242"),
+        port_mapping=PortMappingView(state="mapped", protocol="pcp", external="203.0.113.5:4242"),
         lan=LanCheck(enabled=True, heard_itself=True, peers=2),
         relays=[
-            RelayCheck(address="203.0.113.9:3478", source="contact", rtt_ms=31.0, transports=["udp", "tls"])
+            RelayView(address="203.0.113.9:3478", of_contact=True, rtt_ms=31.0, transports=["udp", "tls"])
         ],
         fallback=FallbackCheck(state="unused"),
         clock_skew_s=0.1,
@@ -113,7 +112,9 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
         "WARN",
         {
             "netcheck": net(
-                ipv4=family("no"), ipv6=family("none"), fallback={"state": "used", "via": "203.0.113.9:443"}
+                ipv4=family("no"),
+                ipv6=family("none"),
+                fallback={"state": "used", "via": "tls:203.0.113.9:443"},
             )
         },
     ),
@@ -122,7 +123,7 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
     (
         "port-mapping",
         "WARN",
-        {"netcheck": net(port_mapping={"state": "silent", "detail": "no router answers"})},
+        {"netcheck": net(port_mapping={"state": "silent", "reason": "no router answers"})},
     ),
     ("ipv6", "WARN", {"netcheck": net(ipv6=family("none"))}),
     ("ipv6", "WARN", {"netcheck": net(ipv6=family("no"))}),

@@ -123,6 +123,10 @@ def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
         {"event": "connected", "path": "lan", "setup_ms": 80.2},
         {"event": "chat", "text": "hi\x1b]0;owned\x07"},
         {"event": "record-failed", "message": "disk full"},
+        {"event": "path", "path": "direct", "why": "better"},
+        {"event": "degraded", "why": "loss"},
+        {"event": "degraded", "why": ""},
+        {"event": "path", "path": "", "why": "lost"},
         ENDED,
     ):
         shown.show(event)
@@ -135,6 +139,10 @@ def test_human_events(capsys: pytest.CaptureFixture[str]) -> None:
         "alice: connecting",
         "alice: connected (lan, 80 ms)",
         "recording failed: disk full",
+        "path is now direct (a better one works)",
+        "the connection is degraded: packets are lost",
+        "the connection is well again",
+        "the peer does not answer; reconnecting",
     ]
     assert captured.out.startswith("alice: hi\ufffd]0;owned\ufffd\ncall\twith alice: hung up\n")
 

@@ -12,6 +12,7 @@ from meshcall.dht import messages as m
 from meshcall.dht.compact import pack_address
 from meshcall.identity.keys import SigningKey
 from meshcall.limits import DHT_DIAL_STABLE
+from meshcall.relay_role import lends_by_itself
 from meshcall.testing import seeded_random
 from tests.unit.dht.test_attacks import ask, token_of
 from tests.unit.dht.universe import Universe
@@ -63,6 +64,8 @@ def test_a_node_that_strangers_reach_becomes_a_router() -> None:
     universe.link.run(1200.0)
     assert engine.routes
     assert sum(address in [a for _, a in node.contacts()] for node in universe.nodes[:14]) >= 7
+    assert lends_by_itself(engine.statistics(), False, {address[0]}), "and it lends a relay"
+    assert not lends_by_itself(engine.statistics(), False, {"192.168.1.2"})
     engine.network_changed(universe.now)
     assert not engine.routes
 

@@ -79,7 +79,7 @@ def test_interfaces_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.M
         )
         monkeypatch.setattr(network, "_ROUTES4", str(four))
         monkeypatch.setattr(network, "_ROUTES6", str(six))
-        assert network._gateways() == {(shown, "192.168.1.1"), (shown, "fe80::1")}
+        assert network.default_gateways() == [(shown, "192.168.1.1"), (shown, "fe80::1")]
 
 
 async def test_interfaces_that_can_not_be_read_stop_no_node(

@@ -53,6 +53,12 @@ class Nat:
         base = self._in.get(mapped)
         return base if base is not None and (mapped, self._seen(source)) in self._allowed else None
 
+    def forget(self) -> None:
+        """It was switched off and on."""
+        self._out.clear()
+        self._in.clear()
+        self._allowed.clear()
+
     def _seen(self, remote: Address) -> object:
         return {"endpoint": None, "address": remote[0], "port": remote}[self.filtering]
 
@@ -194,6 +200,7 @@ class End:
         if data[0] < 4:
             self.agent.receive(data, source, base, self.net.now)
         elif self.agent.accepts(source) and data not in self.data[-500:]:
+            self.agent.heard()
             self.data.append(data)
             self.came_at.append(self.net.now)
         self.drain()

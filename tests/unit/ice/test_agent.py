@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -232,6 +233,55 @@ def test_a_spare_path_carries_copies_before_the_selected_one_is_given_up(seed: i
     assert left.path[0][0].startswith("203.") or right.path[0][0].startswith("203.")
 
 
+@pytest.mark.parametrize("after", [5.0, 40.0, 300.0])
+def test_a_direct_path_that_works_late_takes_over_from_the_relay(after: float) -> None:
+    """What failed at the beginning, or died, is looked at again while a relay carries the call, seldom."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    blocked = True
+    net.drop = lambda source, destination: blocked and "203.0.113.1" not in (source[0], destination[0])
+    connect(net, left, right)
+    net.run(after)
+    assert left.path[0][0] == "203.0.113.1"
+    blocked = False
+    before = len(net.log)
+    patience = max(limits.ICE_CHECKS_RENEW, 1.2 * after)
+    assert net.run(patience, lambda: left.path[0][0] == "10.0.0.2")
+    net.run(30)
+    assert mirrored(left, right)
+    assert [event.why for event in left.of(Selected)] == ["first", "better"]  # type: ignore[union-attr]
+    assert len(net.log) - before < 15 * (30 + patience)
+
+
+def test_a_direct_path_that_died_is_taken_again_when_it_heals() -> None:
+    """A relay carried the call meanwhile; it is left within about the time that it was needed."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    connect(net, left, right)
+    net.run(5)
+    assert left.path[0][0] == "10.0.0.2"
+    net.drop = lambda source, destination: "203.0.113.1" not in (source[0], destination[0])
+    net.run(12)
+    assert left.path[0][0] == "203.0.113.1"
+    net.drop = lambda source, destination: False
+    assert net.run(12, lambda: left.path[0][0] == "10.0.0.2")
+    assert net.run(1, lambda: mirrored(left, right))
+
+
+def test_what_is_never_reached_is_looked_at_seldom() -> None:
+    """An hour over a relay: some dozens of checks to addresses that prove nothing."""
+    net = Net(4, delay=0.02)
+    left = net.end(controlling=True).host("192.0.2.1").relay("203.0.113.1")
+    right = net.end(controlling=False).host("192.0.2.2")
+    net.drop = lambda source, destination: "203.0.113.1" not in (source[0], destination[0])
+    connect(net, left, right)
+    net.run(3600)
+    to_right = [entry for entry in net.log if entry[1][0] == "192.0.2.1" and entry[2][0] == "192.0.2.2"]
+    assert len(to_right) <= limits.ICE_CHECKS_PER_CANDIDATE + limits.ICE_REPROBES * limits.ICE_REPROBE_COPIES
+
+
 def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     """A check that comes over the peer's unknown relay is ranked as relayed."""
     net = Net()
@@ -249,6 +299,24 @@ def test_a_peer_behind_its_relay_is_not_taken_for_direct() -> None:
     assert right.path[1] == ("192.0.2.1", 5000)
 
 
+@pytest.mark.parametrize("controlling", [True, False])
+def test_a_relay_that_is_named_with_a_high_priority_stays_a_relay(controlling: bool) -> None:
+    """Whatever rank the peer claims for it, the direct path carries the call."""
+    net = Net(delay=0.02)
+    net.relay_delay = 0.005
+    left = net.end(controlling=controlling).host("192.0.2.1")
+    right = net.end(controlling=not controlling).host("192.0.2.2").relay("203.0.113.2")
+    boasting = [replace(one, priority=2**31 - 1) if one.kind == "relay" else one for one in right.candidates]
+    left.agent.add_remote(boasting, net.now)
+    left.start(right)
+    right.agent.add_remote(left.candidates, net.now)
+    right.start(left)
+    assert net.run(2, lambda: left.connected and right.connected)
+    net.run(3)
+    assert left.path[1][0] == "192.0.2.2"
+    assert right.path[0][0] == "192.0.2.2"
+
+
 def test_the_last_nomination_counts_once_a_path_is_settled() -> None:
     """A controlling end that changes its mind is followed at once, also to a pair that ranks lower."""
     net = Net(delay=0.005)
@@ -264,6 +332,50 @@ def test_the_last_nomination_counts_once_a_path_is_settled() -> None:
 
 
 # --- a path dies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_media_that_stop_have_the_path_checked_at_once(seed: int) -> None:
+    """The router in front of one end gets another address: the first check from there repairs all.
+
+    With media that is soon; without, with the next consent check.
+    """
+    gaps = []
+    for talking in (True, False):
+        net = Net(seed, delay=0.02)
+        nat = Nat("198.51.100.2")
+        left = net.end(controlling=True).host("10.0.0.2", nat)
+        right = net.end(controlling=False).host("192.0.2.2")
+        connect(net, left, right)
+        for number in range(1200):
+            if number == 500:
+                nat.address = "198.51.100.99"
+                nat.forget()
+                begin = net.now
+            if talking or number >= 500:
+                for end in (left, right):
+                    end.send(b"\x80" + number.to_bytes(2, "big"))
+            net.run(0.02)
+        times = [[at for at in end.came_at if at > begin + 0.05] for end in (left, right)]
+        gaps.append(max(after[0] for after in times) - begin)
+        assert not left.of(Broken)
+        assert not right.of(Broken)
+    assert gaps[0] <= 0.6
+    assert gaps[1] <= limits.CONSENT_INTERVAL * 1.2 + 0.2
+
+
+def test_a_peer_that_mutes_costs_one_check() -> None:
+    """And nothing is thought of the path."""
+    net = Net(1, delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    for number in range(200):
+        left.send(b"\x80" + number.to_bytes(2, "big"))
+        net.run(0.02)
+    count = len(net.log)
+    net.run(10.0)
+    assert len(net.log) - count <= 2 * 2 * 13
+    assert len(right.of(Selected)) == 1
 
 
 def test_a_dead_path_is_known_within_three_seconds_and_another_one_is_there() -> None:
@@ -462,6 +574,27 @@ def test_400_candidates_are_bounded() -> None:
     assert len(left.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
     assert len(left.agent.pairs) <= limits.ICE_PAIRS_MAX
     assert left.over
+
+
+def test_a_connected_peer_that_names_victims_for_minutes_aims_few_packets_at_them() -> None:
+    """Ends that move may be looked for again and again, but less than three packets a second."""
+    net = Net(delay=0.02)
+    left, right = two(net)
+    connect(net, left, right)
+    minutes = 5
+    for second in range(60 * minutes):
+        victims = [
+            Candidate("host", "udp", f"203.0.{second % 200}.{n}", 5000 + second, 2**31 - 1) for n in range(12)
+        ]
+        right.agent.add_remote(victims, net.now)
+        right.agent.add_remote(victims, net.now)
+        net.run(1)
+    aimed = [entry for entry in net.log if entry[2][0].startswith("203.0.")]
+    assert 0 < len(aimed) <= limits.ICE_CHECKS_MAX * (60 * minutes / limits.ICE_CHECKS_RENEW + 1)
+    assert len(right.agent.remote_candidates) <= limits.ICE_REMOTE_CANDIDATES_MAX
+    assert len(right.agent.pairs) <= limits.ICE_PAIRS_MAX
+    assert right.path[1] == ("192.0.2.1", 5000)
+    assert not right.of(Broken)
 
 
 def test_a_flood_of_sources_is_bounded() -> None:

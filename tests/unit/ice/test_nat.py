@@ -81,6 +81,14 @@ def test_one_lying_network_does_not_fool(liars: int) -> None:
     assert book(*dependent, *same).view(4, 1.0, port=PORT).mapping is Mapping.APDM
 
 
+def test_neighbours_in_the_lan_say_nothing_of_the_nat() -> None:
+    """As long as there is anybody else; on a LAN alone they are all there is."""
+    lan = [((f"192.168.1.{n}", 4600), ("192.168.1.9", PORT)) for n in range(2, 9)]
+    view = book(*lan, *((node(n), (OURS, 40000 + n)) for n in range(2))).view(4, 1.0, port=PORT)
+    assert (view.mapping, view.ports) == (Mapping.APDM, Ports.SEQUENTIAL)
+    assert book(*lan).view(4, 1.0, port=PORT, hosts=["192.168.1.9"]).mapping is Mapping.NONE
+
+
 def test_what_was_seen_ages_and_is_bounded() -> None:
     """Old samples do not count, a change of network forgets all, memory has an end."""
     made = book(*((node(n), (OURS, PORT)) for n in range(4)))

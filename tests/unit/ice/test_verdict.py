@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from meshcall.ice.candidate import Candidate
+from meshcall.ice.nat import Mapping, NatView, Ports
 from meshcall.ice.network import Network
 from meshcall.ice.verdict import HINTS, Cause, Evidence, hint_of, no_path
 
@@ -20,7 +21,7 @@ SIX = Candidate("host", "udp", "2a00::2", 5000, 1)
 NOTHING = Evidence((HOST,), (HOST, REFLEXIVE), paired=True, valid=False, arrived=False)
 HIDDEN = replace(NOTHING, remote=(HOST,))
 BLOCKED = Network(udp=False, relays=0)
-RANDOM = Network(udp=True, mapping="address-and-port-dependent", ports="random")
+RANDOM = Network(udp=True, nat=NatView(mapping=Mapping.APDM, ports=Ports.RANDOM))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from meshcall.turn.announcement import (
     shards_of,
 )
 from meshcall.turn.credentials import Credentials
-from meshcall.turn.grant import _decode_untrusted, _encode, _proof, contact_key
+from meshcall.turn.grant import _encode, _proof, contact_key, decode_grant_untrusted
 from tests.unit.dht.universe import Universe
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "relay.json"
@@ -135,7 +135,7 @@ def test_golden_octets() -> None:
 
     told = golden["grant"]
     plain = bytes.fromhex(told["plain"])
-    grant = _decode_untrusted(plain)
+    grant = decode_grant_untrusted(plain)
     assert _encode(grant) == plain
     assert grant.credentials == Credentials(told["username"], told["password"])
     assert (grant.life, grant.of_contact) == (told["life"], told["of_contact"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from hashlib import sha256
 
 from meshcall.address import Address
 from meshcall.limits import (
@@ -30,6 +31,11 @@ def place(number: int, host: int = 1) -> Address:
     return f"46.{number}.1.{host}", 4000
 
 
+def node_at(address: Address) -> bytes:
+    """The id of the node there; IPv6 addresses are second ones."""
+    return sha256(address[0].removeprefix("2a05::").encode()).digest()[:20]
+
+
 class World:
     """A book, and relays that answer or do not."""
 
@@ -44,7 +50,7 @@ class World:
 
     def hear(self, *addresses: Address) -> None:
         for address in addresses:
-            self.book.heard(address, bytes(20), self.now)
+            self.book.heard(address, node_at(address), self.now)
 
     def step(self) -> int:
         """Ask whom it wants to ask; how many."""
@@ -56,7 +62,7 @@ class World:
             else:
                 granted = grant(of_contact=lender.address in self.contacts)
                 rtt = self.rtts.get(lender.address, 0.05)
-                self.book.granted(lender.address, bytes(20), granted, rtt, self.now)
+                self.book.granted(lender.address, node_at(lender.address), granted, rtt, self.now)
         return len(lenders)
 
     def wait(self, seconds: float) -> None:
@@ -117,6 +123,17 @@ def test_held_relays_are_of_different_networks() -> None:
     world.hear(place(2), place(3))
     world.wait(1.0)
     assert {address[0].rpartition(".")[0] for address in world.held()} == {"46.1.1", "46.2.1", "46.3.1"}
+
+
+def test_a_node_with_two_addresses_is_one_relay() -> None:
+    """Heard of by IPv4 and IPv6 it is asked by one of them, and held once."""
+    world = World()
+    for number in range(2):
+        world.hear(place(number), (f"2a05::{place(number)[0]}", 4000))
+    world.wait(60.0)
+    assert len(world.held()) == 2
+    assert len({node_at(address) for address in world.held()}) == 2
+    assert len({node_at(address) for address in world.asked}) == len(set(world.asked)) == 2
 
 
 def test_a_dead_relay_is_replaced_and_then_forgotten() -> None:

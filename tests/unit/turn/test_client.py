@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshcall.limits import TURN_CHANNELS_MAX, TURN_CLIENT_QUEUE, TURN_KEEPALIVE
+from meshcall.limits import TURN_CHANNELS_MAX, TURN_CLIENT_QUEUE, TURN_KEEPALIVE, TURN_PERMISSIONS_MAX
 from meshcall.stun.attributes import failure, success
 from meshcall.stun.message import AttributeType, MessageClass, Method, StunMessage, decode_stun_untrusted
 from meshcall.turn.client import TurnClient
@@ -188,6 +188,20 @@ def test_more_peers_than_channels_are_reached_by_indications() -> None:
         caller.turn.send_to((PEER[0], 4000 + number), b"x", world.now)
         caller.run()
     assert len(world.sent) == TURN_CHANNELS_MAX + 3
+
+
+def test_a_peer_that_names_addresses_for_hours_costs_no_endless_permissions() -> None:
+    """No more hosts than a server permits; what is in use stays permitted."""
+    caller = Caller(World()).start()
+    caller.turn.send_to(PEER, b"first", caller.world.now)
+    caller.run()
+    for number in range(1000):
+        caller.turn.send_to((f"5.9.{number // 250}.{number % 250 + 1}", 4000), b"x", caller.world.now)
+        caller.run()
+    assert len(caller.turn._peers.hosts()) <= TURN_PERMISSIONS_MAX
+    caller.turn.send_to(PEER, b"last", caller.world.now)
+    caller.run()
+    assert caller.world.sent[-1][1:] == (PEER, b"last")
 
 
 def test_what_waits_has_a_cap() -> None:

@@ -131,7 +131,7 @@ def test_a_relay_that_is_half_full_is_for_contacts() -> None:
 
 
 def test_floods_of_asks_are_bounded() -> None:
-    """Of one address, of all together, and in memory; what is refused costs no cryptography."""
+    """Of one address, of all together, and in memory; what is refused costs no key agreement."""
     lender = Lender()
     answers = [lender.answer(lender.ask())[0] for _ in range(40)]
     assert answers.count(m.RELAY_GRANTED) == RELAY_GRANTS_PER_ADDRESS
@@ -148,6 +148,18 @@ def test_floods_of_asks_are_bounded() -> None:
     lender.now += 1.0
     granted = sum(lender.answer(ask, at)[0] == m.RELAY_GRANTED for at in everywhere)
     assert granted == RELAY_GRANTS_PER_SECOND
+
+
+def test_strangers_use_up_no_grants_of_contacts() -> None:
+    """A flood of asks from many networks; a contact is granted what it asks for all the same."""
+    lender = Lender()
+    stranger = lender.ask()
+    granted = sum(
+        lender.answer(stranger, (f"46.{number % 250}.{number // 250}.1", 4000))[0] == m.RELAY_GRANTED
+        for number in range(1000)
+    )
+    assert granted == RELAY_GRANTS_BURST
+    assert lender.answer(lender.ask(OWNERS), ("47.1.1.1", 4000))[0] == m.RELAY_GRANTED
 
 
 def test_a_key_of_small_order_is_granted_nothing() -> None:

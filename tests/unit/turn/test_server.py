@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from meshcall.limits import (
     STUN_REPLY_RATIO,
     TURN_AGE_MAX,
+    TURN_ALLOCATIONS_MAX,
     TURN_CHALLENGES_PER_SECOND,
     TURN_CHANNELS_MAX,
     TURN_NONCE_LIFE,
@@ -215,6 +218,29 @@ def test_quotas_of_a_user_an_address_and_the_relay() -> None:
     assert allocate("2a05:d000::4", 1, "fay") == 0
 
 
+def test_an_allocation_flood_is_bounded_and_leaves_those_who_are_in() -> None:
+    """5,000 good requests of 500 users at 50 addresses: the cap holds, data goes on, all is given back."""
+    world = World()
+    friend = Asker(world)
+    assert code(friend.ask(Method.ALLOCATE, UDP)) == 0
+    assert code(friend.bind(0x4000, PEER)) == 0
+    codes: Counter[int] = Counter()
+    for number in range(5000):
+        client = ((f"5.8.{number % 50}.1", 1024 + number), 0)
+        world.now += 0.01
+        codes[code(Asker(world, client, credentials(f"user{number % 500}")).ask(Method.ALLOCATE, UDP))] += 1
+        if number % 500 == 0:
+            before = len(world.sent)
+            world.give(channel_data(0x4000, b"media"), friend.client)
+            assert len(world.sent) == before + 1
+    assert world.server.statistics().allocations == TURN_ALLOCATIONS_MAX
+    assert set(codes) == {0, 508}
+    assert codes[0] == TURN_ALLOCATIONS_MAX - 1
+    world.wait(700)
+    assert world.server.statistics().allocations == 0
+    assert world.relays == {}
+
+
 def test_one_ipv6_network_is_one_address() -> None:
     """A /64 costs nothing, so it counts as one."""
     world = World(RelayPolicy(per_address=2))
@@ -237,7 +263,7 @@ def test_a_socket_that_can_not_be_opened_is_told() -> None:
 FORBIDDEN = (
     "10.0.0.1", "127.0.0.1", "127.255.255.254", "169.254.1.1", "169.254.169.254", "172.16.0.1",
     "192.168.1.1", "100.64.0.1", "0.0.0.0", "192.0.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1",
-    "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.88.99.1",
+    "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.88.99.1", "168.63.129.16", "100.100.100.200",
     "::", "::1", "fc00::1", "fd00:ec2::254", "fe80::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8",
     "::7f00:1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "2001:db8::1", "100::1",
 )  # fmt: skip
@@ -259,7 +285,8 @@ def test_peers_that_are_not_of_the_internet_are_forbidden(host: str) -> None:
     ("host", "expected"),
     [
         ("192.168.1.1", 0), ("10.1.2.3", 0), ("fd00::1", 0), ("127.0.0.1", 403), ("224.0.0.1", 403),
-        ("169.254.169.254", 403), ("fd00:ec2::254", 403), ("::ffff:10.0.0.1", 403), ("fe80::1", 403),
+        ("169.254.169.254", 403), ("100.100.100.200", 403), ("100.64.0.1", 0),
+        ("fd00:ec2::254", 403), ("::ffff:10.0.0.1", 403), ("fe80::1", 403),
     ],
 )  # fmt: skip
 def test_a_lan_relay_serves_private_addresses_and_no_more(host: str, expected: int) -> None:

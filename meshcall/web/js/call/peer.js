@@ -63,6 +63,7 @@ export class Peer extends EventTarget {
   #octets = -1;
   #restarted = 0;
   #played = new Set();
+  #held = [];
 
   #wire() {
     const pc = this.#pc;
@@ -73,9 +74,9 @@ export class Peer extends EventTarget {
     pc.addEventListener('track', event => this.#arrived(event));
     pc.addEventListener('connectionstatechange', () => this.#stateChanged().catch(error => this.#fail(error)));
     pc.addEventListener('negotiationneeded', () => { if (this.gate) this.#negotiate(); });
-    this.#channel.addEventListener('open', () => this.#tell({told: 'control-open'}));
+    this.#channel.addEventListener('open', () => this.#tellSecured({told: 'control-open'}));
     this.#channel.addEventListener('message', event => {
-      if (event.data instanceof ArrayBuffer) this.#tell({told: 'control', data: encode(event.data)});
+      if (event.data instanceof ArrayBuffer) this.#tellSecured({told: 'control', data: encode(event.data)});
     });
     this.#channel.addEventListener('close', () => this.#ended('closed'));
   }
@@ -190,6 +191,9 @@ export class Peer extends EventTarget {
           local: localFingerprint(this.#pc.localDescription.sdp),
           remote: await sha256(certificate),
         });
+        const held = this.#held;
+        this.#held = null;
+        for (const message of held) this.#tell(message);
         this.#heard = performance.now();
         this.#timer = window.setInterval(() => this.#look().catch(() => {}), POLL);
       }
@@ -197,6 +201,11 @@ export class Peer extends EventTarget {
     } else if (state === 'failed') {
       if (this.#secured) this.#broken(); else this.#ended('failed');
     }
+  }
+
+  /** What the control channel says is told after the certificates that it was secured by. */
+  #tellSecured(message) {
+    if (this.#held) this.#held.push(message); else this.#tell(message);
   }
 
   /** The peer's certificate; it can be a moment later than the state that says it is there. */

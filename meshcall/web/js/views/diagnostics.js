@@ -28,9 +28,10 @@ async function doctor(place) {
   try {
     const {findings} = await api.get('doctor');
     place.replaceChildren(el('ul.findings', {}, findings.map(one =>
-      el(`li.${one.verdict.toLowerCase()}`, {},
-        el('span.verdict', {}, t(`verdict.${one.verdict.toLowerCase()}`)),
-        el('div', {}, el('strong', {}, one.title), el('p', {}, one.found), one.fix && el('p.fix', {}, one.fix))))));
+      el(`li.${one.status.toLowerCase()}`, {},
+        el('span.verdict', {}, t(`verdict.${one.status.toLowerCase()}`)),
+        el('div', {}, el('strong', {}, one.check.replaceAll('-', ' ')), el('p', {}, one.found),
+          one.fix && el('p.fix', {}, one.fix))))));
   } catch (error) {
     place.replaceChildren(el('p.problem', {}, error.message));
   }
