@@ -795,7 +795,7 @@ PUNCH_TRIES: Final = 3
 PUNCH_TRY: Final = 1.2
 """Seconds between two of these."""
 
-PUNCH_MEETING: Final = 8
+PUNCH_MEETING: Final = 16
 """Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
 come between. Each sends few packets, all to one address that was proven."""
 
@@ -1284,7 +1284,7 @@ PORTMAP_SSDP_MAX: Final = 2048
 """Octets of an answer to a search: real ones have 500."""
 
 PORTMAP_SSDP_ANSWERS_MAX: Final = 64
-"""Answers to a search that are looked at in a second (a flood from the LAN)."""
+"""Answers in the router's name to one search that are read (a flood from the LAN)."""
 
 PORTMAP_LOCATION_MAX: Final = 256
 """Characters of the address of a description."""
@@ -1458,6 +1458,8 @@ TUNNEL_POLL: Final = 1.0
 TUNNEL_POLL_MIN: Final = 0.01
 """Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
 most, and at least."""
+TUNNEL_REFUSED_KEPT: Final = 256
+"""Hosts of which a gateway has said that it relays nothing to them (candidates that peers name)."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 

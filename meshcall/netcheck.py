@@ -153,13 +153,16 @@ class Netcheck:
         ours = [host for host in local if belongs(host)]
         asked = [address for address in whom if belongs(address[0])][: limits.NETCHECK_NODES]
         answers = await asyncio.gather(*map(self._dht.probe, asked))
-        # What leaves the LAN goes by TCP while a fallback carries it, and says nothing of UDP
+        # What leaves the LAN goes by TCP while a gateway carries it: it says nothing of UDP, and others see
+        # the gateway's address
         by_udp = not self._sources.tunnel()
         heard = [one for one in answers if one is not None and (by_udp or is_lan(one.address[0]))]
         rtts = [answer.rtt for answer in heard if answer.rtt is not None]
         status = self._dht.status()
         public = status.observed4 if number == 4 else status.observed6
         nat = self._sources.nat(number)
+        if not by_udp:
+            public, nat = None, NatView()
         return FamilyCheck(
             udp=udp_word(heard, asked, has_address=bool(ours)),
             local=ours,

@@ -257,6 +257,7 @@ class Node:
             on_warning=self._warn,
         )
         stack.push_async_callback(self._relay.close)
+        self._carrier.outside, self._carrier.inside = self._relay.outside, self._relay.inside
         await self._relay.start()
         hosts = tuple(text for text in config.bootstrap if not is_gateway(text))
         self._dht_tools = DhtTools(

@@ -18,6 +18,7 @@ from meshcall.aio.clock import Clock
 from meshcall.aio.dht import DhtNode
 from meshcall.aio.ice.servers import LentRelay, TurnServer, read_servers, resolve
 from meshcall.aio.stun import probe_stun
+from meshcall.dht.compact import is_public
 from meshcall.dht.events import ValueFound
 from meshcall.dht.messages import RELAY_GRANTED
 from meshcall.errors import Rejected
@@ -198,6 +199,8 @@ class RelayFinder:
             now = self._clock.now()
             for address, node_id in self._dht.engine.lenders(now):
                 self.book.heard(address, node_id, now)
+            if any(map(is_public, self._dht.engine.observed())):
+                self.book.keep(is_public)  # in a LAN a relay lends addresses that mean nothing outside
             if self._dht.engine.contacts():
                 for lender in self.book.asks(now):
                     self._spawn(self._ask(lender.address, lender.node_id))

@@ -182,6 +182,14 @@ class RelayRole:
                 answer=self._dht.answer,
             )
 
+    def outside(self, address: Address) -> Address:
+        """As whom our node takes who sends from ``address`` (:meth:`Relay.outside`)."""
+        return address if self._relay is None else self._relay.outside(address)
+
+    def inside(self, address: Address) -> Address:
+        """Where our node sends to, to reach ``address`` (:meth:`Relay.inside`)."""
+        return address if self._relay is None else self._relay.inside(address)
+
     def _make_lending(self) -> Lending:
         return Lending(
             self._secret,

@@ -42,6 +42,9 @@ class DhtCarrier:
         """Told of nodes beyond the LAN that are asked by UDP."""
         self.on_heard: Callable[[], None] = lambda: None
         """Told when one of them has answered."""
+        self.outside: Callable[[Address], Address] = lambda address: address
+        self.inside: Callable[[Address], Address] = lambda address: address
+        """For clients of a relay on this machine: from what UDP shows to what others know, and back."""
         self.counters: Counter[str] = Counter()
         self._handler: Handler | None = None
         self._awaited: Awaited | None = None
@@ -66,11 +69,11 @@ class DhtCarrier:
     def send(self, data: bytes, address: Address) -> None:
         """Send one frame. Cannot fail."""
         if not self.is_far(address):
-            self._udp.send(data, address)
+            self._udp.send(data, self.inside(address))
         elif self.tunnel is not None:
             self.tunnel.send(data, address)
         else:
-            self._udp.send(data, address)
+            self._udp.send(data, self.inside(address))
             if response_tid(data) is None:
                 self.on_sent(address)
 
@@ -78,6 +81,7 @@ class DhtCarrier:
 
     def _receive(self, data: bytes, address: Address) -> None:
         """A frame that came by UDP."""
+        address = self.outside(address)
         tid = response_tid(data)
         if tid is not None and self.is_far(address):
             if tid in self._probes:

@@ -309,10 +309,12 @@ def _mapping(facts: Facts) -> Finding:
             return Finding("port-mapping", "SKIP", "a router is being asked")
         case "off":
             return Finding("port-mapping", "SKIP", "switched off")
+        case _ if not _is_outside(found):
+            return Finding("port-mapping", "SKIP", "not needed within a LAN, and nobody beyond it is known")
         case state:
             fix = (
                 "switch on UPnP, NAT-PMP or PCP in the router, or forward UDP port "
-                f"{found['port']} there; calls work without, but strangers reach us less directly"
+                f"{found['port']} there; calls work without, but fewer of them are direct"
             )
             return Finding("port-mapping", "WARN", mapping["reason"] or state, fix)
 
@@ -341,8 +343,8 @@ def _relays(facts: Facts) -> Finding:
     if usable:
         fastest = min(relay["rtt_ms"] for relay in usable)
         return Finding("relays", "OK", f"{len(usable)} answer, the nearest in {fastest:.0f} ms")
-    if not {found[family]["udp"] for family in ("ipv4", "ipv6")} & {"yes", "no"}:
-        return Finding("relays", "SKIP", "none is needed within a LAN, and nobody beyond it is known")
+    if not _is_outside(found):
+        return Finding("relays", "SKIP", "not needed within a LAN, and nobody beyond it is known")
     fix = "a contact with a public address can lend one: `meshcall daemon --relay` there"
     if relays:
         return Finding("relays", "WARN", f"none of {len(relays)} answers", fix)
@@ -388,6 +390,11 @@ def _clock(facts: Facts) -> Finding:
         found = f"files of the home were written {facts.files_ahead_s:.0f} s in the future: it was set back"
         return Finding("clock", "WARN", found, fix)
     return Finding("clock", "SKIP", "no peer has written lately that it could be compared with")
+
+
+def _is_outside(found: dict[str, Any]) -> bool:
+    """Whether anybody beyond the LAN is known, answering or not."""
+    return bool({found[family]["udp"] for family in ("ipv4", "ipv6")} & {"yes", "no"})
 
 
 def _net(facts: Facts) -> dict[str, Any]:

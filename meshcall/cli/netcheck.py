@@ -12,7 +12,7 @@ from meshcall.cli.session import session_of
 from meshcall.cli.status import count
 
 MAPPINGS = {
-    "none": "no NAT: others see this machine's own address",
+    "none": "others see this machine's own address",
     "endpoint-independent": "one outside port for all peers: direct paths are easy",
     "address-dependent": "another outside port for each host: direct paths are harder",
     "address-and-port-dependent": "another outside port for each peer (symmetric): direct paths are hard",

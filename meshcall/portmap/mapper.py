@@ -34,7 +34,7 @@ _SENTENCES: dict[MapperState, str] = {
     "off": "port mapping is switched off",
     "needless": "this machine has a public address",
     "no-gateway": "this machine has no router",
-    "asking": "the router was asked and has not answered yet",
+    "asking": "the router has not answered yet",
     "mapped": "",
     "double-nat": "the router has no public address itself: another NAT is behind it",
     "refused": "the router does not map ports for us",
@@ -70,6 +70,7 @@ class Mapper:
         self._lifetime = lifetime
         self._enabled = enabled
         self._services: tuple[Service, ...] = ()
+        self._looked = False
         self._public = False
         self._released = False
 
@@ -86,6 +87,7 @@ class Mapper:
         """The gateways of now, best first, after a change of network, too: all are asked anew."""
         if self._released or not self._enabled:
             return
+        self._looked = True
         found = list(dict.fromkeys(gateways))
         self._public = any(one.version == 4 and is_public((one.local, 1)) for one in found)
         wanted = [one for one in found if one.version == 6 or not self._public][:PORTMAP_GATEWAYS_MAX]
@@ -143,6 +145,8 @@ class Mapper:
         """How it stands, as people are told."""
         if not self._enabled:
             return Standing("off", _SENTENCES["off"])
+        if not self._looked:
+            return Standing("asking", _SENTENCES["asking"])
         ranked = sorted(
             ((_RANK[race.state(now)], gateway.version, gateway) for gateway, race in self.races.items()),
         )

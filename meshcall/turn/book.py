@@ -154,6 +154,11 @@ class RelayBook:
                 lender.due = min(lender.due, now)
         self._search_due, self._search_pause = now, RELAY_SEARCH
 
+    def keep(self, is_useful: Callable[[Address], bool]) -> None:
+        """Forget those that are of no use to this node."""
+        for address in [one for one in self._lenders if not is_useful(one)]:
+            del self._lenders[address]
+
     # --- what is wanted ---
 
     def asks(self, now: float) -> list[Lender]:

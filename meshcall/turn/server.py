@@ -37,6 +37,8 @@ from meshcall.turn.policy import RelayPolicy
 from meshcall.turn.requests import Refusal, Requests
 
 NONCE_SECRET_SIZE: Final = 32
+_BINDINGS: Final = (b"\x00\x01", b"\x00\x11", b"\x01\x01", b"\x01\x11")
+"""How Binding requests, indications, responses and errors begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +183,17 @@ class TurnServer:
         if other is not None and allocation.relayed is not None:
             self._octets_to_peers += len(data)
             self.receive_relayed(other.relay, data, allocation.relayed, now)
-        elif peer[0] in self.own_hosts and peer[1] != self.node_port and not self.policy.loopback:
+        elif peer[0] in self.own_hosts and not (self._is_for_node(peer, data) or self.policy.loopback):
             self._counters["own-address"] += 1
         else:
             self._octets_to_peers += len(data)
             self._to_peers.append((allocation.relay, data, peer))
+
+    def _is_for_node(self, peer: Address, data: bytes) -> bool:
+        """Whether data may go to the node of this machine: its DHT, its calls, but not its relay again."""
+        if peer[1] != self.node_port or not data:
+            return False
+        return data[:2] in _BINDINGS if data[0] < 4 else not 0x40 <= data[0] < 0x80
 
     def _refuses_frame(self, allocation: Allocation, peer: Address, now: float) -> str | None:
         """Why a frame of the DHT does not leave for ``peer``; None: it does. It needs no permission."""

@@ -193,7 +193,7 @@ async def test_without_udp_a_relay_is_reached_by_tcp_or_tls(left_over: str) -> N
         allocation = await allocate_first(known, lambda *_: None, lambda lost: None)
         took = time.monotonic() - began
         print(f"an address by {left_over} after {took:.2f} s")
-        assert limits.RELAY_WAY_PAUSE * 0.9 <= took < 1.5
+        assert limits.RELAY_WAY_PAUSE * 0.9 <= took < 3.0
         assert allocation.server is known[1]
         allocation.close()
         await until(lambda: not made.allocations)

@@ -28,10 +28,10 @@ from meshcall.turn.credentials import Credentials
 from meshcall.turn.events import Refused, TurnEvent
 from meshcall.turn.grant import Ask, Grant
 from meshcall.turn.policy import RelayPolicy
-from tests.aio.coturn import LOOPBACK, SECRET, configured_coturn, free_port, needs_coturn
+from tests.aio.coturn import LOOPBACK, SECRET, configured_coturn, free_port, needs_coturn, run
 from tests.aio.test_ice_session import LOOPBACK as LOOPBACK_POLICY
 from tests.aio.test_ice_session import End, connect
-from tests.aio.test_relay import echo, until, valid
+from tests.aio.test_relay import FLAGS, echo, until, valid
 
 CLOCK = SystemClock()
 
@@ -230,7 +230,7 @@ async def test_a_flood_of_allocations_on_the_nodes_port_holds_up_no_call() -> No
             began = CLOCK.now()
             await asyncio.wait_for(connect(call, called), 5)
             print(f"connected {CLOCK.now() - began:.3f} s into the flood")
-            assert CLOCK.now() - began < 1.0
+            assert CLOCK.now() - began < 3.0
             await call.close()
             await called.close()
         statistics = made.statistics()
@@ -274,3 +274,32 @@ async def test_a_node_begins_and_ceases_to_lend_by_itself(
     async with Node(config.with_(relay=False)) as node:
         await asyncio.sleep(0.2)
         assert not node.status().relay.enabled
+
+
+@needs_coturn
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+async def test_turnutils_uclient_at_a_relay_on_the_nodes_own_port(transport: Transport) -> None:
+    """coturn's test program finds nothing unusual there, and loses nothing."""
+    udp = await UdpPort.open(0, hosts=(LOOPBACK,))
+    port = IcePort(udp, hosts=(LOOPBACK,), answers=True)
+    made = await Relay.open_on(
+        udp,
+        port,
+        tcp_ports=(udp.port,),
+        secret=SECRET,
+        policy=RelayPolicy(loopback=True),
+        context=server_context(None, random=system_random, now_ms=CLOCK.now_ms()),
+        clock=CLOCK,
+        random=system_random,
+    )
+    try:
+        status, said = await run(
+            "turnutils_uclient", *FLAGS[transport], "-y", "-c", "-n", "20", "-m", "4", "-l", "172", "-z", "5",
+            "-u", "ada", "-W", SECRET.decode(), "-p", str(udp.port), LOOPBACK,
+        )  # fmt: skip
+        assert status == 0, said
+        assert "Total lost packets 0 (0.000000%)" in said, said
+        assert made.statistics().to_peers >= 4 * 20 * 172
+    finally:
+        await made.close()
+        await udp.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -12,10 +13,11 @@ import pytest
 from aiohttp import web
 
 from meshcall.aio.clock import SystemClock
-from meshcall.aio.portmap import PortMapper, mapper
+from meshcall.aio.portmap import PortMapper, line, mapper, sockets
 from meshcall.aio.portmap.upnp import Igd, IgdError
-from meshcall.limits import PORTMAP_UPNP_BODY_MAX, PORTMAP_UPNP_REQUESTS_MAX
+from meshcall.limits import PORTMAP_RELEASE, PORTMAP_UPNP_BODY_MAX, PORTMAP_UPNP_REQUESTS_MAX
 from meshcall.portmap.mapping import Gateway, Service
+from tests.unit.portmap.gateway import FakeGateway
 
 GATEWAY = Gateway("lo", "127.0.0.1", "127.0.0.1")
 UDP = Service("udp", 4242)
@@ -332,6 +334,113 @@ async def test_answers_to_orders_that_make_no_sense() -> None:
             await igd.map(UDP, 4242, 60)
         assert raised.value.refused
         await igd.close()
+
+
+class Router(asyncio.DatagramProtocol):
+    """A gateway of NAT-PMP and PCP on loopback, for one :class:`PortMapper`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *protocols: str) -> None:
+        self.fake = FakeGateway(*protocols)
+        self.fake.client = "127.0.0.1"
+        self.silent = False
+        self._patch = monkeypatch
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """See asyncio."""
+        if not self.silent and self._transport is not None:
+            for answer in self.fake.answer(data, time.monotonic()):
+                self._transport.sendto(answer, addr)
+
+    async def __aenter__(self) -> Router:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        port = self._transport.get_extra_info("sockname")[1]
+        self._patch.setenv(mapper.OFF_VARIABLE, "")
+        self._patch.setattr(sockets, "CONTROL_PORT", port)
+        self._patch.setattr(mapper, "find_gateways", lambda names: [GATEWAY])
+        self._patch.setattr(mapper, "open_announcements", no_socket)
+        self._patch.setattr(line, "open_search", no_socket)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def no_socket(*_: object) -> None:
+    """Nothing of multicast."""
+    raise OSError
+
+
+class Running:
+    """A PortMapper at work, with what it told."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        self._news = asyncio.Event()
+        self.ports = PortMapper(
+            [UDP],
+            clock=SystemClock(),
+            random=os.urandom,
+            secret=b"s" * 16,
+            on_change=self._changed,
+        )
+
+    def _changed(self) -> None:
+        self.states.append(self.ports.view().state)
+        self._news.set()
+
+    async def __aenter__(self) -> Running:
+        self.work = asyncio.create_task(self.ports.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.ports.close()
+        self.work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.work
+
+    async def until(self, state: str) -> None:
+        """Wait for it."""
+        async with asyncio.timeout(10):
+            while self.ports.view().state != state:
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.mark.parametrize("protocol", ["pcp", "nat-pmp"])
+async def test_mapped_told_and_given_back(monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    """Over real sockets: the address is there, whoever listens is told, and closing removes it at once."""
+    async with Router(monkeypatch, protocol) as router:
+        async with Running() as running:
+            await running.until("mapped")
+            assert running.ports.external(UDP) == [("5.9.1.2", 4242)]
+            view = running.ports.view()
+            assert (view.protocol, view.gateway, view.lifetime) == (protocol, "127.0.0.1", 3600)
+            assert router.fake.table == {("udp", 4242): 4242}
+            running.ports.network_changed()
+            await asyncio.sleep(0.1)
+            assert running.ports.view().state == "mapped"
+            closing = time.monotonic()
+        assert time.monotonic() < closing + 0.4
+        assert router.fake.table == {}
+        assert running.states == ["asking", "mapped", "released"]
+        assert running.ports.external(UDP) == []
+
+
+async def test_closing_does_not_wait_for_a_dead_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second for one that has a mapping of ours and answers no more; no time for one that has none."""
+    async with Router(monkeypatch, "pcp") as router:
+        async with Running() as running:
+            await running.until("mapped")
+            router.silent = True
+            closing = time.monotonic()
+        assert time.monotonic() < closing + PORTMAP_RELEASE + 0.5
+        async with Running() as running:
+            await running.until("silent")
+            closing = time.monotonic()
+        assert time.monotonic() < closing + 0.3
 
 
 async def test_switched_off_it_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -344,3 +345,18 @@ async def test_another_nat_is_told_and_begins_another_round(quick: list[tuple[in
     work.cancel()
     again = NatNote(Mapping.EIM, Filtering.UNKNOWN, Ports.PRESERVING, WITNESS)
     assert call.told == [SeenNote(OURS, TOKEN), again, SeenNote(OURS, TOKEN)]
+
+
+async def test_a_peer_that_knows_its_nat_late_is_answered(quick: list[tuple[int, Address]]) -> None:
+    """Its note begins another round, in which it gets its proof."""
+    call = FakeCall(RANDOM)
+    work = asyncio.create_task(call.punching.run())
+    await asyncio.sleep(0.02)
+    call.punching.hear(note_of(CONE))
+    call.punching.hear(SeenNote(PEER, TOKEN))
+    while not quick:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.005)
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+    assert SeenNote(OURS, TOKEN) in call.told

@@ -14,9 +14,11 @@ import pytest
 from aioice.turn import create_turn_endpoint
 
 from meshcall.address import Address
+from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import SystemClock, system_random
 from meshcall.aio.relay import Relay, client_context, server_context
 from meshcall.aio.turn import RelayedSocket
+from meshcall.aio.udp import Handler
 from meshcall.config import Config
 from meshcall.errors import InvalidConfig, NoPath, PortTaken, RelayOff
 from meshcall.identity.certificate import make_certificate
@@ -331,6 +333,50 @@ async def test_connections_that_are_made_to_be_closed_are_limited(monkeypatch: p
                 await writer.wait_closed()
         await until(lambda: ours.statistics().counters["stream-over-rate"] >= 80)
         await converse(ours.port, "udp")
+
+
+async def test_a_client_behind_our_private_address_is_a_stranger_to_our_node() -> None:
+    """The DHT takes who comes through the relay by its public address, so it is told nothing of the LAN."""
+
+    class Port:
+        """In the place of the node's UDP port."""
+
+        def __init__(self) -> None:
+            self.sent: list[tuple[bytes, Address]] = []
+
+        def register(self, octets: range, handler: Handler, awaited: object = None) -> None:
+            self.receive = handler
+
+        def send(self, data: bytes, address: Address) -> None:
+            self.sent.append((data, address))
+
+    public = "198.51.100.9"
+    ours = await Relay.open(
+        0, secret=SECRET, policy=RelayPolicy(loopback=True),
+        context=server_context(None, random=system_random, now_ms=CLOCK.now_ms()), clock=CLOCK,
+        random=system_random, hosts=(LOOPBACK,), addresses={4: public},
+    )  # fmt: skip
+    relayed = await RelayedSocket.open(
+        (LOOPBACK, ours.port), valid(), "udp", clock=CLOCK, random=system_random,
+        on_data=lambda data, source: None,
+    )  # fmt: skip
+    assert relayed.relayed is not None
+    local, seen = (LOOPBACK, relayed.relayed[1]), relayed.relayed
+    assert seen[0] == public
+    port, came = Port(), list[tuple[bytes, Address]]()
+    carrier = DhtCarrier(port, random=system_random)  # type: ignore[arg-type]
+    carrier.outside, carrier.inside = ours.outside, ours.inside
+    carrier.register(range(4, 16), lambda data, source: came.append((data, source)))
+    port.receive(b"\x04ask", local)
+    port.receive(b"\x04ask", (LOOPBACK, 9))
+    assert came == [(b"\x04ask", seen), (b"\x04ask", (LOOPBACK, 9))]
+    carrier.send(b"\x04answer", seen)
+    assert port.sent == [(b"\x04answer", local)]
+    await relayed.close()
+    await until(lambda: not ours.statistics().allocations)
+    assert ours.outside(local) == local
+    assert ours.inside(seen) == seen
+    await ours.close()
 
 
 async def test_a_relay_relays_nothing_to_its_own_machine() -> None:

@@ -454,6 +454,26 @@ def test_waiting_for_one_caller(fake: Daemon) -> None:
     assert fake.cli("answer", "CallMe", "--wait", "20s", "--detach").code == 0
 
 
+def test_the_timeline_of_each_call(fake: Daemon) -> None:
+    """How it came about, which way its media took and why, what would be better; as JSON, too."""
+    call_id = fake.cli("call", "alice", "--detach").out.strip()
+    shown = fake.cli("calls", "--timeline").out.splitlines()
+    begin = next(number for number, line in enumerate(shown) if call_id in line)
+    assert shown[begin].endswith(": connected")
+    assert shown[begin + 1 : begin + 6] == [
+        "  path: direct over IPv4: both ends are in one local network",
+        "  better with: nothing",
+        "          0 ms  called",
+        "         11 ms  path: lan (host to host, IPv4): the first that worked",
+        "         12 ms  both ends proven",
+    ]
+    view = next(one for one in fake.cli("calls", "--json").json["calls"] if one["id"] == call_id)
+    assert view["paths"] == [
+        {"at": 11.0, "path": "lan", "why": "first", "local": "host", "remote": "host", "ipv6": False}
+    ]
+    fake.cli("hangup", call_id)
+
+
 def test_hangup_and_detached_calls(fake: Daemon) -> None:
     """A detached call lives on until it is hung up, by the start of its ID or by name."""
     first = fake.cli("call", "ringer", "-d").out.strip()

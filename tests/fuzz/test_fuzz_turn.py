@@ -7,6 +7,7 @@ import struct
 import time
 from collections import Counter
 
+from meshcall.dht import messages as m
 from meshcall.errors import Rejected
 from meshcall.limits import STUN_REPLY_RATIO
 from meshcall.stun.attributes import encode_xor_address, failure, success
@@ -18,14 +19,19 @@ from meshcall.stun.message import (
     decode_stun_untrusted,
 )
 from meshcall.turn.commands import Client
-from meshcall.turn.events import Allocated
-from meshcall.turn.frames import Frames, channel_data
+from meshcall.turn.credentials import Credentials
+from meshcall.turn.events import Allocated, Ended
+from meshcall.turn.frames import Frames, bare_frame, channel_data
+from meshcall.turn.gateway import GatewayClient
+from meshcall.turn.grant import Ask, Grant, Place, seal_grant
 from meshcall.turn.policy import RelayPolicy
 from tests.fuzz.mutation import mutate
 from tests.unit.turn.world import CLIENT, PEER, UDP, Asker, Caller, World
 
 INPUTS = 100_000
 SEED = 20_261_124
+NODE = b"\x07" * 20
+GRANT = Grant(Credentials("9999999999:u", "p" * 28), 900, (Place("tls", 443),), False)
 REQUESTS = (Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND)
 
 
@@ -148,13 +154,59 @@ def test_100_000_hostile_chunks_of_a_stream() -> None:
     rng = random.Random(SEED)
     frame = channel_data(0x4000, b"hello", stream=True)
     binding = StunMessage(Method.BINDING, MessageClass.REQUEST, bytes(12)).encode()
+    bare = bare_frame(m.encode_frame(m.Ping(bytes(m.TID_SIZE), NODE, m.EPHEMERAL, b"", b"")))
     frames, rejected = Frames(), 0
     for _ in range(INPUTS):
-        chunk = rng.choice((frame, binding))
-        chunk = mutate(rng, chunk, [frame, binding]) if rng.random() < 0.5 else chunk
+        chunk = rng.choice((frame, binding, bare))
+        chunk = mutate(rng, chunk, [frame, binding, bare]) if rng.random() < 0.5 else chunk
         try:
             frames.feed_untrusted(chunk)
         except Rejected:
             frames, rejected = Frames(), rejected + 1
         assert len(frames._rest) < 2048
     assert rejected > 1000
+
+
+def test_100_000_hostile_octets_at_a_client_of_a_gateway() -> None:
+    """Whatever a gateway answers, in and out of turn: no exception, one end, and memory that stays."""
+    print(f"seed {SEED}")
+    rng = random.Random(SEED)
+    asks = [Ask.new([bytes(32)], rng.randbytes) for _ in range(20)]
+    sealed = {ask.key.public: seal_grant(GRANT, ask.key.public, NODE) for ask in asks}
+    outcomes: Counter[str] = Counter()
+    client: GatewayClient | None = None
+    for index in range(INPUTS):
+        if client is None or index % 20 == 0:
+            ask, now = rng.choice(asks), 1000.0
+            client = GatewayClient(
+                ("198.51.100.1", 443), "tls", node_id=bytes(20), ask=ask, random=rng.randbytes
+            )
+            client.start(now)
+            client.transmits()
+        tid = client._asked or rng.randbytes(m.TID_SIZE)
+        head = (tid, NODE, 0)
+        answers = [
+            m.Pong(*head, bytes(6), rng.randbytes(8), b"", b""),
+            m.RelayGrant(*head, bytes(6), m.RELAY_GRANTED, sealed[ask.key.public]),
+            m.RelayGrant(*head, bytes(6), m.RELAY_BUSY, b""),
+            m.Refused(*head, bytes(6), m.REFUSED_TOKEN, b""),
+        ]
+        seeds = [bare_frame(m.encode_frame(one)) for one in answers]
+        seeds.append(channel_data(0x4000, b"hello", stream=True))
+        data = rng.choice(seeds[:2]) if rng.random() < 0.4 else mutate(rng, rng.choice(seeds), seeds)
+        client.receive(data, now)
+        client.send_to(PEER, b"\x04frame", now)
+        client.send_to(PEER, b"\x80media", now)
+        client.handle_timer(now + rng.random())
+        client.deadline()
+        client.transmits()
+        ends = [event for event in client.events() if isinstance(event, Ended)]
+        assert len(ends) <= 1
+        outcomes.update(f"ended: {event.reason}" for event in ends)
+        outcomes["allocating"] += client._turn is not None
+        if ends:
+            client = None
+    print(dict(outcomes))
+    assert outcomes["allocating"] > 100
+    assert outcomes["ended: lost"] > 100
+    assert outcomes["ended: refused"] > 100

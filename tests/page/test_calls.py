@@ -8,7 +8,7 @@ import time
 import pytest
 
 from netsim.lab import Lab
-from netsim.peer import Peer
+from netsim.peer import Peer, start_testnet
 from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, open_page
 
 pytestmark = pytest.mark.timeout(180)
@@ -134,3 +134,36 @@ async def test_the_other_side_knows_when_a_tab_or_a_browser_ends(lab: Lab) -> No
             await a.wait("#answer-video")
             await b.do("close")
             await a.wait(".incoming", "hidden")
+
+
+async def test_pages_behind_nats_meet_by_a_relay_that_a_peer_lends(lab: Lab) -> None:
+    """No server is configured: both browsers are behind symmetric NATs, and see each other all the same."""
+    join = await start_testnet(await lab.public_host("dht", ipv6=False), 12)
+    lender = Peer(await lab.public_host("lender", ipv6=False))
+    await lender.start("--relay", *join)
+    sites = [await lab.site(name, "symmetric_random") for name in ("alice", "bob")]
+    alice, bob = (Peer(next(iter(site.hosts.values()))) for site in sites)
+    await asyncio.gather(alice.start(*join), bob.start(*join))
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+        await one.wait_for_status("a relay", lambda status: status["relays"] >= 1, timeout=30)
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        await a.until("document.querySelector('.path').textContent === 'by relay'")
+        await a.click("#tool-hangup")
+        await b.wait(".call-screen", "detached")
+
+
+async def test_pages_behind_nats_meet_directly(lab: Lab) -> None:
+    """DHT nodes tell the browsers their addresses: two port-restricted NATs, and no relay anywhere."""
+    join = await start_testnet(await lab.public_host("dht", ipv6=False), 12)
+    sites = [await lab.site(name, "port_restricted") for name in ("alice", "bob")]
+    alice, bob = (Peer(next(iter(site.hosts.values()))) for site in sites)
+    await asyncio.gather(alice.start(*join), bob.start(*join))
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        await a.until("document.querySelector('.path').textContent === 'direct'")

@@ -81,6 +81,7 @@ class Punching:
         self._proven: Address | None = None
         self._changed = asyncio.Event()
         self._again = asyncio.Event()
+        self._begun = False
         self._stale = self._ours.mapping is Mapping.UNKNOWN
 
     def _describe(self) -> NatNote:
@@ -100,7 +101,7 @@ class Punching:
             return
         match note:
             case NatNote():
-                if self._theirs is not None:
+                if self._begun:
                     self._forget()
                     self._again.set()
                 self._theirs = note
@@ -147,6 +148,7 @@ class Punching:
 
     async def punch(self) -> None:
         """One round: until there is a direct path or nothing is left to do."""
+        self._begun = True
         if self._ended:
             return
         if self._ours.mapping.depends and self._peer_depends:

@@ -124,12 +124,12 @@ class Line:
             self._search_ends = None
 
     def _found(self, data: bytes, host: str) -> None:
+        if host != self._gateway.host:  # one look each; the router's answer still comes through
+            self._counters["portmap-ssdp-stranger"] += 1
+            return
         self._answers += 1
         if self._answers > PORTMAP_SSDP_ANSWERS_MAX:
             self._counters["portmap-ssdp-flood"] += 1
-            self._end_search()
-        elif host != self._gateway.host:
-            self._counters["portmap-ssdp-stranger"] += 1
         else:
             self._race.receive_ssdp(data, self._clock.now())
             self._changed()

@@ -86,6 +86,9 @@ class Relay:
         """TCP and TLS."""
         self._clock = clock
         self._addresses = addresses
+        self._outsides: dict[Address, Address] = {}
+        self._insides: dict[Address, Address] = {}
+        """Of sockets that others know by another address: that one; and the other way round."""
         self._loop = asyncio.get_running_loop()
         self._server = TurnServer(secret, policy=policy, random=random, now=clock.now())
         self._server.node_port = self._node_port = node_port
@@ -198,6 +201,17 @@ class Relay:
     def allocations(self) -> int:
         """Relayed addresses lent now."""
         return len(self._server)
+
+    def outside(self, address: Address) -> Address:
+        """As whom the node of this machine is to take who sends from ``address``.
+
+        A client of ours whose packets leave by a private address is a stranger, not a neighbour on the LAN.
+        """
+        return self._outsides.get(address, address)
+
+    def inside(self, address: Address) -> Address:
+        """Where the node of this machine is to send to, to reach ``address``."""
+        return self._insides.get(address, address)
 
     async def close(self) -> None:
         """End all allocations, close all sockets. Idempotent."""
@@ -328,13 +342,19 @@ class Relay:
             self._server.not_opened(command.relay)
             return
         self._relays[command.relay] = sock
+        local: Address = sock.getsockname()[:2]
         self._loop.add_reader(sock.fileno(), self._read_relay, command.relay, sock)
-        relayed = self._addresses.get(command.family, host), sock.getsockname()[1]
+        relayed = self._addresses.get(command.family, host), local[1]
+        if relayed != local:
+            self._outsides[local], self._insides[relayed] = relayed, local
         self._server.opened(command.relay, relayed, self._clock.now())
 
     def _close_relay(self, relay: int) -> None:
         sock = self._relays.pop(relay, None)
         if sock is not None:
+            outside = self._outsides.pop(sock.getsockname()[:2], None)
+            if outside is not None:
+                del self._insides[outside]
             self._loop.remove_reader(sock.fileno())
             sock.close()
 

@@ -209,6 +209,8 @@ def test_unknown_is_never_ok() -> None:
     for name in ("disk", "media", "files", "camera", "microphone", "service"):
         assert finding(name, blank).status == "SKIP"
     assert finding("nat", facts(netcheck=net(ipv4=family()))).status == "SKIP"
+    near = net(ipv4=family("lan"), ipv6=family("none"), port_mapping={"state": "silent", "reason": "x"})
+    assert finding("port-mapping", facts(netcheck=near)).status == "SKIP"
     assert (
         finding("relays", facts(netcheck=net(ipv4=family("lan"), ipv6=family("none"), relays=[]))).status
         == "SKIP"
@@ -236,6 +238,6 @@ def test_netcheck_in_words() -> None:
     assert shown["clock"].startswith("30 s behind peers")
     assert not [name for name in shown if name.startswith("IPv6") and name != "IPv6 UDP"]
     open_net = dict(fields_of(net(ipv4=family(mapping="none", hairpin="needless"), clock_skew_s=None)))
-    assert open_net["IPv4 mapping"].startswith("none: no NAT")
+    assert open_net["IPv4 mapping"].startswith("none: others see")
     assert "IPv4 filtering" not in open_net
     assert open_net["clock"].startswith("no peer has written")

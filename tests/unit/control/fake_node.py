@@ -66,6 +66,7 @@ from meshcall.views import (
     MediaTotals,
     NodeEvent,
     NodeStatus,
+    PathStep,
     PeerMedia,
     PeerView,
     PortMappingView,
@@ -344,6 +345,10 @@ class FakeCall:
             since_ms=self.since_ms,
             path="lan" if self.state == "connected" else "",
             reason=self.reason,
+            timeline={"dial": 0.0, "confirmed": 12.5},
+            paths=[PathStep(at=11.0, path="lan", why="first", local="host", remote="host")],
+            explanation="direct over IPv4: both ends are in one local network",
+            better=["nothing"],
         )
 
     def begin(self) -> None:

@@ -34,6 +34,8 @@ class FakeGateway:
     def __init__(self, *protocols: str, external: str = PUBLIC, granted: int | None = None) -> None:
         self.protocols = set(protocols)
         self.external = external
+        self.client = GATEWAY.local
+        """Whose requests it takes."""
         self.granted = granted
         """Lifetime whatever was asked for."""
         self.booted = -1000.0
@@ -68,7 +70,7 @@ class FakeGateway:
         if opcode == 0:
             return struct.pack("!BBxBII12x", 2, 128, 0, 0, epoch)
         assert opcode == 1
-        assert data[8:24] == packed(GATEWAY.local), "RFC 6887 section 8.3: the client's address is checked"
+        assert data[8:24] == packed(self.client), "RFC 6887 section 8.3: the client's address is checked"
         transport = {17: "udp", 6: "tcp"}[data[36]]
         internal, wish = struct.unpack_from("!HH", data, 40)
         life = self._map(transport, internal, wish or internal, lifetime) if not self.result else 0

@@ -56,7 +56,8 @@ def test_who_has_a_public_address_asks_nobody() -> None:
 
 
 def test_off_and_alone() -> None:
-    """Each says so in a sentence."""
+    """Each says so in a sentence; before anybody has looked for routers, nothing is said of them."""
+    assert Mapper(secret=b"s" * 16, random=seeded_random(1)).standing(0.0).state == "asking"
     assert make(enabled=False).standing(0.0).state == "off"
     mapper = make(GATEWAY, enabled=False)
     assert mapper.races == {}

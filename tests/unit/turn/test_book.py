@@ -231,6 +231,19 @@ def test_one_network_that_announces_itself_often_leaves_room_for_others() -> Non
     assert len({address[0].rpartition(".")[0] for address in world.asked}) == len(world.asked) > 1
 
 
+def test_relays_of_no_use_are_forgotten() -> None:
+    """A neighbour's, in a LAN: it is held no more, and its place is another's."""
+    world = World(3)
+    neighbour = ("192.168.1.2", 4000)
+    world.contacts = {neighbour}
+    world.hear(neighbour)
+    world.wait(1.0)
+    assert world.held()[0] == neighbour
+    world.book.keep(lambda address: not address[0].startswith("192.168."))
+    world.wait(1.0)
+    assert set(world.held()) == {place(number) for number in range(3)}
+
+
 def test_searches_become_seldom() -> None:
     """Where no relay is found, a node looks at most once in ten minutes; with three it looks no more."""
     world = World()

@@ -328,6 +328,23 @@ def test_the_relays_own_machine_is_forbidden_but_for_relayed_addresses() -> None
     assert world.server.statistics().counters["own-address"] == 1
 
 
+def test_of_the_relays_own_machine_the_node_is_reached_but_no_relay() -> None:
+    """Checks, answers, DTLS, RTP and frames of the DHT pass; a client can't allocate through itself."""
+    world = World()
+    world.server.own_hosts = frozenset({"5.0.1.1"})
+    world.server.node_port = 4000
+    ada = allocated(world)
+    assert code(ada.bind(0x4000, ("5.0.1.1", 4000))) == 0
+    assert code(ada.bind(0x4001, ("5.0.1.1", 4001))) == 0
+    good = [b"\0\1check", b"\1\1answer", b"\1\x11error", b"\0\x11keep"]
+    good += [b"\x16dtls", b"\x80rtp", b"\x04dht"]
+    bad = [b"\0\3allocate", b"\0\4refresh", b"\0\x16send", b"\x40\0\0\0", b"\x7f\xff\0\0", b""]
+    for data in good + bad:
+        world.give(channel_data(0x4000, data), ada.client)
+        world.give(channel_data(0x4001, data), ada.client)
+    assert [(peer, data) for _, peer, data in world.sent] == [(("5.0.1.1", 4000), data) for data in good]
+
+
 def test_low_ports_are_not_sent_to() -> None:
     """No DNS or NTP server gets anything from a relay."""
     asker = allocated()
