@@ -776,7 +776,7 @@ class Node:
 
     def _page_servers(self) -> list[IceServerView]:
         """What a browser may ask for its address and for a relay: peers, and what the user named."""
-        found = [IceServerView(urls=[f"stun:{format_address(one)}"]) for one in self._dht.neighbours(2)]
+        found = [IceServerView(urls=[f"stun:{format_address(one)}"]) for one in self._dht.neighbours(4)]
         for text in self.config.ice_servers:
             server = parse_ice_server(text)
             found.append(

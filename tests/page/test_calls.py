@@ -8,7 +8,7 @@ import time
 import pytest
 
 from netsim.lab import Lab
-from netsim.peer import Peer, start_testnet
+from netsim.peer import DHT_PORT, Peer, meshcall_command, start_testnet
 from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, open_page
 
 pytestmark = pytest.mark.timeout(180)
@@ -156,8 +156,14 @@ async def test_pages_behind_nats_meet_by_a_relay_that_a_peer_lends(lab: Lab) -> 
 
 
 async def test_pages_behind_nats_meet_directly(lab: Lab) -> None:
-    """DHT nodes tell the browsers their addresses: two port-restricted NATs, and no relay anywhere."""
-    join = await start_testnet(await lab.public_host("dht", ipv6=False), 12)
+    """DHT routers tell the browsers their addresses: two port-restricted NATs, and no relay anywhere."""
+    routers = [await lab.public_host(f"router{number}", ipv6=False) for number in range(4)]
+    join = ["--bootstrap", f"{routers[0].ipv4}:{DHT_PORT}"]
+    for host in routers:
+        flags = [] if host is routers[0] else join
+        home = ["--home", host.directory / "router", "--port", str(DHT_PORT)]
+        router = await host.popen([*meshcall_command(), "bootstrap-node", *home, *flags])
+        await router.wait_for_line("^ready", timeout=20)
     sites = [await lab.site(name, "port_restricted") for name in ("alice", "bob")]
     alice, bob = (Peer(next(iter(site.hosts.values()))) for site in sites)
     await asyncio.gather(alice.start(*join), bob.start(*join))
