@@ -9,7 +9,6 @@ the peer's confirm was verified. Older endpoints ignore them, as every unknown c
     +--------+------------------------------+
     0x10 Offer       a compact description
     0x11 Answer      a compact description
-    0x12 Candidates  candidates, one after the other
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from typing import Final, Literal
 from meshcall.errors import Rejected
 from meshcall.limits import DESCRIPTION_MAX
 
-NegotiateKind = Literal["offer", "answer", "candidates"]
+NegotiateKind = Literal["offer", "answer"]
 
-_TYPES: Final[dict[NegotiateKind, int]] = {"offer": 0x10, "answer": 0x11, "candidates": 0x12}
+_TYPES: Final[dict[NegotiateKind, int]] = {"offer": 0x10, "answer": 0x11}
 _KINDS: Final = {number: kind for kind, number in _TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Negotiate:
-    """A description or candidates within a running session."""
+    """A description within a running session."""
 
     kind: NegotiateKind
     body: bytes
@@ -44,7 +43,7 @@ def encode_negotiate(message: Negotiate) -> bytes:
 
 def is_negotiate(data: bytes) -> bool:
     """Whether a control message is an endpoint's own."""
-    return data[:1] in (b"\x10", b"\x11", b"\x12")
+    return data[:1] in (b"\x10", b"\x11")
 
 
 def decode_negotiate_untrusted(data: bytes) -> Negotiate:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -262,14 +261,9 @@ class ControlServer:
         )
 
     async def _get_qr(self, request: web.Request) -> web.Response:
-        import segno  # late: only who shows a code needs it
+        from meshcall.control.qr import draw  # late: only who shows a code needs it
 
-        # upper case: QR's alphanumeric mode, which makes a smaller picture
-        picture = io.BytesIO()
-        segno.make(self._node.uri_text().upper(), error="m", micro=False).save(
-            picture, kind="svg", scale=6, border=2, dark="#000", light="#fff", xmldecl=False
-        )
-        return web.Response(body=picture.getvalue(), content_type="image/svg+xml")
+        return web.Response(body=draw(self._node.uri_text()), content_type="image/svg+xml")
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return document(self._node.status())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
@@ -160,8 +161,8 @@ async def test_pages_behind_nats_meet_directly(lab: Lab) -> None:
     routers = [await lab.public_host(f"router{number}", ipv6=False) for number in range(4)]
     join = ["--bootstrap", f"{routers[0].ipv4}:{DHT_PORT}"]
     for host in routers:
-        flags = [] if host is routers[0] else join
-        home = ["--home", host.directory / "router", "--port", str(DHT_PORT)]
+        flags: list[str | Path] = [] if host is routers[0] else [*join]
+        home: list[str | Path] = ["--home", host.directory / "router", "--port", str(DHT_PORT)]
         router = await host.popen([*meshcall_command(), "bootstrap-node", *home, *flags])
         await router.wait_for_line("^ready", timeout=20)
     sites = [await lab.site(name, "port_restricted") for name in ("alice", "bob")]

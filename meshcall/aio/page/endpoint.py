@@ -237,13 +237,8 @@ class PageEndpoint:
                 continue
             if candidate.tcptype != "active":
                 candidates.append(candidate)
-        if not candidates or self._closed:
-            return
-        encoded = encode_candidates(candidates)
-        if self._gate:
-            self.send_control(encode_negotiate(Negotiate("candidates", encoded)))
-        else:
-            self._events.put_nowait(m.LocalCandidates(encoded))
+        if candidates and not self._closed:
+            self._events.put_nowait(m.LocalCandidates(encode_candidates(candidates)))
 
     def _page_secured(self, ours: bytes, theirs: bytes) -> None:
         if self._secured or self._local is None or self._remote is None:
@@ -283,10 +278,6 @@ class PageEndpoint:
             return
         try:
             wanted = decode_negotiate_untrusted(data)
-            if wanted.kind == "candidates":
-                found, _ = read_candidates_untrusted(wanted.body, self._policy(), self._counters)
-                self._add([candidate_line(one) for one in found])
-                return
             remote = read_later_untrusted(wanted.body, self._remote, self._policy(), self._counters)
             text = to_sdp(remote, wanted.kind)
         except Rejected as error:
