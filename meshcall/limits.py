@@ -795,7 +795,7 @@ PUNCH_TRIES: Final = 3
 PUNCH_TRY: Final = 1.2
 """Seconds between two of these."""
 
-PUNCH_MEETING: Final = 8
+PUNCH_MEETING: Final = 16
 """Sockets with which two sequential NATs aim at each other's predicted port: so many mappings of others may
 come between. Each sends few packets, all to one address that was proven."""
 
@@ -1458,6 +1458,8 @@ TUNNEL_POLL: Final = 1.0
 TUNNEL_POLL_MIN: Final = 0.01
 """Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
 most, and at least."""
+TUNNEL_REFUSED_KEPT: Final = 256
+"""Hosts of which a gateway has said that it relays nothing to them (candidates that peers name)."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 

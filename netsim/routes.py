@@ -18,9 +18,9 @@ def expected_routes(kinds: Sequence[str], *, relay: bool, plain: bool) -> dict[P
     """What can be done: the table that runs are compared with.
 
     ``plain``: as plain aiortc does. With a relay it takes whichever path answers first, so a pair with a
-    direct path may be relayed, too; and hosts without UDP can signal and reach a relay, for its descriptions
-    travel outside of the network. meshcall never gives up a direct path for a relay, predicts ports or
-    probes for them where ICE alone finds none, and signals by UDP.
+    direct path may be relayed, too; its descriptions travel outside of the network. meshcall never gives up
+    a direct path for a relay, and predicts ports or probes for them where ICE alone finds none; hosts without
+    UDP signal through those who lend relays.
     """
     routes: dict[Pair, tuple[Route, ...]] = {}
     for row in kinds:
@@ -29,7 +29,7 @@ def expected_routes(kinds: Sequence[str], *, relay: bool, plain: bool) -> dict[P
             possible = can_punch(nat(row), nat(column)) or (not plain and can_meet(nat(row), nat(column)))
             if not blocked and possible:
                 routes[row, column] = ("direct", "relay") if relay and plain else ("direct",)
-            elif relay and (plain or not blocked):
+            elif relay:
                 routes[row, column] = ("relay",)
             else:
                 routes[row, column] = ("fail",)

@@ -269,11 +269,13 @@ def interface_steps(host: Host, attachment: Attachment) -> list[Step]:
     """Bring an interface up: addresses, default routes, and the rules that its traffic leaves by it."""
     device = attachment.device
     lines = [f"link set {device} up"]
+    # A host that was made on a network without IPv6 has it switched off.
+    on = {f"net/ipv6/conf/{name}/disable_ipv6": "0" for name in ("all", device)} if attachment.ipv6 else {}
     if attachment.ipv4:
         lines.append(f"addr replace {attachment.ipv4}/{attachment.prefix_length} brd + dev {device}")
     if attachment.ipv6:
         lines.append(f"addr replace {attachment.ipv6}/64 dev {device} nodad")
-    return [ip_step(host.name, lines), *_route_steps(host, attachment)]
+    return [ip_step(host.name, lines, on), *_route_steps(host, attachment)]
 
 
 def _route_steps(host: Host, attachment: Attachment) -> list[Step]:

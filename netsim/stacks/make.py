@@ -38,15 +38,26 @@ async def make_stack(name: StackName, lab: Lab, *, relays: int = 0) -> Stack:
 
 async def make_meshcall(lab: Lab, *, relays: int = 0, source: str = "") -> MeshcallStack:
     """meshcall on the internet. Raises LabError. ``source``: what all calls send."""
-    join = ["--no-mdns", *await start_dht(lab)]
-    return MeshcallStack(join, source=source, relays=await lend_relays(lab, join, relays))
+    ipv6 = any(site.nat.ipv6 is not None for site in lab.sites.values())
+    join = ["--no-mdns", *await start_dht(lab, ipv6=ipv6)]
+    lenders = await lend_relays(lab, join, relays, ipv6=ipv6)
+    ways = [word for lender in lenders for word in lender.join_flags]
+    return MeshcallStack([*join, *ways], source=source, relays=lenders)
 
 
-async def start_dht(lab: Lab) -> list[str]:
-    """Nodes on several public networks; returns the flags that make a daemon join them. Raises LabError."""
-    first, *others = [await lab.public_host(f"net{n + 1}", ipv6=False) for n in range(DHT_HOSTS)]
-    join = await start_testnet(first, DHT_NODES_PER_HOST)
-    await asyncio.gather(*(start_testnet(host, DHT_NODES_PER_HOST, join=join) for host in others))
+async def start_dht(lab: Lab, *, ipv6: bool = False) -> list[str]:
+    """Nodes on several public networks; returns the flags that make a daemon join them. Raises LabError.
+
+    ``ipv6``: each network has as many nodes that speak IPv6 alone.
+    """
+    first, *others = [await lab.public_host(f"net{n + 1}", ipv6=ipv6) for n in range(DHT_HOSTS)]
+    join: list[str] = []
+    for family in (False, True) if ipv6 else (False,):
+        flags = await start_testnet(first, DHT_NODES_PER_HOST, ipv6=family)
+        await asyncio.gather(
+            *(start_testnet(host, DHT_NODES_PER_HOST, join=flags, ipv6=family) for host in others)
+        )
+        join += flags
     return join
 
 
@@ -62,7 +73,8 @@ async def start_program(
     if server is not None:
         host.environment["SSL_CERT_FILE"] = str(server.ca_file)
     await stack.start(host, servers)
-    if site is not None and site.nat.outbound is not Outbound.NOTHING:
+    gateways = isinstance(stack, MeshcallStack) and stack.relays
+    if site is not None and (site.nat.outbound is Outbound.ALL or gateways):
         await stack.ready(host)
 
 

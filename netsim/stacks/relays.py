@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netsim.host import Host
 from netsim.lab import Lab
 from netsim.peer import Peer
+from netsim.servers import TLS_PORT
 
 BUSY_S = 0.5
 """How long traffic is counted to see which relay carries most."""
@@ -27,6 +28,11 @@ class LentRelay:
         return self.peer.host
 
     @property
+    def join_flags(self) -> tuple[str, ...]:
+        """How others join the DHT through it, also where UDP is blocked."""
+        return "--bootstrap", f"tls:{self.host.ipv4}:{TLS_PORT}"
+
+    @property
     def running(self) -> bool:
         """Whether it lends now."""
         return self.peer.daemon is not None and self.peer.daemon.running
@@ -41,9 +47,9 @@ class LentRelay:
         await self.peer.daemon.kill()
 
 
-async def lend_relays(lab: Lab, join: Sequence[str], count: int) -> list[LentRelay]:
+async def lend_relays(lab: Lab, join: Sequence[str], count: int, *, ipv6: bool = False) -> list[LentRelay]:
     """``count`` public hosts whose daemons join the DHT by the flags ``join`` and lend. Raises LabError."""
-    hosts = [await lab.public_host(f"relay{number + 1}", ipv6=False) for number in range(count)]
+    hosts = [await lab.public_host(f"relay{number + 1}", ipv6=ipv6) for number in range(count)]
     # `--relay`: a lab does not live long enough for a node to prove by itself that it is reachable.
     relays = [LentRelay(Peer(host), (*join, "--relay")) for host in hosts]
     await asyncio.gather(*(relay.start() for relay in relays))

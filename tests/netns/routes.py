@@ -8,9 +8,7 @@ from __future__ import annotations
 from netsim.matrix import KINDS
 from netsim.routes import Gap, parse_table
 
-GAPS = {
-    "t": Gap("relay", "rendezvous needs UDP; there is no way into the DHT over TCP yet"),
-}
+GAPS: dict[str, Gap] = {}
 
 PLAIN = """
 open                  D   D   D   D   D   D   D   F
@@ -50,14 +48,14 @@ udp_blocked           F   F   F   F   F   F   F   F
 destination too are promised a relay only."""
 
 MESHCALL_RELAY = """
-open                  D   D   D   D   D   D   D   Ft
-full_cone             D   D   D   D   D   D   D   Ft
-address_restricted    D   D   D   D   D   D   D   Ft
-port_restricted       D   D   D   D   D   D   D   Ft
-cgnat                 D   D   D   D   D   D   D   Ft
-symmetric_sequential  D   D   D   D   D   D   R   Ft
-symmetric_random      D   D   D   D   D   R   R   Ft
-udp_blocked           Ft  Ft  Ft  Ft  Ft  Ft  Ft  Ft
+open                  D   D   D   D   D   D   D   R
+full_cone             D   D   D   D   D   D   D   R
+address_restricted    D   D   D   D   D   D   D   R
+port_restricted       D   D   D   D   D   D   D   R
+cgnat                 D   D   D   D   D   D   D   R
+symmetric_sequential  D   D   D   D   D   D   R   R
+symmetric_random      D   D   D   D   D   R   R   R
+udp_blocked           R   R   R   R   R   R   R   R
 """
 """meshcall with one. A direct path is never given up for it."""
 
