@@ -1458,6 +1458,8 @@ TUNNEL_POLL: Final = 1.0
 TUNNEL_POLL_MIN: Final = 0.01
 """Seconds between two looks at what nobody tells (nodes known by now, calls that have left a tunnel): at
 most, and at least."""
+TUNNEL_REFUSED_KEPT: Final = 256
+"""Hosts of which a gateway has said that it relays nothing to them (candidates that peers name)."""
 TUNNEL_DEAD: Final = 4
 """Whole seconds without an acknowledgement until a stream to a gateway is dead (a NAT that rebooted)."""
 

@@ -26,7 +26,13 @@ from meshcall.aio.tunnel import TunnelLink
 from meshcall.dht.messages import FIRST_OCTETS
 from meshcall.errors import NoPath, UsageError
 from meshcall.identity.keys import Random
-from meshcall.limits import TUNNEL_NODES_TRIED, TUNNEL_POLL, TUNNEL_POLL_MIN, TURN_WEB_PORT
+from meshcall.limits import (
+    TUNNEL_GATEWAYS_KEPT,
+    TUNNEL_NODES_TRIED,
+    TUNNEL_POLL,
+    TUNNEL_POLL_MIN,
+    TURN_WEB_PORT,
+)
 from meshcall.turn.client import Transport
 from meshcall.turn.gateways import Gateway, Gateways, Source, of_node, parse_gateway
 from meshcall.turn.grant import Ask
@@ -256,10 +262,13 @@ class Tunnels:
         self._carrier.probe(dict.fromkeys(nodes), self._dht.node_id)
 
     def _save(self) -> None:
-        best = self._gateways.best()
+        best = self._gateways.best()[:TUNNEL_GATEWAYS_KEPT]
         if set(best) - set(self._saved):
             self._saved = best
-            self._state.set_blob(_SAVED, json.dumps([gateway.text for gateway in best]).encode())
+            self._spawn(self._keep(json.dumps([gateway.text for gateway in best]).encode()))
+
+    async def _keep(self, octets: bytes) -> None:
+        await self._state.run(self._state.set_blob, _SAVED, octets)
 
 
 def _read_saved(blob: bytes | None) -> list[Gateway]:

@@ -12,7 +12,7 @@ import contextlib
 import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from meshcall.address import Address
 from meshcall.aio.clock import Clock
@@ -21,11 +21,14 @@ from meshcall.aio.udp import Awaited, Handler
 from meshcall.errors import NoPath
 from meshcall.ice.candidate import can_be_relayed
 from meshcall.identity.keys import Random
-from meshcall.limits import TUNNEL_DEAD, TUNNEL_PATIENCE, TURN_STREAM_QUEUE
-from meshcall.turn.events import Allocated, Ended, Received
+from meshcall.limits import TUNNEL_DEAD, TUNNEL_PATIENCE, TUNNEL_REFUSED_KEPT, TURN_STREAM_QUEUE
+from meshcall.turn.events import Allocated, Ended, Received, Refused
 from meshcall.turn.gateway import GatewayClient
 from meshcall.turn.gateways import Gateway
 from meshcall.turn.grant import Ask
+
+FORBIDDEN: Final = 403
+"""RFC 8656 section 19."""
 
 
 class TunnelLink(asyncio.Protocol):
@@ -40,6 +43,7 @@ class TunnelLink(asyncio.Protocol):
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._handlers: list[Handler | None] = [None] * 256
+        self._refused: set[str] = set()
         self._counters: Counter[str] = Counter()
         self._allocated: asyncio.Future[Ended | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -131,6 +135,8 @@ class TunnelLink(asyncio.Protocol):
             self._counters["tunnel-closed"] += 1
         elif (":" in address[0]) != (6 in self.families):
             self._counters["tunnel-family"] += 1
+        elif address[0] in self._refused:
+            self._counters["tunnel-refused"] += 1
         elif transport.get_write_buffer_size() > TURN_STREAM_QUEUE:
             self._counters["tunnel-full"] += 1
         else:
@@ -191,9 +197,16 @@ class TunnelLink(asyncio.Protocol):
             elif isinstance(event, Allocated):
                 self._relayed = event.relayed
                 self._allocated.set_result(None)
+            elif isinstance(event, Refused):
+                self._refuse(event)
             elif isinstance(event, Ended):
                 self._end(event)
         self._arm()
+
+    def _refuse(self, refused: Refused) -> None:
+        """Nothing is relayed there, such as to a peer's LAN: each check would be refused anew."""
+        if refused.code == FORBIDDEN and len(self._refused) < TUNNEL_REFUSED_KEPT:
+            self._refused.add(refused.host)
 
     def _end(self, ended: Ended) -> None:
         if not self._allocated.done():

@@ -63,6 +63,7 @@ class Gateways:
         self._sources: dict[Gateway, Source] = {}
         self._failures: dict[Gateway, int] = {}
         self._again: dict[Gateway, float] = {}
+        self._worked: set[Gateway] = set()
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -77,6 +78,7 @@ class Gateways:
             del self._sources[gateway]
             self._failures.pop(gateway, None)
             self._again.pop(gateway, None)
+            self._worked.discard(gateway)
 
     def next(self, now: float, skip: Callable[[Gateway], bool]) -> Gateway | None:
         """The best to try now of those that are not to be skipped; None: there is none yet."""
@@ -99,6 +101,7 @@ class Gateways:
     def worked(self, gateway: Gateway) -> None:
         """It lent an address."""
         self._failures.pop(gateway, None)
+        self._worked.add(gateway)
         self.add([gateway], Source.WORKED)
 
     def forgive(self) -> None:
@@ -108,7 +111,8 @@ class Gateways:
 
     def best(self) -> list[Gateway]:
         """Those that are gateways for certain, for the next start."""
-        certain = [one for one, source in self._sources.items() if source in (Source.WORKED, Source.LENT)]
+        proven = (Source.WORKED, Source.LENT)
+        certain = [one for one, source in self._sources.items() if source in proven or one in self._worked]
         return [one for one in certain if not self._failures.get(one)]
 
 

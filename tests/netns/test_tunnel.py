@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from netsim.faults import set_nat
 from netsim.lab import Host, Lab
 from netsim.peer import Peer, start_testnet
+from netsim.site import Site
 from netsim.stacks.attempt import Attempt
 from netsim.stacks.meshcall import MeshcallStack
 
@@ -18,19 +20,27 @@ FIRST_MEDIA = 1.5
 """Seconds from a call by ID to media at both ends."""
 
 
-async def make(lab: Lab, **kinds: str) -> tuple[Peer, MeshcallStack, dict[str, Host]]:
-    """A DHT, a gateway, and hosts by name, each behind its kind of NAT, that all know both."""
-    net, gate = [await lab.public_host(name, ipv6=False) for name in ("net", "gate")]
-    sites = {name: await lab.site(name, kind) for name, kind in kinds.items()}
-    flags = ["--no-mdns", *await start_testnet(net, 8)]
-    gateway = Peer(gate)
+async def start_gateway(lab: Lab, name: str, flags: list[str]) -> Peer:
+    """A daemon that lends a relay."""
+    gateway = Peer(await lab.public_host(name, ipv6=False))
     await gateway.start(*flags, "--relay", "--auto-answer", "anyone", "--source", "testsrc:880")
-    stack = MeshcallStack([*flags, "--bootstrap", f"tls:{gate.ipv4}:443"])
-    stack.adopt(gateway)
-    hosts = {name: site.host for name, site in sites.items()}
+    return gateway
+
+
+async def make(
+    lab: Lab, *sites: Site, gateways: Sequence[str] = ("gate",)
+) -> tuple[list[Peer], MeshcallStack, dict[str, Host]]:
+    """A DHT, gateways, and the hosts of these sites by name, which all know both."""
+    flags = ["--no-mdns", *await start_testnet(await lab.public_host("net", ipv6=False), 8)]
+    gates = [await start_gateway(lab, name, flags) for name in gateways]
+    named = [word for gate in gates for word in ("--bootstrap", f"tls:{gate.host.ipv4}:443")]
+    stack = MeshcallStack([*flags, *named])
+    for gate in gates:
+        stack.adopt(gate)
+    hosts = {host.name: host for site in sites for host in site}
     await asyncio.gather(*(stack.start(host, ()) for host in hosts.values()))
     await asyncio.gather(*(stack.ready(host) for host in hosts.values()))
-    return gateway, stack, hosts | {"gate": gate}
+    return gates, stack, hosts | {gate.host.name: gate.host for gate in gates}
 
 
 async def call(stack: MeshcallStack, caller: Host, callee: Host) -> Attempt:
@@ -41,28 +51,34 @@ async def call(stack: MeshcallStack, caller: Host, callee: Host) -> Attempt:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_who_has_no_udp_calls_and_is_called(lab: Lab) -> None:
-    """By ID, five times each: one side blocked, the other, both, and the gateway's own node."""
-    gateway, stack, hosts = await make(lab, ada="udp_blocked", bob="udp_blocked", eve="symmetric_random")
-    for caller, callee in (("ada", "eve"), ("eve", "ada"), ("ada", "bob"), ("bob", "gate"), ("gate", "ada")):
-        made = [await call(stack, hosts[caller], hosts[callee]) for _ in range(5)]
+    """By ID: one side blocked, the other, both, the gateway's own node, and a neighbour on the LAN."""
+    office = await lab.site("office", "udp_blocked", hosts=["ada", "amy"])
+    hotel, home = await lab.site("bob", "udp_blocked"), await lab.site("eve", "symmetric_random")
+    (gateway,), stack, hosts = await make(lab, office, hotel, home)
+    for caller, callee, count in (
+        ("ada", "eve", 3), ("eve", "ada", 3), ("ada", "bob", 3), ("bob", "gate", 1), ("gate", "ada", 1)
+    ):  # fmt: skip
+        made = [await call(stack, hosts[caller], hosts[callee]) for _ in range(count)]
         assert {attempt.route for attempt in made} == {"relay"}, [attempt.reason for attempt in made]
         totals = [attempt.total for attempt in made if attempt.total is not None]
         print(f"{caller} calls {callee}: {sorted(round(total, 2) for total in totals)} s to first media")
         assert statistics.median(totals) <= FIRST_MEDIA
+    assert (await call(stack, hosts["ada"], hosts["amy"])).route == "direct", "their LAN lets UDP through"
     status = await gateway.get("status")
-    assert status["relay"]["streams"] == 2
+    assert status["relay"]["streams"] == 3
     told = (await stack.peer(hosts["ada"]).get("status"))["dht"]["tunnel"]
     assert told == f"tls:{hosts['gate'].ipv4}:443"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_tunnel_is_left_when_udp_works(lab: Lab) -> None:
     """A call that began through it goes on; the next one is direct. Where UDP is blocked anew, it is back."""
-    _, stack, hosts = await make(lab, ada="udp_blocked", eve="open")
-    ada, site = stack.peer(hosts["ada"]), lab.sites["ada"]
+    site = await lab.site("ada", "udp_blocked")
+    _, stack, hosts = await make(lab, site, await lab.site("eve", "open"))
+    ada = stack.peer(hosts["ada"])
     running = await stack.begin(hosts["ada"], hosts["eve"])
     assert running.attempt.route == "relay"
     began = time.monotonic()

@@ -175,7 +175,9 @@ def test_gateways_that_others_name_are_bounded() -> None:
     gateways.worked(TWO)
     assert gateways.next(0.0, lambda one: False) == ONE
     assert gateways.next(0.0, lambda one: one == ONE) == TWO
-    assert gateways.best() == [TWO], "the user's is in the configuration"
+    assert gateways.best() == [TWO], "the user's has not been seen to work"
+    gateways.worked(ONE)
+    assert gateways.best() == [ONE, TWO]
 
 
 def test_how_gateways_are_written() -> None:
