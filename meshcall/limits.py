@@ -574,7 +574,7 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 0.005
+ICE_SERVER_PATIENCE: Final = 0.002
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
 
