@@ -10,14 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
-import re
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,10 +22,12 @@ import meshcall
 from meshcall.cli import logs
 from meshcall.cli.doctor import gather
 from meshcall.cli.output import emit, note
-from meshcall.cli.scrubbing import Scrubber
 from meshcall.cli.session import Session, session_of
 from meshcall.errors import FileError, MeshcallError
 from meshcall.reporting import printable
+
+if TYPE_CHECKING:
+    from meshcall.cli.scrubbing import Scrubber
 
 LOG_LINES: Final = 300
 """Lines of the log: those of some hours, or of the last crash."""
@@ -98,7 +97,9 @@ def report(session: Session) -> str:
 
 
 def _versions() -> Iterable[str]:
-    from importlib import metadata  # late: only here
+    import platform  # late: only here
+    import re
+    from importlib import metadata
 
     yield f"meshcall {meshcall.__version__}"
     yield f"Python {platform.python_version()} ({platform.python_implementation()})"
@@ -127,7 +128,10 @@ def _doctor(session: Session, scrubber: Scrubber) -> Iterable[str]:
 
 def _scrubber(session: Session) -> Scrubber:
     """One that knows this machine, its user, and everybody that the daemon can name."""
-    import getpass
+    import getpass  # late: only here
+    import socket
+
+    from meshcall.cli.scrubbing import Scrubber
 
     names = {socket.gethostname(), socket.gethostname().partition(".")[0]}
     with contextlib.suppress(OSError, KeyError):  # a user without a name

@@ -5,7 +5,6 @@ Law: that it can't be reached (no systemd, no session, a container) is an answer
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 import subprocess
@@ -82,6 +81,8 @@ def properties() -> dict[str, str]:
 
 def lingers() -> bool | None:
     """Whether the user's services run while nobody is logged in; None: that can't be told."""
+    import getpass  # late: termios is not for --help
+
     try:
         return (_LINGER / getpass.getuser()).exists()
     except (OSError, KeyError):
