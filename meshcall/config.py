@@ -69,6 +69,9 @@ class Config:
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""
 
+    page_port: int | None = 6374
+    """TCP port of the call page on the loopback interface, or one of the next nine; None: no page."""
+
     relay: bool | None = None
     """Lend a relay to others; None: while strangers reach this machine at an address of its own."""
 

@@ -150,6 +150,13 @@ class ContactBook:
         row = self._require(name)
         return self._save(replace(row, name=self._checked_name(new, row.peer_id)))
 
+    def verify(self, peer_id: PeerId) -> ContactView:
+        """The words of a call were compared: this contact is who it says it is."""
+        row = self._rows.get(peer_id)
+        if row is None:
+            raise UnknownContact("only contacts can be marked as verified", hint="add this peer first")
+        return self._save(replace(row, verified=True))
+
     def remove(self, name: str) -> None:
         """Forget a contact."""
         row = self._require(name)
@@ -240,6 +247,7 @@ def _view(row: ContactRow) -> ContactView:
         peer_id=row.peer_id.text,
         short=row.peer_id.short,
         name=row.name,
+        verified=row.verified,
         blocked=row.blocked,
         added_ms=row.added_ms,
     )

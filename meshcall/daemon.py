@@ -149,12 +149,17 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) -> None:
     """Run the node and the API until cancelled."""
+    from meshcall.control.page_server import make_page_server
     from meshcall.control.server import ControlServer
 
-    async with (
-        make_node(config, passphrase) as node,
-        ControlServer(node, HomePaths(config.home)),
-    ):
+    paths = HomePaths(config.home)
+    async with make_node(config, passphrase) as node, contextlib.AsyncExitStack() as stack:
+        control = ControlServer(node, paths)
+        if config.page_port is not None:
+            page = make_page_server(control, paths, config.page_port)
+            control.login_url = page.login_url
+            await stack.enter_async_context(page)
+        await stack.enter_async_context(control)
         status = node.status()
         _say_ready(f"ready: {node.id_text()} on UDP port {status.port}, home {config.home}")
         systemd.notify("READY=1")

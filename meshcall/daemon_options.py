@@ -82,6 +82,14 @@ def make_parser() -> argparse.ArgumentParser:
         default="off",
         help="which calls are answered without asking (default: off)",
     )
+    add(
+        "--page-port",
+        type=int,
+        default=6374,
+        metavar="N",
+        help="port of the call page on this machine (default: 6374, or one of the next nine)",
+    )
+    add("--no-page", action="store_true", help="serve no call page")
     add("--no-strangers", action="store_true", help="let nobody ring who is not a contact")
     add(
         "--contacts-only",
@@ -147,6 +155,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         raise InvalidConfig(f"--port: {options.port} is not a port (0 to 65535)")
     if options.relay_port is not None and not 0 <= options.relay_port <= 65535:
         raise InvalidConfig(f"--relay-port: {options.relay_port} is not a port (0 to 65535)")
+    if not 1024 <= options.page_port <= 65535:
+        raise InvalidConfig(f"--page-port: {options.page_port} is not a port (1024 to 65535)")
     _check_relay_addresses(options.relay_address)
     if options.coturn:
         parse_coturn(options.coturn)
@@ -202,6 +212,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         answer_pings=not options.no_pings,
         contacts_only=options.contacts_only,
         relay=options.relay,
+        page_port=None if options.no_page else options.page_port,
         relay_port=options.relay_port,
         relay_addresses=tuple(options.relay_address),
         relay_certificate=(

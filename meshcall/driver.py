@@ -20,13 +20,15 @@ from meshcall.aio.clock import Clock
 from meshcall.call import commands as c
 from meshcall.call import control
 from meshcall.call import events as e
+from meshcall.call.asides import Asides
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGone, Rejected, SourceUnusable
 from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.identity.confirm import Role
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
+from meshcall.identity.sas import SasView
 from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
@@ -127,6 +129,7 @@ class CallDriver:
         clock: Clock,
         spawn: Spawn,
         listener: Listener,
+        random: Random,
     ) -> None:
         self.machine = machine
         self.plan = plan
@@ -155,6 +158,8 @@ class CallDriver:
         self._said = 0  # how often the peer told of its own
         self._theirs: RendezvousSecret | None = None  # what could not be kept yet
         self._transcript = Transcript()
+        self.asides = Asides(random, self.counters)
+        """What is muted, and the verification words."""
         # media
         self._endpoint: m.MediaEndpoint | None = None
         self._endpoint_task: asyncio.Task[None] | None = None
@@ -305,6 +310,8 @@ class CallDriver:
             case c.StopRing():
                 self._listener.on_ring(False)
             case c.StateChanged(state):
+                if state is State.CONNECTED:
+                    self._begin_asides()
                 found = self._found
                 self._listener.on_state(state, found.route if found else "", found.by if found else "")
             case c.Notify(kind, detail):
@@ -561,8 +568,31 @@ class CallDriver:
             case control.Candidates(candidates):
                 if self.machine.state is State.CONNECTED:  # before that, whoever it is has proved nothing
                     self.feed(e.CandidatesReceived(self.machine.call_id, candidates))
+            case control.MediaState() | control.SasCommit() | control.SasNonce():
+                before = self.asides.peer_media
+                for answer in self.asides.receive_untrusted(message):
+                    self._send_control(answer)
+                if self.asides.peer_media != before:
+                    self._listener.on_notify("peer-media", "")
             case control.Unknown(type):
                 self.counters[f"control type {type}"] += 1
+
+    def _begin_asides(self) -> None:
+        fingerprints, (me, peer) = self._transcript.fingerprints, (self._post.me, self.machine.peer)
+        assert fingerprints is not None, "both confirms were about them"
+        ours, theirs = fingerprints
+        view = (
+            SasView(me, peer, ours, theirs)
+            if self.machine.role == "caller"
+            else SasView(peer, me, theirs, ours)
+        )
+        for message in self.asides.connect(self.machine.role, view):
+            self._send_control(message)
+
+    def send_aside(self, message: control.MediaState) -> None:
+        """Tell the peer what is muted; it matters only in a connected call."""
+        if self.machine.state is State.CONNECTED:
+            self._send_control(message)
 
     def _send_confirm(self, role: Role) -> None:
         if self._transcript.is_whole:

@@ -340,6 +340,40 @@ class Forbidden(MeshcallError):
     code = "forbidden"
 
 
+class NotLoggedIn(MeshcallError):
+    """This browser is not logged in."""
+
+    code = "not-logged-in"
+    default_hint = "`meshcall open` opens the page"
+
+
+class TooManyLogins(MeshcallError):
+    """Too many tries to log in; wait a minute."""
+
+    code = "too-many-logins"
+
+
+class NotVerifiable(MeshcallError):
+    """There are no words to compare in this call, or not yet."""
+
+    code = "not-verifiable"
+    default_hint = "they come a moment after the call is connected; a peer of an older version has none"
+
+
+class PageOff(MeshcallError):
+    """This daemon serves no page."""
+
+    code = "page-off"
+    default_hint = "its log says why; `--page-port` chooses another port"
+
+
+class PageGone(MeshcallError):
+    """The page that had the call's media is gone."""
+
+    code = "page-gone"
+    default_hint = "open it again with `meshcall open`, and call again"
+
+
 class RequestTimedOut(MeshcallError):
     """The daemon took too long to answer."""
 

@@ -574,9 +574,12 @@ CALL_OTHER_IDS_MAX: Final = 16
 MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
-ICE_SERVER_PATIENCE: Final = 0.005
+ICE_SERVER_PATIENCE: Final = 0.002
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
+
+ICE_LOOKUPS: Final = 4
+"""Names of servers that are looked up at a time: a resolver that is dead holds a thread for many seconds."""
 
 ICE_TRICKLE_PAUSE: Final = 0.03
 """Seconds in which candidates are collected to go in one message."""
@@ -1492,6 +1495,20 @@ a relay from those whom it is run for."""
 
 RELAY_TRANSPORTS_MAX: Final = 6
 """Addresses in one grant (a client tries each)."""
+
+# --- the call page --------------------------------------------------------------------------------
+
+ASIDES_EARLY_MAX: Final = 4
+"""Messages beside the call that wait until it is connected at our end (memory; a peer sends two)."""
+
+PAGES_MAX: Final = 8
+"""Pages of one daemon at once (tabs that a script opens; each has a queue)."""
+
+PAGE_DESCRIBE: Final = 20.0
+"""Seconds for a page to open camera and microphone and describe them: a person may be asked for leave."""
+
+PAGE_QUEUE: Final = 1000
+"""Messages that wait for a page that reads slowly; beyond that it is dropped (memory)."""
 
 RELAY_EPOCH: Final = 3600
 """Seconds of one set of keys that relays are announced under: who has placed itself near them has to move."""

@@ -34,6 +34,7 @@ from meshcall.aio.lan import Lan
 from meshcall.aio.mainline import Mainline
 from meshcall.aio.nat import NatWatch
 from meshcall.aio.network import NetworkWatcher
+from meshcall.aio.page.desk import PageDesk
 from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
 from meshcall.bootstrap_ladder import BootstrapLadder
@@ -62,7 +63,10 @@ from meshcall.last_run import (
     open_port,
 )
 from meshcall.letters import Letter
-from meshcall.media_loader import make_endpoint
+from meshcall.media.endpoint import MediaEndpoint
+from meshcall.media.page import IceServerView
+from meshcall.media.plan import MediaPlan, parse_ice_server
+from meshcall.media_loader import make_endpoint, prepare_media
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
@@ -142,6 +146,12 @@ class Node:
         self._introductions: Introductions
         self._history: History
         self._missed: MissedNotes
+        self._pages = PageDesk(
+            clock=self._clock,
+            random=self._random,
+            counters=self._counters,
+            servers=self._page_servers,
+        )
         self._calls: Switchboard
         self._pings: Pinger | None = None
         self._netcheck: Netcheck
@@ -391,7 +401,8 @@ class Node:
             secrets=self._handover,
             history=self._history,
             missed=self._missed,
-            make_endpoint=lambda plan: make_endpoint(plan, self._ice, self._lan.resolve_untrusted),
+            make_endpoint=self._make_endpoint,
+            prepare_media=self._prepare_media,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -581,6 +592,11 @@ class Node:
         return self._dht_tools
 
     @property
+    def pages(self) -> PageDesk:
+        """The call pages that are open."""
+        return self._pages
+
+    @property
     def port(self) -> int:
         """Our UDP port."""
         return self._udp.port
@@ -672,6 +688,7 @@ class Node:
             name=row.name if row else "",
             self_name=self._lan.self_name(peer),
             contact=row is not None,
+            verified=row.verified if row else False,
             blocked=row.blocked if row else False,
             presence=presence,
             addresses=[format_address(address) for address in addresses],
@@ -716,15 +733,20 @@ class Node:
         record: Path | None = None,
         timeout: float = limits.CALL_RING,
         wait: float = 0,
+        page: str = "",
+        video: bool = True,
     ) -> Call:
         """Start a call and return at once; what comes of it is told by ``call.events()``.
 
         ``timeout`` (s): how long the peer may ring; ``wait`` (s): how long to keep trying an offline peer.
+        ``page``: the open page whose browser carries the media; ``video``: pictures, too.
         Calling somebody who is calling us answers. Raises for what is known at once: bad ID, own ID, unknown
         contact, unusable source or record target, too many calls.
         """
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
-        return await self._calls.dial(peer_id, source=source, record=record, timeout=timeout, wait=wait)
+        return await self._calls.dial(
+            peer_id, source=source, record=record, timeout=timeout, wait=wait, page=page, video=video
+        )
 
     async def ping(
         self,
@@ -741,6 +763,26 @@ class Node:
         """
         peer_id = peer if isinstance(peer, PeerId) else self._contacts.resolve(peer)
         return self._pinger.ping(peer_id, PingPlan(count, interval, until_direct))
+
+    def _prepare_media(self) -> None:
+        """Somebody calls: our own media engine is loaded, unless a page is open that has one."""
+        if not len(self._pages):
+            prepare_media()
+
+    async def _make_endpoint(self, plan: MediaPlan) -> MediaEndpoint:
+        if plan.page:
+            return self._pages.make(plan)
+        return await make_endpoint(plan, self._ice, self._lan.resolve_untrusted)
+
+    def _page_servers(self) -> list[IceServerView]:
+        """What a browser may ask for its address and for a relay: peers, and what the user named."""
+        found = [IceServerView(urls=[f"stun:{format_address(one)}"]) for one in self._dht.neighbours(4)]
+        for text in self.config.ice_servers:
+            server = parse_ice_server(text)
+            found.append(
+                IceServerView(urls=[server.uri], username=server.username, credential=server.credential)
+            )
+        return [*found, *self._relays.page_servers()]
 
     @property
     def _pinger(self) -> Pinger:

@@ -47,6 +47,11 @@ class HomePaths:
         return self.path / "node.key"
 
     @property
+    def logins(self) -> Path:
+        """Hashes of the sessions of browsers that are logged in (mode 0600)."""
+        return self.path / "page.logins"
+
+    @property
     def run(self) -> Path:
         """What lives only as long as a daemon (mode 0700)."""
         return self.path / "run"

@@ -31,6 +31,7 @@ from meshcall.limits import (
     RELAY_SHARDS,
     RELAYS_HELD,
 )
+from meshcall.media.page import IceServerView
 from meshcall.media.plan import parse_ice_server
 from meshcall.record.codec import RecordType, decode_record_untrusted
 from meshcall.turn.announcement import epoch_of, read_announcement_untrusted, shard_storage_key
@@ -104,6 +105,25 @@ class RelayFinder:
                 self._listeners.remove(on_change)
 
         return end
+
+    def page_servers(self) -> list[IceServerView]:
+        """The relays that are ready, for a browser; without TLS, whose certificate it would refuse."""
+        found: list[IceServerView] = []
+        for lender in self.book.held(self._clock.now()):
+            if lender.grant is None:
+                continue
+            ways = lender.grant.servers(lender.address)
+            urls = [
+                f"turn:{format_address(address)}?transport={transport}"
+                for transport, address in ways
+                if transport != "tls" and not (transport == "udp" and self._udp_blocked())
+            ]
+            if urls:
+                credentials = lender.grant.credentials
+                found.append(
+                    IceServerView(urls=urls, username=credentials.username, credential=credentials.password)
+                )
+        return found
 
     # --- for people ---
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.broadcast import Broadcast
+from meshcall.call import control
 from meshcall.call import events as e
 from meshcall.call.explanation import Explanation, explain
 from meshcall.call.machine import CallMachine
@@ -21,11 +22,11 @@ from meshcall.call.state import State
 from meshcall.call.summary import reason_error
 from meshcall.call.timeline import Timeline
 from meshcall.driver import CallDriver, MakeEndpoint, Outcome, Secrets, Spawn
-from meshcall.errors import LocalProtocolError, MeshcallError, UsageError
+from meshcall.errors import LocalProtocolError, MeshcallError, NotVerifiable, UsageError
 from meshcall.finder import Finder
 from meshcall.ice.network import Network
 from meshcall.ice.verdict import hint_of
-from meshcall.identity.keys import SigningKey
+from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan
@@ -43,6 +44,7 @@ from meshcall.views import (
     Connected,
     Connecting,
     Degraded,
+    EmojiView,
     Ended,
     ErrorView,
     Incoming,
@@ -52,9 +54,11 @@ from meshcall.views import (
     PathChanged,
     PathKind,
     PathStep,
+    PeerMedia,
     RecordFailed,
     Ringing,
     SourceEnded,
+    VerificationView,
 )
 
 _STATES: Final[dict[State, CallState]] = {
@@ -207,9 +211,19 @@ class Call:
         self.driver.plan = replace(plan, offer_timeout=max(plan.offer_timeout, patience))
         self._user(e.Dial(timeout, wait))
 
-    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
-        """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer."""
-        self.set_media(source, record)
+    async def answer(
+        self,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> None:
+        """Answer an incoming call; raises :class:`UsageError` when there is nothing to answer.
+
+        ``page``: the open page whose browser carries the media; ``video``: pictures, too.
+        """
+        self.set_media(source, record, page=page, video=video)
         self._user(e.Answer())
 
     async def decline(self) -> None:
@@ -234,7 +248,23 @@ class Call:
         self._user(e.Chat(text))
         self._tell(Chat(call=self.id, at_ms=self._node.now_ms(), text=text, sender="me"))
 
-    def set_media(self, source: str | None, record: Path | None) -> None:
+    def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
+        """Tell the peer what is muted and what is shown. Nothing happens unless the call is connected."""
+        self.driver.send_aside(control.MediaState(audio, video, screen))
+
+    def verification(self) -> VerificationView:
+        """The words that both people compare; raises :class:`NotVerifiable` until they are known."""
+        words = self.driver.asides.words
+        if words is None:
+            raise NotVerifiable
+        return VerificationView(
+            emoji=[EmojiView(symbol=symbol, word=word) for symbol, word in words.emoji],
+            digits=" ".join(map(str, words.digits)),
+        )
+
+    def set_media(
+        self, source: str | None, record: Path | None, *, page: str = "", video: bool = True
+    ) -> None:
         """Change what is sent and where to record, before the endpoint is made; raises for what can't be."""
         if source is not None:
             check_source(source)
@@ -242,7 +272,11 @@ class Call:
             check_record(record)
         plan = self.driver.plan
         self.driver.plan = replace(
-            plan, source=plan.source if source is None else source, record=record or plan.record
+            plan,
+            source=plan.source if source is None else source,
+            record=record or plan.record,
+            page=page,
+            video=video,
         )
 
     def record_to(self, record: Path | None) -> None:
@@ -353,6 +387,11 @@ class Call:
         match kind:
             case "chat":
                 self._tell(Chat(call=call, at_ms=at_ms, text=detail))
+            case "peer-media":
+                now = self.driver.asides.peer_media
+                self._tell(
+                    PeerMedia(call=call, at_ms=at_ms, audio=now.audio, video=now.video, screen=now.screen)
+                )
             case "media":
                 self._tell(Media(call=call, at_ms=at_ms, kind="audio" if detail == "audio" else "video"))
             case "path":
@@ -453,6 +492,7 @@ def open_call(
     make_endpoint: MakeEndpoint,
     clock: Clock,
     spawn: Spawn,
+    random: Random,
 ) -> Call:
     """A call with its driver; nothing has happened in it yet."""
     machine = CallMachine(post.me, peer, call_id)
@@ -469,6 +509,7 @@ def open_call(
         clock=clock,
         spawn=spawn,
         listener=call,
+        random=random,
     )
     return call
 

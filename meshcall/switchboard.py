@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import prepare_media, probe_source
+from meshcall.media_loader import probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
@@ -56,6 +57,7 @@ class Switchboard:
         history: History,
         missed: MissedNotes,
         make_endpoint: MakeEndpoint,
+        prepare_media: Callable[[], None],
         clock: Clock,
         random: Random,
         spawn: Spawn,
@@ -63,7 +65,10 @@ class Switchboard:
         counters: Counter[str],
         network: Callable[[], Network],
     ) -> None:
-        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in."""
+        """``publish`` tells all listeners; ``network`` says what is known of the one that we are in.
+
+        ``prepare_media`` is called when a call may be answered soon.
+        """
         self._me = me
         self._config = config
         self._identity = identity
@@ -74,6 +79,7 @@ class Switchboard:
         self._history = history
         self._missed = missed
         self._make_endpoint = make_endpoint
+        self._prepare_media = prepare_media
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -120,18 +126,27 @@ class Switchboard:
     # --- ours -------------------------------------------------------------------------------------
 
     async def dial(
-        self, peer_id: PeerId, *, source: str | None, record: Path | None, timeout: float, wait: float
+        self,
+        peer_id: PeerId,
+        *,
+        source: str | None,
+        record: Path | None,
+        timeout: float,
+        wait: float,
+        page: str = "",
+        video: bool = True,
     ) -> Call:
         """See :meth:`meshcall.node.Node.call`."""
         if peer_id == self._me:
             raise OwnId()
         source = self._config.source if source is None else source
-        await probe_source(source)
+        if not page:
+            await probe_source(source)
         if record is not None:
             check_record(record)
         live = self.live(peer_id)
         if live is not None and live.state == "incoming":
-            live.set_media(source, record)
+            live.set_media(source, record, page=page, video=video)
             live.dial(timeout, wait)
             return live
         if live is not None:
@@ -141,7 +156,8 @@ class Switchboard:
             )
         if self.live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
-        call = self._make_call(peer_id, self._random(16), "out", self._plan(source, record))
+        plan = replace(self._plan(source, record), page=page, peer=peer_id.text, video=video)
+        call = self._make_call(peer_id, self._random(16), "out", plan)
         call.dial(timeout, wait)
         return call
 
@@ -163,6 +179,7 @@ class Switchboard:
             make_endpoint=self._make_endpoint,
             clock=self._clock,
             spawn=self._spawn,
+            random=self._random,
         )
         self._calls.append(call)
         ended = [old for old in self._calls if old.ended_ms is not None]
@@ -226,10 +243,11 @@ class Switchboard:
 
     def _incoming(self, letter: Letter) -> Call:
         opened = letter.opened
-        call = self._make_call(opened.sender, opened.call_id, "in", self._plan(self._config.source, None))
+        plan = replace(self._plan(self._config.source, None), peer=opened.sender.text)
+        call = self._make_call(opened.sender, opened.call_id, "in", plan)
         if isinstance(opened.message, Offer):
             call.self_name = opened.message.caller_name
-            prepare_media()
+            self._prepare_media()
         else:
             call.since_ms = min(call.since_ms, opened.created_ms)  # it was over before we heard of it
         return call

@@ -343,6 +343,8 @@ class PeerView(View, frozen=True, kw_only=True):
     self_name: str = ""
     """The name that the peer gives itself, unverified."""
     contact: bool = False
+    verified: bool = False
+    """Its words were compared, and were the same."""
     blocked: bool = False
     presence: Presence = "unknown"
     addresses: list[str] = []
@@ -355,6 +357,7 @@ class ContactView(View, frozen=True, kw_only=True):
     peer_id: str
     short: str
     name: str
+    verified: bool = False
     blocked: bool = False
     added_ms: int = 0
 
@@ -499,6 +502,14 @@ class Media(CallEventBase, frozen=True, kw_only=True, tag="media"):
     kind: Literal["audio", "video"]
 
 
+class PeerMedia(CallEventBase, frozen=True, kw_only=True, tag="peer-media"):
+    """What the peer lets be heard and seen now, as it says."""
+
+    audio: bool
+    video: bool
+    screen: bool
+
+
 class SourceEnded(CallEventBase, frozen=True, kw_only=True, tag="source-ended"):
     """What we send has come to its end; the call goes on."""
 
@@ -553,6 +564,40 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """Set when the call did not end as somebody wanted it to."""
 
 
+class FindingView(View, frozen=True, kw_only=True):
+    """One check of `meshcall doctor`."""
+
+    check: str
+    status: str
+    """`OK`, `WARN`, `FAIL` or `SKIP`."""
+    found: str
+    fix: str
+
+
+class DoctorView(View, frozen=True, kw_only=True):
+    """What `meshcall doctor` finds."""
+
+    failed: int
+    findings: list[FindingView]
+
+
+class EmojiView(View, frozen=True, kw_only=True):
+    """One of the pictures that two people compare."""
+
+    symbol: str
+    word: str
+    """In English; the list is that of the Matrix specification."""
+
+
+class VerificationView(View, frozen=True, kw_only=True):
+    """What both people see if nobody is between them."""
+
+    emoji: list[EmojiView]
+    """Seven."""
+    digits: str
+    """The same in another form: three numbers of four digits."""
+
+
 CallEvent = (
     LookingUp
     | Calling
@@ -562,6 +607,7 @@ CallEvent = (
     | Connected
     | Chat
     | Media
+    | PeerMedia
     | SourceEnded
     | RecordFailed
     | PathChanged

@@ -18,11 +18,14 @@ malformed ends the call.
     0x05 Rendezvous 36  the sender's rendezvous secret: generation(u32) secret(32)
     0x06 Held        4  generation(u32) of the receiver's rendezvous secret that the sender keeps
     0x07 Candidates 1.. more of the sender's ICE candidates, as in a Candidates message
+    0x08 MediaState  1  bits: 1 microphone on, 2 camera on, 4 screen shared
+    0x09 SasCommit  32  commitment to the sender's nonce
+    0x0A SasNonce   16  the nonce
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from meshcall import limits
@@ -36,6 +39,9 @@ _CHAT: Final = 0x04
 _RENDEZVOUS: Final = 0x05
 _HELD: Final = 0x06
 _CANDIDATES: Final = 0x07
+_MEDIA_STATE: Final = 0x08
+_SAS_COMMIT: Final = 0x09
+_SAS_NONCE: Final = 0x0A
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +95,40 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaState:
+    """What the sender lets be heard and seen now; only for showing it."""
+
+    audio: bool = True
+    video: bool = True
+    screen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SasCommit:
+    """The sender's commitment to its nonce, for the verification words."""
+
+    commitment: bytes
+    """32 octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class SasNonce:
+    """The sender's nonce; said only after the receiver's commitment is there."""
+
+    nonce: bytes = field(repr=False)
+    """16 octets."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message type of a newer version; ignored."""
 
     type: int
 
 
-Sendable = Confirm | Confirmed | Bye | Chat | Rendezvous | Held | Candidates
+Sendable = (
+    Confirm | Confirmed | Bye | Chat | Rendezvous | Held | Candidates | MediaState | SasCommit | SasNonce
+)
 ControlMessage = Sendable | Unknown
 
 
@@ -117,6 +150,12 @@ def encode_control(message: Sendable) -> bytes:
             return bytes([_RENDEZVOUS]) + secret.encode()
         case Held(generation):
             return bytes([_HELD]) + generation.to_bytes(4, "big")
+        case MediaState(audio, video, screen):
+            return bytes([_MEDIA_STATE, audio | video << 1 | screen << 2])
+        case SasCommit(commitment):
+            return bytes([_SAS_COMMIT]) + commitment
+        case SasNonce(nonce):
+            return bytes([_SAS_NONCE]) + nonce
         case Candidates(candidates):
             return bytes([_CANDIDATES]) + candidates
 
@@ -157,5 +196,17 @@ def decode_control_untrusted(data: bytes) -> ControlMessage:
             if not 0 < len(body) <= limits.CONTROL_CANDIDATES_MAX:
                 raise Rejected("control")
             return Candidates(body)
+        case 0x08:
+            if len(body) != 1:
+                raise Rejected("control")
+            return MediaState(audio=bool(body[0] & 1), video=bool(body[0] & 2), screen=bool(body[0] & 4))
+        case 0x09:
+            if len(body) != 32:
+                raise Rejected("control")
+            return SasCommit(body)
+        case 0x0A:
+            if len(body) != limits.SAS_NONCE:
+                raise Rejected("control")
+            return SasNonce(body)
         case other:
             return Unknown(other)

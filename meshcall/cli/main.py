@@ -26,6 +26,7 @@ from meshcall.cli import (
 )
 from meshcall.cli import call as call_commands
 from meshcall.cli import calls as calls_commands
+from meshcall.cli import open as page
 from meshcall.cli.session import Session, session_of
 from meshcall.errors import MeshcallError, UsageError
 from meshcall.reporting import print_error
@@ -90,6 +91,7 @@ def daemon(context: typer.Context) -> None:
 app.command("bootstrap-node")(bootstrap_node.bootstrap_node)
 app.command()(identity.init)
 app.command("id")(identity.show_id)
+app.command("open")(page.open_page)
 app.command()(status.status)
 app.command()(contacts.peers)
 app.add_typer(contacts.contact_commands, name="contact")

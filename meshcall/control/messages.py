@@ -26,6 +26,8 @@ _STATUS_BY_CODE = {
     "not-found": 404,
     "request-timeout": 504,
     "too-many-listeners": 503,
+    "not-logged-in": 401,
+    "too-many-logins": 429,
     "internal": 500,
 }
 
@@ -42,6 +44,10 @@ def check_headers(request: web.Request) -> None:
         raise Forbidden("web pages can't use this interface")
     if request.method != "GET" and request.content_type != "application/json":
         raise BadRequest("the content type must be application/json")
+
+
+def check_parameters(request: web.Request) -> None:
+    """Refuse parameters that the address does not know."""
     unknown = set(request.query) - _PARAMETERS.get(request.path, set())
     if unknown:
         raise BadRequest(f"there is no parameter {sorted(unknown)[0]!r}")

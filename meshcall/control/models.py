@@ -42,6 +42,7 @@ PeerText = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 NameText = Annotated[str, msgspec.Meta(max_length=256)]
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 CallIdText = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+PageName = Annotated[str, msgspec.Meta(max_length=16)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 86400)]
 SecondsOrZero = Annotated[float, msgspec.Meta(ge=0, le=7 * 86400)]
 
@@ -94,6 +95,10 @@ class StartCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hang up this long after the call was connected."""
     attach: bool = False
     """Answer with the call's events, and hang up when the client goes away."""
+    page: PageName = ""
+    """The page whose browser carries the media; empty: the daemon does."""
+    video: bool = True
+    """Send and receive pictures."""
 
 
 class StartPing(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,12 +121,22 @@ class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True)
     record: PathText | None = None
     duration: Seconds | None = None
     attach: bool = False
+    page: PageName = ""
+    video: bool = True
 
 
 class SeeMissed(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST history/seen."""
 
     calls: Annotated[list[CallIdText], msgspec.Meta(max_length=HISTORY_MAX)]
+
+
+class TellMedia(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST calls/ID/media."""
+
+    audio: bool
+    video: bool
+    screen: bool = False
 
 
 class SendChat(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,10 +7,12 @@ on purpose; any other exception is a bug, answered with the code ``internal``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.identity.peer_id import PeerId
+from meshcall.media.page import ToPage
 from meshcall.netcheck_views import NetcheckView
 from meshcall.ping_views import PingEvent
 from meshcall.views import (
@@ -26,6 +28,7 @@ from meshcall.views import (
     PeerView,
     RelayCoturnView,
     RelayCredentialsView,
+    VerificationView,
 )
 
 
@@ -39,7 +42,14 @@ class CallApi(Protocol):
     def view(self) -> CallView:
         """The call as it is now."""
 
-    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+    async def answer(
+        self,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> None:
         """Answer an incoming call; returns when the answer is on its way."""
 
     async def decline(self) -> None:
@@ -47,6 +57,16 @@ class CallApi(Protocol):
 
     async def hangup(self) -> None:
         """End the call in any state: a call that still rings is cancelled. Idempotent."""
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The other end."""
+
+    def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
+        """Tell the peer what is muted and what is shown."""
+
+    def verification(self) -> VerificationView:
+        """The words that both people compare; raises :class:`meshcall.errors.NotVerifiable`."""
 
     async def chat(self, text: str) -> None:
         """Send a line of chat; the call must be connected."""
@@ -78,6 +98,9 @@ class ContactsApi(Protocol):
     def list(self) -> list[ContactView]:
         """All contacts, by name."""
 
+    def verify(self, peer_id: PeerId) -> ContactView:
+        """Mark a contact as verified."""
+
     def rename(self, name: str, new: str) -> ContactView:
         """Give a contact another name."""
 
@@ -104,8 +127,25 @@ class DhtApi(Protocol):
         """Ask whoever is at HOST:PORT who it is."""
 
 
+class PagesApi(Protocol):
+    """Pages that are open, and their calls' media."""
+
+    def open(self, send: Callable[[ToPage], None]) -> str:
+        """A page is there; returns its name. ``send`` must neither wait nor raise."""
+
+    def receive(self, page: str, data: str) -> None:
+        """A message of that page; whatever it is, nothing is raised."""
+
+    def close(self, page: str) -> None:
+        """It is gone, and its calls with it. Idempotent."""
+
+
 class NodeApi(Protocol):
     """A running node."""
+
+    @property
+    def pages(self) -> PagesApi:
+        """The pages."""
 
     @property
     def contacts(self) -> ContactsApi:
@@ -144,6 +184,8 @@ class NodeApi(Protocol):
         record: Path | None = None,
         timeout: float = 60,
         wait: float = 0,
+        page: str = "",
+        video: bool = True,
     ) -> CallApi:
         """Start a call and return at once; what comes of it is told by ``events()``.
 

@@ -21,10 +21,12 @@ from aiohttp import web
 
 from meshcall.control import models
 from meshcall.control.background import abandon, finish, hang_up_after, limited, logged
+from meshcall.control.doctor import look
 from meshcall.control.listener import Listener
 from meshcall.control.messages import (
     absolute_path,
     check_headers,
+    check_parameters,
     document,
     encode_document,
     error_response,
@@ -32,10 +34,13 @@ from meshcall.control.messages import (
     read_request,
     whole_number,
 )
+from meshcall.control.metrics import METRICS_TYPE, format_metrics
 from meshcall.control.node_api import CallApi, NodeApi
+from meshcall.control.openapi import make_openapi
+from meshcall.control.page_socket import PageSocket
 from meshcall.control.selection import Purpose, choose_call
 from meshcall.control.unix_socket import listen, peer_uid
-from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, TooManyListeners
+from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, PageOff, TooManyListeners
 from meshcall.identity.peer_id import PeerId
 from meshcall.paths import HomePaths
 from meshcall.views import View
@@ -49,16 +54,27 @@ STREAM_END_GRACE = 2.0
 """Seconds that streams get to tell the end of their calls when the daemon stops."""
 
 
+def _no_page() -> str:
+    raise PageOff
+
+
 class ControlServer:
     """Serves one node. ``async with ControlServer(node, paths): ...``"""
 
     def __init__(
-        self, node: NodeApi, paths: HomePaths, *, allowed_uids: frozenset[int] | None = None
+        self,
+        node: NodeApi,
+        paths: HomePaths,
+        *,
+        allowed_uids: frozenset[int] | None = None,
     ) -> None:
         """``allowed_uids``: whose processes may use it; by default this user's and root's."""
+        self.login_url: Callable[[], str] = _no_page
+        """Makes a link that logs a browser in at the page; raises :class:`PageOff`."""
         self._node = node
         self._paths = paths
-        self._allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
+        self.allowed_uids = frozenset({os.geteuid(), 0}) if allowed_uids is None else allowed_uids
+        """Whose processes may use it."""
         self._runner: web.AppRunner | None = None
         self._inode: tuple[int, int] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -80,7 +96,7 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. The caller holds the home's lock, so a socket that is there already is a dead daemon's."""
         app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
-        app.router.add_routes(self._routes())
+        app.router.add_routes([*self.routes(), *self._own_routes()])
         # handler_cancellation: the drop of a connection reaches its handler at once (law 5)
         self._runner = web.AppRunner(
             app,
@@ -143,10 +159,12 @@ class ControlServer:
 
     # --- routes -----------------------------------------------------------------------------------
 
-    def _routes(self) -> list[web.RouteDef]:
+    def routes(self) -> list[web.RouteDef]:
+        """The addresses of :mod:`meshcall.control.endpoints`, and what describes and watches them."""
         prefix = models.API_PREFIX
         table: list[tuple[str, str, Handler]] = [
             ("GET", "/id", self._get_id),
+            ("GET", "/id/qr", self._get_qr),
             ("GET", "/status", self._get_status),
             ("GET", "/dht", self._get_dht),
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
@@ -154,6 +172,7 @@ class ControlServer:
             ("GET", "/relay/credentials/{seconds}", self._relay_credentials),
             ("GET", "/relay/coturn", self._relay_coturn),
             ("GET", "/netcheck", self._netcheck),
+            ("GET", "/doctor", self._doctor),
             ("GET", "/peers", self._get_peers),
             ("GET", "/contacts", self._get_contacts),
             ("POST", "/contacts", self._add_contact),
@@ -170,30 +189,36 @@ class ControlServer:
             ("POST", "/calls/{call}/decline", self._decline_call),
             ("POST", "/calls/{call}/hangup", self._hangup_call),
             ("POST", "/calls/{call}/chat", self._chat),
+            ("POST", "/calls/{call}/media", self._tell_media),
+            ("GET", "/calls/{call}/verification", self._get_verification),
+            ("POST", "/calls/{call}/verified", self._verified),
             ("POST", "/pings", self._start_ping),
             ("GET", "/history", self._get_history),
             ("POST", "/history/seen", self._see_missed),
             ("GET", "/events", self._get_events),
+            ("GET", "/page", self._get_page_socket),
         ]
         return [
             web.get(prefix + path, handler, allow_head=False)
             if method == "GET"
             else web.route(method, prefix + path, handler)
             for method, path, handler in table
+        ] + [
+            web.get("/openapi.json", self._get_openapi, allow_head=False),
+            web.get("/metrics", self._get_metrics, allow_head=False),
+            web.get("/healthz", self._get_health, allow_head=False),
         ]
+
+    def _own_routes(self) -> list[web.RouteDef]:
+        """What only the socket has: a page can't make links that log others in."""
+        return [web.post(models.API_PREFIX + "/page/login", self._make_login)]
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             self._check_peer(request)
             check_headers(request)
-            streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
-            if request.match_info.handler in streams:
-                return await handler(request)
-            if request.match_info.handler in (self._dht_lookup, self._dht_ping, self._netcheck):
-                return await limited(handler(request))  # ends with its client: it changes nothing
-            # shielded: a change that was begun is finished even if the client does not wait for the answer
-            return await asyncio.shield(self._spawn(limited(handler(request))))
+            return await self.answer(request, handler)
         except MeshcallError as error:
             return error_response(error)
         except web.HTTPException as error:
@@ -204,10 +229,22 @@ class ControlServer:
             logger.exception("%s %s failed", request.method, request.path)
             return error_response(InternalError())
 
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer to a request that may be made; ``handler`` is one of :meth:`routes`."""
+        check_parameters(request)
+        found = request.match_info.handler
+        streams = (self._start_call, self._answer_call, self._start_ping, self._get_events)
+        if found in (*streams, self._get_page_socket):
+            return await handler(request)
+        if found in (self._dht_lookup, self._dht_ping, self._netcheck, self._doctor):
+            return await limited(handler(request))  # ends with its client: it changes nothing
+        # shielded: a change that was begun is finished even if the client does not wait for the answer
+        return await asyncio.shield(self._spawn(limited(handler(request))))
+
     def _check_peer(self, request: web.Request) -> None:
         transport = request.transport
         uid = peer_uid(transport.get_extra_info("socket")) if transport is not None else None
-        if uid is not None and uid not in self._allowed_uids:
+        if uid is not None and uid not in self.allowed_uids:
             raise Forbidden
 
     # --- reading ----------------------------------------------------------------------------------
@@ -222,6 +259,11 @@ class ControlServer:
                 "uri": self._node.uri_text(),
             }
         )
+
+    async def _get_qr(self, request: web.Request) -> web.Response:
+        from meshcall.control.qr import draw  # late: only who shows a code needs it
+
+        return web.Response(body=draw(self._node.uri_text()), content_type="image/svg+xml")
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return document(self._node.status())
@@ -247,6 +289,9 @@ class ControlServer:
             raise BadRequest("the life of credentials is a number of seconds")
         return document(self._node.relay_credentials(int(text)))
 
+    async def _doctor(self, request: web.Request) -> web.Response:
+        return document(await look(self._paths))
+
     async def _get_peers(self, request: web.Request) -> web.Response:
         return document({"peers": self._node.peers()})
 
@@ -268,6 +313,23 @@ class ControlServer:
         wanted = await read_request(request, models.SeeMissed)
         await self._node.see_missed(wanted.calls)
         return document({})
+
+    async def _get_openapi(self, request: web.Request) -> web.Response:
+        return web.json_response(make_openapi())
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=format_metrics(self._node.status()), headers={"Content-Type": METRICS_TYPE})
+
+    async def _get_health(self, request: web.Request) -> web.Response:
+        self._node.status()  # a node that can't say how it is, is not well: 500
+        return document({"healthy": True})
+
+    async def _make_login(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        return document({"url": self.login_url()})
+
+    async def _get_page_socket(self, request: web.Request) -> web.StreamResponse:
+        return await PageSocket(self._node).serve(request)
 
     # --- contacts and invites ---------------------------------------------------------------------
 
@@ -317,6 +379,8 @@ class ControlServer:
             record=absolute_path(wanted.record),
             timeout=wanted.timeout,
             wait=wanted.wait,
+            page=wanted.page,
+            video=wanted.video,
         )
         starting = self._spawn(work)
         try:
@@ -332,7 +396,14 @@ class ControlServer:
             self._check_listeners()
         call = self._choose(request, "answer")
         await asyncio.shield(
-            self._spawn(call.answer(source=wanted.source, record=absolute_path(wanted.record)))
+            self._spawn(
+                call.answer(
+                    source=wanted.source,
+                    record=absolute_path(wanted.record),
+                    page=wanted.page,
+                    video=wanted.video,
+                )
+            )
         )
         return await self._run_call(request, call, wanted.duration, attach=wanted.attach, status=200)
 
@@ -382,6 +453,21 @@ class ControlServer:
         call = self._choose(request, "chat")
         await call.chat(wanted.text)
         return document({"call": call.id})
+
+    async def _tell_media(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.TellMedia)
+        call = self._choose(request, "show")
+        call.tell_media(audio=wanted.audio, video=wanted.video, screen=wanted.screen)
+        return document({"call": call.id})
+
+    async def _get_verification(self, request: web.Request) -> web.Response:
+        return document(self._choose(request, "show").verification())
+
+    async def _verified(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        call = self._choose(request, "show")
+        call.verification()  # nobody has compared what is not there
+        return document(self._node.contacts.verify(call.peer_id))
 
     # --- streams ----------------------------------------------------------------------------------
 

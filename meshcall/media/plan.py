@@ -61,6 +61,10 @@ class MediaPlan:
     """What is sent: a media file, ``testsrc[:HZ]``, ``camera[:N]`` or ``none``."""
     record: Path | None = None
     """Matroska file that what arrives is recorded to; it must not exist yet."""
+    page: str = ""
+    """The page whose browser carries the media, by the name that it was given; empty: this process does."""
+    peer: str = ""
+    """Whose call it is: an ID, for the page to show."""
     audio: bool = True
     """Send and receive sound."""
     video: bool = True

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these, such as open:symmetric_random or 'cgnat:*'",
     )
     parser.add_argument("--stack", choices=("meshcall", "aiortc"), default="meshcall", help="what calls")
-    parser.add_argument("--relay", choices=("on", "off"), default="off", help="offer coturn as a relay")
+    parser.add_argument(
+        "--relay", choices=("on", "off"), default="off", help="relays: of peers, or coturn for aiortc"
+    )
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="calls per pair")
     parser.add_argument(
         "--concurrency", type=int, default=CONCURRENCY, metavar="N", help="calls at a time (%(default)s)"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import cast
 
 import aioice
@@ -249,6 +250,25 @@ async def test_a_new_address_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # --- servers --------------------------------------------------------------------------------------
+
+
+async def test_a_direct_path_in_doubt_has_our_address_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each doubt has one look, long before the path is given up; a relayed path is no reason for one."""
+    looks: list[float] = []
+    async with AsyncExitStack() as stack:
+        session = End()
+        stack.push_async_callback(session.close)
+        pair = SimpleNamespace(indirect=False, in_doubt=lambda at: 1 <= at < 2 or at >= 3)
+        monkeypatch.setattr(session.agent, "selected", pair)
+        monkeypatch.setattr(session._bases, "path_lost", lambda: looks.append(at))
+        at: float
+        for at in (0.0, 1.0, 1.5, 2.0, 3.0, 3.5):
+            session._look(at)
+        assert looks == [1.0, 3.0]
+        pair.indirect = True
+        for at in (2.5, 4.0):
+            session._look(at)
+        assert looks == [1.0, 3.0]
 
 
 async def test_a_server_that_answers_and_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

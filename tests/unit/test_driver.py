@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 from meshcall import limits
 from meshcall.call import control
 from meshcall.call import events as e
+from meshcall.call.control import MediaState
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.driver import CallDriver, Outcome
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 Change = Callable[[bytes], bytes]
 CONFIRM = 0x01
+WORDS = {0x09, 0x0A}
+"""Messages of the verification words, which every connected call has."""
 
 
 class PlayedEndpoint:
@@ -154,6 +158,7 @@ class Side:
             clock=peer.clock,
             spawn=asyncio.ensure_future,
             listener=self,
+            random=os.urandom,
         )
         peer.on_letter = self._letter
 
@@ -223,7 +228,21 @@ async def test_both_proofs_make_a_call(sides: tuple[Side, Side]) -> None:
     """Each end verifies the other's confirm, says so, and opens its gate."""
     assert await call(sides) == [None, None]
     assert [side.endpoint.gate_open for side in sides] == [True, True]
-    assert [sorted(data[0] for data in side.endpoint.sent) for side in sides] == [[1, 2], [1, 2]]
+    assert [sorted({data[0] for data in side.endpoint.sent} - WORDS) for side in sides] == [[1, 2], [1, 2]]
+
+
+async def test_both_ends_get_the_same_words(sides: tuple[Side, Side]) -> None:
+    """A moment after the call is connected; what is muted is told then, too, and never before."""
+    alice, bob = sides
+    alice.driver.send_aside(MediaState(audio=False))
+    assert alice.endpoint.sent == []
+    assert await call(sides) == [None, None]
+    await handed(sides)
+    assert alice.driver.asides.words is not None
+    assert alice.driver.asides.words == bob.driver.asides.words
+    alice.driver.send_aside(MediaState(audio=False))
+    await handed(sides)
+    assert bob.driver.asides.peer_media == MediaState(audio=False)
 
 
 async def test_candidates_found_late_reach_the_other_end(sides: tuple[Side, Side]) -> None:
@@ -317,7 +336,7 @@ async def test_contacts_hand_their_secrets_over_once_both_are_proved(sides: tupl
     for side, other in (sides, sides[::-1]):
         assert side.secrets.kept == [other.secrets.secret]
         assert side.secrets.holders == [7]
-        assert [data[0] for data in side.endpoint.sent] == [1, 2, 5, 6]
+        assert [data[0] for data in side.endpoint.sent if data[0] not in WORDS] == [1, 2, 5, 6]
 
 
 async def test_what_is_said_of_secrets_before_the_confirm_is_dropped(sides: tuple[Side, Side]) -> None:

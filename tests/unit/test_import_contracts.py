@@ -82,6 +82,7 @@ def test_every_contract_notices_a_violation(copy: Path) -> None:
         "mdns": ("control", "zeroconf.asyncio"),
         "mainline": ("aio", "libtorrent"),
         "http": ("aio", "aiohttp.web"),
+        "metrics": ("aio", "prometheus_client.core"),
         "terminal": ("control", "typer"),
         "instant": ("cli", "asyncio"),
         "lab": ("aio", "netsim.lab"),

@@ -97,6 +97,8 @@ class IceSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._news = asyncio.Event()
+        self._looked = False
+        """Whether the doubt of now has had its look around."""
         """This machine's addresses are to be looked at now."""
         self._outcome: asyncio.Future[str] = self._loop.create_future()
         self._ended = asyncio.Event()
@@ -166,7 +168,8 @@ class IceSession:
     async def _watch_addresses(self) -> None:
         """A cable, a radio, a VPN: when this machine's addresses are other ones, all paths are looked at."""
         while True:
-            pause = limits.ICE_BROKEN_POLL if self._relays.wanted else limits.ICE_ADDRESSES_POLL
+            soon = self._relays.wanted or self._looked
+            pause = limits.ICE_BROKEN_POLL if soon else limits.ICE_ADDRESSES_POLL
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._news.wait()
@@ -337,8 +340,22 @@ class IceSession:
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
-        self.agent.handle_timer(self._loop.time())
+        now = self._loop.time()
+        self.agent.handle_timer(now)
+        self._look(now)
         self._drain()
+
+    def _look(self, now: float) -> None:
+        """A direct path is in doubt: our address outside may be another one, and the peer must learn it soon.
+
+        Spare pairs over relays don't help then: they too know the old address.
+        """
+        pair = self.agent.selected
+        doubted = pair is not None and not pair.indirect and pair.in_doubt(now)
+        if doubted and not self._looked:
+            self._bases.path_lost()
+            self._news.set()
+        self._looked = doubted
 
     def _tell(self, event: IceEvent) -> None:
         match event:

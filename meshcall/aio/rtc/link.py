@@ -13,7 +13,6 @@ from typing import Literal
 
 from aiortc import RTCPeerConnection
 
-from meshcall.address import is_lan
 from meshcall.aio.rtc import hooks
 from meshcall.ice.candidate import Candidate
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected
@@ -26,6 +25,7 @@ from meshcall.media.endpoint import (
     SelectedCandidate,
     TransportLost,
 )
+from meshcall.media.path import path_of
 
 
 class Link:
@@ -103,10 +103,3 @@ class Link:
 
 def _end(candidate: Candidate) -> SelectedCandidate:
     return SelectedCandidate(candidate.kind, candidate.address, candidate.port)
-
-
-def path_of(local: SelectedCandidate, remote: SelectedCandidate) -> PathKind:
-    """How media travels over a pair."""
-    if "relay" in (local.kind, remote.kind):
-        return "relay"
-    return "lan" if is_lan(local.address) and is_lan(remote.address) else "direct"

@@ -26,6 +26,8 @@ from meshcall.signaling.description import (
 
 _SECTIONS = {"audio": 1, "video": 1, "application": 1}
 """Sections of each kind at most: each has a decoder, a thread and a queue."""
+_LATER_SECTIONS = {"audio": 1, "video": 2, "application": 1}
+"""With a shared screen."""
 
 
 def read_offer_untrusted(data: bytes, policy: CandidatePolicy, counters: Counter[str]) -> Description:
@@ -50,6 +52,23 @@ def read_answer_untrusted(
     if any(section.kind == "application" and section.rejected for section in answer.sections):
         raise Rejected("sections")
     return _filtered(answer, policy, counters)
+
+
+def read_later_untrusted(
+    data: bytes, first: Description, policy: CandidatePolicy, counters: Counter[str]
+) -> Description:
+    """A peer's new description in a running session; raises :class:`Rejected`.
+
+    ``first``: what it described itself with at the start. The certificate is the one that its confirm was
+    about; a screen may be one section more.
+    """
+    later = decode_description_untrusted(data)
+    if later.fingerprint != first.fingerprint:
+        raise Rejected("fingerprint")
+    kinds = Counter(section.kind for section in later.sections)
+    if any(count > _LATER_SECTIONS[kind] for kind, count in kinds.items()) or kinds["application"] != 1:
+        raise Rejected("sections")
+    return _filtered(later, policy, counters)
 
 
 def read_candidates_untrusted(

@@ -23,6 +23,7 @@ from netsim.stacks.relays import busiest
 QUIET_S = 6.0
 """After a fault: as long as a call may need to be whole again, and then some."""
 CUT_S = 10.0
+JOIN_S = 3.0
 RELAYS = 3
 GAP_P50_MS, GAP_MAX_MS = 1500.0, 4000.0
 RELAY_GAP_MS = 3000.0
@@ -106,9 +107,11 @@ class Bench:
 
     async def relay_dies(self) -> None:
         """Kill the busiest relay; it starts again after the stretch, before the next one."""
-        for relay in self.stack.relays:
-            if not relay.running:
-                await relay.start()
+        dead = [relay for relay in self.stack.relays if not relay.running]
+        for relay in dead:
+            await relay.start()
+        if dead:
+            await asyncio.sleep(JOIN_S)  # what a node does to join is more than a call's sound
         await (await busiest(self.stack.relays)).kill()
 
 

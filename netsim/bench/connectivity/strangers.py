@@ -26,13 +26,13 @@ VICTIMS = tuple((f"5.1.{200 + number}.2", 7000 + number) for number in range(20)
 """Public addresses of others; that nobody is there makes no difference to who sends."""
 FORBIDDEN = (
     ("127.0.0.1", 7100),
-    ("224.0.0.251", 5353),
-    ("239.255.255.250", 1900),
+    ("224.0.0.251", 7104),
+    ("239.255.255.250", 7105),
     ("169.254.169.254", 7101),
     ("255.255.255.255", 7102),
     ("0.0.0.0", 7103),  # noqa: S104 - to be refused
 )
-"""Loopback, multicast, the metadata of clouds, broadcast, nobody."""
+"""Loopback, multicast, the metadata of clouds, broadcast, nobody; at ports where we have no business."""
 CHECKS_MAX = 12 * 7
 PER_ADDRESS_MAX = 7
 RING_S, AFTER_S = 3.0, 10.0

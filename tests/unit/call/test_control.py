@@ -57,7 +57,7 @@ def test_malformed_messages_are_refused(wire: str) -> None:
 
 def test_a_type_of_a_later_version_is_no_error() -> None:
     """So that newer peers can say more."""
-    assert control.decode_control_untrusted(b"\x08anything") == control.Unknown(8)
+    assert control.decode_control_untrusted(b"\x7fanything") == control.Unknown(0x7F)
 
 
 def test_the_secret_is_not_shown() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -20,6 +20,7 @@ from meshcall.errors import (
     MeshcallError,
     NodeSilent,
     NoSuchCall,
+    NotVerifiable,
     OwnId,
     PeerOffline,
     RelayOff,
@@ -28,6 +29,7 @@ from meshcall.errors import (
 from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import PeerUri, is_uri, parse_peer
+from meshcall.media.page import ToPage
 from meshcall.netcheck_views import (
     FallbackCheck,
     FamilyCheck,
@@ -53,6 +55,7 @@ from meshcall.views import (
     DhtStoredView,
     DhtValueView,
     DhtWatchView,
+    EmojiView,
     Ended,
     ErrorView,
     HistoryView,
@@ -64,6 +67,7 @@ from meshcall.views import (
     NodeEvent,
     NodeStatus,
     PathStep,
+    PeerMedia,
     PeerView,
     PortMappingView,
     RelayCoturnView,
@@ -71,6 +75,7 @@ from meshcall.views import (
     RelayStatusView,
     RelayView,
     Ringing,
+    VerificationView,
 )
 
 E = TypeVar("E")
@@ -156,6 +161,13 @@ class FakeContacts:
         if name not in self.views:
             raise UnknownContact(f"no contact is called {name!r}")
         return self.views[name]
+
+    def verify(self, peer_id: PeerId) -> ContactView:
+        for name, view in self.views.items():
+            if view.peer_id == peer_id.text:
+                self.views[name] = msgspec.structs.replace(view, verified=True)
+                return self.views[name]
+        raise UnknownContact
 
     def rename(self, name: str, new: str) -> ContactView:
         old = self.find(name)
@@ -273,6 +285,25 @@ class FakeDht:
         )
 
 
+class FakePages:
+    """Pages that are open; nothing they say has an effect."""
+
+    def __init__(self) -> None:
+        self.sends: dict[str, Callable[[ToPage], None]] = {}
+        self.received: list[tuple[str, str]] = []
+
+    def open(self, send: Callable[[ToPage], None]) -> str:
+        name = f"page{len(self.sends)}"
+        self.sends[name] = send
+        return name
+
+    def receive(self, page: str, data: str) -> None:
+        self.received.append((page, data))
+
+    def close(self, page: str) -> None:
+        self.sends.pop(page, None)
+
+
 class FakeCall:
     """A call that follows its script."""
 
@@ -280,7 +311,7 @@ class FakeCall:
         self.node = node
         self.id = secrets.token_hex(16)
         self.name = name
-        self.peer_id = peer_id
+        self.peer_id = PeerId.parse(peer_id)
         self.incoming = direction == "in"
         self.state: CallState = "incoming" if self.incoming else "calling"
         self.reason = ""
@@ -296,10 +327,18 @@ class FakeCall:
         for listener in self.node.queues:
             listener.put_nowait(event)
 
+    def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
+        self.tell(PeerMedia(call=self.id, at_ms=now_ms(), audio=audio, video=video, screen=screen))
+
+    def verification(self) -> VerificationView:
+        if self.state != "connected":
+            raise NotVerifiable
+        return VerificationView(emoji=[EmojiView(symbol="🐶", word="Dog")] * 7, digits="1000 2000 3000")
+
     def view(self) -> CallView:
         return CallView(
             id=self.id,
-            peer_id=self.peer_id,
+            peer_id=self.peer_id.text,
             name=self.name,
             direction="in" if self.incoming else "out",
             state=self.state,
@@ -316,9 +355,9 @@ class FakeCall:
         """Follow the script as far as it goes without the other side."""
         call, at = self.id, now_ms()
         if self.incoming:
-            self.tell(Incoming(call=call, at_ms=at, peer_id=self.peer_id, name=self.name))
+            self.tell(Incoming(call=call, at_ms=at, peer_id=self.peer_id.text, name=self.name))
             return
-        self.tell(LookingUp(call=call, at_ms=at, peer_id=self.peer_id, name=self.name))
+        self.tell(LookingUp(call=call, at_ms=at, peer_id=self.peer_id.text, name=self.name))
         if self.name == "offline":
             self.end("offline", error_view(PeerOffline(f"{self.name} is offline")))
             return
@@ -353,7 +392,7 @@ class FakeCall:
             Ended(
                 call=self.id,
                 at_ms=now_ms(),
-                peer_id=self.peer_id,
+                peer_id=self.peer_id.text,
                 name=self.name,
                 reason=reason,
                 path="lan" if connected else "",
@@ -365,7 +404,14 @@ class FakeCall:
             )
         )
 
-    async def answer(self, *, source: str | None = None, record: Path | None = None) -> None:
+    async def answer(
+        self,
+        *,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> None:
         if self.state != "incoming":
             raise LocalProtocolError
         self.record = record
@@ -432,6 +478,7 @@ class FakeNode:
     def __init__(self, config: Config, passphrase: str | None = None) -> None:
         self.config = config
         self.passphrase = passphrase
+        self.pages = FakePages()
         self.contacts = FakeContacts()
         self.dht = FakeDht()
         self.made: dict[str, FakeCall] = {}
@@ -538,6 +585,8 @@ class FakeNode:
         record: Path | None = None,
         timeout: float = 60,
         wait: float = 0,
+        page: str = "",
+        video: bool = True,
     ) -> FakeCall:
         if is_uri(peer) or len(peer) > 40:
             peer_id = parse_peer(peer).peer_id

@@ -1,0 +1,18 @@
+"""A QR code as SVG, for the page."""
+
+from __future__ import annotations
+
+import io
+
+import segno
+
+
+def draw(text: str) -> bytes:
+    """The code of ``text``, with a margin, black on white.
+
+    In upper case, which a link bears: QR's alphanumeric mode makes a smaller picture.
+    """
+    picture = io.BytesIO()
+    code = segno.make(text.upper(), error="m", micro=False)
+    code.save(picture, kind="svg", scale=6, border=2, dark="#000", light="#fff", xmldecl=False)
+    return picture.getvalue()

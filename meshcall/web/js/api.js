@@ -1,0 +1,94 @@
+// The daemon's API and its WebSocket. The identity's key never comes here; the session is an HttpOnly cookie.
+
+const PREFIX = '/api/v1';
+const RETRY = [200, 500, 1000, 2000, 4000];
+
+/** What the daemon refused, with its stable code. */
+export class ApiError extends Error {
+  constructor(status, error) {
+    super(error.message);
+    this.status = status;
+    this.code = error.code;
+    this.hint = error.hint ?? '';
+  }
+}
+
+async function exchange(method, path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: method === 'GET' ? {} : {'Content-Type': 'application/json'},
+      body: method === 'GET' ? undefined : JSON.stringify(body ?? {}),
+      credentials: 'same-origin',
+      cache: 'no-store',
+    });
+  } catch {
+    throw new ApiError(0, {code: 'no-daemon', message: 'the daemon does not answer'});
+  }
+  let content;
+  try {
+    content = await response.json();
+  } catch {
+    throw new ApiError(response.status, {code: 'no-daemon', message: 'the daemon does not answer'});
+  }
+  if (!response.ok) throw new ApiError(response.status, content.error);
+  return content;
+}
+
+const encoded = parts => PREFIX + '/' + parts.map(encodeURIComponent).join('/');
+
+/** @param {...string} parts */
+export const get = (...parts) => exchange('GET', encoded(parts));
+/** @param {string} method @param {string[]} parts @param {any} [body] */
+export const send = (method, parts, body) => exchange(method, encoded(parts), body);
+/** Log this browser in by the token of a login link. @param {string} token */
+export const logIn = token => exchange('POST', '/login', {token});
+/** Log this browser out. */
+export const logOut = () => exchange('POST', '/logout');
+
+/** The WebSocket: events and media messages. It comes back by itself when the daemon does. */
+export class Connection extends EventTarget {
+  constructor() {
+    super();
+    this.page = '';
+    this.tries = 0;
+    this.closed = false;
+    this.socket = null;
+  }
+
+  open() {
+    const socket = this.socket = new WebSocket(`ws://${location.host}${PREFIX}/page`);
+    socket.addEventListener('message', event => this.#receive(JSON.parse(event.data)));
+    socket.addEventListener('close', () => this.#lost());
+  }
+
+  close() {
+    this.closed = true;
+    this.socket?.close();
+  }
+
+  /** Say something about a call's media. @param {Record<string, any>} message */
+  tell(message) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  #receive(content) {
+    if (content.hello) {
+      this.page = content.hello.page;
+      this.tries = 0;
+      this.dispatchEvent(new CustomEvent('up'));
+    }
+    if (content.event) this.dispatchEvent(new CustomEvent('event', {detail: content.event}));
+    if (content.media) this.dispatchEvent(new CustomEvent('media', {detail: content.media}));
+  }
+
+  #lost() {
+    const was = this.page;
+    this.page = '';
+    if (was) this.dispatchEvent(new CustomEvent('down'));
+    if (this.closed) return;
+    window.setTimeout(() => this.open(), RETRY[Math.min(this.tries++, RETRY.length - 1)]);
+    if (!was && this.tries === 1) this.dispatchEvent(new CustomEvent('down'));
+  }
+}

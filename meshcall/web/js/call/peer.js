@@ -1,0 +1,405 @@
+// One peer connection for one endpoint of the daemon (docs/protocol/page.md).
+//
+// Law 1: nothing of camera and microphone leaves, and nothing that arrives is shown, before the gate is open:
+// the daemon has verified then who the other end is.
+// Law 2: descriptions go to the daemon and come from it; this page never talks to a peer about them.
+// Law 3: who answered the call is polite when both change the session at once.
+
+import * as devices from './devices.js';
+
+const GATHER_PATIENCE = 150;  // ms that a description waits for its first candidates
+const POLL = 500;
+const SILENCE = 2500;  // ms without a packet: the path is broken
+const RESTART_PAUSE = 4000;
+
+const encode = octets => btoa(String.fromCharCode(...new Uint8Array(octets)));
+const decode = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+
+async function sha256(octets) {
+  return encode(await crypto.subtle.digest('SHA-256', octets));
+}
+
+function localFingerprint(sdp) {
+  const hex = /a=fingerprint:sha-256 ([0-9A-Fa-f:]+)/.exec(sdp)[1];
+  return encode(Uint8Array.from(hex.split(':'), pair => parseInt(pair, 16)));
+}
+
+/** The media of one call. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
+export class Peer extends EventTarget {
+  /** @param {{media: string}} opening @param {(message: any) => void} tell */
+  constructor(opening, tell) {
+    super();
+    this.media = opening.media;
+    this.peer = opening.peer;
+    this.polite = Boolean(opening.remote);
+    this.local = new MediaStream();
+    this.remote = new MediaStream();
+    this.screen = null;
+    this.remoteScreen = null;
+    this.gate = false;
+    this.stats = null;
+    this.path = '';
+    this.wanted = {audio: true, video: opening.video};
+    this.#tell = message => tell({media: this.media, ...message});
+    this.#pc = new RTCPeerConnection({
+      iceServers: opening.servers, bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require',
+    });
+    this.#channel = this.#pc.createDataChannel('control', {negotiated: true, id: 0});
+    this.#channel.binaryType = 'arraybuffer';
+    this.#wire();
+    this.#begin(opening).catch(error => this.#fail(error));
+  }
+
+  #tell;
+  #pc;
+  #channel;
+  #described = false;
+  #making = false;
+  #ignoring = false;
+  #secured = false;
+  #closed = false;
+  #timer = 0;
+  #heard = 0;
+  #octets = -1;
+  #restarted = 0;
+  #played = new Set();
+  #held = [];
+
+  #wire() {
+    const pc = this.#pc;
+    pc.addEventListener('icecandidate', event => {
+      if (this.#described && event.candidate)
+        this.#tell({told: 'candidate', line: event.candidate.candidate});
+    });
+    pc.addEventListener('track', event => this.#arrived(event));
+    pc.addEventListener('connectionstatechange', () => this.#stateChanged().catch(error => this.#fail(error)));
+    pc.addEventListener('negotiationneeded', () => { if (this.gate) this.#negotiate(); });
+    this.#channel.addEventListener('open', () => this.#tellSecured({told: 'control-open'}));
+    this.#channel.addEventListener('message', event => {
+      if (event.data instanceof ArrayBuffer) this.#tellSecured({told: 'control', data: encode(event.data)});
+    });
+    this.#channel.addEventListener('close', () => this.#ended('closed'));
+  }
+
+  async #begin({audio, video, remote}) {
+    const {stream, problems} = await devices.open({audio, video});
+    if (this.#closed) {
+      for (const track of stream.getTracks()) track.stop();
+      return;
+    }
+    for (const track of stream.getTracks()) this.local.addTrack(track);
+    if (problems.length) this.dispatchEvent(new CustomEvent('problem', {detail: problems.at(-1)}));
+    this.dispatchEvent(new CustomEvent('stream'));
+    if (remote) {
+      await this.#pc.setRemoteDescription({type: 'offer', sdp: remote});
+      for (const transceiver of this.#pc.getTransceivers()) {
+        transceiver.direction = 'sendrecv';
+        transceiver.sender.setStreams?.(this.local);
+      }
+    } else {
+      if (audio) this.#pc.addTransceiver('audio', {direction: 'sendrecv', streams: [this.local]});
+      if (video) this.#pc.addTransceiver('video', {direction: 'sendrecv', streams: [this.local]});
+    }
+    await this.#pc.setLocalDescription();
+    await this.#gathered();
+    if (this.#closed) return;
+    this.#described = true;
+    this.#tell({told: 'described', kind: remote ? 'answer' : 'offer', sdp: this.#pc.localDescription.sdp});
+  }
+
+  #gathered() {
+    return new Promise(resolve => {
+      const timer = window.setTimeout(resolve, GATHER_PATIENCE);
+      const look = () => {
+        if (this.#pc.iceGatheringState === 'complete') { window.clearTimeout(timer); resolve(); }
+      };
+      this.#pc.addEventListener('icegatheringstatechange', look);
+      look();
+    });
+  }
+
+  /** A message of the daemon about this endpoint. @param {any} message */
+  async receive(message) {
+    try {
+      switch (message.do) {
+        case 'remote': await this.#describe(message); break;
+        case 'candidates': await this.#addCandidates(message.lines); break;
+        case 'gate': await this.#openGate(); break;
+        case 'control': if (this.#channel.readyState === 'open') this.#channel.send(decode(message.data)); break;
+        case 'close': this.close(); break;
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #describe({kind, sdp}) {
+    const pc = this.#pc;
+    const collides = kind === 'offer' && (this.#making || pc.signalingState !== 'stable');
+    this.#ignoring = !this.polite && collides;
+    if (this.#ignoring) return;
+    await pc.setRemoteDescription({type: kind, sdp});
+    if (kind !== 'offer') return;
+    await pc.setLocalDescription();
+    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp});
+  }
+
+  async #addCandidates(lines) {
+    for (const line of lines) {
+      try {
+        await this.#pc.addIceCandidate({candidate: line, sdpMid: this.#pc.getTransceivers()[0]?.mid ?? '0'});
+      } catch (error) {
+        if (!this.#ignoring) console.warn('a candidate was refused:', error.name);
+      }
+    }
+  }
+
+  async #negotiate() {
+    try {
+      this.#making = true;
+      await this.#pc.setLocalDescription();
+      this.#tell({told: 'described', kind: 'offer', sdp: this.#pc.localDescription.sdp});
+    } catch (error) {
+      console.warn('the session was not changed:', error.name);
+    } finally {
+      this.#making = false;
+    }
+  }
+
+  #arrived(event) {
+    const videos = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+    if (event.track.kind === 'video' && videos.indexOf(event.transceiver) > 0) {
+      this.remoteScreen = new MediaStream([event.track]);
+      const look = () => this.dispatchEvent(new CustomEvent('stream'));
+      event.track.addEventListener('mute', () => { this.remoteScreen = null; look(); });
+      event.track.addEventListener('unmute', () => { this.remoteScreen = new MediaStream([event.track]); look(); });
+    } else {
+      this.remote.addTrack(event.track);
+    }
+    this.dispatchEvent(new CustomEvent('stream'));
+  }
+
+  async #stateChanged() {
+    const state = this.#pc.connectionState;
+    if (state === 'connected') {
+      if (!this.#secured) {
+        this.#secured = true;
+        const certificate = await this.#certificate();
+        if (!certificate) return;
+        this.#tell({
+          told: 'secured',
+          local: localFingerprint(this.#pc.localDescription.sdp),
+          remote: await sha256(certificate),
+        });
+        const held = this.#held;
+        this.#held = null;
+        for (const message of held) this.#tell(message);
+        this.#heard = performance.now();
+        this.#timer = window.setInterval(() => this.#look().catch(() => {}), POLL);
+      }
+      await this.#look();
+    } else if (state === 'failed') {
+      if (this.#secured) this.#broken(); else this.#ended('failed');
+    }
+  }
+
+  /** What the control channel says is told after the certificates that it was secured by. */
+  #tellSecured(message) {
+    if (this.#held) this.#held.push(message); else this.#tell(message);
+  }
+
+  /** The peer's certificate; it can be a moment later than the state that says it is there. */
+  async #certificate() {
+    for (let tries = 0; tries < 100 && !this.#closed; tries++) {
+      const [certificate] = this.#pc.sctp?.transport?.getRemoteCertificates() ?? [];
+      if (certificate) return certificate;
+      await new Promise(resolve => { window.setTimeout(resolve, 20); });
+    }
+    return null;
+  }
+
+  async #openGate() {
+    this.gate = true;
+    for (const track of this.local.getTracks()) {
+      const sender = this.#sender(track.kind);
+      if (sender) await sender.replaceTrack(track);
+    }
+    this.dispatchEvent(new CustomEvent('gate'));
+  }
+
+  /** The sender of microphone or camera. */
+  #sender(kind) {
+    return this.#pc.getTransceivers().find(one => one.receiver.track.kind === kind)?.sender;
+  }
+
+  // --- what is seen of it ---
+
+  async #look() {
+    if (this.#closed) return;
+    const report = await this.#pc.getStats();
+    const all = [...report.values()];
+    const transport = all.find(one => one.type === 'transport');
+    const pair = transport && report.get(transport.selectedCandidatePairId);
+    const now = performance.now();
+    const octets = transport?.bytesReceived ?? 0;
+    if (octets !== this.#octets) {
+      this.#octets = octets;
+      this.#heard = now;
+    } else if (now - this.#heard > SILENCE) {
+      this.#broken();
+    }
+    if (pair && now - this.#heard <= SILENCE) this.#pathFound(report, pair);
+    this.stats = read(all, pair);
+    this.#tell({told: 'totals', ...totals(all, pair)});
+    for (const one of all)
+      if (this.gate && one.type === 'inbound-rtp' && !this.#played.has(one.kind)
+          && (one.framesDecoded > 0 || (one.kind === 'audio' && one.totalSamplesReceived > 0))) {
+        this.#played.add(one.kind);
+        this.#tell({told: 'played', kind: one.kind});
+      }
+    this.dispatchEvent(new CustomEvent('stats'));
+  }
+
+  #pathFound(report, pair) {
+    const end = one => ({kind: one.candidateType, address: one.address ?? '', port: one.port ?? 0});
+    const [local, remote] = [report.get(pair.localCandidateId), report.get(pair.remoteCandidateId)];
+    if (!local || !remote) return;
+    const message = {told: 'path', local: end(local), remote: end(remote)};
+    const path = JSON.stringify(message);
+    if (path === this.path) return;
+    this.path = path;
+    this.#tell(message);
+    this.dispatchEvent(new CustomEvent('path'));
+  }
+
+  #broken() {
+    if (this.path) {
+      this.path = '';
+      this.#tell({told: 'path-gone'});
+      this.dispatchEvent(new CustomEvent('path'));
+    }
+    const now = performance.now();
+    if (this.gate && !this.polite && now - this.#restarted > RESTART_PAUSE) {
+      this.#restarted = now;
+      this.#pc.restartIce();
+    }
+  }
+
+  // --- what a person does ---
+
+  /** Mute the microphone or hide the camera, or the contrary; the peer is told by the daemon. */
+  async enable(kind, on) {
+    this.wanted[kind] = on;
+    let [track] = this.local.getTracks().filter(one => one.kind === kind);
+    if (on && !track) {
+      track = await devices.openOne(kind);
+      this.local.addTrack(track);
+      if (this.gate) await this.#sender(kind)?.replaceTrack(track);
+    } else if (!on && kind === 'video' && track) {
+      track.stop();  // the camera's light goes out
+      this.local.removeTrack(track);
+      await this.#sender(kind)?.replaceTrack(null);
+    }
+    if (track && kind === 'audio') track.enabled = on;
+    this.dispatchEvent(new CustomEvent('stream'));
+  }
+
+  /** Go on with the device that is chosen now. @param {'audio'|'video'} kind */
+  async changeDevice(kind) {
+    const [old] = this.local.getTracks().filter(one => one.kind === kind);
+    const track = await devices.openOne(kind);
+    if (old) { this.local.removeTrack(old); old.stop(); }
+    this.local.addTrack(track);
+    track.enabled = this.wanted[kind];
+    if (this.gate) await this.#sender(kind)?.replaceTrack(track);
+    this.dispatchEvent(new CustomEvent('stream'));
+  }
+
+  /** Share a screen, or stop. */
+  async shareScreen(on) {
+    if (!on) {
+      for (const track of this.screen?.getTracks() ?? []) track.stop();
+      this.screen = null;
+      const [, second] = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+      if (second) { await second.sender.replaceTrack(null); second.direction = 'recvonly'; }
+    } else {
+      this.screen = await navigator.mediaDevices.getDisplayMedia({video: true});
+      const [track] = this.screen.getVideoTracks();
+      track.addEventListener('ended', () => this.shareScreen(false));
+      const [, second] = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+      if (second) {
+        await second.sender.replaceTrack(track);
+        second.direction = 'sendrecv';
+      } else {
+        this.#pc.addTransceiver(track, {direction: 'sendrecv', streams: [this.screen]});
+      }
+    }
+    this.dispatchEvent(new CustomEvent('stream'));
+  }
+
+  // --- the end ---
+
+  #fail(error) {
+    if (this.#closed) return;
+    const reason = error.name === 'NotAllowedError' || error.name === 'NotFoundError' ? 'no-device' : 'unsupported';
+    this.#tell({told: 'ended', reason, detail: String(error.message).slice(0, 200)});
+    this.close();
+  }
+
+  #ended(reason) {
+    if (this.#closed) return;
+    this.#tell({told: 'ended', reason, detail: ''});
+    this.close();
+  }
+
+  /** Close everything. Idempotent. */
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    window.clearInterval(this.#timer);
+    this.#pc.close();
+    for (const stream of [this.local, this.screen])
+      for (const track of stream?.getTracks() ?? []) track.stop();
+    this.dispatchEvent(new CustomEvent('closed'));
+  }
+}
+
+const kinds = ['audio', 'video'];
+
+function totals(all, pair) {
+  const result = {audio: {}, video: {}, audio_seconds: 0, rtt_ms: (pair?.currentRoundTripTime ?? 0) * 1000};
+  for (const kind of kinds) {
+    const inbound = all.find(one => one.type === 'inbound-rtp' && one.kind === kind);
+    const outbound = all.find(one => one.type === 'outbound-rtp' && one.kind === kind);
+    const codec = inbound && all.find(one => one.id === inbound.codecId);
+    result[kind] = {
+      frames_sent: outbound?.framesEncoded ?? outbound?.packetsSent ?? 0,
+      frames_received: inbound?.framesDecoded ?? inbound?.packetsReceived ?? 0,
+      packets_lost: Math.max(0, inbound?.packetsLost ?? 0),
+      codec: (codec?.mimeType ?? '').split('/')[1]?.slice(0, 32) ?? '',
+    };
+    if (kind === 'audio') result.audio_seconds = inbound?.totalSamplesDuration ?? 0;
+  }
+  return result;
+}
+
+/** What the statistics panel shows. */
+function read(all, pair) {
+  const find = (type, kind) => all.find(one => one.type === type && one.kind === kind) ?? {};
+  const [picture, sound, sent] = [find('inbound-rtp', 'video'), find('inbound-rtp', 'audio'), find('outbound-rtp', 'video')];
+  const lost = (picture.packetsLost ?? 0) + (sound.packetsLost ?? 0);
+  const got = (picture.packetsReceived ?? 0) + (sound.packetsReceived ?? 0);
+  return {
+    rtt: pair?.currentRoundTripTime ?? null,
+    width: picture.frameWidth ?? 0,
+    height: picture.frameHeight ?? 0,
+    rate: picture.framesPerSecond ?? 0,
+    sentWidth: sent.frameWidth ?? 0,
+    sentHeight: sent.frameHeight ?? 0,
+    sentRate: sent.framesPerSecond ?? 0,
+    loss: got + lost > 0 ? Math.max(0, lost) / (got + lost) : 0,
+    available: pair?.availableOutgoingBitrate ?? null,
+    decoded: picture.framesDecoded ?? 0,
+    soundSeconds: sound.totalSamplesDuration ?? 0,
+  };
+}

@@ -1,0 +1,308 @@
+// The call: pictures that fit the window, what can be pressed, chat, statistics, verification.
+
+import * as api from '../api.js';
+import {announce, dialog, el, icon} from '../dom.js';
+import {duration, has, moment, number, t} from '../i18n.js';
+import {store} from '../store.js';
+import * as devices from './devices.js';
+
+/** The screen of one call. */
+export class CallScreen {
+  /** @param {any} call a call of the API @param {{hangup: () => void}} actions */
+  constructor(call, actions) {
+    this.call = call;
+    this.actions = actions;
+    this.peer = null;
+    this.since = 0;
+    this.element = el('section.call-screen', {role: 'region', 'aria-label': t('call.with', {name: this.#name()})});
+    this.#build();
+    this.#timer = window.setInterval(() => this.#tick(), 1000);
+    this.#keys = event => this.#key(event);
+    document.addEventListener('keydown', this.#keys);
+    document.addEventListener('keyup', this.#keys);
+  }
+
+  #timer;
+  #keys;
+  #parts = {};
+  #talking = false;
+  #lock = null;
+
+  #name() { return store.nameOf(this.call.peer_id, this.call.self_name); }
+
+  #build() {
+    const p = this.#parts;
+    p.remote = el('video.remote', {autoplay: true, playsinline: true, 'aria-label': t('call.their-picture')});
+    p.screen = el('video.shared', {autoplay: true, playsinline: true, hidden: true, 'aria-label': t('call.their-screen')});
+    p.local = el('video.local', {autoplay: true, playsinline: true, 'aria-label': t('call.own-picture')});
+    p.local.muted = true;
+    p.status = el('p.call-status', {role: 'status'});
+    p.time = el('span.call-time', {});
+    p.path = el('span.path', {});
+    p.peerMedia = el('p.peer-media', {role: 'status'});
+    p.placeholder = el('div.placeholder', {'aria-hidden': 'true'}, this.#name().replace(/^“/, '').slice(0, 1).toUpperCase());
+    p.chat = this.#chat();
+    p.stats = el('aside.panel', {hidden: true, 'aria-label': t('stats')});
+    const tool = (key, name, action, pressed) => el('button.tool', {
+      id: `tool-${key}`, 'aria-pressed': pressed === undefined ? null : String(pressed), title: t(`tool.${key}`),
+      'aria-label': t(`tool.${key}`), onclick: action}, icon(name), el('span', {}, t(`tool.${key}.short`)));
+    p.mic = tool('mic', 'mic', () => this.#toggle('audio'), true);
+    p.camera = tool('camera', 'camera', () => this.#toggle('video'), true);
+    p.share = tool('screen', 'screen', () => this.#share(), false);
+    p.chatTool = tool('chat', 'chat', () => this.#panel('chat'), false);
+    p.statsTool = tool('stats', 'stats', () => this.#panel('stats'), false);
+    this.element.append(
+      el('header.call-head', {}, el('h2', {}, this.#name()), p.path, p.time, p.status),
+      el('div.stage', {}, p.placeholder, p.remote, p.screen, p.local, p.peerMedia),
+      p.chat, p.stats,
+      el('div.tools', {role: 'toolbar', 'aria-label': t('tools')},
+        p.mic, p.camera, p.share, p.chatTool,
+        tool('verify', 'shield', () => this.#verify()),
+        tool('device', 'device', () => this.#devices()),
+        p.statsTool,
+        tool('pip', 'pip', () => this.#pip()),
+        tool('full', 'full', () => this.#full()),
+        el('button.tool.danger', {id: 'tool-hangup', title: t('tool.hangup'), 'aria-label': t('tool.hangup'),
+          onclick: () => this.actions.hangup()}, icon('hangup'), el('span', {}, t('tool.hangup.short')))));
+    this.update(this.call);
+  }
+
+  #chat() {
+    const lines = el('ol.lines', {'aria-live': 'polite', 'aria-label': t('chat')});
+    const field = el('input', {type: 'text', maxlength: 4000, autocomplete: 'off', 'aria-label': t('chat.write'),
+      placeholder: t('chat.write')});
+    const problem = el('p.problem', {role: 'alert'});
+    this.#parts.lines = lines;
+    return el('aside.panel', {hidden: true, 'aria-label': t('chat')}, lines, problem,
+      el('form.chat-form', {onsubmit: async event => {
+        event.preventDefault();
+        const text = field.value.trim();
+        if (!text) return;
+        try {
+          await api.send('POST', ['calls', this.call.id, 'chat'], {text});
+          field.value = '';
+          problem.textContent = '';
+        } catch (error) {
+          problem.textContent = error.message;
+        }
+      }}, field, el('button', {type: 'submit', 'aria-label': t('chat.send')}, icon('send'))));
+  }
+
+  /** The media are there. @param {import('./peer.js').Peer} peer */
+  attach(peer) {
+    this.peer = peer;
+    const draw = () => this.#draw();
+    peer.addEventListener('stream', draw);
+    peer.addEventListener('gate', draw);
+    peer.addEventListener('path', draw);
+    peer.addEventListener('stats', () => this.#drawStats());
+    peer.addEventListener('problem', event => announce(t(`problem.${event.detail}`), true));
+    this.#draw();
+  }
+
+  /** The call is in another state. @param {any} call */
+  update(call) {
+    this.call = {...this.call, ...call};
+    const {state} = this.call;
+    if (state === 'connected' && !this.since) {
+      this.since = Date.now();
+      this.#keepAwake();
+    }
+    this.#parts.status.textContent = has(`state.${state}`) && state !== 'connected' ? t(`state.${state}`) : '';
+    this.element.dataset.state = state;
+    this.#draw();
+  }
+
+  /** A line of chat came or went. @param {{text: string, sender: string, at_ms: number}} line */
+  addLine(line) {
+    const mine = line.sender === 'me';
+    this.#parts.lines.append(el(`li${mine ? '.mine' : ''}`, {},
+      el('span.hint', {}, `${mine ? t('me') : this.#name()}, ${moment(line.at_ms)}`), el('p', {}, line.text)));
+    this.#parts.lines.lastElementChild.scrollIntoView({block: 'nearest'});
+    if (!mine && this.#parts.chat.hidden) {
+      this.#parts.chatTool.classList.add('news');
+      announce(t('chat.from', {name: this.#name(), text: line.text}));
+    }
+  }
+
+  /** What the peer says of its microphone, camera and screen. */
+  setPeerMedia({audio, video, screen}) {
+    const words = [!audio && t('peer.muted'), !video && t('peer.no-camera'), screen && t('peer.screen')].filter(Boolean);
+    this.#parts.peerMedia.textContent = words.length ? `${this.#name()}: ${words.join(', ')}` : '';
+    this.element.dataset.peerVideo = String(video);
+    this.peerScreen = screen;
+    this.#draw();
+  }
+
+  #draw() {
+    const p = this.#parts, peer = this.peer;
+    if (!peer) return;
+    const show = (video, stream) => { if (video.srcObject !== stream) video.srcObject = stream; };
+    show(p.local, peer.local);
+    show(p.remote, peer.gate ? peer.remote : null);
+    const screen = peer.gate && this.peerScreen !== false ? peer.remoteScreen : null;
+    show(p.screen, screen);
+    p.screen.hidden = !screen;
+    this.element.classList.toggle('sharing', Boolean(screen));
+    p.local.hidden = !peer.local.getVideoTracks().length;
+    p.mic.setAttribute('aria-pressed', String(peer.wanted.audio));
+    p.camera.setAttribute('aria-pressed', String(peer.wanted.video));
+    p.share.setAttribute('aria-pressed', String(Boolean(peer.screen)));
+    const path = this.call.path;
+    p.path.textContent = path ? t(`path.${path}`) : '';
+    p.path.className = `path ${path}`;
+    const sink = devices.chosen('output');
+    if (sink && p.remote.setSinkId) p.remote.setSinkId(sink).catch(() => {});
+  }
+
+  #tick() {
+    if (this.since) this.#parts.time.textContent = duration((Date.now() - this.since) / 1000);
+  }
+
+  #drawStats() {
+    const stats = this.peer.stats, panel = this.#parts.stats;
+    if (panel.hidden || !stats) return;
+    const size = (width, height, rate) => (width ? `${width}×${height}, ${number(rate)} fps` : t('none'));
+    const rows = [
+      ['stats.path', this.call.path ? t(`path.${this.call.path}`) : t('none')],
+      ['stats.rtt', stats.rtt === null ? t('unknown') : `${number(stats.rtt * 1000)} ms`],
+      ['stats.loss', `${number(stats.loss * 100, 1)} %`],
+      ['stats.received', size(stats.width, stats.height, stats.rate)],
+      ['stats.sent', size(stats.sentWidth, stats.sentHeight, stats.sentRate)],
+      ['stats.available', stats.available ? `${number(stats.available / 1e6, 1)} Mbit/s` : t('unknown')],
+    ];
+    panel.replaceChildren(el('h3', {}, t('stats')),
+      el('dl.facts', {}, rows.flatMap(([key, value]) => [el('dt', {}, t(key)), el('dd', {}, value)])),
+      el('h3', {}, t('timeline')),
+      el('ol.timeline', {}, Object.entries(this.call.timeline ?? {}).map(([step, ms]) =>
+        el('li', {}, `${step.replaceAll('-', ' ')}: ${number(ms)} ms`))));
+  }
+
+  async #toggle(kind) {
+    if (!this.peer) return;
+    const on = !this.peer.wanted[kind];
+    try {
+      await this.peer.enable(kind, on);
+    } catch (error) {
+      announce(t(`problem.${error.name}`), true);
+      return;
+    }
+    announce(t(`${kind}.${on ? 'on' : 'off'}`));
+    await this.tellMedia();
+  }
+
+  /** Tell the peer what of ours is on. */
+  async tellMedia() {
+    if (this.call.state !== 'connected' || !this.peer) return;
+    const {audio, video} = this.peer.wanted;
+    const camera = video && this.peer.local.getVideoTracks().length > 0;
+    await api.send('POST', ['calls', this.call.id, 'media'], {audio, video: camera, screen: Boolean(this.peer.screen)})
+      .catch(() => {});
+  }
+
+  async #share() {
+    if (!this.peer) return;
+    try {
+      await this.peer.shareScreen(!this.peer.screen);
+    } catch (error) {
+      if (error.name !== 'NotAllowedError') announce(t(`problem.${error.name}`), true);
+    }
+    await this.tellMedia();
+  }
+
+  #panel(which) {
+    const p = this.#parts;
+    for (const name of ['chat', 'stats']) {
+      p[name].hidden = name === which ? !p[name].hidden : true;
+      p[`${name}Tool`].setAttribute('aria-pressed', String(!p[name].hidden));
+    }
+    if (!p.chat.hidden) {
+      p.chatTool.classList.remove('news');
+      p.chat.querySelector('input').focus();
+    }
+    this.#drawStats();
+  }
+
+  async #verify() {
+    let words;
+    try {
+      words = await api.get('calls', this.call.id, 'verification');
+    } catch (error) {
+      announce(error.message, true);
+      return;
+    }
+    await dialog(t('verify.title', {name: this.#name()}), close => [
+      el('p', {}, t('verify.how', {name: this.#name()})),
+      el('ol.emoji', {}, words.emoji.map(one => el('li', {},
+        el('span.symbol', {'aria-hidden': 'true'}, one.symbol), el('span', {}, one.word)))),
+      el('p.digits', {}, words.digits),
+      el('div.buttons', {},
+        el('button', {onclick: () => close()}, t('verify.different')),
+        el('button.primary', {onclick: async () => {
+          await api.send('POST', ['calls', this.call.id, 'verified']);
+          announce(t('verify.done', {name: this.#name()}));
+          await store.refreshPeers();
+          close();
+        }}, t('verify.same'))),
+    ]);
+  }
+
+  async #devices() {
+    const {deviceForm} = await import('../views/settings.js');
+    await dialog(t('tool.device'), close => [deviceForm(), el('div.buttons', {},
+      el('button.primary', {onclick: async () => {
+        close();
+        for (const kind of /** @type {const} */ (['audio', 'video']))
+          if (this.peer?.wanted[kind]) await this.peer.changeDevice(kind).catch(error => announce(t(`problem.${error.name}`), true));
+        this.#draw();
+      }}, t('device.use')))]);
+  }
+
+  async #pip() {
+    try {
+      if (document.pictureInPictureElement) await document.exitPictureInPicture();
+      else await this.#parts.remote.requestPictureInPicture();
+    } catch {
+      announce(t('pip.none'), true);
+    }
+  }
+
+  #full() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.element.requestFullscreen?.();
+  }
+
+  #key(event) {
+    if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || document.querySelector('dialog[open]')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.code === 'Space' && event.target.tagName !== 'BUTTON') {
+      event.preventDefault();
+      const down = event.type === 'keydown';
+      if (event.repeat || !this.peer || (down && this.peer.wanted.audio) || (!down && !this.#talking)) return;
+      this.#talking = down;
+      this.#toggle('audio');
+    } else if (event.type === 'keydown' && !event.repeat) {
+      const action = {m: () => this.#toggle('audio'), v: () => this.#toggle('video'), s: () => this.#share(),
+        c: () => this.#panel('chat'), i: () => this.#panel('stats'), f: () => this.#full()}[event.key];
+      if (action) { event.preventDefault(); action(); }
+    }
+  }
+
+  async #keepAwake() {
+    try {
+      this.#lock = await navigator.wakeLock?.request('screen');
+    } catch {
+      this.#lock = null;
+    }
+  }
+
+  /** Take the screen away. */
+  close() {
+    window.clearInterval(this.#timer);
+    document.removeEventListener('keydown', this.#keys);
+    document.removeEventListener('keyup', this.#keys);
+    this.#lock?.release();
+    if (document.fullscreenElement) document.exitFullscreen();
+    this.element.remove();
+  }
+}

@@ -1,0 +1,323 @@
+// The page: logs in, listens, shows the view that was chosen, and the call that is on.
+
+import * as api from './api.js';
+import {Peer} from './call/peer.js';
+import {CallScreen} from './call/screen.js';
+import {announce, dialog, el, icon} from './dom.js';
+import {has, load, t} from './i18n.js';
+import {Ring} from './ring.js';
+import {store} from './store.js';
+import {addContact, contactsView, shareOwn} from './views/contacts.js';
+import {diagnosticsView} from './views/diagnostics.js';
+import {historyView, requestsView} from './views/history.js';
+import {deviceForm, settingsView} from './views/settings.js';
+
+const VIEWS = {contacts: 'people', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
+
+/** The whole page. */
+class App {
+  constructor() {
+    this.connection = new api.Connection();
+    this.ring = new Ring();
+    this.peers = new Map();
+    this.screen = null;
+    this.mine = new Set();
+    this.releaseTab = null;
+    this.root = document.getElementById('app');
+    this.main = el('main', {id: 'main', tabindex: -1});
+    this.incoming = el('div.incoming', {role: 'alertdialog', 'aria-labelledby': 'incoming-title', hidden: true});
+    this.banner = el('p.banner', {role: 'alert', hidden: true});
+    this.actions = {
+      call: (peer, video) => this.call(peer.peer_id, video),
+      answer: (call, video) => this.answer(call, video),
+      decline: call => this.decline(call),
+    };
+  }
+
+  async start() {
+    await load();
+    document.getElementById('skip').textContent = t('skip');
+    const token = /^#login=(.+)$/.exec(location.hash)?.[1];
+    if (token) {
+      history.replaceState(null, '', '/');
+      try {
+        await api.logIn(token);
+      } catch (error) {
+        return this.locked(error);
+      }
+    }
+    try {
+      await store.refresh();
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) return this.locked(error);
+    }
+    if (!await this.#own()) return this.elsewhere();
+    this.#listen();
+    this.draw();
+    if (store.up || store.me) await this.firstRun();
+  }
+
+  /** Not logged in: how to. */
+  locked(error) {
+    this.root.replaceChildren(el('main.locked', {id: 'main'},
+      el('img', {src: 'icon.svg', alt: '', width: 72, height: 72}),
+      el('h1', {}, 'meshcall'), el('p', {}, t('locked')), el('p.mono', {}, 'meshcall open'),
+      el('p.hint', {role: 'alert'}, error?.message ?? '')));
+  }
+
+  /** Another tab has the calls. */
+  elsewhere() {
+    this.root.replaceChildren(el('main.locked', {id: 'main'},
+      el('h1', {}, t('elsewhere')), el('p', {}, t('elsewhere.hint')),
+      el('button.primary', {onclick: () => this.#take()}, t('elsewhere.take'))));
+  }
+
+  /** One tab owns the calls: the first one, until another one takes over. */
+  #own(steal = false) {
+    return new Promise(resolve => {
+      navigator.locks.request('meshcall', {ifAvailable: !steal, steal}, lock => {
+        if (!lock) { resolve(false); return undefined; }
+        resolve(true);
+        return new Promise(release => { this.releaseTab = release; });
+      }).catch(() => this.#lostTab());
+    });
+  }
+
+  async #take() {
+    await this.#own(true);
+    this.#listen();
+    await store.refresh();
+    this.draw();
+  }
+
+  #lostTab() {
+    this.connection.close();
+    for (const peer of this.peers.values()) peer.close();
+    this.ring.stop();
+    this.screen?.close();
+    this.elsewhere();
+  }
+
+  #listen() {
+    const {connection} = this;
+    connection.addEventListener('up', async () => {
+      store.up = true;
+      this.#showBanner('');
+      await store.refresh().catch(() => {});
+      this.draw();
+      this.#showIncoming();
+    });
+    connection.addEventListener('down', () => {
+      store.up = false;
+      for (const peer of this.peers.values()) peer.close();
+      this.peers.clear();
+      this.#closeScreen();
+      this.ring.stop();
+      this.incoming.hidden = true;
+      this.#showBanner(t('daemon.down'));
+    });
+    connection.addEventListener('event', event => this.#event(event.detail));
+    connection.addEventListener('media', event => this.#media(event.detail));
+    store.addEventListener('change', () => this.draw());
+    window.addEventListener('hashchange', () => { this.draw(); this.main.focus(); });
+    window.addEventListener('pagehide', () => {
+      for (const peer of this.peers.values()) peer.close();
+      connection.close();
+    });
+    connection.open();
+  }
+
+  // --- what is shown ---
+
+  get view() {
+    const name = location.hash.slice(1);
+    return name in VIEWS ? name : 'contacts';
+  }
+
+  draw() {
+    const {view} = this;
+    if (!store.me) return;
+    const missed = store.status?.missed ?? 0;
+    const asking = store.live().filter(call => call.stranger && call.state === 'incoming').length;
+    const badge = {history: missed, requests: asking};
+    const navigation = el('nav', {'aria-label': t('navigation')}, Object.entries(VIEWS).map(([name, picture]) =>
+      el('a', {href: `#${name}`, 'aria-current': name === view ? 'page' : null}, icon(/** @type {any} */ (picture)),
+        el('span', {}, t(name)), badge[name] > 0 && el('span.badge', {'aria-label': t('badge', {count: badge[name]})},
+          String(badge[name])))));
+    const focused = document.activeElement?.id;
+    this.main.replaceChildren(this.#viewOf(view));
+    this.root.replaceChildren(
+      el('header.top', {}, el('img', {src: 'icon.svg', alt: '', width: 28, height: 28}),
+        el('span.brand', {}, 'meshcall'), el('span.mono.own', {title: store.me.peer_id}, store.status?.name || store.me.short),
+        el('span.link', {'data-up': String(store.up)}, t(store.up ? 'daemon.up' : 'daemon.connecting'))),
+      this.banner, this.incoming, navigation, this.main, ...(this.screen ? [this.screen.element] : []));
+    document.body.classList.toggle('in-call', Boolean(this.screen));
+    if (focused) document.getElementById(focused)?.focus();
+    document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
+  }
+
+  #viewOf(view) {
+    switch (view) {
+      case 'history': return historyView(this.actions);
+      case 'requests': return requestsView(this.actions);
+      case 'diagnostics': return diagnosticsView();
+      case 'settings': return settingsView(() => this.draw());
+      default: return contactsView(this.actions);
+    }
+  }
+
+  #showBanner(text) {
+    this.banner.textContent = text;
+    this.banner.hidden = !text;
+  }
+
+  /** The first time on this browser: devices, own ID, a contact. */
+  async firstRun() {
+    if (window.localStorage.getItem('welcomed')) return;
+    window.localStorage.setItem('welcomed', '1');
+    await dialog(t('welcome'), close => [
+      el('p', {}, t('welcome.text')),
+      el('h3', {}, t('settings.devices')), deviceForm(),
+      el('h3', {}, t('own.title')),
+      el('p.hint', {}, t('own.hint')), el('p.mono', {}, store.me.grouped),
+      el('div.buttons', {},
+        el('button', {onclick: () => { close(); shareOwn(); }}, t('own.share')),
+        el('button', {onclick: () => { close(); addContact(); }}, t('contact.add')),
+        el('button.primary', {onclick: () => close()}, t('welcome.done'))),
+    ], {className: 'wide'});
+  }
+
+  // --- events of the node ---
+
+  #event(event) {
+    const call = event.call && store.calls.get(event.call);
+    const set = change => {
+      const known = store.calls.get(event.call) ?? {id: event.call, timeline: {}, path: ''};
+      const now = {...known, ...change};
+      store.calls.set(event.call, now);
+      if (this.screen?.call.id === event.call) this.screen.update(now);
+      return now;
+    };
+    switch (event.event) {
+      case 'incoming':
+        set({peer_id: event.peer_id, name: event.name, self_name: event.self_name, stranger: event.stranger,
+          state: 'incoming', direction: 'in'});
+        this.#showIncoming();
+        break;
+      case 'looking-up': case 'calling': set({state: 'calling'}); break;
+      case 'ringing': set({state: 'ringing'}); announce(t('state.ringing')); break;
+      case 'connecting': set({state: 'connecting'}); this.#showIncoming(); break;
+      case 'connected':
+        set({state: 'connected', path: event.path, timeline: event.timeline});
+        announce(t('state.connected'));
+        this.screen?.tellMedia();
+        break;
+      case 'path': set({state: event.path ? 'connected' : 'reconnecting', path: event.path}); break;
+      case 'degraded': set({state: 'degraded'}); break;
+      case 'chat': this.screen?.call.id === event.call && this.screen.addLine(event); break;
+      case 'peer-media': this.screen?.call.id === event.call && this.screen.setPeerMedia(event); break;
+      case 'ended': set({state: 'ended', reason: event.reason}); this.#ended(event, call); break;
+      case 'presence': case 'contacts': case 'contact-request': store.refreshPeers(); return;
+      case 'missed': store.refreshHistory(); announce(t('history.missed')); return;
+      case 'warning': announce(event.message); return;
+      case 'lagged': store.refresh(); return;
+      default: return;
+    }
+    store.changed('calls');
+  }
+
+  #showIncoming() {
+    const call = store.live().find(one => one.state === 'incoming' && !one.stranger);
+    this.incoming.hidden = !call;
+    if (!call) { this.ring.stop(); return; }
+    const name = store.nameOf(call.peer_id, call.self_name);
+    this.incoming.replaceChildren(
+      el('h2', {id: 'incoming-title'}, t('incoming', {name})),
+      el('div.buttons', {},
+        el('button.primary', {id: 'answer-video', onclick: () => this.answer(call, true)}, icon('camera'), t('answer.video')),
+        el('button.primary', {id: 'answer-audio', onclick: () => this.answer(call, false)}, icon('phone'), t('answer.audio')),
+        el('button.danger', {id: 'decline', onclick: () => this.decline(call)}, icon('hangup'), t('decline'))));
+    this.ring.start(name);
+  }
+
+  #ended(event, call) {
+    this.mine.delete(event.call);
+    this.#showIncoming();
+    if (this.screen?.call.id === event.call) this.#closeScreen();
+    const name = store.nameOf(event.peer_id || call?.peer_id || '', call?.self_name);
+    const text = event.error ? event.error.message : has(`end.${event.reason}`) ? t(`end.${event.reason}`, {name}) : '';
+    if (text) this.#toast(text, event.error?.hint);
+    store.refreshHistory().catch(() => {});
+  }
+
+  #toast(text, hint = '') {
+    announce(hint ? `${text}. ${hint}` : text, true);
+    const toast = el('div.toast', {}, el('p', {}, text), hint && el('p.hint', {}, hint));
+    document.body.append(toast);
+    window.setTimeout(() => toast.remove(), 6000);
+  }
+
+  #closeScreen() {
+    this.screen?.close();
+    this.screen = null;
+    document.body.classList.remove('in-call');
+  }
+
+  // --- calls ---
+
+  #open(call) {
+    this.#closeScreen();
+    this.mine.add(call.id);
+    store.calls.set(call.id, {...store.calls.get(call.id), ...call});
+    this.screen = new CallScreen(store.calls.get(call.id), {hangup: () => this.hangup(call.id)});
+    for (const peer of this.peers.values()) if (peer.peer === call.peer_id) this.screen.attach(peer);
+    this.draw();
+    this.screen.element.querySelector('#tool-hangup').focus();
+  }
+
+  async call(peerId, video) {
+    if (this.screen) return;
+    try {
+      const call = await api.send('POST', ['calls'], {peer: peerId, page: this.connection.page, video});
+      this.#open(call);
+    } catch (error) {
+      this.#toast(error.message, error.hint);
+    }
+  }
+
+  async answer(call, video) {
+    this.ring.stop();
+    if (this.screen) await this.hangup(this.screen.call.id);
+    try {
+      this.#open(await api.send('POST', ['calls', call.id, 'answer'], {page: this.connection.page, video}));
+    } catch (error) {
+      this.#toast(error.message, error.hint);
+    }
+    this.#showIncoming();
+  }
+
+  async decline(call) {
+    this.ring.stop();
+    await api.send('POST', ['calls', call.id, 'decline']).catch(error => this.#toast(error.message));
+  }
+
+  async hangup(id) {
+    await api.send('POST', ['calls', id, 'hangup']).catch(error => this.#toast(error.message));
+  }
+
+  /** What the daemon says about media. */
+  #media(message) {
+    if (message.do === 'open') {
+      const peer = new Peer(message, told => this.connection.tell(told));
+      this.peers.set(message.media, peer);
+      peer.addEventListener('closed', () => this.peers.delete(message.media));
+      if (this.screen?.call.peer_id === message.peer) this.screen.attach(peer);
+      return;
+    }
+    this.peers.get(message.media)?.receive(message);
+  }
+}
+
+const app = new App();
+window.meshcall = {peers: () => [...app.peers.values()]};  // for who looks with the browser's tools
+app.start();

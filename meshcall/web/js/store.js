@@ -1,0 +1,68 @@
+// What the page knows, and who wants to know of changes.
+
+import * as api from './api.js';
+
+const LIVE = new Set(['calling', 'ringing', 'incoming', 'connecting', 'connected', 'degraded', 'reconnecting']);
+
+/** The page's state. Change it by its methods; they tell `change`. */
+class Store extends EventTarget {
+  constructor() {
+    super();
+    this.up = false;
+    this.me = null;
+    this.status = null;
+    this.peers = [];
+    this.calls = new Map();
+    this.history = [];
+    this.owner = true;
+    /** The lines of chat of each call, by its ID. */
+    this.chats = new Map();
+    /** What the peer of each call said of its microphone, camera and screen. */
+    this.peerMedia = new Map();
+  }
+
+  changed(what) { this.dispatchEvent(new CustomEvent('change', {detail: what})); }
+
+  /** Everything anew: after a start, and when the daemon came back. */
+  async refresh() {
+    const [me, status, peers, calls, history] = await Promise.all([
+      api.get('id'), api.get('status'), api.get('peers'), api.get('calls'), api.get('history'),
+    ]);
+    Object.assign(this, {me, status, peers: peers.peers, history: history.calls});
+    this.calls = new Map(calls.calls.map(call => [call.id, call]));
+    this.changed('all');
+  }
+
+  async refreshPeers() {
+    this.peers = (await api.get('peers')).peers;
+    this.changed('peers');
+  }
+
+  async refreshHistory() {
+    const [history, status] = await Promise.all([api.get('history'), api.get('status')]);
+    Object.assign(this, {history: history.calls, status});
+    this.changed('history');
+  }
+
+  async refreshCall(id) {
+    const {calls} = await api.get('calls');
+    this.calls = new Map(calls.map(call => [call.id, call]));
+    this.changed('calls');
+    return this.calls.get(id);
+  }
+
+  /** Calls that have not ended. */
+  live() { return [...this.calls.values()].filter(call => LIVE.has(call.state)); }
+
+  contact(peerId) { return this.peers.find(peer => peer.peer_id === peerId); }
+
+  /** What to call a peer: our own name for it, else what it calls itself, in quotes, else its short form. */
+  nameOf(peerId, selfName = '') {
+    const peer = this.contact(peerId);
+    if (peer?.name) return peer.name;
+    const own = selfName || peer?.self_name;
+    return own ? `“${own}” (${peerId.slice(0, 7)})` : peerId.slice(0, 7);
+  }
+}
+
+export const store = new Store();

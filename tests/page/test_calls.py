@@ -1,0 +1,176 @@
+"""Two people with browsers call each other: on a LAN without internet, with a headless machine, and apart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from netsim.lab import Lab
+from netsim.peer import DHT_PORT, Peer, meshcall_command, start_testnet
+from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, open_page
+
+pytestmark = pytest.mark.timeout(180)
+
+
+async def test_a_whole_call_on_a_lan_without_internet(lab: Lab) -> None:
+    """Added by link, called, answered, seen and heard, muted, shared, chatted, verified, hung up."""
+    lan = await lab.lan(["alice", "bob"])
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start("--name", "Alice"), bob.start("--name", "Bob"))
+    (await bob.cli("contact", "add", alice.id, "--name", "alice")).check()
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        link = (await bob.cli("id", "--uri")).check().stdout.strip()
+        await add_by_link(a, link, "bob")
+        await call_and_answer(a, b, "bob")
+        assert await a.text(".path") == await b.text(".path") == "LAN"
+
+        await a.click("#tool-mic")
+        await a.click("#tool-camera")
+        await b.until("document.querySelector('.peer-media').textContent.includes('camera off')")
+        assert "microphone off" in await b.text(".peer-media")
+        await a.click("#tool-mic")
+        await a.click("#tool-camera")
+        await b.until("document.querySelector('.peer-media').textContent === ''")
+        await b.sees()
+
+        await a.click("#tool-chat")
+        await a.fill(".chat-form input", "<b>hello</b> & welcome")
+        await a.do("press", key="Enter")
+        await b.until("document.querySelector('.lines').textContent.includes('<b>hello</b> & welcome')")
+        assert await b.do("count", selector=".lines b") == 0, "a peer's text is never HTML"
+
+        words = []
+        for tab in (a, b):
+            await tab.click("#tool-verify")
+            words.append((await tab.text(".digits"), await tab.text(".emoji")))
+        assert words[0] == words[1]
+        for tab in (a, b):
+            await tab.click("dialog[open] button.primary")
+            await tab.wait("dialog", "detached")
+
+        await a.click("#tool-screen")
+        await b.until("meshcall.peers().some(p => p.remoteScreen)")
+        await b.until("document.querySelector('.shared').videoWidth > 0")
+        await a.click("#tool-screen")
+        await b.wait(".shared", "hidden")
+        await asyncio.gather(a.sees(), b.sees())
+
+        await b.click("#tool-hangup")
+        await a.wait(".call-screen", "detached")
+        for tab in (a, b):
+            errors = [text for text in await tab.do("messages") if text.startswith("error")]
+            assert errors == []
+    shown = (await alice.get("peers"))["peers"]
+    assert [peer["verified"] for peer in shown if peer["name"] == "bob"] == [True]
+    calls = (await bob.get("calls"))["calls"]
+    assert [call["reason"] for call in calls] == ["hangup"]
+
+
+async def test_a_page_and_a_headless_machine(lab: Lab) -> None:
+    """Each calls the other; pictures and sound arrive at both; the page's daemon decodes nothing."""
+    lan = await lab.lan(["alice", "robot"])
+    alice, robot = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start(), robot.start("--auto-answer", "contacts", "--source", "testsrc"))
+    (await robot.cli("contact", "add", alice.id, "--name", "alice")).check()
+    (await alice.cli("contact", "add", robot.id, "--name", "robot")).check()
+    async with browser_on(alice.host, *GRANTED) as a:
+        await open_page(alice, a)
+        await a.click("button[aria-label='Call robot with video']")
+        await a.sees()
+        await asyncio.sleep(1.0)
+        await a.click("#tool-hangup")
+        await a.wait(".call-screen", "detached")
+        (ended,) = (await robot.get("calls"))["calls"]
+        assert ended["reason"] == "hangup"
+
+        call = await robot.start_cli("call", "alice", "--source", "testsrc", "--duration", "3", "--json")
+        await a.wait("#answer-video")
+        await a.click("#answer-video")
+        await a.sees()
+        done = await call.wait(30)
+        assert done.returncode == 0, call.tail()
+        summary = call.json_lines()[-1]
+        assert summary["received"]["video_frames"] > 10
+        assert summary["received"]["audio_seconds"] > 1
+        await a.wait(".call-screen", "detached")
+    maps = (await alice.host.run(["grep", "-c", "libav", f"/proc/{await pid_of(alice)}/maps"])).stdout
+    assert maps.strip() == "0", "the daemon of a page call loads no codecs"
+
+
+async def pid_of(peer: Peer) -> int:
+    """Of its daemon, inside the lab."""
+    assert peer.daemon is not None
+    return peer.daemon.pid
+
+
+async def test_the_other_side_knows_when_a_tab_or_a_browser_ends(lab: Lab) -> None:
+    """Within 3 s, however it ends; and nothing keeps ringing."""
+    lan = await lab.lan(["alice", "bob"])
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start(), bob.start())
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    async with browser_on(alice.host, *GRANTED) as a:
+        await open_page(alice, a)
+        async with browser_on(bob.host, *GRANTED) as b:
+            await open_page(bob, b)
+            await call_and_answer(a, b, "bob")
+            began = time.monotonic()
+            await b.do("close")
+            await a.wait(".call-screen", "detached")
+            assert time.monotonic() - began < 3
+        async with browser_on(bob.host, *GRANTED) as b:
+            await open_page(bob, b)
+            await call_and_answer(a, b, "bob")
+        began = time.monotonic()  # the browser was told to end
+        await a.wait(".call-screen", "detached")
+        assert time.monotonic() - began < 3
+        async with browser_on(bob.host, *GRANTED) as b:  # a caller that goes while it rings
+            await open_page(bob, b)
+            await b.click("button[aria-label='Call alice with video']")
+            await a.wait("#answer-video")
+            await b.do("close")
+            await a.wait(".incoming", "hidden")
+
+
+async def test_pages_behind_nats_meet_by_a_relay_that_a_peer_lends(lab: Lab) -> None:
+    """No server is configured: both browsers are behind symmetric NATs, and see each other all the same."""
+    join = await start_testnet(await lab.public_host("dht", ipv6=False), 12)
+    lender = Peer(await lab.public_host("lender", ipv6=False))
+    await lender.start("--relay", *join)
+    sites = [await lab.site(name, "symmetric_random") for name in ("alice", "bob")]
+    alice, bob = (Peer(next(iter(site.hosts.values()))) for site in sites)
+    await asyncio.gather(alice.start(*join), bob.start(*join))
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+        await one.wait_for_status("a relay", lambda status: status["relays"] >= 1, timeout=30)
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        await a.until("document.querySelector('.path').textContent === 'by relay'")
+        await a.click("#tool-hangup")
+        await b.wait(".call-screen", "detached")
+
+
+async def test_pages_behind_nats_meet_directly(lab: Lab) -> None:
+    """DHT routers tell the browsers their addresses: two port-restricted NATs, and no relay anywhere."""
+    routers = [await lab.public_host(f"router{number}", ipv6=False) for number in range(4)]
+    join = ["--bootstrap", f"{routers[0].ipv4}:{DHT_PORT}"]
+    for host in routers:
+        flags: list[str | Path] = [] if host is routers[0] else [*join]
+        home: list[str | Path] = ["--home", host.directory / "router", "--port", str(DHT_PORT)]
+        router = await host.popen([*meshcall_command(), "bootstrap-node", *home, *flags])
+        await router.wait_for_line("^ready", timeout=20)
+    sites = [await lab.site(name, "port_restricted") for name in ("alice", "bob")]
+    alice, bob = (Peer(next(iter(site.hosts.values()))) for site in sites)
+    await asyncio.gather(alice.start(*join), bob.start(*join))
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        await a.until("document.querySelector('.path').textContent === 'direct'")
