@@ -578,6 +578,9 @@ ICE_SERVER_PATIENCE: Final = 0.002
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they
 tell later follows it."""
 
+ICE_LOOKUPS: Final = 4
+"""Names of servers that are looked up at a time: a resolver that is dead holds a thread for many seconds."""
+
 ICE_TRICKLE_PAUSE: Final = 0.03
 """Seconds in which candidates are collected to go in one message."""
 

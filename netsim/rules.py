@@ -92,6 +92,8 @@ def _firewall(nat: NAT) -> str:
         forward.append('iifname "lan" accept')
     elif nat.outbound is Outbound.WEB:
         forward += [
+            # Where the kernel has bridges pass the firewall, neighbours do, too: only the way out is blocked.
+            'iifname "lan" oifname "lan" accept',
             'iifname "lan" tcp dport { 80, 443 } accept',
             'iifname "lan" meta l4proto tcp reject with tcp reset',
             'iifname "lan" counter drop',

@@ -93,3 +93,28 @@ async def test_a_tunnel_is_left_when_udp_works(lab: Lab) -> None:
     await set_nat(site, "udp_blocked")
     await ada.wait_for_status("a tunnel", lambda status: bool(status["dht"]["tunnel"]), timeout=70)
     print(f"tunnelled {time.monotonic() - began:.1f} s after UDP was blocked")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_a_gateway_dies(lab: Lab) -> None:
+    """The other one, which was kept open, carries within seconds: the call goes on, the next one arrives."""
+    office, home = await lab.site("ada", "udp_blocked"), await lab.site("eve", "open")
+    gates, stack, hosts = await make(lab, office, home, gateways=("gate", "door"))
+    ada = stack.peer(hosts["ada"])
+    carrier = (await ada.get("status"))["dht"]["tunnel"]
+    dying = next(gate for gate in gates if str(gate.host.ipv4) in carrier)
+    running = await stack.begin(hosts["ada"], hosts["eve"])
+    assert running.attempt.route == "relay"
+    assert dying.daemon is not None
+    began = time.monotonic()
+    await dying.daemon.kill()
+    await ada.wait_for_status("the other gateway", lambda s: s["dht"]["tunnel"] not in ("", carrier))
+    print(f"another gateway carries after {time.monotonic() - began:.2f} s")
+    await asyncio.sleep(8)
+    assert (await ada.get("status"))["calls"] == 1, "the call goes on"
+    path = (await ada.get("calls"))["calls"][0]
+    print(f"the call is {path['state']}")
+    assert path["state"] == "connected"
+    await running.end()
+    assert (await call(stack, hosts["eve"], hosts["ada"])).route == "relay"

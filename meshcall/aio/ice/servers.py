@@ -1,17 +1,21 @@
 """STUN and TURN servers that a user names (RFC 7064, RFC 7065).
 
-Law: a name is resolved off the loop, and only when a call needs its server.
+Law: a name is resolved off the loop, in a thread of its own, and only when a call needs its server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from meshcall import limits
 from meshcall.address import Address
 from meshcall.errors import InvalidConfig
 from meshcall.media.plan import IceServer
@@ -20,6 +24,7 @@ _URI = re.compile(
     r"(?P<scheme>stun|turn|turns):(?P<host>\[[0-9A-Fa-f:.]+\]|[^:?\[\]/@]+)(:(?P<port>\d{1,5}))?"
     r"(\?transport=(?P<transport>udp|tcp))?"
 )
+_lookups = threading.BoundedSemaphore(limits.ICE_LOOKUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,42 @@ def _read(server: IceServer) -> StunServer | TurnServer:
 
 async def resolve(server: StunServer | TurnServer) -> list[Address]:
     """Its first address of each family; raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
+    try:
+        return [(str(ipaddress.ip_address(server.host)), server.port)]
+    except ValueError:
+        found = await _look_up(server.host, server.port)
     first: dict[int, Address] = {}
-    for family, _, _, _, address in found:
+    for family, address in found:
         first.setdefault(family, (str(address[0]), int(address[1])))
     return list(first.values())
+
+
+async def _look_up(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Families and addresses of a name, in a thread of its own; raises OSError."""
+    if not _lookups.acquire(blocking=False):
+        raise OSError("too many names wait for a resolver that does not answer")
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[tuple[int, tuple[Any, ...]]]] = loop.create_future()
+
+    def tell(found: list[tuple[int, tuple[Any, ...]]] | OSError) -> None:
+        if done.done():
+            return
+        if isinstance(found, OSError):
+            done.set_exception(found)
+        else:
+            done.set_result(found)
+
+    def work() -> None:
+        found: list[tuple[int, tuple[Any, ...]]] | OSError
+        try:
+            found = [(one[0], one[4]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)]
+        except (OSError, UnicodeError) as error:
+            found = OSError(str(error))
+        finally:
+            _lookups.release()
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, found)
+
+    # Not one of the loop's own threads: a dead resolver would hold them all, and files would wait for it.
+    threading.Thread(target=work, name="resolve", daemon=True).start()
+    return await done

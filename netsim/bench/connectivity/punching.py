@@ -1,6 +1,7 @@
 """Pairs that plain ICE can't join: how often they become direct, how soon, and what is heard until then.
 
-Both ends call, in turns.
+Both ends call, in turns. Each network has several hosts, so that routers have forgotten the last call of a
+pair when it calls again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from netsim.bench.connectivity.watched_call import WatchedCall
 from netsim.bench.figure import Figure, Report
 from netsim.bench.runner import Options
 from netsim.errors import LabError
+from netsim.host import Host
 from netsim.lab import Lab
+from netsim.nat import nat
 from netsim.site import Site
 from netsim.stacks.make import RELAYS, make_meshcall
 from netsim.stacks.meshcall import MeshcallStack
@@ -25,8 +28,10 @@ DIRECT_S = 3.0
 AUDIO_MS = 300.0
 LIMIT_S = 10.0
 """How long a direct path is waited for, to know by how much one was late."""
-PAIRS = 1
-"""Networks of each kind that call side by side, with sound alone: no call waits for pictures of others."""
+HOSTS = 5
+"""In each network. A pair of them calls again after all the others."""
+TIMEOUT_S = 30
+"""Of mappings: what most routers have, and less than a round of all pairs takes."""
 PAUSE_S = 0.5
 KINDS = ("symmetric_sequential", "symmetric_random")
 
@@ -54,32 +59,40 @@ async def measure(options: Options) -> Report:
     async with Lab() as lab:
         tone = await asyncio.to_thread(write_tone, lab.sandbox.directory)
         stack = await make_meshcall(lab, relays=RELAYS, source=str(tone))
-        pairs: list[tuple[str, Site, Site]] = []
+        networks: dict[str, tuple[Site, Site]] = {}
         for index, kind in enumerate(KINDS):
-            for number in range(PAIRS):
-                one = await lab.site(f"s{index}{number}", kind)
-                other = await lab.site(f"p{index}{number}", "port_restricted")
-                pairs.append((kind, one, other))
+            one, other = [
+                await lab.site(
+                    f"{side}{index}",
+                    nat(name).but(timeout=TIMEOUT_S),
+                    hosts=[f"{side}{index}{number}" for number in range(HOSTS)],
+                )
+                for side, name in (("s", kind), ("p", "port_restricted"))
+            ]
+            networks[kind] = one, other
         slots = asyncio.Semaphore(4)
 
-        async def start(site: Site) -> None:
+        async def start(host: Host) -> None:
             async with slots:
-                await stack.start(site.host, ())
-                await stack.ready(site.host)
+                await stack.start(host, ())
+                await stack.ready(host)
 
-        await asyncio.gather(*(start(site) for _, *sites in pairs for site in sites))
-        await asyncio.gather(*(_warm(stack, one, other) for _, one, other in pairs))
+        await asyncio.gather(*(start(host) for pair in networks.values() for site in pair for host in site))
 
         async def series(kind: str, one: Site, other: Site) -> None:
+            near, far = list(one), list(other)
+            for pair in zip(near, far, strict=True):  # a daemon's first call loads the media libraries
+                await _call(stack, *pair, Found())
             while found[kind].calls < wanted:
-                found[kind].calls += 1
                 number = found[kind].calls
-                caller, callee = (one, other) if number % 2 else (other, one)
+                first, second = near[number % HOSTS], far[(number + number // HOSTS + 1) % HOSTS]
+                found[kind].calls += 1
+                caller, callee = (first, second) if number % 2 else (second, first)
                 await _call(stack, caller, callee, found[kind])
                 last = found[kind].direct[-1:]
-                options.log(f"{kind} {number}: direct after {last} s, {len(found[kind].direct)} in all")
+                options.log(f"{kind} {number + 1}: direct after {last} s, {len(found[kind].direct)} in all")
 
-        await asyncio.gather(*(series(*pair) for pair in pairs))
+        await asyncio.gather(*(series(kind, *pair) for kind, pair in networks.items()))
     figures = []
     for kind, calls in found.items():
         within = DIRECT_S if kind == "symmetric_random" else LIMIT_S
@@ -107,19 +120,14 @@ async def measure(options: Options) -> Report:
     )
 
 
-async def _warm(stack: MeshcallStack, one: Site, other: Site) -> None:
-    """A daemon's first call loads the media libraries."""
-    await _call(stack, one, other, Found())
-
-
-async def _call(stack: MeshcallStack, caller: Site, callee: Site, found: Found) -> None:
+async def _call(stack: MeshcallStack, caller: Host, callee: Host, found: Found) -> None:
     try:
-        async with WatchedCall(stack, caller.host, callee.host) as call:
+        async with WatchedCall(stack, caller, callee) as call:
             found.audio.append(1000 * await call.wait_for_media())
             answered = (await call.at_callee(1.0, event="connecting"))["at_ms"]
             direct = await call.wait_for_direct(LIMIT_S)
             if direct is not None:
                 found.direct.append(max(0.0, direct - answered / 1000))
     except LabError as error:
-        found.problems.append(f"{caller.nat} calls {callee.nat}: {str(error).splitlines()[0]}")
+        found.problems.append(f"{caller.name} calls {callee.name}: {str(error).splitlines()[0]}")
     await asyncio.sleep(PAUSE_S)

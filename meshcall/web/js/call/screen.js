@@ -34,7 +34,7 @@ export class CallScreen {
     const p = this.#parts;
     p.remote = el('video.remote', {autoplay: true, playsinline: true, 'aria-label': t('call.their-picture')});
     p.screen = el('video.shared', {autoplay: true, playsinline: true, hidden: true, 'aria-label': t('call.their-screen')});
-    p.local = el('video.local', {autoplay: true, playsinline: true, 'aria-label': t('call.own-picture')});
+    p.local = el('video.local', {hidden: true, autoplay: true, playsinline: true, 'aria-label': t('call.own-picture')});
     p.local.muted = true;
     p.status = el('p.call-status', {role: 'status'});
     p.time = el('span.call-time', {});
