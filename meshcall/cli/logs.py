@@ -70,7 +70,7 @@ def _journal(lines: int, *, follow: bool) -> Iterator[str]:
     journalctl = shutil.which("journalctl")
     if journalctl is None:
         raise ServiceError("there is no journalctl here to read the service's log with")
-    command = [journalctl, "--user", f"--unit={UNIT_NAME}", f"--lines={lines}", "--output=cat", "--quiet"]
+    command = [journalctl, f"--user-unit={UNIT_NAME}", f"--lines={lines}", "--output=cat", "--quiet"]
     command += ["--no-pager", *(["--follow"] if follow else [])]
     with subprocess.Popen(  # noqa: S603 - a fixed command
         command,

@@ -115,12 +115,11 @@ def _unit_for(session: Session, flags: list[str]) -> str:
     paths = session.paths
     if not paths.key.exists():
         raise NoIdentity(f"there is no identity in {paths.path} yet")
-    said = ["--quiet"] * session.quiet + ["--verbose"] * session.verbose
     passphrase_file = os.environ.get("MESHCALL_PASSPHRASE_FILE", "")
     return make_unit(
         sys.executable,
         str(paths.path),
-        [*said, *flags],
+        flags,
         folder=str(here) if _names_a_relative_path(options) else None,
         passphrase_file=str(here / passphrase_file) if passphrase_file else "",
     )
