@@ -224,6 +224,12 @@ class RelayOff(MeshcallError):
     default_hint = "start it with `--relay`"
 
 
+class ServiceError(MeshcallError):
+    """systemd does not do what the service needs."""
+
+    code = "service"
+
+
 # --- identity: exit code 7 ------------------------------------------------------------------------
 
 

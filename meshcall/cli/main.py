@@ -14,14 +14,18 @@ import typer
 
 from meshcall.cli import (
     bootstrap_node,
+    bugreport,
     contacts,
     dht,
     doctor,
+    echo,
     identity,
     invites,
+    logs,
     netcheck,
     ping,
     relay,
+    service,
     status,
 )
 from meshcall.cli import call as call_commands
@@ -109,6 +113,10 @@ app.command()(netcheck.netcheck)
 app.command()(doctor.doctor)
 app.add_typer(dht.dht_commands, name="dht")
 app.command()(relay.relay)
+app.command()(echo.echo)
+app.command()(logs.logs)
+app.command()(bugreport.bugreport)
+app.add_typer(service.service_commands, name="service")
 app.add_typer(status.config_commands, name="config")
 app.command()(status.version)
 
