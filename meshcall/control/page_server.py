@@ -8,11 +8,9 @@ Law 3: what a browser that is not logged in can do is bounded: logins are counte
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import TracebackType
@@ -26,15 +24,15 @@ from meshcall.aio.files.atomic import load_or_set_aside, write_atomic
 from meshcall.control import models
 from meshcall.control.logins import SESSION_LIFE, Logins, Session, decode_sessions
 from meshcall.control.loopback_peer import uid_of
-from meshcall.control.messages import document, error_response, http_error_response, read_request
+from meshcall.control.messages import document, read_request
 from meshcall.control.page_guard import SECURITY_HEADERS, check_place, cookie_name
 from meshcall.control.server import ControlServer
-from meshcall.errors import Forbidden, InternalError, MeshcallError, NotLoggedIn, PageOff, TooManyLogins
+from meshcall.control.serving import Handler, answered, make_runner
+from meshcall.errors import Forbidden, NotLoggedIn, PageOff, TooManyLogins
 from meshcall.paths import HomePaths
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS: Final = ("127.0.0.1", "::1")
 
@@ -82,23 +80,12 @@ class PageServer:
 
     async def start(self) -> None:
         """Listen on the wanted port or one of the next; a machine without any of them has no page."""
-        app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
-        app.router.add_routes(self._api.routes())
-        app.router.add_routes(
-            [
-                web.post("/login", self._log_in),
-                web.post("/logout", self._log_out),
-                web.get("/{name:.*}", self._get_file, allow_head=False),
-            ]
-        )
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            handler_cancellation=True,
-            shutdown_timeout=1.0,
-            lingering_time=0.5,
-        )
+        own = [
+            web.post("/login", self._log_in),
+            web.post("/logout", self._log_out),
+            web.get("/{name:.*}", self._get_file, allow_head=False),
+        ]
+        self._runner = make_runner([*self._api.routes(), *own], self._guard)
         await self._runner.setup()
         sockets = open_sockets(self._wanted)
         if not sockets:
@@ -132,36 +119,27 @@ class PageServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await self._guarded(request, handler)
+        response = await answered(request, self._checked(request, handler))
         if not response.prepared:
             response.headers.update(SECURITY_HEADERS)
         return response
 
-    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            self._check_user(request)
-            changes = request.method != "GET" or "Upgrade" in request.headers
-            check_place(request.headers, self.port, changes=changes)
-            if request.match_info.handler == self._get_file:
-                return await handler(request)
-            if request.method != "GET" and request.content_type != "application/json":
-                raise Forbidden("the content type must be application/json")
-            if request.match_info.handler == self._log_in:
-                return await handler(request)
-            if not self._logins.is_good(self._secret(request), self._clock.now_ms()):
-                raise NotLoggedIn
-            if request.match_info.handler == self._log_out:
-                return await handler(request)
-            return await self._api.answer(request, handler)
-        except MeshcallError as error:
-            return error_response(error)
-        except web.HTTPException as error:
-            return http_error_response(error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("%s %s failed", request.method, request.path)
-            return error_response(InternalError())
+    async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._check_user(request)
+        changes = request.method != "GET" or "Upgrade" in request.headers
+        check_place(request.headers, self.port, changes=changes)
+        found = request.match_info.handler
+        if found == self._get_file:
+            return await handler(request)
+        if request.method != "GET" and request.content_type != "application/json":
+            raise Forbidden("the content type must be application/json")
+        if found == self._log_in:
+            return await handler(request)
+        if not self._logins.is_good(self._secret(request), self._clock.now_ms()):
+            raise NotLoggedIn
+        if found == self._log_out:
+            return await handler(request)
+        return await self._api.answer(request, handler)
 
     def _check_user(self, request: web.Request) -> None:
         transport = request.transport

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -29,8 +29,6 @@ from meshcall.control.messages import (
     check_parameters,
     document,
     encode_document,
-    error_response,
-    http_error_response,
     read_request,
     whole_number,
 )
@@ -39,15 +37,15 @@ from meshcall.control.node_api import CallApi, NodeApi
 from meshcall.control.openapi import make_openapi
 from meshcall.control.page_socket import PageSocket
 from meshcall.control.selection import Purpose, choose_call
+from meshcall.control.serving import Handler, answered, make_runner
 from meshcall.control.unix_socket import listen, peer_uid
-from meshcall.errors import BadRequest, Forbidden, InternalError, MeshcallError, PageOff, TooManyListeners
+from meshcall.errors import BadRequest, Forbidden, PageOff, TooManyListeners
 from meshcall.identity.peer_id import PeerId
 from meshcall.paths import HomePaths
 from meshcall.views import View
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Result = TypeVar("Result")
 
 STREAM_END_GRACE = 2.0
@@ -95,17 +93,7 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen. The caller holds the home's lock, so a socket that is there already is a dead daemon's."""
-        app = web.Application(middlewares=[self._guard], client_max_size=models.BODY_MAX)
-        app.router.add_routes([*self.routes(), *self._own_routes()])
-        # handler_cancellation: the drop of a connection reaches its handler at once (law 5)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            handler_cancellation=True,
-            shutdown_timeout=1.0,
-            lingering_time=0.5,
-        )
+        self._runner = make_runner([*self.routes(), *self._own_routes()], self._guard)
         await self._runner.setup()
         listening = listen(self._paths)
         info = self._paths.socket.lstat()
@@ -215,19 +203,12 @@ class ControlServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            self._check_peer(request)
-            check_headers(request)
-            return await self.answer(request, handler)
-        except MeshcallError as error:
-            return error_response(error)
-        except web.HTTPException as error:
-            return http_error_response(error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("%s %s failed", request.method, request.path)
-            return error_response(InternalError())
+        return await answered(request, self._checked(request, handler))
+
+    async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._check_peer(request)
+        check_headers(request)
+        return await self.answer(request, handler)
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer to a request that may be made; ``handler`` is one of :meth:`routes`."""
