@@ -164,6 +164,7 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
         { mkdir "$tree/$GROUP" && echo $$ >"$tree/$GROUP/cgroup.procs" && joined=1; } || exit 77
 done
 [ "$joined" ] || exit 77
+ip link set lo up  # the daemon announces itself to nobody but itself
 mount -t tmpfs none /run && mkdir -p /run/systemd/system "$XDG_RUNTIME_DIR" && chmod 700 "$XDG_RUNTIME_DIR"
 timeout 90 /lib/systemd/systemd --user --log-target=null & manager=$!
 for i in $(seq 100); do systemctl --user show --property=Version >/dev/null 2>&1 && break; sleep 0.1; done
@@ -195,12 +196,12 @@ def removed_group(folder: Path) -> bool:
 def test_a_real_manager_runs_it(home: Path, config: Path, tmp_path: Path) -> None:
     """It is ready, has its flags as they were given, comes back after kill -9, goes when removed."""
     if os.geteuid() != 0 or not SYSTEMD.exists() or shutil.which("unshare") is None:
-        pytest.skip("needs root, systemd and unshare, for a manager in a mount namespace of its own")
+        pytest.skip("needs root, systemd and unshare, for a manager in namespaces of its own")
     env = {**environment(home), "XDG_CONFIG_HOME": str(config), "XDG_RUNTIME_DIR": "/run/user/0"}
     group = f"meshcall-test-{os.getpid()}"
     try:
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", REAL],
+            ["unshare", "--mount", "--net", "sh", "-c", REAL],
             env={**env, "PYTHON": sys.executable, "HOME": str(tmp_path), "GROUP": group},
             capture_output=True,
             text=True,
