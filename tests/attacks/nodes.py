@@ -144,7 +144,7 @@ def play_media(monkeypatch: pytest.MonkeyPatch, seed: int) -> Stage:
     """From now on nodes of this test play their media."""
     stage = Stage(seed)
     monkeypatch.setattr(node_module, "make_endpoint", stage.make_endpoint)
-    monkeypatch.setattr("meshcall.switchboard.prepare_media", lambda: None)
+    monkeypatch.setattr("meshcall.node.prepare_media", lambda: None)
     return stage
 
 

@@ -15,7 +15,6 @@ import pytest
 from meshcall import media_loader
 from meshcall import node as node_module
 from meshcall.aio.files import load_key, open_home
-from meshcall.aio.ice.port import IcePort
 from meshcall.ice.candidate import Candidate
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.plan import MediaPlan
@@ -112,8 +111,8 @@ def note_descriptions(monkeypatch: pytest.MonkeyPatch) -> list[Description]:
 
         return noting
 
-    async def make(plan: MediaPlan, port: IcePort | None = None) -> MediaEndpoint:
-        made: Any = await media_loader.make_endpoint(plan, port)
+    async def make(plan: MediaPlan, *parts: Any) -> MediaEndpoint:
+        made: Any = await media_loader.make_endpoint(plan, *parts)
         made.offer, made.answer = note(made.offer), note(made.answer)
         endpoint: MediaEndpoint = made
         return endpoint

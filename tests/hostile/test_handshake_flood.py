@@ -109,7 +109,7 @@ async def test_1000_valid_offers_open_at_most_eight_calls(
 
     CountedEndpoint.open = CountedEndpoint.most = CountedEndpoint.made = 0
     monkeypatch.setattr("meshcall.node.make_endpoint", make)
-    monkeypatch.setattr("meshcall.switchboard.prepare_media", lambda: None)
+    monkeypatch.setattr("meshcall.node.prepare_media", lambda: None)
     config = replace(
         Config(home=tmp_path / "bob", mdns=False, lan_only=True, interfaces=("lo",), source="none"),
         auto_answer="anyone",
