@@ -104,7 +104,7 @@ async def test_1000_valid_offers_open_at_most_eight_calls(
 ) -> None:
     """A node that answers everybody by itself: <= 8 media ends in all, <= 2 of one peer, no files left."""
 
-    async def make(plan: MediaPlan, port: object = None) -> media.MediaEndpoint:
+    async def make(plan: MediaPlan, *parts: object) -> media.MediaEndpoint:
         return CountedEndpoint()
 
     CountedEndpoint.open = CountedEndpoint.most = CountedEndpoint.made = 0
@@ -139,6 +139,7 @@ async def test_1000_valid_offers_open_at_most_eight_calls(
             f"{most} calls at a time, {of_one} of one peer; {ends.most} media ends at a time, {ends.made} "
             f"in all; +{most_files - before} files"
         )
+        assert ends.made, "calls were answered"
         assert 1 <= most <= limits.CALLS_LIVE_MAX
         assert of_one <= limits.CALLS_PER_PEER_MAX
         assert ends.most <= most
