@@ -1116,6 +1116,9 @@ HAIRPIN_TRIES: Final = 3
 HAIRPIN_PAUSE: Final = 0.25
 """Requests to our own outside address, and seconds between two: the way leads to the router and back."""
 
+FILTERING_PATIENCE: Final = 3.0
+"""Seconds to have a relay ask whether another port of it gets in to ours."""
+
 CLOCK_SAMPLES: Final = 16
 """Fresh messages by whose dates our clock is judged, the latest."""
 

@@ -15,8 +15,10 @@ from meshcall import limits
 from meshcall.address import Address, format_address, is_lan, parse_host_port
 from meshcall.aio.clock import Clock
 from meshcall.aio.dht import DhtNode
+from meshcall.aio.filtering import check_other_port
 from meshcall.aio.hairpin import check_hairpin
 from meshcall.aio.ice.addresses import HostPolicy, host_addresses, is_loopback
+from meshcall.aio.ice.servers import LentRelay
 from meshcall.aio.lan import Lan
 from meshcall.dht.compact import is_impossible
 from meshcall.dht.events import PingDone
@@ -53,6 +55,8 @@ class Sources:
     """By family, 4 or 6."""
     clock_skew: Callable[[], float | None]
     relays: Callable[[], Awaitable[list[RelayView]]]
+    lender: Callable[[], LentRelay | None]
+    """A relay that is ready."""
     port_mapping: Callable[[], PortMappingView]
     tunnel: Callable[[], str | None]
     """The gateway that carries all in the place of UDP; empty: none does; None: none may."""
@@ -171,10 +175,28 @@ class Netcheck:
             answered=len(heard),
             rtt_ms=round(min(rtts) * 1000, 1) if rtts else None,
             mapping=_MAPPINGS.get(nat.mapping, "unknown"),
-            filtering=_FILTERINGS.get(nat.filtering, "unknown"),
+            filtering=_FILTERINGS.get(await self._filtering(number, nat), "unknown"),
             ports=nat.ports.name.lower(),
             hairpin=await self._hairpin(public, ours),
         )
+
+    async def _filtering(self, number: int, nat: NatView) -> Filtering:
+        """What is known, and if that is not that all come in, what a relay's other port tells."""
+        if nat.filtering is Filtering.EIF or nat.mapping is Mapping.NONE:
+            return nat.filtering
+        relay = self._sources.lender()
+        if relay is None or (":" in relay.node[0]) != (number == 6):
+            return nat.filtering
+        seen = await self._dht.probe(relay.node)  # from now on our NAT has an opening to its node
+        if seen is None or seen.observed is None:
+            return nat.filtering
+        comes_in = await check_other_port(relay, seen.observed, self._random)
+        if comes_in is None:
+            return nat.filtering
+        if not comes_in:
+            return Filtering.APDF
+        # From an address that was never sent to nothing came, if enough have tried; else that may do, too
+        return Filtering.ADF if nat.filtering is Filtering.APDF else Filtering.UNKNOWN
 
     async def _hairpin(self, public: Address | None, ours: Sequence[str]) -> HairpinWord:
         if public is None:

@@ -421,6 +421,7 @@ class Node:
                 nat=self.nat,
                 clock_skew=self._post.clock_skew,
                 relays=self.relays,
+                lender=lambda: self._relays.pick(()),
                 port_mapping=self.port_mapping,
                 tunnel=lambda: None if self._tunnels is None else self._tunnels.shown,
             ),

@@ -26,6 +26,7 @@ Only the first packet of a flow passes chains of type nat, so tables are refresh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from netsim.nat import NAT, Filtering, Mapping, Outbound, Ports
@@ -59,10 +60,17 @@ def render(nat: NAT, addresses: RouterAddresses, *, seed: int = 0) -> str:
     return fresh + "".join(tables)
 
 
+_BRIDGED = "net/bridge/bridge-nf-call-iptables"
+
+
 def sysctls(nat: NAT) -> dict[str, str]:
     """Kernel settings of the router, by path below /proc/sys."""
     seconds = str(nat.timeout)
-    return {
+    # Where the kernel can (br_netfilter), what neighbours send each other passes the router's rules, too; and
+    # what a host sends to its own outside address is sent on by the bridge, which sends nothing back by the
+    # port that it came from.
+    bridged = {_BRIDGED: "0"} if (Path("/proc/sys") / _BRIDGED).exists() else {}
+    return bridged | {
         "net/ipv4/ip_forward": "1",
         "net/ipv6/conf/all/forwarding": "1",
         # A hairpinned packet goes back where it came from; the kernel would tell the host a shorter way.
