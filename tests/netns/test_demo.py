@@ -42,7 +42,7 @@ async def test_the_demo_calls_both_ways_and_sends_a_file(host: Host) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All is well" in done.stdout
     for word in ("timeline", "path", "codecs", "received", "recorded"):
-        assert done.stdout.count(f"  {word} ") == 2
+        assert done.stdout.count(f"\n  {word} ") == 2
     assert processes_of(host) == []
     source = host.directory / "source.mkv"
     (host.directory / "demo-out" / "alice.mkv").rename(source)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import statistics
 import time
 from pathlib import Path
 
@@ -174,3 +176,40 @@ async def test_pages_behind_nats_meet_directly(lab: Lab) -> None:
         await asyncio.gather(open_page(alice, a), open_page(bob, b))
         await call_and_answer(a, b, "bob")
         await a.until("document.querySelector('.path').textContent === 'direct'")
+
+
+CALLS = 10
+FIRST_FRAME_MAX_MS = 500
+DAEMON_CPU_MAX = 0.02
+
+
+async def test_pictures_come_at_once_and_cost_the_daemon_nothing(lab: Lab) -> None:
+    """From the answer to the first picture at the caller, median of ten calls; the daemon's CPU in a call."""
+    lan = await lab.lan(["alice", "bob"])
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start(), bob.start())
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    waits: list[float] = []
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        for number in range(CALLS):
+            await call_and_answer(a, b, "bob")
+            if number == 0:
+                before, began = await cpu_seconds(alice), time.monotonic()
+                await asyncio.sleep(5)
+                cpu = (await cpu_seconds(alice) - before) / (time.monotonic() - began)
+            timeline = (await alice.get("calls"))["calls"][0]["timeline"]
+            waits.append(timeline["first-video"] - timeline["answer"])
+            await a.click("#tool-hangup")
+            await b.wait(".call-screen", "detached")
+            await a.wait(".call-screen", "detached")
+    print(f"answer to first picture: {sorted(map(round, waits))} ms; the daemon's CPU in a call: {cpu:.3f}")
+    assert statistics.median(waits) <= FIRST_FRAME_MAX_MS
+    assert cpu <= DAEMON_CPU_MAX
+
+
+async def cpu_seconds(peer: Peer) -> float:
+    """What its daemon has used."""
+    fields = (await peer.host.run(["cat", f"/proc/{await pid_of(peer)}/stat"])).check().stdout.split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")

@@ -9,6 +9,8 @@ import * as devices from './devices.js';
 
 const GATHER_PATIENCE = 150;  // ms that a description waits for its first candidates
 const POLL = 500;
+const POLL_FIRST = 50;  // until sound and pictures have come
+const FIRST = 10_000;
 const SILENCE = 2500;  // ms without a packet: the path is broken
 const RESTART_PAUSE = 4000;
 
@@ -64,6 +66,7 @@ export class Peer extends EventTarget {
   #restarted = 0;
   #played = new Set();
   #held = [];
+  #totalled = 0;
 
   #wire() {
     const pc = this.#pc;
@@ -195,7 +198,7 @@ export class Peer extends EventTarget {
         this.#held = null;
         for (const message of held) this.#tell(message);
         this.#heard = performance.now();
-        this.#timer = window.setInterval(() => this.#look().catch(() => {}), POLL);
+        this.#poll(performance.now() + FIRST);
       }
       await this.#look();
     } else if (state === 'failed') {
@@ -234,6 +237,14 @@ export class Peer extends EventTarget {
 
   // --- what is seen of it ---
 
+  #poll(until) {
+    const waits = this.#played.size < 2 && performance.now() < until;
+    this.#timer = window.setTimeout(async () => {
+      await this.#look().catch(() => {});
+      if (!this.#closed) this.#poll(until);
+    }, waits ? POLL_FIRST : POLL);
+  }
+
   async #look() {
     if (this.#closed) return;
     const report = await this.#pc.getStats();
@@ -250,7 +261,10 @@ export class Peer extends EventTarget {
     }
     if (pair && now - this.#heard <= SILENCE) this.#pathFound(report, pair);
     this.stats = read(all, pair);
-    this.#tell({told: 'totals', ...totals(all, pair)});
+    if (now - this.#totalled >= POLL) {
+      this.#totalled = now;
+      this.#tell({told: 'totals', ...totals(all, pair)});
+    }
     for (const one of all)
       if (this.gate && one.type === 'inbound-rtp' && !this.#played.has(one.kind)
           && (one.framesDecoded > 0 || (one.kind === 'audio' && one.totalSamplesReceived > 0))) {
@@ -356,7 +370,7 @@ export class Peer extends EventTarget {
   close() {
     if (this.#closed) return;
     this.#closed = true;
-    window.clearInterval(this.#timer);
+    window.clearTimeout(this.#timer);
     this.#pc.close();
     for (const stream of [this.local, this.screen])
       for (const track of stream?.getTracks() ?? []) track.stop();
