@@ -6,10 +6,13 @@ Law 2: an empty cache costs next to nothing: an engine has a dozen, and a proces
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_EMPTY: Final[dict[Any, Any]] = {}
+"""What every empty cache holds; never written to."""
 
 
 class ExpiringCache(Generic[K, V]):
@@ -20,7 +23,7 @@ class ExpiringCache(Generic[K, V]):
     def __init__(self, cap: int, lifetime: float) -> None:
         self._cap = cap
         self._lifetime = lifetime
-        self._entries: dict[K, tuple[float, V]] = {}
+        self._entries: dict[K, tuple[float, V]] = _EMPTY
         """Oldest first."""
 
     def __len__(self) -> int:
@@ -51,6 +54,8 @@ class ExpiringCache(Generic[K, V]):
             if oldest is None or self._entries[oldest][0] > now:
                 break
             del self._entries[oldest]
+        if not self._entries:
+            self._entries = {}
         self._entries[key] = (now + self._lifetime, value)
         if len(self._entries) > self._cap:
             del self._entries[next(iter(self._entries))]
@@ -61,4 +66,4 @@ class ExpiringCache(Generic[K, V]):
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self._entries = _EMPTY

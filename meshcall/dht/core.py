@@ -72,6 +72,10 @@ def _ignore(node_id: bytes, address: Address, flags: int, now: float, *, proven:
     """Until there is a verifier."""
 
 
+def _ignore_observed(node: Address, seen: Address, now: float) -> None:
+    """Until somebody wants to be told."""
+
+
 Lend = Callable[[RelayAsk, Address, float], tuple[int, bytes]]
 """(ask, asker, now) -> (reason, sealed grant): who lends a relay answers so (``meshcall.turn.lending``)."""
 
@@ -90,6 +94,39 @@ def digest(record: bytes) -> bytes:
 
 class Core:
     """Shared state of one engine."""
+
+    __slots__ = (  # with thirty names a dictionary of its own would take 1.6 kB
+        "_notified",
+        "_observed",
+        "acks",
+        "alarms",
+        "check_record",
+        "consider",
+        "counters",
+        "events",
+        "holders",
+        "lan",
+        "lend",
+        "lenders",
+        "lost",
+        "mint",
+        "node_id",
+        "node_key",
+        "on_observed",
+        "out",
+        "own_keys",
+        "random",
+        "recent",
+        "recheck",
+        "routes",
+        "seeds",
+        "store",
+        "tables",
+        "tokens",
+        "transactions",
+        "unreachable",
+        "watches",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -141,7 +178,7 @@ class Core:
         """(key, address) of the nodes that we asked to notify us."""
         self._notified: ExpiringCache[bytes, bool] = ExpiringCache(DHT_NOTIFIED_KEPT, DHT_NOTIFIED_LIFE)
         self._observed: dict[Address, Address] = {}
-        self.on_observed: Callable[[Address, Address, float], None] = lambda node, seen, now: None
+        self.on_observed: Callable[[Address, Address, float], None] = _ignore_observed
         """Told of each answer: who sees us where."""
         self.acks: ExpiringCache[tuple[bytes, Address], Callable[[int, float], None]] = ExpiringCache(
             DHT_ACKS_KEPT, DHT_ACK_LIFE

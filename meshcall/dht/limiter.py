@@ -81,6 +81,8 @@ class LimiterStatistics:
 class Limiter:
     """All buckets of one node."""
 
+    __slots__ = ("_senders", "_totals")
+
     def __init__(self, now: float) -> None:
         self._senders: OrderedDict[tuple[Sender, str], Bucket] = OrderedDict()
         self._totals = {

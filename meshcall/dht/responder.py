@@ -99,6 +99,18 @@ class _Owed:
 class Responder:
     """Carries out requests."""
 
+    __slots__ = (
+        "_core",
+        "_limiter",
+        "_noted",
+        "_owed",
+        "_pushed",
+        "_replies",
+        "_roles",
+        "_signed",
+        "_signing_since",
+    )
+
     def __init__(self, core: Core, roles: Roles, now: float) -> None:
         self._core = core
         self._roles = roles

@@ -46,6 +46,21 @@ from meshcall.limits import (
 class Roles:
     """Ephemeral or router: decides for one engine, and dials for others."""
 
+    __slots__ = (
+        "_alarm",
+        "_budget",
+        "_contacted",
+        "_core",
+        "_dialled",
+        "_interval",
+        "_nonces",
+        "_place",
+        "_proofs",
+        "_since",
+        "confined",
+        "decides",
+    )
+
     def __init__(self, core: Core, now: float, *, decides: bool) -> None:
         """``decides``: False where the role is given, as on a LAN."""
         self._core = core

@@ -39,6 +39,8 @@ class Estimate:
 class RttBook:
     """Estimates of the addresses heard of last, and one over all for those never heard of."""
 
+    __slots__ = ("_estimates", "_overall")
+
     def __init__(self) -> None:
         self._estimates: dict[Address, Estimate] = {}
         """Those heard of last are last."""

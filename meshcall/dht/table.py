@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import Final
 
 from kademlia.routing import KBucket, RoutingTable
 
@@ -28,6 +29,10 @@ def _last_seen(contact: Contact) -> float:
     return contact.last_seen
 
 
+_NOBODY: Final[dict[bytes, Contact]] = {}
+"""Who waits where nobody does; never written to."""
+
+
 class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
     """One range of ids."""
 
@@ -38,7 +43,7 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         self, low: int, high: int, ksize: int = DHT_K, *, one_network: bool = False, refreshed: float = 0.0
     ) -> None:
         super().__init__(low, high, ksize, replacementNodeFactor=1)
-        self.nodes, self.replacement_nodes = {}, {}  # half the size of kademlia's ordered ones
+        self.nodes, self.replacement_nodes = {}, _NOBODY  # half the size of kademlia's ordered ones
         self.one_network = one_network
         """All nodes share a LAN: networks are not counted."""
         self.refreshed = refreshed
@@ -79,6 +84,8 @@ class Bucket(KBucket):  # type: ignore[misc] # kademlia has no types
         self.replacement_nodes.pop(node.id, None)
         waiting = self.replacement_nodes
         if len(waiting) < self.max_replacement_nodes and not self.crowded(node.ip, waiting.values()):
+            if not waiting:
+                waiting = self.replacement_nodes = {}
             waiting[node.id] = node
         return False
 

@@ -19,6 +19,8 @@ from meshcall.limits import DHT_TOKEN_ROTATION
 class TokenMint:
     """Gives and checks tokens: HMAC-SHA-256(secret, address), first 8 octets."""
 
+    __slots__ = ("_random", "_rotated", "_secrets")
+
     def __init__(self, random: Random, now: float) -> None:
         self._random = random
         self._secrets = [random(32), random(32)]

@@ -104,6 +104,18 @@ class Call:
 class Transactions:
     """All open requests of one engine."""
 
+    __slots__ = (
+        "_alarms",
+        "_counters",
+        "_open",
+        "_out",
+        "_random",
+        "last_reply",
+        "on_sent",
+        "on_unanswered",
+        "rtts",
+    )
+
     def __init__(
         self,
         random: Random,

@@ -9,6 +9,7 @@ Law 3: who has only sent a request, and may have lied about its address, gets on
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from meshcall.address import Address
 from meshcall.dht.caches import ExpiringCache
@@ -24,14 +25,22 @@ from meshcall.limits import (
     DHT_UNREACHABLE_KEPT,
     DHT_UNREACHABLE_TIME,
     DHT_VERIFY_MAX,
+    NODE_ID_SIZE,
 )
 
 OnProof = Callable[[bytes | None, float], None]
 """Told the proven node id (None: no valid answer) and the time."""
 
+_PAD: Final = padding(
+    Ping(bytes(8), bytes(NODE_ID_SIZE), 0, bytes(CHALLENGE_SIZE), b""), DHT_PING_REQUEST_MIN
+)
+"""Makes a challenge as long as its answer may be."""
+
 
 class Verifier:
     """Sends challenges and checks the proofs."""
+
+    __slots__ = ("_core", "_open", "_tried", "_when_idle")
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -40,8 +49,6 @@ class Verifier:
         self._tried: ExpiringCache[tuple[bytes, Address], bool] = ExpiringCache(
             DHT_UNREACHABLE_KEPT, DHT_UNREACHABLE_TIME
         )
-        empty = Ping(bytes(8), core.node_id, 0, bytes(CHALLENGE_SIZE), b"")
-        self._pad = padding(empty, DHT_PING_REQUEST_MIN)
 
     def consider(self, node_id: bytes, address: Address, flags: int, now: float, *, proven: bool) -> None:
         """Somebody was heard: challenge it if it would get a place in the table.
@@ -80,7 +87,7 @@ class Verifier:
         challenge = core.random(CHALLENGE_SIZE)
         call = core.transactions.request(
             address,
-            lambda tid: Ping(tid, core.node_id, core.flags, challenge, self._pad),
+            lambda tid: Ping(tid, core.node_id, core.flags, challenge, _PAD),
             self,
             now,
             node_id=node_id,
@@ -112,7 +119,8 @@ class Verifier:
         if isinstance(call.request, Ping) and isinstance(message, Pong):
             try:
                 self.check_untrusted(message, call.request.challenge, call.address)
-                proven = message.sender
+                # _tried has this id already: equal octets are kept once
+                proven = call.node_id if call.node_id == message.sender else message.sender
             except Rejected as rejected:
                 core.counters["proof-" + rejected.reason] += 1
         if proven is not None and not message.flags & EPHEMERAL:

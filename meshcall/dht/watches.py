@@ -20,6 +20,8 @@ from meshcall.limits import (
 class WatchBook:
     """Watches by key and address of the watcher."""
 
+    __slots__ = ("_per_ip", "_total", "_watches")
+
     def __init__(self) -> None:
         self._watches: dict[bytes, dict[Address, float]] = {}
         self._per_ip: Counter[str] = Counter()
