@@ -169,3 +169,16 @@ def test_damaged_state_is_rejected(data: bytes) -> None:
     """Whatever the file holds, there is one exception."""
     with pytest.raises(Rejected):
         decode_table_untrusted(data)
+
+
+def test_what_one_cache_holds_no_other_does() -> None:
+    """Empty caches share one dict: it must never be written to, not after a clear either."""
+    one, other = ExpiringCache[str, int](2, 10.0), ExpiringCache[str, int](2, 10.0)
+    one.put("a", 1, 0.0)
+    assert one.get("a", 1.0) == 1
+    assert not len(other)
+    one.clear()
+    other.put("b", 2, 0.0)
+    one.discard("b")
+    assert not len(one)
+    assert other.items(1.0) == [("b", 2)]

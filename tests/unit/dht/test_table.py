@@ -8,7 +8,7 @@ import time
 import pytest
 
 from meshcall.dht.contact import Contact, node_id_of, proof_message
-from meshcall.dht.table import Table
+from meshcall.dht.table import Bucket, Table
 from meshcall.limits import DHT_BUCKETS_MAX, DHT_K, DHT_PER_NETWORK
 
 
@@ -225,3 +225,15 @@ def test_who_waits_takes_a_place_only_if_its_network_has_one() -> None:
     assert {c.ip for c in bucket.contacts()} == {"45.1.1.1", "45.1.1.2", "45.3.1.1", "45.4.1.1"}
     table.remove_contact(contacts[0])
     assert {c.ip for c in bucket.contacts()} == {"45.1.1.2", "45.3.1.1", "45.4.1.1", "45.1.1.3"}
+
+
+def test_who_waits_in_one_table_waits_in_no_other() -> None:
+    """Buckets where nobody waits share one dict: it must never be written to."""
+    full, other = Bucket(0, 1 << 159, ksize=1), Bucket(0, 1 << 159, ksize=1)
+    assert full.add_node(contact(1, 1))
+    assert not full.add_node(contact(2, 2))
+    assert [waiting.long_id for waiting in full.replacement_nodes.values()] == [2]
+    assert not other.replacement_nodes
+    full.remove_node(contact(1, 1))
+    assert [place.long_id for place in full.nodes.values()] == [2]
+    assert not full.replacement_nodes
