@@ -399,11 +399,11 @@ class IceAgent:
             self._pace_at = now + limits.ICE_PACE
 
     def _probe_again(self, now: float) -> None:
-        """A relay carries the call: look at the direct pairs that failed before."""
+        """A relay carries the call: look at the direct pairs that failed or are about to."""
         self._reprobe.begin_round(now)
         self._renew_checks(now)
         for pair in self._list:
-            if pair.state is PairState.FAILED and not pair.indirect:
+            if (pair.state is PairState.FAILED or pair.exhausted) and not pair.indirect:
                 pair.wait(limits.ICE_REPROBE_COPIES)
 
     def _begin(self, pair: Pair, now: float) -> None:

@@ -65,6 +65,11 @@ class Pair:
         return self.state is PairState.SUCCEEDED
 
     @property
+    def exhausted(self) -> bool:
+        """Whether its last copy is sent and only an answer is waited for."""
+        return self.state is PairState.IN_PROGRESS and self.sent >= self.copies
+
+    @property
     def relayed(self) -> bool:
         """Whether our end is a relay's."""
         return self.local.kind == "relay"

@@ -270,6 +270,20 @@ def test_a_direct_path_that_died_is_taken_again_when_it_heals() -> None:
     assert net.run(1, lambda: mirrored(left, right))
 
 
+@pytest.mark.parametrize("healed", [0.5, 1.5, 2.0, 2.5, 3.0, 3.5, 4.5, 5.5, 5.9])
+def test_a_direct_path_that_opens_in_the_first_seconds_is_taken_soon(healed: float) -> None:
+    """The last copies of the first checks and the rounds after them leave no gap longer than 3.2 s."""
+    net = Net(4, delay=0.002)
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2")).relay("203.0.113.1")
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3"))
+    net.drop = lambda source, destination: "203.0.113.1" not in (source[0], destination[0])
+    connect(net, left, right)
+    net.run(healed)
+    assert left.path[0][0] == "203.0.113.1"
+    net.drop = lambda source, destination: False
+    assert net.run(3.2, lambda: left.path[0][0] == "10.0.0.2")
+
+
 def test_what_is_never_reached_is_looked_at_seldom() -> None:
     """An hour over a relay: some dozens of checks to addresses that prove nothing."""
     net = Net(4, delay=0.02)
