@@ -21,6 +21,8 @@ class Attachment:
     device: str
     ipv4: str = ""
     ipv6: str = ""
+    more: tuple[str, ...] = ()
+    """Addresses besides these two."""
     prefix_length: int = 24
     """Of the IPv4 network; IPv6 networks have 64."""
     gateway4: str = ""

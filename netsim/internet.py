@@ -8,6 +8,7 @@ Law 3: every wire is laid by :meth:`Internet.lay` or, with conditions, by :meth:
 ::
 
     5.1.n.0/24    2a05:d001:n::/64    public host n: .2, .3, ...
+    5.b.n.2       2a05:d1bb:n::2      public host n in block b (10 to 254), another provider's
     5.2.n.0/24    2a05:d002:n::/64    uplink of site n: router .2
     5.3.n.0/24    2a05:d003:n::/64    behind the router of site n, where it has global addresses
     100.64.n.0/24                     behind carrier n (RFC 6598)
@@ -28,6 +29,8 @@ from netsim.steps import Step, ip_step
 
 CORE = "internet"
 MAX_NETWORKS = 250
+BLOCKS = range(10, 255)
+"""Of an internet of many providers, as programs see it that count networks by /16 (/32 of IPv6)."""
 FIRST_INDEX = 1000
 """Interface numbers of upper ends; those of lower ends are small."""
 QUIET: Mapping[str, str] = {
@@ -122,8 +125,13 @@ class Internet:
         for emulation in self._emulations:
             emulation.close()
 
-    async def attach_public(self, host: Host, *, addresses: int, ipv6: bool) -> None:
-        """Put a new host on the internet with that many addresses per family. Raises LabError."""
+    async def attach_public(self, host: Host, *, addresses: int, ipv6: bool, blocks: int) -> None:
+        """Put a new host on the internet with that many addresses per family. Raises LabError.
+
+        ``blocks``: how many more it has, each in a network of its own.
+        """
+        if blocks > len(BLOCKS):
+            raise LabError(f"{host.name}: there are {len(BLOCKS)} blocks, not {blocks}")
         number = self.number("public")
         device, port = "eth0", f"p{number}"
         await self.sandbox.steps(namespace_steps([host.name], ipv6=ipv6))
@@ -131,7 +139,11 @@ class Internet:
         last = 2 + addresses
         v4 = [f"5.1.{number}.{index}" for index in range(2, last)]
         v6 = [f"2a05:d001:{number}::{index}" for index in range(2, last)] if ipv6 else []
-        attachment = Attachment(CORE, device, v4[0], v6[0] if v6 else "")
+        far4 = [f"5.{block}.{number}.2" for block in BLOCKS[:blocks]]
+        far6 = [f"2a05:{0xD100 + block:x}:{number}::2" for block in BLOCKS[:blocks]] if ipv6 else []
+        attachment = Attachment(
+            CORE, device, v4[0], v6[0] if v6 else "", more=(*v4[1:], *v6[1:], *far4, *far6)
+        )
         attachment.gateway4 = f"5.1.{number}.1"
         attachment.gateway6 = f"2a05:d001:{number}::1" if ipv6 else ""
         attachment.far_end = (CORE, port)
@@ -145,6 +157,8 @@ class Internet:
                         f"addr add 5.1.{number}.1/24 dev {port}",
                         *([f"addr add 2a05:d001:{number}::1/64 dev {port} nodad"] if ipv6 else []),
                         f"link set {port} up",
+                        *(f"route add {address}/32 dev {port}" for address in far4),
+                        *(f"route add {address}/128 dev {port}" for address in far6),
                     ],
                 ),
                 ip_step(
@@ -153,6 +167,8 @@ class Internet:
                         "link set lo up",
                         *(f"addr add {address}/24 dev {device}" for address in v4),
                         *(f"addr add {address}/64 dev {device} nodad" for address in v6),
+                        *(f"addr add {address}/32 dev {device}" for address in far4),
+                        *(f"addr add {address}/128 dev {device} nodad" for address in far6),
                         f"link set {device} up",
                         f"route add default via {attachment.gateway4}",
                         *([f"route add default via {attachment.gateway6}"] if ipv6 else []),

@@ -247,12 +247,15 @@ class Lab:
             await self._internet.build()
         return self._internet
 
-    async def public_host(self, name: str, *, addresses: int = 1, ipv6: bool = True) -> Host:
-        """A host on the internet itself, with that many addresses. Raises LabError."""
+    async def public_host(self, name: str, *, addresses: int = 1, ipv6: bool = True, blocks: int = 0) -> Host:
+        """A host on the internet itself, with that many addresses. Raises LabError.
+
+        ``blocks``: so many more, each in a /16 (and /32 of IPv6) that no other address of the lab is in.
+        """
         internet = await self.internet()
         self._claim(name)
         host = self.hosts[name] = Host(self.sandbox, name)
-        await internet.attach_public(host, addresses=addresses, ipv6=ipv6)
+        await internet.attach_public(host, addresses=addresses, ipv6=ipv6, blocks=blocks)
         return host
 
     async def server(self, name: str = "server") -> TurnServer:

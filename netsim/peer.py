@@ -34,15 +34,19 @@ async def start_testnet(host: Host, nodes: int, *, join: Sequence[str] = (), ipv
     """Run a private DHT on one host; returns the flags that make a daemon join it.
 
     ``join``: such flags of a network that these nodes are part of. ``ipv6``: by the host's IPv6 address,
-    though it has an IPv4 one, too.
+    though it has an IPv4 one, too. Nodes take turns with the addresses of that family if there are several.
     """
     ip = host.ipv6 if ipv6 else host.ipv4 or host.ipv6
+    more = [other for attachment in host.attachments for other in attachment.more]
+    ips = [ip, *(other for other in more if (":" in other) == (":" in ip))]
     first, last = (
-        f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}" for port in (DHT_PORT, DHT_PORT + nodes - 1)
+        f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        for ip, port in ((ip, DHT_PORT), (ips[(nodes - 1) % len(ips)], DHT_PORT + nodes - 1))
     )
     testnet = await host.python(
         *("-m", "meshcall.testing.testnet", "--nodes", str(nodes)),
-        *("--bind", ip, "--port", str(DHT_PORT)),
+        *(word for ip in ips for word in ("--bind", ip)),
+        *("--port", str(DHT_PORT)),
         *join,
     )
     # It prints its nodes' addresses once they know each other.

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 
 from meshcall.address import Address, format_address, parse_host_port
@@ -40,12 +41,13 @@ class Testnet:
         n: int,
         *,
         port: int = 0,
-        bind: str = "127.0.0.1",
+        bind: str | Sequence[str] = "127.0.0.1",
         join: tuple[Address, ...] = (),
         clock: Clock | None = None,
         random: Random = system_random,
     ) -> None:
-        """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address.
+        """``port``: nodes use ``port`` to ``port + n - 1``; 0: any free ones. ``bind``: their IP address, or
+        several that they take in turns.
 
         ``join``: nodes of a network to be part of; without them this is one of its own.
         """
@@ -53,7 +55,7 @@ class Testnet:
             raise ValueError("a network has at least one node")
         self._n = n
         self._port = port
-        self._bind = bind
+        self._binds = (bind,) if isinstance(bind, str) else tuple(bind)
         self._join = join
         self._clock = clock or SystemClock()
         self._random = random
@@ -64,7 +66,7 @@ class Testnet:
     @property
     def addresses(self) -> list[Address]:
         """Where the nodes are; any of them will do to bootstrap."""
-        return [(self._bind, port.port) for port in self._ports]
+        return [(self._bind_of(index), port.port) for index, port in enumerate(self._ports)]
 
     @property
     def bootstrap(self) -> tuple[str, ...]:
@@ -84,9 +86,13 @@ class Testnet:
     ) -> None:
         await self.close()
 
+    def _bind_of(self, index: int) -> str:
+        return self._binds[index % len(self._binds)]
+
     async def _open(self) -> None:
         for index in range(self._n):
-            port = await UdpPort.open(self._port + index if self._port else 0, hosts=(self._bind,))
+            number = self._port + index if self._port else 0
+            port = await UdpPort.open(number, hosts=(self._bind_of(index),))
             self._ports.append(port)
             node = DhtNode(
                 port,
@@ -110,7 +116,7 @@ class Testnet:
             await port.close()
 
 
-async def _serve(nodes: int, port: int, bind: str, join: tuple[Address, ...]) -> None:
+async def _serve(nodes: int, port: int, bind: Sequence[str], join: tuple[Address, ...]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,7 +135,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--nodes", type=int, default=20, help="how many nodes (default 20)")
     parser.add_argument("--port", type=int, default=0, help="first port; 0 takes free ones (default)")
-    parser.add_argument("--bind", default="127.0.0.1", help="IP address of all nodes (default 127.0.0.1)")
+    parser.add_argument(
+        "--bind",
+        metavar="IP",
+        action="append",
+        help="IP address of the nodes (default 127.0.0.1); can be repeated: they take turns",
+    )
     parser.add_argument(
         "--bootstrap",
         metavar="HOST:PORT",
@@ -142,8 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.nodes < 1 or not 0 <= options.port <= 65536 - max(1, options.nodes):
         parser.error("--nodes must be at least 1, and all ports at most 65535")
     try:
+        binds = options.bind or ["127.0.0.1"]
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(options.nodes, options.port, options.bind, tuple(options.bootstrap)))
+            asyncio.run(_serve(options.nodes, options.port, binds, tuple(options.bootstrap)))
     except MeshcallError as error:
         print(f"testnet: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
