@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from meshcall import limits
@@ -46,11 +46,14 @@ class Introductions:
         clock: Clock,
         random: Random,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        bootstrap: Callable[[Sequence[Address]], Awaitable[None]],
+        bootstrap: Callable[[Invite], Awaitable[None]],
         on_contact: Callable[[ContactView], None],
         on_warning: Callable[[str], None],
     ) -> None:
-        """``name``: what we call ourselves. ``on_contact``: somebody whom we invited is a contact now."""
+        """``name``: what we call ourselves. ``bootstrap`` joins through what an invite names.
+
+        ``on_contact``: somebody whom we invited is a contact now.
+        """
         self._me = me
         self._name = name
         self._contacts = contacts
@@ -67,8 +70,10 @@ class Introductions:
 
     # --- we invite --------------------------------------------------------------------------------
 
-    def invite(self, *, once: bool, expires: float, nodes: Iterable[Address]) -> Invite:
-        """A new invite that is valid for ``expires`` seconds and names some of ``nodes`` to join through."""
+    def invite(
+        self, *, once: bool, expires: float, nodes: Iterable[Address], gateways: Iterable[Address] = ()
+    ) -> Invite:
+        """A new invite that is valid for ``expires`` seconds and names some of these to join through."""
         now_ms = self._clock.now_ms()
         invite = Invite.create(
             self._me,
@@ -77,6 +82,7 @@ class Introductions:
             name=self._name,
             once=once,
             nodes=nodes,
+            gateways=gateways,
         )
         row = InviteRow(secret=invite.secret, expires_ms=invite.expires_ms, once=once, created_ms=now_ms)
         self._state.add_invite(row, now_ms)
@@ -131,7 +137,7 @@ class Introductions:
 
     async def _introduce(self, invite: Invite, confirmed: asyncio.Event) -> None:
         """Send our request until the inviter confirms or the invite has expired."""
-        await self._bootstrap(invite.nodes)
+        await self._bootstrap(invite)
         pause = limits.INVITE_RETRY
         while not confirmed.is_set() and self._contacts.is_contact(invite.peer_id):
             try:

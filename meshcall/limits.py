@@ -83,6 +83,9 @@ INVITES_SERVED_MAX: Final = 8
 INVITE_NODES_MAX: Final = 3
 """Bootstrap nodes in an invite: its QR code stays readable (a link that makes us contact many hosts)."""
 
+INVITE_GATEWAYS_MAX: Final = 2
+"""Gateways in an invite, for who has no UDP (a link that a person can still send)."""
+
 # --- aio: files -----------------------------------------------------------------------------------
 
 STATE_FILE_MAX: Final = 4 * 1024 * 1024

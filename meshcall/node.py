@@ -75,6 +75,7 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
+from meshcall.signaling.invite import Invite
 from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
 from meshcall.tunnels import Tunnels
@@ -370,7 +371,7 @@ class Node:
             clock=clock,
             random=self._random,
             spawn=self._spawn,
-            bootstrap=self._ladder.invited,
+            bootstrap=self._invited,
             on_contact=self._contact_made,
             on_warning=self._warn,
         )
@@ -854,7 +855,14 @@ class Node:
         nodes = [*ours, *self._dht.neighbours()]
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
-        return self._introductions.invite(once=once, expires=expires, nodes=nodes).format()
+        gateways = [*self._relay.gateways(), *(self._tunnels.known() if self._tunnels is not None else ())]
+        return self._introductions.invite(once=once, expires=expires, nodes=nodes, gateways=gateways).format()
+
+    async def _invited(self, invite: Invite) -> None:
+        """Join through what an invite names."""
+        if self._tunnels is not None:
+            self._tunnels.invited(invite.gateways)
+        await self._ladder.invited(invite.nodes)
 
     async def accept_invite(self, text: str) -> ContactView:
         """Make the inviter a contact, and tell it about us.

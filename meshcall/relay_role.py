@@ -228,6 +228,13 @@ class RelayRole:
             seen for seen in self._dht.engine.observed() if (6 if ":" in seen[0] else 4) not in told
         ]
 
+    def gateways(self) -> list[Address]:
+        """Where it takes TLS from hosts without UDP, what gets through most networks first."""
+        if self._relay is None or not self.lends:
+            return []
+        ports = [place.port for place in places_of(self._relay) if place.transport == "tls"]
+        return [(ip, port) for port in ports for ip, _ in self._addresses()]
+
     async def _announce(self) -> None:
         """Store our announcement where others look, when it is time."""
         now, addresses = self._clock.now(), self._addresses()

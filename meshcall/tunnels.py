@@ -140,6 +140,15 @@ class Tunnels:
         """Where the node of the gateway is that carries."""
         return None if self._carrier.tunnel is None else self._carrier.tunnel.node
 
+    def known(self) -> list[Address]:
+        """Gateways by TLS that worked or granted us a relay, the best first."""
+        return [(one.host, one.port) for one in self._gateways.best() if one.tls]
+
+    def invited(self, gateways: Iterable[Address]) -> None:
+        """An invite names these."""
+        self._gateways.add([Gateway(*one) for one in gateways], Source.INVITED)
+        self._look()
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _sent(self, node: Address) -> None:

@@ -6,12 +6,13 @@ Law 3: addresses in an invite are IP literals: resolving a name would tell its D
 
 ::
 
-    meshcall:ID?n=Name&x=EXPIRY&o=1&b=HOST:PORT&b=[HOST]:PORT#SECRET
+    meshcall:ID?n=Name&x=EXPIRY&o=1&b=HOST:PORT&b=[HOST]:PORT&t=HOST:PORT#SECRET
 
     n   name of the inviter, unverified; may be missing
     x   unix seconds, decimal; needed
     o   1: works once; 0 or missing: until it expires
     b   bootstrap node, at most 3 times
+    t   gateway that takes TLS there, for who has no UDP, at most twice
     SECRET   26 characters of base32: 128 bits and 2 zero bits
 """
 
@@ -57,6 +58,9 @@ class Invite:
     nodes: tuple[Address, ...] = ()
     """Up to 3 DHT nodes to join through, IP literals."""
 
+    gateways: tuple[Address, ...] = ()
+    """Up to 2 places where a node takes TLS, IP literals."""
+
     def __post_init__(self) -> None:
         if len(self.secret) != limits.INVITE_SECRET:
             raise InvalidInvite("the secret of an invite has 16 octets")
@@ -64,11 +68,8 @@ class Invite:
             raise InvalidInvite("an invite expires at a whole second")
         if self.name != clean_name(self.name):
             raise InvalidInvite("the name in an invite is one short line of visible characters")
-        if len(self.nodes) > limits.INVITE_NODES_MAX or len(set(self.nodes)) != len(self.nodes):
-            raise InvalidInvite(f"an invite names {limits.INVITE_NODES_MAX} different nodes at most")
-        for node in self.nodes:
-            if usable_node(node) != node:
-                raise InvalidInvite(f"the address {format_address(node)!r} in an invite can't be used")
+        _check_places(self.nodes, limits.INVITE_NODES_MAX, "nodes")
+        _check_places(self.gateways, limits.INVITE_GATEWAYS_MAX, "gateways")
 
     @classmethod
     def create(
@@ -80,18 +81,19 @@ class Invite:
         name: str = "",
         once: bool = False,
         nodes: Iterable[Address] = (),
+        gateways: Iterable[Address] = (),
     ) -> Invite:
         """A new invite with a new secret. The expiry is rounded up to a second, the name is cleaned,
         addresses that help nobody are left out.
         """
-        usable = dict.fromkeys(node for node in map(usable_node, nodes) if node is not None)
         return cls(
             peer_id,
             random(limits.INVITE_SECRET),
             -(-expires_ms // 1000) * 1000,
             clean_name(name),
             once,
-            tuple(usable)[: limits.INVITE_NODES_MAX],
+            _usable(nodes)[: limits.INVITE_NODES_MAX],
+            _usable(gateways)[: limits.INVITE_GATEWAYS_MAX],
         )
 
     @classmethod
@@ -116,6 +118,7 @@ class Invite:
             clean_name(parameters.get("n", [""])[0]),
             _parse_flag(parameters.get("o", ["0"])[0]),
             tuple(dict.fromkeys(map(_parse_node, parameters.get("b", ())))),
+            tuple(dict.fromkeys(map(_parse_node, parameters.get("t", ())))),
         )
 
     def check(self, now_ms: int) -> None:
@@ -130,6 +133,7 @@ class Invite:
         if self.once:
             parameters.append(("o", "1"))
         parameters += [("b", format_address(node)) for node in self.nodes]
+        parameters += [("t", format_address(gateway)) for gateway in self.gateways]
         return join_uri(self.peer_id, parameters, self.secret_text)
 
     def qr_text(self) -> str:
@@ -165,6 +169,19 @@ def usable_node(node: Address) -> Address | None:
     if address.is_multicast or address.is_unspecified or broadcast or not 0 < port < 65536:
         return None
     return str(address), port
+
+
+def _usable(places: Iterable[Address]) -> tuple[Address, ...]:
+    """Those that others can reach, each once."""
+    return tuple(dict.fromkeys(place for place in map(usable_node, places) if place is not None))
+
+
+def _check_places(places: tuple[Address, ...], most: int, what: str) -> None:
+    if len(places) > most or len(set(places)) != len(places):
+        raise InvalidInvite(f"an invite names {most} different {what} at most")
+    for place in places:
+        if usable_node(place) != place:
+            raise InvalidInvite(f"the address {format_address(place)!r} in an invite can't be used")
 
 
 def _parse_secret(text: str) -> bytes:

@@ -1,6 +1,7 @@
 """Gateways: reachable nodes that take TCP and TLS, for hosts without UDP. Which of them to try next.
 
-Law 1: whom the user named comes first, then who worked before or lends relays, then other nodes.
+Law 1: whom the user named comes first, then who worked before or lends relays, then whom an invite names,
+then other nodes.
 Law 2: one that failed is left alone for a while, ever longer, so that a dead one keeps nobody busy.
 Law 3: of what others name only so many are kept, and none that the user named goes for it.
 """
@@ -52,7 +53,9 @@ class Source(IntEnum):
     WORKED = 1
     LENT = 2
     """It has granted us a relay, by UDP."""
-    NETWORK = 3
+    INVITED = 3
+    """An invite says so."""
+    NETWORK = 4
     """A DHT node: it may be one or not."""
 
 

@@ -105,17 +105,30 @@ def test_a_clean_name_is_clean(text: str) -> None:
 
 
 @given(PEERS, st.binary(min_size=16, max_size=16), st.integers(1, 10**15 - 1000), NAMES, st.booleans(),
-       st.lists(ADDRESSES, max_size=6))  # fmt: skip
+       st.lists(ADDRESSES, max_size=6), st.lists(ADDRESSES, max_size=6))  # fmt: skip
 def test_invites_read_back(
-    peer_id: PeerId, secret: bytes, expires: int, name: str, once: bool, nodes: list[tuple[str, int]]
+    peer_id: PeerId,
+    secret: bytes,
+    expires: int,
+    name: str,
+    once: bool,
+    nodes: list[tuple[str, int]],
+    gateways: list[tuple[str, int]],
 ) -> None:
     """Whatever an invite is made of, its link says the same."""
     invite = Invite.create(
-        peer_id, expires_ms=expires, random=lambda n: secret, name=name, once=once, nodes=nodes
+        peer_id,
+        expires_ms=expires,
+        random=lambda n: secret,
+        name=name,
+        once=once,
+        nodes=nodes,
+        gateways=gateways,
     )
     assert Invite.parse(invite.format()) == invite
     assert Invite.parse(invite.qr_text()) == invite
     assert len(invite.nodes) <= 3
+    assert len(invite.gateways) <= 2
     assert 0 <= invite.expires_ms - expires < 1000
 
 

@@ -57,7 +57,10 @@ def test_create_rounds_cleans_and_chooses() -> None:
             ("127.0.0.1", 6),
             ("10.0.0.1", 7),
         ],
+        gateways=[("gate.example", 443), ("192.0.2.9", 443), ("2001:db8::9", 4600), ("192.0.2.7", 443)],
     )
+    assert invite.gateways == (("192.0.2.9", 443), ("2001:db8::9", 4600)), "no names, two at most"
+    assert invite.format().partition("#")[0].endswith("&t=192.0.2.9:443&t=%5B2001:db8::9%5D:4600")
     assert invite.secret == bytes([7]) * 16
     assert invite.expires_ms == EXPIRES
     assert invite.name == "Ann B"
