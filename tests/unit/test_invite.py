@@ -32,6 +32,7 @@ def test_golden_invites_in_both_directions(vector: dict[str, Any]) -> None:
         vector["name"],
         vector["once"],
         tuple((host, port) for host, port in vector["nodes"]),
+        tuple((host, port) for host, port in vector["gateways"]),
     )
     assert invite.format() == vector["uri"]
     assert Invite.parse(vector["uri"]) == invite
