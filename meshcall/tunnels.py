@@ -142,6 +142,7 @@ class Tunnels:
 
     def known(self) -> list[Address]:
         """Gateways by TLS that worked or granted us a relay, the best first."""
+        self._learn()
         return [(one.host, one.port) for one in self._gateways.best() if one.tls]
 
     def invited(self, gateways: Iterable[Address]) -> None:
