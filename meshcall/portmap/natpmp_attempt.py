@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from meshcall.errors import Rejected
-from meshcall.limits import PORTMAP_LOOK
 from meshcall.portmap import natpmp
-from meshcall.portmap.attempt import NEVER, Attempt
-from meshcall.portmap.epoch import Epoch
+from meshcall.portmap.datagram_attempt import DatagramAttempt
 from meshcall.portmap.mapping import Gateway, Mapping, Protocol, Service
-from meshcall.portmap.requests import Random, Requests, spread
-
-Key = tuple[Literal["map", "remove"], Service] | Literal["address"]
+from meshcall.portmap.requests import Random
 
 _WORDS: dict[int, str] = {
     natpmp.Result.UNSUPPORTED_VERSION: "another version",
@@ -23,7 +19,7 @@ _WORDS: dict[int, str] = {
 }
 
 
-class NatPmpAttempt(Attempt):
+class NatPmpAttempt(DatagramAttempt):
     """First the external address, which changes nothing there; then the mappings."""
 
     protocol: ClassVar[Protocol] = "nat-pmp"
@@ -32,15 +28,12 @@ class NatPmpAttempt(Attempt):
         self, gateway: Gateway, services: tuple[Service, ...], lifetime: int, random: Random
     ) -> None:
         super().__init__(gateway, services, lifetime, random)
-        self._epoch = Epoch()
         self._address = ""
-        self._requests: Requests[Key] = Requests(random)
-        self._look_due = NEVER
 
     def start(self, now: float) -> None:
         """Ask for the external address."""
         self.failure, self.asked = "", False
-        self._requests.send("address", natpmp.encode_address_request(), now)
+        self._look(now)
 
     def ask(self, service: Service, now: float) -> None:
         """Ask for a mapping, with the same external port as before if there was one."""
@@ -59,7 +52,7 @@ class NatPmpAttempt(Attempt):
         """What the gateway answers; raises :class:`Rejected` for what nobody asked."""
         match answer:
             case natpmp.ExternalAddress():
-                if not self._requests.answered("address"):
+                if not self._requests.answered("look"):
                     raise Rejected("unasked")
                 self._told(answer, now)
             case natpmp.Mapped():
@@ -72,46 +65,8 @@ class NatPmpAttempt(Attempt):
         if self.heard:
             self._told(answer, now)
 
-    def unsupported(self) -> None:
-        """The gateway speaks no NAT-PMP."""
-        if not (self.mapped or self._released):
-            self._requests.clear()
-            self._failed(None, "another version")
-
-    def unreachable(self) -> None:
-        """Nothing listens there."""
-        if not (self.mapped or self._released):
-            self._requests.clear()
-            self._failed(None, "closed")
-
-    def stop_asking(self) -> None:
-        """Wait for no answer to an open question any more."""
-        self._requests.clear()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is waited for."""
-        return bool(self._requests)
-
-    def handle_timer(self, now: float) -> None:
-        """Send again, renew, look whether the gateway still has its mappings."""
-        for key in self._requests.handle_timer(now):
-            if key != "address" and key[0] == "map":
-                self._unanswered(key[1], now)
-        self._keep_up(now)
-        if self._look_due <= now:
-            self._look_due = NEVER
-            if self.mapped:
-                self._requests.send("address", natpmp.encode_address_request(), now)
-                self._plan_look(now)
-
-    def deadline(self) -> float:
-        """When to call :meth:`handle_timer`."""
-        return min(self._requests.deadline(), self._next(), self._look_due)
-
-    def transmits(self) -> list[bytes]:
-        """What is to be sent to the gateway's port 5351."""
-        return self._requests.transmits()
+    def _look(self, now: float) -> None:
+        self._requests.send("look", natpmp.encode_address_request(), now)
 
     def _told(self, answer: natpmp.ExternalAddress, now: float) -> None:
         self.heard = True
@@ -139,14 +94,14 @@ class NatPmpAttempt(Attempt):
         self._granted(service, (self._address, answer.external_port), answer.lifetime, now)
         self._plan_look(now)
         if lost:  # also other mappings, and perhaps another address
-            self._requests.send("address", natpmp.encode_address_request(), now)
+            self._look(now)
             for one in [one for one in self.mappings if one != service]:
                 self.ask(one, now)
 
     def _refused(self, answer: natpmp.Failure) -> None:
         transport = {1: "udp", 2: "tcp"}.get(answer.opcode)
         asked = [key for key in (("map", one) for one in self.services) if key in self._requests]
-        if answer.opcode == 0 and self._requests.answered("address"):
+        if answer.opcode == 0 and self._requests.answered("look"):
             if not self.mapped:
                 self.heard = True
                 self._failed(None, _words(answer.result))
@@ -157,9 +112,6 @@ class NatPmpAttempt(Attempt):
                 self._failed(key[1], _words(answer.result))
                 return
         raise Rejected("unasked")
-
-    def _plan_look(self, now: float) -> None:
-        self._look_due = now + spread(self._random, PORTMAP_LOOK, 0.2)
 
 
 def _words(result: int) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from meshcall.errors import Rejected
-from meshcall.limits import PORTMAP_LOOK
 from meshcall.portmap import pcp
-from meshcall.portmap.attempt import NEVER, Attempt
-from meshcall.portmap.epoch import Epoch
+from meshcall.portmap.datagram_attempt import DatagramAttempt
 from meshcall.portmap.mapping import Gateway, Mapping, Protocol, Service
-from meshcall.portmap.requests import Random, Requests, spread
-
-Key = tuple[Literal["map", "remove"], Service] | Literal["look"]
+from meshcall.portmap.requests import Random
 
 _WORDS = {
     pcp.Result.UNSUPP_VERSION: "another version",
@@ -28,7 +24,7 @@ _WORDS = {
 }
 
 
-class PcpAttempt(Attempt):
+class PcpAttempt(DatagramAttempt):
     """MAP at once: one round trip."""
 
     protocol: ClassVar[Protocol] = "pcp"
@@ -45,9 +41,6 @@ class PcpAttempt(Attempt):
         """``secret``: what our nonces are made of; the same after a restart, so that mappings stay ours."""
         super().__init__(gateway, services, lifetime, random)
         self._secret = secret
-        self._epoch = Epoch()
-        self._requests: Requests[Key] = Requests(random)
-        self._look_due = NEVER
 
     def start(self, now: float) -> None:
         """Ask for the mappings: a gateway that does not speak PCP says so, or nothing."""
@@ -90,46 +83,8 @@ class PcpAttempt(Attempt):
             case pcp.Mapped():
                 self._mapped(answer, now)
 
-    def unsupported(self) -> None:
-        """The gateway speaks no PCP."""
-        if not (self.mapped or self._released):
-            self._requests.clear()
-            self._failed(None, "another version")
-
-    def unreachable(self) -> None:
-        """Nothing listens there."""
-        if not (self.mapped or self._released):
-            self._requests.clear()
-            self._failed(None, "closed")
-
-    def stop_asking(self) -> None:
-        """Wait for no answer to an open question any more."""
-        self._requests.clear()
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is waited for."""
-        return bool(self._requests)
-
-    def handle_timer(self, now: float) -> None:
-        """Send again, renew, look whether the gateway still has its mappings."""
-        for key in self._requests.handle_timer(now):
-            if key != "look" and key[0] == "map":
-                self._unanswered(key[1], now)
-        self._keep_up(now)
-        if self._look_due <= now:
-            self._look_due = NEVER
-            if self.mapped:
-                self._requests.send("look", pcp.encode_announce_request(self.gateway.local), now)
-                self._plan_look(now)
-
-    def deadline(self) -> float:
-        """When to call :meth:`handle_timer`."""
-        return min(self._requests.deadline(), self._next(), self._look_due)
-
-    def transmits(self) -> list[bytes]:
-        """What is to be sent to the gateway's port 5351."""
-        return self._requests.transmits()
+    def _look(self, now: float) -> None:
+        self._requests.send("look", pcp.encode_announce_request(self.gateway.local), now)
 
     def _mapped(self, answer: pcp.Mapped, now: float) -> None:
         service = Service(answer.transport, answer.internal_port)
@@ -162,9 +117,6 @@ class PcpAttempt(Attempt):
         self.heard = True
         self._requests.clear()
         self._failed(None, _words(answer.result), answer.lifetime)
-
-    def _plan_look(self, now: float) -> None:
-        self._look_due = now + spread(self._random, PORTMAP_LOOK, 0.2)
 
     def _nonce(self, service: Service) -> bytes:
         about = f"{service.transport} {service.port} {self.gateway.local}".encode()
