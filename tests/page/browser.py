@@ -45,9 +45,9 @@ class Tab:
         """Write into a field."""
         await self.do("fill", selector=selector, text=text)
 
-    async def wait(self, selector: str, state: str = "visible") -> None:
-        """Return when it is there."""
-        await self.do("wait", selector=selector, state=state)
+    async def wait(self, selector: str, state: str = "visible", *, timeout: float = 15.0) -> None:
+        """Return when it is there, within ``timeout`` seconds."""
+        await self.do("wait", selector=selector, state=state, timeout=timeout)
 
     async def text(self, selector: str) -> str:
         """What it says."""

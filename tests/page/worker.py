@@ -65,7 +65,9 @@ class Driver:
             case "files":
                 await page.locator(words["selector"]).first.set_input_files(words["paths"])
             case "wait":
-                await page.locator(words["selector"]).first.wait_for(state=words.get("state", "visible"))
+                await page.locator(words["selector"]).first.wait_for(
+                    state=words["state"], timeout=1000 * words["timeout"]
+                )
             case "until":
                 await self.until(words["script"])
             case "text":

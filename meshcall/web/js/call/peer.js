@@ -11,7 +11,7 @@ const GATHER_PATIENCE = 150;  // ms that a description waits for its first candi
 const POLL = 500;
 const POLL_FIRST = 50;  // until sound and pictures have come
 const FIRST = 10_000;
-const SILENCE = 2500;  // ms without a packet: the path is broken
+const SILENCE = 2000;  // ms without a packet: the path is broken
 const RESTART_PAUSE = 4000;
 
 const encode = octets => btoa(String.fromCharCode(...new Uint8Array(octets)));
