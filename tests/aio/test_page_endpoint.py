@@ -97,6 +97,16 @@ async def connected(browser: Browser) -> tuple[PageEndpoint, p.ToPage]:
     return endpoint, opening
 
 
+def say_path(browser: Browser, opening: p.ToPage) -> None:
+    """The browser has found one."""
+    browser.say(
+        opening,
+        "path",
+        local={"kind": "host", "address": "", "port": 0},
+        remote={"kind": "prflx", "address": "192.168.1.2", "port": 9},
+    )
+
+
 async def test_a_call_from_offer_to_gate(browser: Browser) -> None:
     """The page is asked to open with our servers; control messages pass both ways; the gate is told."""
     endpoint, opening = await connected(browser)
@@ -108,12 +118,7 @@ async def test_a_call_from_offer_to_gate(browser: Browser) -> None:
     assert await anext(endpoint.events()) == m.ControlMessage(b"back")
     await endpoint.open_gate()
     assert isinstance(await browser.told.get(), p.Gate)
-    browser.say(
-        opening,
-        "path",
-        local={"kind": "host", "address": "", "port": 0},
-        remote={"kind": "prflx", "address": "192.168.1.2", "port": 9},
-    )
+    say_path(browser, opening)
     found = await anext(endpoint.events())
     assert isinstance(found, m.IceConnected)
     assert found.path == "lan"
@@ -121,6 +126,25 @@ async def test_a_call_from_offer_to_gate(browser: Browser) -> None:
     assert isinstance(await browser.told.get(), p.Close)
     browser.say(opening, "control", data=b64(b"late"))
     assert browser.counters["page-foreign"] == 1
+
+
+async def test_a_path_that_stays_away_is_given_up(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that comes back in time is not."""
+    endpoint, opening = await connected(browser)
+    monkeypatch.setattr(limits, "CONSENT_LOST", 30.0)
+    browser.say(opening, "path-gone")
+    say_path(browser, opening)
+    monkeypatch.setattr(limits, "CONSENT_LOST", 0.0)
+    events = endpoint.events()
+    assert await anext(events) == m.PathBroken()
+    assert isinstance(await anext(events), m.IceConnected)
+    browser.say(opening, "path-gone")
+    say_path(browser, opening)
+    assert await anext(events) == m.PathBroken()
+    assert isinstance(await anext(events), m.IceConnected)
+    browser.say(opening, "path-gone")
+    assert await anext(events) == m.PathBroken()
+    assert await anext(events) == m.TransportLost("no-response")
 
 
 async def test_another_certificate_ends_it(browser: Browser) -> None:

@@ -82,6 +82,7 @@ class PageEndpoint:
         self._route = ""
         self._totals: p.Totals | None = None
         self._supervisor: asyncio.TimerHandle | None = None
+        self._lost: asyncio.TimerHandle | None = None
         self._closed = False
 
     # --- offer and answer -------------------------------------------------------------------------
@@ -185,12 +186,14 @@ class PageEndpoint:
                     m.SelectedCandidate(local.kind, local.address, local.port),
                     m.SelectedCandidate(remote.kind, remote.address, remote.port),
                 )
+                self._set_lost(None)
                 self._path = path_of(*ends)
                 self._route = f"{local.kind} {local.address} -> {remote.kind} {remote.address}"
                 self._mark("ice")
                 self._events.put_nowait(m.IceConnected(*ends, self._path))
             case p.PathGone():
                 self._events.put_nowait(m.PathBroken())
+                self._set_lost(limits.CONSENT_LOST)
             case p.Secure(local=ours, remote=theirs):
                 self._page_secured(ours, theirs)
             case p.ControlOpened():
@@ -320,6 +323,15 @@ class PageEndpoint:
             self._supervisor.cancel()
         self._supervisor = None if self._open else self._loop.call_later(timeout, self._fail, reason, "")
 
+    def _set_lost(self, patience: float | None) -> None:
+        """Give the call up unless there is a path again in so many seconds; None: there is one."""
+        if self._lost is not None:
+            self._lost.cancel()
+        late = m.TransportLost("no-response")
+        self._lost = (
+            None if patience is None else self._loop.call_later(patience, self._events.put_nowait, late)
+        )
+
     def _mark(self, step: str) -> None:
         self._timeline.setdefault(step, round((self._clock.now() - self._begin) * 1000, 1))
 
@@ -378,6 +390,7 @@ class PageEndpoint:
         self._closed = True
         if self._supervisor is not None:
             self._supervisor.cancel()
+        self._set_lost(None)
         self._send(p.Close(media=self._name))
         self._on_closed()
         if not self._described.done():

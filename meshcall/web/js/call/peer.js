@@ -11,7 +11,9 @@ const GATHER_PATIENCE = 150;  // ms that a description waits for its first candi
 const POLL = 500;
 const POLL_FIRST = 50;  // until sound and pictures have come
 const FIRST = 10_000;
-const SILENCE = 2000;  // ms without a packet: the path is broken
+const SILENCE = 1500;  // ms without a packet where media flowed: the path is broken
+const SILENCE_IDLE = 6000;  // the same where none flows: the browser's own checks come every 2.5 s
+const FLOW = 200;  // octets between two looks: an open microphone in a silent room sends more
 const RESTART_PAUSE = 4000;
 
 const encode = octets => btoa(String.fromCharCode(...new Uint8Array(octets)));
@@ -63,6 +65,8 @@ export class Peer extends EventTarget {
   #timer = 0;
   #heard = 0;
   #octets = -1;
+  #checks = 0;
+  #flows = false;
   #restarted = 0;
   #played = new Set();
   #held = [];
@@ -253,13 +257,16 @@ export class Peer extends EventTarget {
     const pair = transport && report.get(transport.selectedCandidatePairId);
     const now = performance.now();
     const octets = transport?.bytesReceived ?? 0;
-    if (octets !== this.#octets) {
+    const checks = pair ? pair.requestsReceived + pair.responsesReceived : 0;
+    if (octets !== this.#octets || checks !== this.#checks) {
+      if (octets !== this.#octets) this.#flows = octets - this.#octets >= FLOW;
       this.#octets = octets;
+      this.#checks = checks;
       this.#heard = now;
-    } else if (now - this.#heard > SILENCE) {
-      this.#broken();
     }
-    if (pair && now - this.#heard <= SILENCE) this.#pathFound(report, pair);
+    const silent = now - this.#heard > (this.#flows ? SILENCE : SILENCE_IDLE);
+    if (silent) this.#broken();
+    else if (pair) this.#pathFound(report, pair);
     this.stats = read(all, pair);
     if (now - this.#totalled >= POLL) {
       this.#totalled = now;
