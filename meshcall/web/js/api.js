@@ -2,6 +2,7 @@
 
 const PREFIX = '/api/v1';
 const RETRY = [200, 500, 1000, 2000, 4000];
+const PATIENCE = 5000;  // ms for a daemon that is just coming back
 
 /** What the daemon refused, with its stable code. */
 export class ApiError extends Error {
@@ -66,6 +67,21 @@ export class Connection extends EventTarget {
   close() {
     this.closed = true;
     this.socket?.close();
+  }
+
+  /**
+   * What the daemon calls this page, waited for while it comes back: a call without it would have its media in
+   * the daemon. @throws {ApiError}
+   */
+  async name() {
+    if (!this.page) {
+      await new Promise(resolve => {
+        window.setTimeout(resolve, PATIENCE);
+        this.addEventListener('up', resolve, {once: true});
+      });
+    }
+    if (!this.page) throw new ApiError(0, {code: 'no-daemon', message: 'the daemon does not answer'});
+    return this.page;
   }
 
   /** Say something about a call's media. @param {Record<string, any>} message */

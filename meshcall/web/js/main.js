@@ -21,6 +21,7 @@ class App {
     this.ring = new Ring();
     this.peers = new Map();
     this.screen = null;
+    this.calling = false;
     this.mine = new Set();
     this.releaseTab = null;
     this.root = document.getElementById('app');
@@ -115,6 +116,7 @@ class App {
       this.ring.stop();
       this.incoming.hidden = true;
       this.#showBanner(t('daemon.down'));
+      this.draw();
     });
     connection.addEventListener('event', event => this.#event(event.detail));
     connection.addEventListener('media', event => this.#media(event.detail));
@@ -276,12 +278,15 @@ class App {
   }
 
   async call(peerId, video) {
-    if (this.screen) return;
+    if (this.screen || this.calling) return;
+    this.calling = true;
     try {
-      const call = await api.send('POST', ['calls'], {peer: peerId, page: this.connection.page, video});
-      this.#open(call);
+      const page = await this.connection.name();
+      this.#open(await api.send('POST', ['calls'], {peer: peerId, page, video}));
     } catch (error) {
       this.#toast(error.message, error.hint);
+    } finally {
+      this.calling = false;
     }
   }
 
@@ -289,7 +294,8 @@ class App {
     this.ring.stop();
     if (this.screen) await this.hangup(this.screen.call.id);
     try {
-      this.#open(await api.send('POST', ['calls', call.id, 'answer'], {page: this.connection.page, video}));
+      const page = await this.connection.name();
+      this.#open(await api.send('POST', ['calls', call.id, 'answer'], {page, video}));
     } catch (error) {
       this.#toast(error.message, error.hint);
     }

@@ -11,7 +11,7 @@ const GATHER_PATIENCE = 150;  // ms that a description waits for its first candi
 const POLL = 500;
 const POLL_FIRST = 50;  // until sound and pictures have come
 const FIRST = 10_000;
-const SILENCE = 1500;  // ms without a packet where media flowed: the path is broken
+const SILENCE = 1200;  // ms without a packet where media flowed: the path is broken
 const SILENCE_IDLE = 6000;  // the same where none flows: the browser's own checks come every 2.5 s
 const FLOW = 200;  // octets between two looks: an open microphone in a silent room sends more
 const RESTART_PAUSE = 4000;
@@ -66,7 +66,8 @@ export class Peer extends EventTarget {
   #heard = 0;
   #octets = -1;
   #checks = 0;
-  #flows = false;
+  #pair = '';
+  #flow = [0, 0];
   #restarted = 0;
   #played = new Set();
   #held = [];
@@ -256,15 +257,15 @@ export class Peer extends EventTarget {
     const transport = all.find(one => one.type === 'transport');
     const pair = transport && report.get(transport.selectedCandidatePairId);
     const now = performance.now();
-    const octets = transport?.bytesReceived ?? 0;
+    const grown = (transport?.bytesReceived ?? 0) - this.#octets;
     const checks = pair ? pair.requestsReceived + pair.responsesReceived : 0;
-    if (octets !== this.#octets || checks !== this.#checks) {
-      if (octets !== this.#octets) this.#flows = octets - this.#octets >= FLOW;
-      this.#octets = octets;
-      this.#checks = checks;
-      this.#heard = now;
-    }
-    const silent = now - this.#heard > (this.#flows ? SILENCE : SILENCE_IDLE);
+    if (grown || (pair?.id === this.#pair && checks > this.#checks)) this.#heard = now;
+    if (grown) this.#flow = [this.#flow[1], grown];  // the end of a stream may fall into the midst of one
+    this.#octets += grown;
+    this.#pair = pair?.id;
+    this.#checks = checks;
+    const flows = Math.max(...this.#flow) >= FLOW;
+    const silent = now - this.#heard > (flows ? SILENCE : SILENCE_IDLE);
     if (silent) this.#broken();
     else if (pair) this.#pathFound(report, pair);
     this.stats = read(all, pair);
