@@ -167,7 +167,10 @@ async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) 
         for name in missing_interfaces(config):
             logger.warning("there is no network interface %s now", name)
         async with asyncio.TaskGroup() as group:
-            group.create_task(log_calls(node.events(), by_hand=config.auto_answer == "off"), name="log calls")
+            group.create_task(
+                log_calls(node.events(), by_hand=lambda: node.settings.now.auto_answer == "off"),
+                name="log calls",
+            )
             group.create_task(_watchdog(), name="watchdog")
 
 
