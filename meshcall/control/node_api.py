@@ -142,6 +142,9 @@ class DhtApi(Protocol):
 class PagesApi(Protocol):
     """Pages that are open, and their calls' media."""
 
+    def __len__(self) -> int:
+        """How many are open."""
+
     def open(self, send: Callable[[ToPage], None]) -> str:
         """A page is there; returns its name. ``send`` must neither wait nor raise."""
 

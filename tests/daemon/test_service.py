@@ -410,3 +410,26 @@ def test_the_shell_completes(shell: str, home: Path) -> None:
     assert "install" in completed("meshcall service ")
     assert "--bootstrap" in completed("meshcall bootstrap-node --boot")
     assert "install" in completed("meshcall --home /x service inst")
+
+
+# --- the desktop ----------------------------------------------------------------------------------
+
+
+def test_calls_are_shown_on_the_desktop(home: Path, tmp_path: Path, start_daemon: StartDaemon) -> None:
+    """While no page is open; not when that is switched off, now or by the option."""
+    shown = tmp_path / "shown"
+    planted = plant(tmp_path / "bin", "notify-send", f'echo "$@" >>{shown}')
+    daemon = start_daemon(home, fake=True, **planted)
+    ring = ("call", "callme", "--detach")
+    assert daemon.cli(*ring).code == 0
+    wait_for(shown.exists, "the call is shown")
+    assert "Incoming call callme" in shown.read_text()
+    shown.unlink()
+    assert daemon.cli("config", "set", "notifications", "off").code == 0
+    assert daemon.cli(*ring).code == 0
+    daemon.stop()
+    daemon = start_daemon(home, "--no-notifications", fake=True, **planted)
+    assert daemon.cli(*ring).code == 0
+    daemon.cli("config", "set", "notifications", "on").assert_error(1, "notifications")
+    daemon.stop()
+    assert not shown.exists()

@@ -294,6 +294,9 @@ class FakePages:
         self.sends: dict[str, Callable[[ToPage], None]] = {}
         self.received: list[tuple[str, str]] = []
 
+    def __len__(self) -> int:
+        return len(self.sends)
+
     def open(self, send: Callable[[ToPage], None]) -> str:
         name = f"page{len(self.sends)}"
         self.sends[name] = send
