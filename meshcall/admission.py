@@ -25,7 +25,7 @@ class Admission:
         self,
         contacts: ContactBook,
         *,
-        accept_strangers: bool,
+        accept_strangers: Callable[[], bool],
         answer_pings: bool = True,
         now: Callable[[], float],
         is_open: Callable[[], bool],
@@ -55,7 +55,7 @@ class Admission:
             return True
         if kind is MessageKind.CANDIDATES or self._fill() < 1:
             return False
-        return kind is MessageKind.CONTACT_REQUEST or self._accept_strangers
+        return kind is MessageKind.CONTACT_REQUEST or self._accept_strangers()
 
     def spend(self, sender: PeerId, kind: MessageKind) -> None:
         """A message passed all gates: a stranger's is paid from the purse."""

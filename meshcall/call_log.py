@@ -6,7 +6,7 @@ Law: one line per event that a person would want to find there; never what was s
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from meshcall.reporting import printable
 from meshcall.views import (
@@ -23,11 +23,12 @@ from meshcall.views import (
 logger = logging.getLogger(__name__)
 
 
-async def log_calls(events: AsyncIterator[NodeEvent], *, by_hand: bool) -> None:
-    """Log ``events`` until they end. ``by_hand``: no call is answered without asking, so say what answers."""
+async def log_calls(events: AsyncIterator[NodeEvent], *, by_hand: Callable[[], bool]) -> None:
+    """Log ``events`` until they end. ``by_hand``: whether no call is answered without asking, so say what
+    answers."""
     try:
         async for event in events:
-            line = describe(event, by_hand=by_hand)
+            line = describe(event, by_hand=by_hand())
             if line is not None:
                 level = logging.WARNING if isinstance(event, RecordFailed) else logging.INFO
                 logger.log(level, "%s", printable(line))

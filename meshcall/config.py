@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from meshcall import limits
+from meshcall.errors import InvalidConfig
+
 AutoAnswer = Literal["off", "contacts", "anyone"]
 
 
@@ -21,6 +24,10 @@ class Config:
 
     name: str = ""
     """What others are shown as our name, unverified; empty: none is sent."""
+
+    fixed: frozenset[str] = frozenset()
+    """Names of settings (:mod:`meshcall.settings`) that hold here whatever is stored in the home; so do those
+    that differ from their default."""
 
     lan_only: bool = False
     """No DHT beyond this LAN: peers are found by mDNS alone."""
@@ -69,6 +76,9 @@ class Config:
     """Be found by contacts alone, who have our rendezvous secret, and by who holds an open invite: who knows
     no more than our ID can neither write nor see that we are online."""
 
+    notifications: bool = True
+    """Show calls on the desktop while no call page is open."""
+
     page_port: int | None = 6374
     """TCP port of the call page on the loopback interface, or one of the next nine; None: no page."""
 
@@ -103,3 +113,9 @@ class Config:
     def with_(self, **changes: object) -> Config:
         """A copy with ``changes``."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def check_name(name: str) -> None:
+    """Raise :class:`InvalidConfig` unless ``name`` can be our own name."""
+    if len(name.encode("utf-8", errors="replace")) > limits.NAME_MAX or not name.isprintable():
+        raise InvalidConfig(f"name: at most {limits.NAME_MAX} octets of printable text")

@@ -29,6 +29,7 @@ from meshcall.daemon_options import config_from, make_parser
 from meshcall.errors import MeshcallError, NoIdentity
 from meshcall.media_paths import make_record_dir
 from meshcall.memory import give_back
+from meshcall.notifications import Notification, notify_calls
 from meshcall.paths import HomePaths
 from meshcall.redaction import RedactingFormatter
 from meshcall.reporting import print_error
@@ -167,8 +168,28 @@ async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) 
         for name in missing_interfaces(config):
             logger.warning("there is no network interface %s now", name)
         async with asyncio.TaskGroup() as group:
-            group.create_task(log_calls(node.events(), by_hand=config.auto_answer == "off"), name="log calls")
+            group.create_task(
+                log_calls(node.events(), by_hand=lambda: node.settings.now.auto_answer == "off"),
+                name="log calls",
+            )
+            group.create_task(
+                notify_calls(
+                    node.events(),
+                    _show,
+                    wanted=lambda: node.settings.now.notifications and not len(node.pages),
+                    now=asyncio.get_running_loop().time,
+                ),
+                name="notify of calls",
+            )
             group.create_task(_watchdog(), name="watchdog")
+
+
+async def _show(notification: Notification) -> None:
+    from meshcall.aio.desktop import show_notification  # late: a daemon that nobody calls does without
+
+    await show_notification(
+        notification.title, notification.text, icon=notification.icon, seconds=notification.seconds
+    )
 
 
 async def _watchdog() -> None:

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from meshcall.address import parse_host_port
-from meshcall.config import Config
+from meshcall.config import Config, check_name
 from meshcall.errors import InvalidConfig, UsageError
 from meshcall.media.plan import parse_ice_server
 from meshcall.media_paths import absolute_source, check_record_dir, check_source
 from meshcall.paths import choose_home
 from meshcall.turn.coturn_place import parse_coturn
 from meshcall.turn.gateways import is_gateway, parse_gateway
-
-NAME_MAX = 64
-"""Octets of our own name, as in the records that carry it."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--home", metavar="DIR", help="folder of keys, state and sockets (default: MESHCALL_HOME, or yours)")
     add("--port", type=int, default=0, metavar="N", help="UDP port; 0: the last one, or any free one")
-    add("--name", default="", metavar="TEXT", help="what others are shown as your name, unverified")
+    add("--name", metavar="TEXT", help="what others are shown as your name, unverified (default: as set)")
     add("--lan-only", action="store_true", help="find peers on this LAN alone")
     add("--no-mdns", action="store_true", help="neither announce nor browse on the LAN")
     add("--visible", action="store_true", help="let people on the LAN who don't know your ID see it")
@@ -79,8 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--auto-answer",
         choices=("off", "contacts", "anyone"),
-        default="off",
-        help="which calls are answered without asking (default: off)",
+        help="which calls are answered without asking (default: as set, or off)",
     )
     add(
         "--page-port",
@@ -90,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="port of the call page on this machine (default: 6374, or one of the next nine)",
     )
     add("--no-page", action="store_true", help="serve no call page")
+    add("--no-notifications", action="store_true", help="show no calls on the desktop")
     add("--no-strangers", action="store_true", help="let nobody ring who is not a contact")
     add(
         "--contacts-only",
@@ -164,8 +161,10 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         raise InvalidConfig("--no-relay leaves --coturn without meaning", hint="drop one of the two")
     if options.coturn_secret and not options.coturn:
         raise InvalidConfig("--coturn-secret has no meaning without --coturn", hint="say where the coturn is")
-    if len(options.name.encode("utf-8", errors="replace")) > NAME_MAX or not options.name.isprintable():
-        raise InvalidConfig(f"--name: at most {NAME_MAX} octets of printable text")
+    try:
+        check_name(options.name or "")
+    except InvalidConfig as error:
+        raise InvalidConfig(f"--{error}") from None
     if options.lan_only and options.no_mdns:
         raise InvalidConfig(
             "--lan-only and --no-mdns together leave no way to find anybody", hint="drop one of the two"
@@ -195,7 +194,8 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
     return Config(
         home=choose_home(options.home),
         port=options.port,
-        name=options.name,
+        name=options.name or "",
+        fixed=frozenset(name for name in ("name", "auto_answer") if getattr(options, name) is not None),
         lan_only=options.lan_only,
         mdns=not options.no_mdns,
         visible=options.visible,
@@ -205,11 +205,12 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         mainline_bootstrap=tuple(options.mainline_bootstrap),
         port_mapping=not options.no_port_mapping,
         interfaces=tuple(options.interface),
-        auto_answer=options.auto_answer,
+        auto_answer=options.auto_answer or "off",
         source=source,
         record_dir=record_dir,
         accept_strangers=not (options.no_strangers or options.contacts_only),
         answer_pings=not options.no_pings,
+        notifications=not options.no_notifications,
         contacts_only=options.contacts_only,
         relay=options.relay,
         page_port=None if options.no_page else options.page_port,

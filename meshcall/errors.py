@@ -366,6 +366,13 @@ class NotVerifiable(MeshcallError):
     default_hint = "they come a moment after the call is connected; a peer of an older version has none"
 
 
+class SettingFixed(MeshcallError):
+    """That was given to the daemon at its start, so it can't be set now."""
+
+    code = "setting-fixed"
+    default_hint = "start the daemon without that option, then set it"
+
+
 class PageOff(MeshcallError):
     """This daemon serves no page."""
 

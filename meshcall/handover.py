@@ -44,7 +44,7 @@ class Handover:
         keys: RendezvousKeys,
         contacts: ContactBook,
         *,
-        name: str,
+        name: Callable[[], str],
         post: Post,
         finder: Finder,
         clock: Clock,
@@ -116,7 +116,7 @@ class Handover:
         if request.rendezvous is None or not await self.keep(peer, request.rendezvous):
             return
         if peer not in self._debts:  # else the next message says it, too
-            await self._send(peer, ContactRequest(self._name, held=request.rendezvous.generation))
+            await self._send(peer, ContactRequest(self._name(), held=request.rendezvous.generation))
 
     async def owe(self, peer: PeerId) -> None:
         """Tell the contact ``peer`` now, and go on until it confirms."""
@@ -179,7 +179,7 @@ class Handover:
             secret = await self.ours(peer)
             row = self._contacts.get(peer)
             if secret is not None and row is not None and peer in self._debts:
-                await self._send(peer, ContactRequest(self._name, b"", secret, row.generation))
+                await self._send(peer, ContactRequest(self._name(), b"", secret, row.generation))
         finally:
             self._telling.discard(peer)
             self._wake.set()

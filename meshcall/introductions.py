@@ -37,7 +37,7 @@ class Introductions:
     def __init__(
         self,
         me: PeerId,
-        name: str,
+        name: Callable[[], str],
         *,
         contacts: ContactBook,
         state: StateDb,
@@ -79,7 +79,7 @@ class Introductions:
             self._me,
             expires_ms=now_ms + int(expires * 1000),
             random=self._random,
-            name=self._name,
+            name=self._name(),
             once=once,
             nodes=nodes,
             gateways=gateways,
@@ -155,7 +155,7 @@ class Introductions:
 
     async def _ask(self, invite: Invite) -> None:
         ours = await self._handover.ours(invite.peer_id)
-        request = ContactRequest(self._name, invite.secret, ours)
+        request = ContactRequest(self._name(), invite.secret, ours)
         try:
             await self._handover.send(invite.peer_id, request, invite=invite.secret)
         except PresenceClock:

@@ -1594,3 +1594,14 @@ RELAY_LOOK: Final = 1.0
 
 RELAY_LOOK_MAX: Final = 30.0
 """And at most (a network with few relays is no reason to wake a machine)."""
+
+# --- notifications on the desktop -----------------------------------------------------------------
+
+NOTIFICATIONS_BURST: Final = 5
+"""Notifications in a row (a contact that calls again and again; the missed calls of a week at one start)."""
+
+NOTIFICATION_PAUSE: Final = 20.0
+"""Seconds for each one after that."""
+
+NOTIFICATION_PATIENCE: Final = 5.0
+"""Seconds that showing one may take (a notification server that hangs)."""

@@ -75,6 +75,7 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
+from meshcall.settings import SettingsBook
 from meshcall.signaling.invite import Invite
 from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
 from meshcall.switchboard import Switchboard
@@ -99,6 +100,8 @@ from meshcall.views import (
     RelayCoturnView,
     RelayCredentialsView,
     RelayView,
+    SettingsChanged,
+    SettingsView,
     Warned,
 )
 
@@ -132,6 +135,7 @@ class Node:
         self._started = 0.0
         self._stack = contextlib.AsyncExitStack()
         self._group: asyncio.TaskGroup
+        self._settings: SettingsBook
         self._identity: SigningKey
         self._state: StateDb
         self._udp: UdpPort
@@ -185,6 +189,9 @@ class Node:
         lock = HomeLock(home)
         lock.acquire()
         stack.callback(lock.release)
+        self._settings = SettingsBook(home.settings, config, on_change=self._settings_changed)
+        if self._settings.warning:
+            self._warn(self._settings.warning)
         self._identity = identity_of(home, self._passphrase, self._random)
         self._me = PeerId.from_key(self._identity.public)
         self._state = StateDb.open(home.state, now_ms=clock.now_ms())
@@ -276,6 +283,7 @@ class Node:
             port=self._udp.port,
             clock=clock,
             random=self._random,
+            name=lambda: self._settings.now.name if self._settings.now.visible else None,
             known=self._contacts.peer_ids,
             on_change=self._lan_changed,
             on_service=lambda: self._ladder.lan_changed(),
@@ -327,7 +335,7 @@ class Node:
         self._ice.lenders = self._relays
         admission = Admission(
             self._contacts,
-            accept_strangers=config.accept_strangers and not config.contacts_only,
+            accept_strangers=lambda: self._settings.now.accept_strangers,
             answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
@@ -348,13 +356,13 @@ class Node:
             on_warning=self._warn,
             spawn=self._spawn,
             counters=self._counters,
-            presence_name=config.name if config.visible else "",
+            presence_name=lambda: self._settings.now.name if self._settings.now.visible else "",
         )
         stack.callback(self._post.close)
         self._handover = Handover(
             keys,
             self._contacts,
-            name=config.name,
+            name=lambda: self._settings.now.name,
             post=self._post,
             finder=self._finder,
             clock=clock,
@@ -363,7 +371,7 @@ class Node:
         )
         self._introductions = Introductions(
             self._me,
-            config.name,
+            lambda: self._settings.now.name,
             contacts=self._contacts,
             state=self._state,
             post=self._post,
@@ -395,6 +403,7 @@ class Node:
         self._calls = Switchboard(
             self._me,
             config,
+            self._settings,
             identity=self._identity,
             contacts=self._contacts,
             post=self._post,
@@ -589,6 +598,11 @@ class Node:
         return self._contacts
 
     @property
+    def settings(self) -> SettingsBook:
+        """What people set while the node runs."""
+        return self._settings
+
+    @property
     def dht(self) -> DhtTools:
         """What can be seen of the DHT."""
         return self._dht_tools
@@ -609,7 +623,7 @@ class Node:
 
     def uri(self) -> PeerUri:
         """Our ID as a link, with our name if we have one."""
-        return PeerUri(self._me, self.config.name)
+        return PeerUri(self._me, self._settings.now.name)
 
     def uri_text(self) -> str:
         """The link as text."""
@@ -628,7 +642,7 @@ class Node:
             warnings.append(f"discovery on the LAN does not work: {self._lan.fault}")
         return NodeStatus(
             peer_id=self._me.text,
-            name=self.config.name,
+            name=self._settings.now.name,
             port=self._udp.port,
             addresses=observed,
             lan=LanStatus(enabled=self.config.mdns, peers=self._lan.count()),
@@ -718,6 +732,14 @@ class Node:
         self._lan.contacts_changed()
         self._calls.contacts_changed()
         self._events.publish(ContactsChanged(at_ms=self._clock.now_ms()))
+
+    def _settings_changed(self, before: SettingsView) -> None:
+        """Those who see us see it at once; what is asked when a call comes needs no telling."""
+        now = self._settings.now
+        if (now.name, now.visible) != (before.name, before.visible):
+            self._post.hasten()
+            self._spawn(self._lan.announce())
+        self._events.publish(SettingsChanged(at_ms=self._clock.now_ms(), settings=now))
 
     def _lan_changed(self, peer: PeerId) -> None:
         view = self._peer_view(peer)

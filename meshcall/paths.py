@@ -52,6 +52,11 @@ class HomePaths:
         return self.path / "page.logins"
 
     @property
+    def settings(self) -> Path:
+        """What was set while a daemon ran (mode 0600)."""
+        return self.path / "settings.json"
+
+    @property
     def run(self) -> Path:
         """What lives only as long as a daemon (mode 0700)."""
         return self.path / "run"

@@ -86,7 +86,7 @@ class Post:
         on_warning: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         counters: Counter[str],
-        presence_name: str = "",
+        presence_name: Callable[[], str] = lambda: "",
         charge: Callable[[PeerId, MessageKind], None] = lambda sender, kind: None,
         trusts: Callable[[PeerId], bool] = lambda sender: False,
     ) -> None:
@@ -146,7 +146,7 @@ class Post:
                     await self._wake.wait()
 
     def hasten(self) -> None:
-        """The network changed: publish again now."""
+        """The network changed, or what we call ourselves: publish again now."""
         self._where.hasten()
         self._wake.set()
 

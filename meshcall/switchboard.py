@@ -32,6 +32,7 @@ from meshcall.media_loader import probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
+from meshcall.settings import SettingsBook
 from meshcall.signaling.messages import Hangup, MissedCall, Offer
 from meshcall.views import CallDirection, CallEvent, CallView
 
@@ -48,6 +49,7 @@ class Switchboard:
         self,
         me: PeerId,
         config: Config,
+        settings: SettingsBook,
         *,
         identity: SigningKey,
         contacts: ContactBook,
@@ -71,6 +73,7 @@ class Switchboard:
         """
         self._me = me
         self._config = config
+        self._settings = settings
         self._identity = identity
         self._contacts = contacts
         self._post = post
@@ -172,7 +175,7 @@ class Switchboard:
             direction=direction,
             plan=plan,
             identity=self._identity,
-            name=self._config.name,
+            name=self._settings.now.name,
             post=self._post,
             finder=self._finder,
             secrets=self._secrets,
@@ -267,7 +270,7 @@ class Switchboard:
             self._counters["offer-too-many-calls"] += 1
 
     def _auto_answers(self, peer: PeerId) -> bool:
-        match self._config.auto_answer:
+        match self._settings.now.auto_answer:
             case "anyone":
                 return True
             case "contacts":

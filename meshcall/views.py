@@ -54,6 +54,31 @@ class ErrorView(View, frozen=True, kw_only=True):
     ``udp-blocked-there``, ``udp-blocked-both`` or ``nat``."""
 
 
+# --- settings -------------------------------------------------------------------------------------
+
+SettingOrigin = Literal["option", "stored", "default"]
+"""Where a value comes from: the daemon's command line, which goes first; what was set; or nowhere."""
+
+
+class SettingsView(View, frozen=True, kw_only=True):
+    """What people set while the daemon runs."""
+
+    name: str = ""
+    """What others are shown as our name, unverified."""
+    visible: bool = False
+    """People on the LAN who do not know our ID see it, with the name."""
+    auto_answer: Literal["off", "contacts", "anyone"] = "off"
+    """Which incoming calls are answered without asking."""
+    accept_strangers: bool = True
+    """Who is no contact may call (and is shown apart)."""
+    notifications: bool = True
+    """Calls are shown on the desktop while no call page is open."""
+    welcomed: bool = False
+    """The page's first run is done."""
+    origins: dict[str, SettingOrigin] = {}
+    """Of each of them, by its name. What comes from an option can't be set while the daemon runs."""
+
+
 # --- the node -------------------------------------------------------------------------------------
 
 
@@ -654,6 +679,13 @@ class Warned(View, frozen=True, kw_only=True, tag_field="event", tag="warning"):
     message: str
 
 
+class SettingsChanged(View, frozen=True, kw_only=True, tag_field="event", tag="settings"):
+    """Something was set."""
+
+    at_ms: int
+    settings: SettingsView
+
+
 class Lagged(View, frozen=True, kw_only=True, tag_field="event", tag="lagged"):
     """This listener read too slowly and was dropped; ask for the state and listen again."""
 
@@ -661,5 +693,14 @@ class Lagged(View, frozen=True, kw_only=True, tag_field="event", tag="lagged"):
     dropped: int
 
 
-NodeEvent = CallEvent | MissedCall | PresenceChanged | ContactsChanged | ContactRequested | Warned | Lagged
+NodeEvent = (
+    CallEvent
+    | MissedCall
+    | PresenceChanged
+    | ContactsChanged
+    | ContactRequested
+    | SettingsChanged
+    | Warned
+    | Lagged
+)
 """What ``Node.events()`` yields: events of all calls, and of the node itself."""

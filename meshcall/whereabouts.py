@@ -52,7 +52,7 @@ class Whereabouts:
         use_dht: bool,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         wake: Callable[[], None],
-        name: str = "",
+        name: Callable[[], str] = lambda: "",
     ) -> None:
         """``wake``: something may be due earlier than :meth:`pause` said. ``name``: shown to who finds us."""
         self._identity = identity
@@ -127,7 +127,7 @@ class Whereabouts:
             await self._state.run(self._state.save_prekeys, self._prekeys.to_state())
             self._prekeys_saved = self._prekeys.revision
         previous = self._presences[-1] if self._presences else None
-        presence = renew_presence(previous, self._me, prekey, now_ms, name=self._name)
+        presence = renew_presence(previous, self._me, prekey, now_ms, name=self._name())
         if presence is not previous:
             await self._remember(presence)
         self._served = served

@@ -33,11 +33,14 @@ class Lan:
         port: int,
         clock: Clock,
         random: Random,
+        name: Callable[[], str | None],
         known: Callable[[], list[PeerId]],
         on_change: Callable[[PeerId], None],
         on_service: Callable[[], None] = lambda: None,
     ) -> None:
-        """``known``: our contacts, who are recognised unasked. ``on_change``: one of them, or somebody
+        """``name``: what everybody here is shown as ours, with our ID; None: neither.
+
+        ``known``: our contacts, who are recognised unasked. ``on_change``: one of them, or somebody
         visible, came or went. ``on_service``: a daemon is here, whoever it is.
         """
         self._config = config
@@ -45,6 +48,7 @@ class Lan:
         self._port = port
         self._clock = clock
         self._random = random
+        self._name = name
         self._known = known
         self._on_change = on_change
         self._on_service = on_service
@@ -78,6 +82,11 @@ class Lan:
         """Announce and ask anew, whatever the interfaces look like."""
         if self._service is not None:
             await self._service.renew()
+
+    async def announce(self) -> None:
+        """Say now what we say of ourselves, if that changed."""
+        if self._service is not None:
+            await self._service.update()
 
     def contacts_changed(self) -> None:
         """Recognise whom we know now, and nobody else."""
@@ -148,9 +157,8 @@ class Lan:
         return self._directory.entry(peer, now=self._clock.now(), now_ms=self._clock.now_ms())
 
     def _announcement(self) -> LanAnnouncement:
-        return LanAnnouncement.of(
-            self._me, self._clock.now_ms(), visible=self._config.visible, name=self._config.name
-        )
+        name = self._name()
+        return LanAnnouncement.of(self._me, self._clock.now_ms(), visible=name is not None, name=name or "")
 
     def _seen(self, seen: LanSeen) -> bool:
         """Note it; True for a contact, whom a flood of strangers must not drive out."""

@@ -15,6 +15,7 @@ import typer
 from meshcall.cli import (
     bootstrap_node,
     bugreport,
+    config,
     contacts,
     dht,
     doctor,
@@ -117,7 +118,7 @@ app.command()(echo.echo)
 app.command()(logs.logs)
 app.command()(bugreport.bugreport)
 app.add_typer(service.service_commands, name="service")
-app.add_typer(status.config_commands, name="config")
+app.add_typer(config.config_commands, name="config")
 app.command()(status.version)
 
 

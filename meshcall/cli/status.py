@@ -1,4 +1,4 @@
-"""`status`, `version` and `config path`: what runs, and where its files are."""
+"""`status` and `version`: what runs."""
 
 from __future__ import annotations
 
@@ -108,26 +108,3 @@ def version(as_json: JsonOption = False) -> None:
         emit_json({"schema": 1, "version": meshcall.__version__})
     else:
         emit(f"meshcall {meshcall.__version__}")
-
-
-config_commands = typer.Typer(help="Where meshcall keeps things.", rich_markup_mode=None)
-
-
-@config_commands.command("path")
-def config_path(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Print the folder and the files that this home uses."""
-    paths = session_of(context).paths
-    values = {
-        "home": str(paths.path),
-        "key": str(paths.key),
-        "id": str(paths.public_id),
-        "state": str(paths.state),
-        "dht": str(paths.dht),
-        "run": str(paths.run),
-        "lock": str(paths.lock),
-        "socket": str(paths.socket),
-    }
-    if as_json:
-        emit_json({"schema": 1, **values})
-    else:
-        emit_fields(values.items())

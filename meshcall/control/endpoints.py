@@ -60,6 +60,8 @@ ENDPOINTS: Final = (
     ),
     Endpoint("GET", "/id/qr", "A QR code of our link, as SVG", PICTURE),
     Endpoint("GET", "/status", "What the node is and does now", v.NodeStatus),
+    Endpoint("GET", "/settings", "What people set while the daemon runs", v.SettingsView),
+    Endpoint("POST", "/settings", "Set some of it", v.SettingsView, models.ChangeSettings),
     Endpoint("GET", "/dht", "Our DHT node", v.DhtStateView),
     Endpoint(
         "GET",

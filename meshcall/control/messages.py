@@ -81,8 +81,16 @@ async def read_request(request: web.Request, model: type[RequestType]) -> Reques
 _LENGTH = re.compile(r"Expected `str` of length (>=|<=) (\d+) - at `\$\.(\w+)`")
 
 
+_ENUM = re.compile(r"Invalid enum value ('.*') - at `\$\.(\w+)`", re.DOTALL)
+
+
 def _in_words(complaint: str) -> str:
-    """What a user can cause with a text that is empty or too long; the rest is for who writes a client."""
+    """What a user can cause with a text that is empty, too long or no word that we know; the rest is for who
+    writes a client.
+    """
+    unknown = _ENUM.fullmatch(complaint)
+    if unknown is not None:
+        return f"{unknown[2]} can't be {unknown[1]}"
     match = _LENGTH.fullmatch(complaint)
     if match is None:
         return f"bad request: {complaint}"

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from meshcall import limits
+from meshcall.config import AutoAnswer
 
 API_PREFIX: Final = "/api/v1"
 
@@ -123,6 +124,17 @@ class AnswerCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True)
     attach: bool = False
     page: PageName = ""
     video: bool = True
+
+
+class ChangeSettings(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST settings: what is left out stays as it is."""
+
+    name: NameText | None = None
+    visible: bool | None = None
+    auto_answer: AutoAnswer | None = None
+    accept_strangers: bool | None = None
+    notifications: bool | None = None
+    welcomed: bool | None = None
 
 
 class SeeMissed(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ on purpose; any other exception is a bug, answered with the code ``internal``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from meshcall.views import (
     PeerView,
     RelayCoturnView,
     RelayCredentialsView,
+    SettingsView,
     VerificationView,
 )
 
@@ -114,6 +115,17 @@ class ContactsApi(Protocol):
         """Undo :meth:`block`."""
 
 
+class SettingsApi(Protocol):
+    """What people set while the daemon runs."""
+
+    @property
+    def now(self) -> SettingsView:
+        """What holds now, and where each value comes from."""
+
+    def change(self, wanted: Mapping[str, object]) -> SettingsView:
+        """Set these, by name; None leaves one as it is. Kept on the disk, and in force at once."""
+
+
 class DhtApi(Protocol):
     """The DHT, for people who look at it."""
 
@@ -129,6 +141,9 @@ class DhtApi(Protocol):
 
 class PagesApi(Protocol):
     """Pages that are open, and their calls' media."""
+
+    def __len__(self) -> int:
+        """How many are open."""
 
     def open(self, send: Callable[[ToPage], None]) -> str:
         """A page is there; returns its name. ``send`` must neither wait nor raise."""
@@ -150,6 +165,10 @@ class NodeApi(Protocol):
     @property
     def contacts(self) -> ContactsApi:
         """The contact book."""
+
+    @property
+    def settings(self) -> SettingsApi:
+        """The settings."""
 
     @property
     def dht(self) -> DhtApi:

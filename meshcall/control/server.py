@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from meshcall.control import models
@@ -154,6 +155,8 @@ class ControlServer:
             ("GET", "/id", self._get_id),
             ("GET", "/id/qr", self._get_qr),
             ("GET", "/status", self._get_status),
+            ("GET", "/settings", self._get_settings),
+            ("POST", "/settings", self._change_settings),
             ("GET", "/dht", self._get_dht),
             ("GET", "/dht/lookup/{key}", self._dht_lookup),
             ("GET", "/dht/ping/{address}", self._dht_ping),
@@ -248,6 +251,13 @@ class ControlServer:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         return document(self._node.status())
+
+    async def _get_settings(self, request: web.Request) -> web.Response:
+        return document(self._node.settings.now)
+
+    async def _change_settings(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.ChangeSettings)
+        return document(self._node.settings.change(msgspec.structs.asdict(wanted)))
 
     async def _get_dht(self, request: web.Request) -> web.Response:
         return document(self._node.dht.state())

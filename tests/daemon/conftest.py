@@ -62,6 +62,7 @@ def environment(home: Path | None) -> dict[str, str]:
     dropped = {"MESHCALL_HOME", "MESHCALL_PASSPHRASE_FILE", "NO_COLOR", "NOTIFY_SOCKET", "WATCHDOG_USEC"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     kept["PYTHONUNBUFFERED"] = "1"
+    kept["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nowhere"  # nothing of a test on somebody's screen
     return kept if home is None else {**kept, "MESHCALL_HOME": str(home)}
 
 

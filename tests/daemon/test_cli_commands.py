@@ -703,3 +703,27 @@ def test_doctor_on_a_narrow_terminal(fake: Daemon) -> None:
 def test_netcheck_without_a_daemon(home: Path) -> None:
     """Exit code 3 and how to start it."""
     run_cli(home, "netcheck").assert_error(3, "not running", hint="daemon")
+
+
+def test_settings_are_set_and_survive_a_kill(home: Path, start_daemon: StartDaemon) -> None:
+    """By their names with dashes; wrong ones are refused; `kill -9` loses none."""
+    daemon = start_daemon(home, fake=True)
+    assert run_cli(home, "config", "get", "name").out == "\n"
+    assert run_cli(home, "config", "set", "name", "Ada L").err == "name: Ada L\n"
+    assert (
+        run_cli(home, "config", "set", "accept-strangers", "off", "--json").json["accept_strangers"] is False
+    )
+    run_cli(home, "config", "set", "colour", "red").assert_error(2, "no setting 'colour'", hint="config get")
+    run_cli(home, "config", "set", "visible", "perhaps").assert_error(2, "on or off")
+    run_cli(home, "config", "set", "auto-answer", "all").assert_error(2, "auto_answer can't be 'all'")
+    run_cli(home, "config", "set", "name", "x" * 65).assert_error(2, "64 octets")
+    daemon.stop(signal.SIGKILL)
+    run_cli(home, "config", "get").assert_error(3, "not running")
+    daemon = start_daemon(home, "--visible", fake=True)
+    lines = run_cli(home, "config", "get").out.splitlines()
+    assert "name\tAda L" in lines
+    assert "visible\ton (an option of the daemon)" in lines
+    assert "accept-strangers\toff" in lines
+    assert "auto-answer\toff (default)" in lines
+    run_cli(home, "config", "set", "visible", "off").assert_error(1, "visible", hint="without that option")
+    assert run_cli(home, "status", "--json").json["name"] == "Ada L"

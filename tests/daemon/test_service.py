@@ -178,6 +178,8 @@ for i in $(seq 300); do
     sleep 0.1
 done
 meshcall service status --json
+systemctl --user stop meshcall.service
+meshcall open --print-url >"$OPENED" && systemctl --user is-active -q meshcall.service || exit 1
 meshcall service remove --json
 kill "$manager"; wait "$manager"
 """
@@ -194,7 +196,7 @@ def removed_group(folder: Path) -> bool:
 
 @pytest.mark.timeout(120)
 def test_a_real_manager_runs_it(home: Path, config: Path, tmp_path: Path) -> None:
-    """It is ready, has its flags as they were given, comes back after kill -9, goes when removed."""
+    """It is ready, has its flags as given, comes back after kill -9, is started by `open`, can be removed."""
     if os.geteuid() != 0 or not SYSTEMD.exists() or shutil.which("unshare") is None:
         pytest.skip("needs root, systemd and unshare, for a manager in namespaces of its own")
     env = {**environment(home), "XDG_CONFIG_HOME": str(config), "XDG_RUNTIME_DIR": "/run/user/0"}
@@ -202,7 +204,13 @@ def test_a_real_manager_runs_it(home: Path, config: Path, tmp_path: Path) -> Non
     try:
         done = subprocess.run(
             ["unshare", "--mount", "--net", "sh", "-c", REAL],
-            env={**env, "PYTHON": sys.executable, "HOME": str(tmp_path), "GROUP": group},
+            env={
+                **env,
+                "PYTHON": sys.executable,
+                "HOME": str(tmp_path),
+                "GROUP": group,
+                "OPENED": str(tmp_path / "url"),
+            },
             capture_output=True,
             text=True,
             timeout=100,
@@ -220,6 +228,8 @@ def test_a_real_manager_runs_it(home: Path, config: Path, tmp_path: Path) -> Non
     assert status["name"] == 'A "b" $HOME %h'
     assert (later["state"], later["restarts"]) == ("active", 1)
     assert later["pid"] not in (None, installed["pid"])
+    assert (tmp_path / "url").read_text().startswith("http://127.0.0.1:")
+    assert not (home / "daemon.log").exists(), "no other daemon was started"
     assert (removed["installed"], removed["state"]) == (False, "inactive")
 
 
@@ -410,3 +420,26 @@ def test_the_shell_completes(shell: str, home: Path) -> None:
     assert "install" in completed("meshcall service ")
     assert "--bootstrap" in completed("meshcall bootstrap-node --boot")
     assert "install" in completed("meshcall --home /x service inst")
+
+
+# --- the desktop ----------------------------------------------------------------------------------
+
+
+def test_calls_are_shown_on_the_desktop(home: Path, tmp_path: Path, start_daemon: StartDaemon) -> None:
+    """While no page is open; not when that is switched off, now or by the option."""
+    shown = tmp_path / "shown"
+    planted = plant(tmp_path / "bin", "notify-send", f'echo "$@" >>{shown}')
+    daemon = start_daemon(home, fake=True, **planted)
+    ring = ("call", "callme", "--detach")
+    assert daemon.cli(*ring).code == 0
+    wait_for(shown.exists, "the call is shown")
+    assert "Incoming call callme" in shown.read_text()
+    shown.unlink()
+    assert daemon.cli("config", "set", "notifications", "off").code == 0
+    assert daemon.cli(*ring).code == 0
+    daemon.stop()
+    daemon = start_daemon(home, "--no-notifications", fake=True, **planted)
+    assert daemon.cli(*ring).code == 0
+    daemon.cli("config", "set", "notifications", "on").assert_error(1, "notifications")
+    daemon.stop()
+    assert not shown.exists()

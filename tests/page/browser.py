@@ -109,11 +109,13 @@ async def browser_on(host: Host, *flags: str) -> AsyncIterator[Browser]:
 
 
 async def open_page(peer: Peer, browser: Tab) -> None:
-    """Log the browser in at the peer's page, and pass by the welcome."""
+    """Log the browser in at the peer's page, and pass by the welcome, which comes once."""
     url = (await peer.cli("open", "--print-url")).check().stdout.strip()
+    welcomed = (await peer.cli("config", "get", "welcomed")).check().stdout.strip()
     await browser.do("open", url=url)
-    await browser.wait("dialog[open]")
-    await browser.click("dialog[open] button.primary")
+    if welcomed == "off":
+        await browser.wait("dialog[open]")
+        await browser.click("dialog[open] button.primary")
     await browser.wait("#contacts-title")
     await browser.until("document.querySelector('.link')?.dataset.up === 'true'")
 

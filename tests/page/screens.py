@@ -54,7 +54,8 @@ class ShownNode(FakeNode):
 async def page_of(home: Path) -> AsyncIterator[tuple[PageServer, FakeNode]]:
     """A page that is served."""
     open_home(home)
-    async with ShownNode(Config(home=home, name="Ann"), None) as node:
+    async with ShownNode(Config(home=home), None) as node:
+        node.settings.change({"name": "Ann"})
         control = ControlServer(node, HomePaths(home))
         page = make_page_server(control, HomePaths(home), PORT)
         control.login_url = page.login_url

@@ -34,7 +34,7 @@ class World:
         self.open = True
         self.policy = Admission(
             self.contacts,
-            accept_strangers=accept_strangers,
+            accept_strangers=lambda: accept_strangers,
             now=self.clock.now,
             is_open=lambda: self.open,
             in_call=lambda peer: peer in self.talking,

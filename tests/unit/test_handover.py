@@ -58,7 +58,7 @@ class Person(Peer):
         self.handover = Handover(
             self.keys,
             self.contacts,
-            name="",
+            name=lambda: "",
             post=self.post,
             finder=self.finder,
             clock=self.clock,
@@ -68,7 +68,7 @@ class Person(Peer):
         self.made: list[ContactView] = []
         self.introductions = Introductions(
             self.me,
-            "",
+            lambda: "",
             contacts=self.contacts,
             state=self.state,
             post=self.post,

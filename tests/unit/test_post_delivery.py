@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -181,7 +182,7 @@ async def test_a_new_name_does_not_cut_off_who_knows_the_old_one(tmp_path: Path)
         found = bob.found_by(alice)
         for name in ("Robert", "Rob", "Bob"):
             clock.advance(1)
-            bob.post._where._name = name
+            bob.post._where._name = partial(str, name)
             await bob.post.refresh()
             await bob.settle()
         await alice.call(bob, found=found)

@@ -3,14 +3,15 @@
 import * as api from './api.js';
 import {Peer} from './call/peer.js';
 import {CallScreen} from './call/screen.js';
-import {announce, dialog, el, icon} from './dom.js';
+import {announce, el, icon} from './dom.js';
 import {has, load, t} from './i18n.js';
 import {Ring} from './ring.js';
 import {store} from './store.js';
-import {addContact, contactsView, shareOwn} from './views/contacts.js';
+import {contactsView} from './views/contacts.js';
 import {diagnosticsView} from './views/diagnostics.js';
 import {historyView, requestsView} from './views/history.js';
-import {deviceForm, settingsView} from './views/settings.js';
+import {settingsView, syncSettings} from './views/settings.js';
+import {welcome} from './views/welcome.js';
 
 const VIEWS = {contacts: 'people', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
 
@@ -55,7 +56,7 @@ class App {
     if (!await this.#own()) return this.elsewhere();
     this.#listen();
     this.draw();
-    if (store.up || store.me) await this.firstRun();
+    if (store.settings && !store.settings.welcomed) await welcome();
   }
 
   /** Not logged in: how to. */
@@ -120,7 +121,7 @@ class App {
     });
     connection.addEventListener('event', event => this.#event(event.detail));
     connection.addEventListener('media', event => this.#media(event.detail));
-    store.addEventListener('change', () => this.draw());
+    store.addEventListener('change', change => this.draw(/** @type {CustomEvent} */ (change).detail));
     window.addEventListener('hashchange', () => { this.draw(); this.main.focus(); });
     window.addEventListener('pagehide', () => {
       for (const peer of this.peers.values()) peer.close();
@@ -136,9 +137,12 @@ class App {
     return name in VIEWS ? name : 'contacts';
   }
 
-  draw() {
+  /** @param {string} [what] what changed: no form is drawn anew under somebody's hands for a smaller reason than all */
+  draw(what = 'all') {
     const {view} = this;
     if (!store.me) return;
+    const stays = view === 'settings' && this.drawn === view && what !== 'all' && this.main.isConnected;
+    this.drawn = view;
     const missed = store.status?.missed ?? 0;
     const asking = store.live().filter(call => call.stranger && call.state === 'incoming').length;
     const badge = {history: missed, requests: asking};
@@ -147,12 +151,18 @@ class App {
         el('span', {}, t(name)), badge[name] > 0 && el('span.badge', {'aria-label': t('badge', {count: badge[name]})},
           String(badge[name])))));
     const focused = document.activeElement?.id;
-    this.main.replaceChildren(this.#viewOf(view));
-    this.root.replaceChildren(
-      el('header.top', {}, el('img', {src: 'icon.svg', alt: '', width: 28, height: 28}),
-        el('span.brand', {}, 'meshcall'), el('span.mono.own', {title: store.me.peer_id}, store.status?.name || store.me.short),
-        el('span.link', {'data-up': String(store.up)}, t(store.up ? 'daemon.up' : 'daemon.connecting'))),
-      this.banner, this.incoming, navigation, this.main, ...(this.screen ? [this.screen.element] : []));
+    const top = el('header.top', {}, el('img', {src: 'icon.svg', alt: '', width: 28, height: 28}),
+      el('span.brand', {}, 'meshcall'), el('span.mono.own', {title: store.me.peer_id}, store.status?.name || store.me.short),
+      el('span.link', {'data-up': String(store.up)}, t(store.up ? 'daemon.up' : 'daemon.connecting')));
+    if (stays) {
+      this.root.querySelector('header.top').replaceWith(top);
+      this.root.querySelector('nav').replaceWith(navigation);
+      syncSettings();
+    } else {
+      this.main.replaceChildren(this.#viewOf(view));
+      this.root.replaceChildren(top, this.banner, this.incoming, navigation, this.main,
+        ...(this.screen ? [this.screen.element] : []));
+    }
     document.body.classList.toggle('in-call', Boolean(this.screen));
     if (focused) document.getElementById(focused)?.focus();
     document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
@@ -163,7 +173,7 @@ class App {
       case 'history': return historyView(this.actions);
       case 'requests': return requestsView(this.actions);
       case 'diagnostics': return diagnosticsView();
-      case 'settings': return settingsView(() => this.draw());
+      case 'settings': return settingsView({redraw: () => this.draw(), welcome});
       default: return contactsView(this.actions);
     }
   }
@@ -171,22 +181,6 @@ class App {
   #showBanner(text) {
     this.banner.textContent = text;
     this.banner.hidden = !text;
-  }
-
-  /** The first time on this browser: devices, own ID, a contact. */
-  async firstRun() {
-    if (window.localStorage.getItem('welcomed')) return;
-    window.localStorage.setItem('welcomed', '1');
-    await dialog(t('welcome'), close => [
-      el('p', {}, t('welcome.text')),
-      el('h3', {}, t('settings.devices')), deviceForm(),
-      el('h3', {}, t('own.title')),
-      el('p.hint', {}, t('own.hint')), el('p.mono', {}, store.me.grouped),
-      el('div.buttons', {},
-        el('button', {onclick: () => { close(); shareOwn(); }}, t('own.share')),
-        el('button', {onclick: () => { close(); addContact(); }}, t('contact.add')),
-        el('button.primary', {onclick: () => close()}, t('welcome.done'))),
-    ], {className: 'wide'});
   }
 
   // --- events of the node ---
@@ -220,6 +214,7 @@ class App {
       case 'peer-media': this.screen?.call.id === event.call && this.screen.setPeerMedia(event); break;
       case 'ended': set({state: 'ended', reason: event.reason}); this.#ended(event, call); break;
       case 'presence': case 'contacts': case 'contact-request': store.refreshPeers(); return;
+      case 'settings': store.take(event.settings).catch(() => {}); return;
       case 'missed': store.refreshHistory(); announce(t('history.missed')); return;
       case 'warning': announce(event.message); return;
       case 'lagged': store.refresh(); return;

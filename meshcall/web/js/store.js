@@ -11,6 +11,8 @@ class Store extends EventTarget {
     this.up = false;
     this.me = null;
     this.status = null;
+    /** What is set at the daemon, and where each value comes from. */
+    this.settings = null;
     this.peers = [];
     this.calls = new Map();
     this.history = [];
@@ -25,12 +27,19 @@ class Store extends EventTarget {
 
   /** Everything anew: after a start, and when the daemon came back. */
   async refresh() {
-    const [me, status, peers, calls, history] = await Promise.all([
-      api.get('id'), api.get('status'), api.get('peers'), api.get('calls'), api.get('history'),
+    const [me, status, settings, peers, calls, history] = await Promise.all([
+      api.get('id'), api.get('status'), api.get('settings'), api.get('peers'), api.get('calls'), api.get('history'),
     ]);
-    Object.assign(this, {me, status, peers: peers.peers, history: history.calls});
+    Object.assign(this, {me, status, settings, peers: peers.peers, history: history.calls});
     this.calls = new Map(calls.calls.map(call => [call.id, call]));
     this.changed('all');
+  }
+
+  /** Something was set, here or elsewhere. @param {any} settings */
+  async take(settings) {
+    this.settings = settings;
+    [this.me, this.status] = await Promise.all([api.get('id'), api.get('status')]);  // both have the name
+    this.changed('settings');
   }
 
   async refreshPeers() {
@@ -66,3 +75,8 @@ class Store extends EventTarget {
 }
 
 export const store = new Store();
+
+/** Set something at the daemon; what is not named stays. @param {Record<string, any>} wanted */
+export async function change(wanted) {
+  await store.take(await api.send('POST', ['settings'], wanted));
+}

@@ -30,13 +30,14 @@ def test_all_flags(tmp_path: Path) -> None:
         "--source", "none", "--record", "sub", "--no-mdns",
         "--relay", "--relay-port", "443", "--relay-address", "5.0.0.1", "--relay-address", "2a05::1",
         "--relay-certificate", "relay.pem", "--no-port-mapping",
-        "--coturn", "3478,5349", "--coturn-secret", "coturn.key",
+        "--coturn", "3478,5349", "--coturn-secret", "coturn.key", "--no-notifications",
         directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
         home=Path("/nowhere"),
         port=4242,
         name="Bob",
+        fixed=frozenset({"name", "auto_answer"}),
         mdns=False,
         visible=True,
         bootstrap=("a.example:1", "[::1]:2"),
@@ -48,6 +49,7 @@ def test_all_flags(tmp_path: Path) -> None:
         record_dir=tmp_path / "sub",
         accept_strangers=False,
         contacts_only=True,
+        notifications=False,
         relay=True,
         relay_port=443,
         relay_addresses=("5.0.0.1", "2a05::1"),

@@ -36,7 +36,9 @@ from meshcall.netcheck_views import (
     LanCheck,
     NetcheckView,
 )
+from meshcall.paths import HomePaths
 from meshcall.ping_views import PingEnded, PingEvent, PingReply, PingSilent, PingStep
+from meshcall.settings import SettingsBook
 from meshcall.views import (
     CallEvent,
     Calling,
@@ -292,6 +294,9 @@ class FakePages:
         self.sends: dict[str, Callable[[ToPage], None]] = {}
         self.received: list[tuple[str, str]] = []
 
+    def __len__(self) -> int:
+        return len(self.sends)
+
     def open(self, send: Callable[[ToPage], None]) -> str:
         name = f"page{len(self.sends)}"
         self.sends[name] = send
@@ -480,6 +485,7 @@ class FakeNode:
         self.passphrase = passphrase
         self.pages = FakePages()
         self.contacts = FakeContacts()
+        self.settings = SettingsBook(HomePaths(config.home).settings, config)
         self.dht = FakeDht()
         self.made: dict[str, FakeCall] = {}
         self.queues: list[asyncio.Queue[NodeEvent]] = []
@@ -511,12 +517,12 @@ class FakeNode:
         return OWN_ID.text
 
     def uri_text(self) -> str:
-        return PeerUri(OWN_ID, self.config.name).format()
+        return PeerUri(OWN_ID, self.settings.now.name).format()
 
     def status(self) -> NodeStatus:
         return NodeStatus(
             peer_id=OWN_ID.text,
-            name=self.config.name,
+            name=self.settings.now.name,
             port=self.config.port or 4242,
             addresses=["127.0.0.1:4242"],
             lan=LanStatus(enabled=self.config.mdns, peers=2),

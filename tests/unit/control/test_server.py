@@ -488,3 +488,39 @@ async def test_the_history_is_asked_for_in_whole_numbers(paths: HomePaths, query
 async def test_calls_that_were_seen_are_named_in_full(paths: HomePaths, calls: object) -> None:
     """A thousand at most, by their whole ids."""
     assert (await ask(paths, "POST", "/history/seen", {"calls": calls})).status == 400
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+async def test_settings_are_read_and_set(paths: HomePaths) -> None:
+    """What is left out stays; the answer is what holds now."""
+    before = (await ask(paths, "GET", "/settings")).json
+    assert (before["name"], before["origins"]["name"]) == ("", "default")
+    set_ = await ask(paths, "POST", "/settings", {"name": "Ada", "auto_answer": "contacts"})
+    assert (set_.status, set_.json["name"], set_.json["visible"]) == (200, "Ada", False)
+    assert (await ask(paths, "POST", "/settings", {"welcomed": True})).json["name"] == "Ada"
+    assert (await ask(paths, "GET", "/settings")).json == (await ask(paths, "POST", "/settings", {})).json
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [({"name": "a\nb"}, "name"), ({"name": "x" * 300}, "name"), ({"auto_answer": "all"}, "'all'"),
+     ({"visible": 1}, "visible"), ({"origins": {}}, "origins")],
+)  # fmt: skip
+async def test_bad_settings_are_refused(paths: HomePaths, body: dict[str, Any], word: str) -> None:
+    """With what is wrong, and nothing changed."""
+    answer = await ask(paths, "POST", "/settings", {"welcomed": True, **body})
+    assert answer.status == 400
+    assert word in answer.json["error"]["message"]
+    assert (await ask(paths, "GET", "/settings")).json["welcomed"] is False
+
+
+async def test_what_the_daemon_was_told_cannot_be_set(tmp_path: Path) -> None:
+    """A conflict, and the answer says which."""
+    async with FakeNode(Config(home=tmp_path / "home", name="Bob")) as node:
+        paths = HomePaths(node.config.home)
+        async with ControlServer(node, paths):
+            answer = await ask(paths, "POST", "/settings", {"name": "Eve"})
+            assert (answer.status, answer.code) == (409, "setting-fixed")
+            assert (await ask(paths, "GET", "/settings")).json["origins"]["name"] == "option"

@@ -22,6 +22,7 @@ function constraint(kind) {
  */
 export async function open({audio, video}) {
   const problems = [];
+  if (!navigator.mediaDevices) return {stream: new MediaStream(), problems: ['none']};
   const attempts = [{audio, video}, {audio, video: false}, {audio: false, video}]
     .filter(one => one.audio || one.video);
   for (const {audio: sound, video: pictures} of attempts) {
@@ -46,8 +47,23 @@ export async function openOne(kind) {
 
 /** The devices of a kind. @param {'audioinput'|'videoinput'|'audiooutput'} kind */
 export async function list(kind) {
-  const all = await navigator.mediaDevices.enumerateDevices();
+  const all = await navigator.mediaDevices?.enumerateDevices() ?? [];
   return all.filter(device => device.kind === kind && device.deviceId);
+}
+
+/**
+ * Call back when the browser refuses camera or microphone, and when it does no more; browsers that can't tell
+ * call nobody.
+ * @param {(refused: boolean) => void} tell @param {AbortSignal} signal ends it
+ */
+export async function watchPermissions(tell, signal) {
+  const found = await Promise.all(['camera', 'microphone'].map(name =>
+    navigator.permissions?.query({name: /** @type {any} */ (name)}).catch(() => null)));
+  const states = found.filter(Boolean);
+  const refused = () => states.some(one => one.state === 'denied');
+  if (signal.aborted) return;
+  for (const one of states) one.addEventListener('change', () => tell(refused()), {signal});
+  if (refused()) tell(true);
 }
 
 /** Call back with the loudness of a stream, 0 to 1, ten times a second, until the returned function is called. */
@@ -55,7 +71,7 @@ export function watchLevel(stream, tell) {
   if (!stream.getAudioTracks().length) return () => {};
   const context = new AudioContext();
   const analyser = context.createAnalyser();
-  analyser.fftSize = 512;
+  analyser.fftSize = 4096;  // most of the time between two looks, so that no short sound is missed
   context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
   const timer = window.setInterval(() => {

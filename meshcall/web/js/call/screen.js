@@ -248,8 +248,8 @@ export class CallScreen {
   }
 
   async #devices() {
-    const {deviceForm} = await import('../views/settings.js');
-    await dialog(t('tool.device'), close => [deviceForm(), el('div.buttons', {},
+    const {deviceForm} = await import('../views/devices.js');
+    await dialog(t('tool.device'), close => [deviceForm('call-'), el('div.buttons', {},
       el('button.primary', {onclick: async () => {
         close();
         for (const kind of /** @type {const} */ (['audio', 'video']))

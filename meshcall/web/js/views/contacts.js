@@ -100,18 +100,36 @@ export async function addContact(event, given = '') {
   });
 }
 
-/** Show our own ID as text, link and picture; make an invite. */
+const copy = text => navigator.clipboard.writeText(text).then(() => announce(t('copied')));
+
+/** Our own ID as text, link and picture; `refresh` after another name, which the link has. */
+export function ownId() {
+  const picture = el('img.qr', {alt: t('own.qr'), width: 240, height: 240});
+  const link = el('p.mono', {id: 'own-link', dir: 'ltr'});
+  const refresh = async () => {
+    link.textContent = store.me.uri;
+    const answer = await fetch('/api/v1/id/qr', {cache: 'no-store'});
+    if (!answer.ok) return;
+    URL.revokeObjectURL(picture.src);
+    picture.src = URL.createObjectURL(await answer.blob());
+  };
+  refresh().catch(() => {});
+  const element = el('div.own-id', {}, picture,
+    el('div.grow', {}, el('p.mono', {id: 'own-id', dir: 'ltr'}, store.me.grouped), link,
+      el('div.buttons', {},
+        el('button', {type: 'button', onclick: () => copy(store.me.peer_id)}, t('own.copy')),
+        el('button', {type: 'button', onclick: () => copy(store.me.uri)}, t('own.copy-link')))));
+  return {element, refresh};
+}
+
+/** Show our own ID; make an invite. */
 export async function shareOwn() {
   await dialog(t('own.share'), close => {
     const invite = el('output.mono', {});
-    const copy = text => navigator.clipboard.writeText(text).then(() => announce(t('copied')));
     return [
       el('p.hint', {}, t('own.hint')),
-      el('img.qr', {src: '/api/v1/id/qr', alt: t('own.qr'), width: 240, height: 240}),
-      el('p.mono', {id: 'own-id'}, store.me.grouped),
+      ownId().element,
       el('div.buttons', {},
-        el('button', {onclick: () => copy(store.me.peer_id)}, t('own.copy')),
-        el('button', {onclick: () => copy(store.me.uri)}, t('own.copy-link')),
         el('button', {onclick: async () => {
           const made = await api.send('POST', ['invites'], {once: true});
           invite.textContent = made.uri;
