@@ -168,7 +168,7 @@ FILES = (
     {
         "key": "two",
         "way": "in",
-        "name": "Straße <b>.pdf",
+        "name": "Straße nach Süden.pdf",
         "octets": 3_145_728,
         "moved": 0,
         "state": "offered",
@@ -188,6 +188,7 @@ FILES = (
 async def files(tab: Page, page: PageServer, node: FakeNode) -> None:
     """A call in which files are sent and offered."""
     await view(tab, "contacts")
+    await tab.evaluate("document.querySelector('.toast')?.remove()")
     await tab.locator("button[aria-label*='alice']").first.click()
     await tab.locator("#tool-files").click()
     for shown in FILES:

@@ -227,7 +227,7 @@ async def test_a_page_that_breaks_the_rules_ends_its_transfer_and_no_call(lab: L
             await send(a, offered(transfer))
             await asked(b, f"{transfer}.bin")
             await b.click("#file-accept")
-            await says(b, f"{transfer}.bin", "Arrives")
+            await says(b, f"{transfer}.bin", "Receiving")
             await send(a, *messages)
             await says(b, f"{transfer}.bin", "broke the rules")
         await send(a, offered(8))

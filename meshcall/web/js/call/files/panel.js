@@ -66,7 +66,9 @@ export class FilePanel {
     const row = this.#rows.get(view.key);
     const before = row?.view.state;
     if (row) {
+      const focused = document.activeElement;
       row.update(view);
+      if (focused?.hidden && row.element.contains(focused)) this.element.querySelector('button').focus();
     } else {
       const made = new Row(view, this.name, {accept: () => this.#accept(view.key), stop: () => this.#stop(view.key)});
       this.#rows.set(view.key, made);
@@ -125,6 +127,7 @@ export class FilePanel {
 
   #unask() {
     this.#asked = '';
+    if (this.question.contains(document.activeElement)) document.getElementById('tool-files')?.focus();
     this.question.hidden = true;
     this.question.replaceChildren();
   }
