@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from netsim.lab import Lab
+from netsim.link import LinkConditions
 from netsim.peer import Peer
 from tests.page.browser import GRANTED, Browser, Tab, browser_on, call_and_answer, open_page
 from tests.page.screens import chromium, contacts, page_of
@@ -88,9 +90,9 @@ def write_large(folder: Path) -> Path:
     return path
 
 
-async def two_contacts(lab: Lab) -> tuple[Peer, Peer]:
+async def two_contacts(lab: Lab, *, emulated: bool = False) -> tuple[Peer, Peer]:
     """Daemons on a LAN that know each other."""
-    lan = await lab.lan(["alice", "bob"])
+    lan = await lab.lan(["alice", "bob"], emulated=emulated)
     alice, bob = (Peer(host) for host in lan)
     await asyncio.gather(alice.start(), bob.start())
     for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
@@ -110,6 +112,13 @@ async def test_files_go_from_page_to_page(lab: Lab, tmp_path: Path) -> None:
     async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
         await asyncio.gather(open_page(alice, a), open_page(bob, b))
         await call_and_answer(a, b, "bob")
+
+        beside = "new DragEvent('drop', {dataTransfer: new DataTransfer(), cancelable: true, bubbles: true})"
+        files = "event.dataTransfer.items.add(new File(['x'], 'x'))"
+        script = (
+            f"(() => {{ const event = {beside}; {files}; return document.body.dispatchEvent(event); }})()"
+        )
+        assert await a.eval(script) is False, "a file beside what takes it does not replace the page"
 
         await drop(a, ".call-screen", "../../<img src=x>\u202emth.exe", "x")
         await asked(b, "_img src=x_mth.exe")
@@ -180,12 +189,46 @@ async def test_files_go_from_page_to_page(lab: Lab, tmp_path: Path) -> None:
         await b.wait(".call-screen", "detached")
         assert await b.do("count", selector=".left") == 0, "it was saved"
 
-        await drop(a, f".card[data-peer='{bob.id}']", "note.txt", "never sent")
+        await a.click(f".card[data-peer='{bob.id}'] .actions button:last-child")
+        await a.do("files", selector="#more-picker", paths=[str(first)])
         await b.wait("#decline")
         await b.click("#decline")
         await a.wait(".left")
-        await says(a, "note.txt", "The call did not come about")
+        await says(a, first.name, "The call did not come about")
         await no_errors(a, b)
+
+
+SLOW = LinkConditions(delay_ms=15, rate_mbit=4, queue_ms=1000)
+"""An uplink whose queue makes everything behind a file a second late."""
+
+
+async def test_on_a_slow_line_a_call_does_not_queue_behind_a_file(lab: Lab, tmp_path: Path) -> None:
+    """Chat and the round trip stay within half of what the line's queue would cost."""
+    alice, bob = await two_contacts(lab, emulated=True)
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        await lab.lans["lan1"].set_conditions(SLOW, host="alice")
+        await offer(a, write_large(tmp_path))
+        await asked(b, "large.bin")
+        await b.click("#file-accept")
+        await a.click("#tool-chat")
+        trips: list[float] = []
+        chats: list[float] = []
+        for number in range(10):
+            await asyncio.sleep(1)
+            trips.append(float(await a.eval("meshcall.peers()[0].stats.rtt * 1000")))
+            await a.fill(".chat-form input", f"line {number}")
+            began = time.monotonic()
+            await a.do("press", key="Enter")
+            await b.until(f"document.querySelector('.lines').textContent.includes('line {number}')")
+            chats.append((time.monotonic() - began) * 1000)
+        moved = float(await b.eval("document.querySelector('li.file progress').value")) / 1000
+        print(f"round trips {trips} ms; chat {[round(ms) for ms in chats]} ms; {moved:.0f} kB moved")
+        assert statistics.median(trips) < SLOW.queue_ms / 2
+        assert statistics.median(chats) < SLOW.queue_ms / 2
+        assert moved > 500, "and the file moves"
+        await asyncio.gather(a.sees(), b.sees())
 
 
 async def test_a_page_that_breaks_the_rules_ends_its_transfer_and_no_call(lab: Lab, tmp_path: Path) -> None:

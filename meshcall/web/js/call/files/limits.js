@@ -19,13 +19,13 @@ export const ENDING_MAX = 16;
 export const WINDOW_MAX = 64;
 
 /** Chunks on their way at least, however long acknowledgements take: a slow path still has to move. */
-export const WINDOW_MIN = 4;
+export const WINDOW_MIN = 1;
 
 /** Chunks on their way at first. */
 export const WINDOW_FIRST = 8;
 
 /** What an acknowledgement may take longer than the fastest one: beyond it sound and pictures begin to queue. */
-export const DELAY_MAX = 150;
+export const DELAY_MAX = 50;
 
 /** Chunks that are read from a file at once. */
 export const BLOCK = 16;

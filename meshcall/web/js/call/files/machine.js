@@ -140,7 +140,7 @@ export class Transfers {
   pump(now) {
     const one = this.#out;
     if (!one || one.state !== 'running') return;
-    while (one.ready.length && this.room > 0 && one.sent - one.acked < this.#window) {
+    while (one.ready.length && this.room > 0 && one.sent - one.acked < Math.floor(this.#window)) {
       const data = one.ready.shift();
       this.#send({type: 'chunk', transfer: one.id, number: one.sent, data});
       this.room -= data.length;
@@ -347,9 +347,9 @@ export class Transfers {
     const took = now - sentAt;
     this.#fastest = Math.min(this.#fastest, took);
     if (took <= this.#fastest + DELAY_MAX) {
-      this.#window = Math.min(WINDOW_MAX, this.#window + 1);
+      this.#window = Math.min(WINDOW_MAX, this.#window + (this.#slowed ? 1 / this.#window : 1));
     } else if (now >= this.#slowed) {
-      this.#window = Math.max(WINDOW_MIN, Math.floor(this.#window / 2));
+      this.#window = Math.max(WINDOW_MIN, this.#window / 2);
       this.#slowed = now + took;  // what is on its way already tells nothing new
     }
   }
