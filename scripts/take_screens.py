@@ -1,4 +1,7 @@
-"""Takes the pictures in docs/screens: every screen of the call page in three sizes. Needs Chromium."""
+"""Takes the pictures in docs/screens: every screen of the call page in three sizes, or those that are named.
+
+Needs Chromium.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ SIZES = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (390, 844)}
 FOLDER = ROOT / "docs" / "screens"
 
 
-async def main() -> None:
-    """All of them."""
+async def main(names: list[str]) -> None:
+    """Those screens; none: all of them."""
     FOLDER.mkdir(exist_ok=True)
     for size, (width, height) in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             async with page_of(Path(folder) / "home") as (page, node), chromium(page, width, height) as tab:
                 for name, show in SCREENS.items():
+                    if names and name not in names:
+                        continue
                     await show(tab, page, node)
                     await tab.screenshot(path=FOLDER / f"{name}-{size}.png")
                     for call in list(node.made.values()):
@@ -31,4 +36,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,6 +157,47 @@ async def call(tab: Page, page: PageServer, node: FakeNode) -> None:
     await asyncio.sleep(0.3)
 
 
+FILES = (
+    {
+        "key": "one",
+        "way": "out",
+        "name": "holiday.zip",
+        "octets": 48_200_000,
+        "moved": 21_000_000,
+        "state": "running",
+    },
+    {
+        "key": "two",
+        "way": "in",
+        "name": "Straße nach Süden.pdf",
+        "octets": 3_145_728,
+        "moved": 0,
+        "state": "offered",
+    },
+    {
+        "key": "three",
+        "way": "out",
+        "name": "large.iso",
+        "octets": 9,
+        "moved": 0,
+        "state": "ended",
+        "reason": "declined-there",
+    },
+)
+
+
+async def files(tab: Page, page: PageServer, node: FakeNode) -> None:
+    """A call in which files are sent and offered."""
+    await view(tab, "contacts")
+    await tab.evaluate("document.querySelector('.toast')?.remove()")
+    await tab.locator("button[aria-label*='alice']").first.click()
+    await tab.locator("#tool-files").click()
+    for shown in FILES:
+        text = json.dumps({"reason": "", "over": shown["state"] == "ended", **shown})
+        await tab.evaluate(f"meshcall.screen().files.show({text})")
+    await tab.locator("#file-accept").wait_for()
+
+
 async def locked(tab: Page, page: PageServer, node: FakeNode) -> None:
     """Not logged in."""
     await tab.context.clear_cookies()
@@ -175,7 +217,7 @@ SCREENS: dict[str, Show] = {
     show.__name__: show
     for show in (
         welcome, contacts, add, share, more, history, requests, diagnostics, settings, incoming, call,
-        elsewhere, locked,
+        files, elsewhere, locked,
     )
 }  # fmt: skip
 """In an order in which one leads to the next."""

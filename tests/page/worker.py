@@ -64,6 +64,12 @@ class Driver:
                 await page.locator(words["selector"]).first.fill(words["text"])
             case "files":
                 await page.locator(words["selector"]).first.set_input_files(words["paths"])
+            case "download":
+                async with page.expect_download() as coming:
+                    await page.locator(words["selector"]).first.click()
+                download = await coming.value
+                await download.save_as(words["path"])
+                return download.suggested_filename
             case "wait":
                 await page.locator(words["selector"]).first.wait_for(
                     state=words["state"], timeout=1000 * words["timeout"]

@@ -14,7 +14,8 @@ from meshcall.dht import messages
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-LABEL = re.compile(rb'b"(meshcall/[a-z0-9/-]+)(?:\\0)?"')
+LABEL = re.compile(rb"""(?:b"|encode\(')(meshcall/[a-z0-9/-]+)(?:\\0)?["']""")
+"""As Python has them, and the page's modules."""
 
 
 def names_of_tests() -> set[str]:
@@ -64,7 +65,8 @@ def test_every_label_of_the_code_is_in_the_protocol() -> None:
     """The table of domains is whole, and lists nothing that is not used."""
     used = {
         label.decode()
-        for path in (ROOT / "meshcall").rglob("*.py")
+        for path in (ROOT / "meshcall").rglob("*.*")
+        if path.suffix in (".py", ".js")
         for label in LABEL.findall(path.read_bytes())
     }
     page = (ROOT / "docs" / "protocol" / "README.md").read_text(encoding="utf-8")

@@ -42,6 +42,7 @@ const PATHS = {
   plus: 'M12 5v14M5 12h14',
   send: 'M4 12l16-8-6 16-3-6z',
   close: 'M6 6l12 12M18 6L6 18',
+  file: 'M6 3h8l5 5v13H6zM14 3v5h5',
   device: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM4 21h16M8 17h8',
 };
 

@@ -66,3 +66,12 @@ export function duration(seconds) {
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, {maximumFractionDigits: digits}).format(value);
 }
+
+/** The size of a file as people here write it. @param {number} octets */
+export function size(octets) {
+  const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, octets)) / 3));
+  return new Intl.NumberFormat(language, {
+    style: 'unit', unit: units[power], unitDisplay: power ? 'short' : 'long', maximumFractionDigits: 1,
+  }).format(octets / 1000 ** power);
+}

@@ -1,6 +1,7 @@
 // The page: logs in, listens, shows the view that was chosen, and the call that is on.
 
 import * as api from './api.js';
+import {ignoreOtherDrops} from './call/files/drop.js';
 import {Peer} from './call/peer.js';
 import {CallScreen} from './call/screen.js';
 import {announce, el, icon} from './dom.js';
@@ -33,11 +34,13 @@ class App {
       call: (peer, video) => this.call(peer.peer_id, video),
       answer: (call, video) => this.answer(call, video),
       decline: call => this.decline(call),
+      send: (peer, files) => this.send(peer, files),
     };
   }
 
   async start() {
     await load();
+    ignoreOtherDrops();
     document.getElementById('skip').textContent = t('skip');
     const token = /^#login=(.+)$/.exec(location.hash)?.[1];
     if (token) {
@@ -117,7 +120,7 @@ class App {
       this.ring.stop();
       this.incoming.hidden = true;
       this.#showBanner(t('daemon.down'));
-      this.draw();
+      if (!connection.closed) this.draw();  // else another tab has the calls, and this one says so
     });
     connection.addEventListener('event', event => this.#event(event.detail));
     connection.addEventListener('media', event => this.#media(event.detail));
@@ -285,6 +288,21 @@ class App {
     }
   }
 
+  /** Offer files to a peer; who is in no call is called first, without camera, and the offer waits. */
+  async send(peer, files) {
+    const name = store.nameOf(peer.peer_id);
+    if (this.screen && this.screen.call.peer_id !== peer.peer_id) {
+      this.#toast(t('files.busy', {name}));
+      return;
+    }
+    if (!this.screen) {
+      await this.call(peer.peer_id, false);
+      if (!this.screen) return;  // it was said why
+      this.#toast(t('files.calling', {name}));
+    }
+    this.screen.files.add(files);
+  }
+
   async answer(call, video) {
     this.ring.stop();
     if (this.screen) await this.hangup(this.screen.call.id);
@@ -320,5 +338,5 @@ class App {
 }
 
 const app = new App();
-window.meshcall = {peers: () => [...app.peers.values()]};  // for who looks with the browser's tools
+window.meshcall = {peers: () => [...app.peers.values()], screen: () => app.screen};  // for who looks with the browser's tools
 app.start();

@@ -1,11 +1,12 @@
 // One peer connection for one endpoint of the daemon (docs/protocol/page.md).
 //
-// Law 1: nothing of camera and microphone leaves, and nothing that arrives is shown, before the gate is open:
+// Law 1: nothing of camera, microphone and files leaves, and nothing that arrives is shown, before the gate is open:
 // the daemon has verified then who the other end is.
 // Law 2: descriptions go to the daemon and come from it; this page never talks to a peer about them.
 // Law 3: who answered the call is polite when both change the session at once.
 
 import * as devices from './devices.js';
+import {CHANNEL, FileChannel} from './files/channel.js';
 
 const GATHER_PATIENCE = 150;  // ms that a description waits for its first candidates
 const POLL = 500;
@@ -50,6 +51,7 @@ export class Peer extends EventTarget {
     });
     this.#channel = this.#pc.createDataChannel('control', {negotiated: true, id: 0});
     this.#channel.binaryType = 'arraybuffer';
+    this.files = new FileChannel(this.#pc.createDataChannel(CHANNEL.label, CHANNEL.init), `${opening.media}-`);
     this.#wire();
     this.#begin(opening).catch(error => this.#fail(error));
   }
@@ -232,6 +234,7 @@ export class Peer extends EventTarget {
       const sender = this.#sender(track.kind);
       if (sender) await sender.replaceTrack(track);
     }
+    this.files.openGate();
     this.dispatchEvent(new CustomEvent('gate'));
   }
 
@@ -379,6 +382,7 @@ export class Peer extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     window.clearTimeout(this.#timer);
+    this.files.close();
     this.#pc.close();
     for (const stream of [this.local, this.screen])
       for (const track of stream?.getTracks() ?? []) track.stop();

@@ -1,10 +1,11 @@
-// The call: pictures that fit the window, what can be pressed, chat, statistics, verification.
+// The call: pictures that fit the window, what can be pressed, chat, files, statistics, verification.
 
 import * as api from '../api.js';
 import {announce, dialog, el, icon} from '../dom.js';
 import {duration, has, moment, number, t} from '../i18n.js';
 import {store} from '../store.js';
 import * as devices from './devices.js';
+import {FilePanel} from './files/panel.js';
 
 /** The screen of one call. */
 export class CallScreen {
@@ -42,6 +43,8 @@ export class CallScreen {
     p.peerMedia = el('p.peer-media', {role: 'status'});
     p.placeholder = el('div.placeholder', {'aria-hidden': 'true'}, this.#name().replace(/^“/, '').slice(0, 1).toUpperCase());
     p.chat = this.#chat();
+    this.files = new FilePanel(this.element, this.#name(), () => { if (p.files.hidden) this.#panel('files'); });
+    p.files = this.files.element;
     p.stats = el('aside.panel', {hidden: true, 'aria-label': t('stats')});
     const tool = (key, name, action, pressed) => el('button.tool', {
       id: `tool-${key}`, 'aria-pressed': pressed === undefined ? null : String(pressed), title: t(`tool.${key}`),
@@ -50,13 +53,15 @@ export class CallScreen {
     p.camera = tool('camera', 'camera', () => this.#toggle('video'), true);
     p.share = tool('screen', 'screen', () => this.#share(), false);
     p.chatTool = tool('chat', 'chat', () => this.#panel('chat'), false);
+    p.filesTool = tool('files', 'file', () => this.#panel('files'), false);
     p.statsTool = tool('stats', 'stats', () => this.#panel('stats'), false);
     this.element.append(
       el('header.call-head', {}, el('h2', {}, this.#name()), p.path, p.time, p.status),
-      el('div.stage', {}, p.placeholder, p.remote, p.screen, p.local, p.peerMedia),
-      p.chat, p.stats,
+      el('div.stage', {}, p.placeholder, p.remote, p.screen, p.local, p.peerMedia,
+        this.files.question, el('p.drop-hint', {'aria-hidden': 'true'}, t('files.drop', {name: this.#name()}))),
+      p.chat, p.files, p.stats,
       el('div.tools', {role: 'toolbar', 'aria-label': t('tools')},
-        p.mic, p.camera, p.share, p.chatTool,
+        p.mic, p.camera, p.share, p.chatTool, p.filesTool,
         tool('verify', 'shield', () => this.#verify()),
         tool('device', 'device', () => this.#devices()),
         p.statsTool,
@@ -96,6 +101,7 @@ export class CallScreen {
     peer.addEventListener('gate', draw);
     peer.addEventListener('path', draw);
     peer.addEventListener('stats', () => this.#drawStats());
+    this.files.attach(peer);
     peer.addEventListener('problem', event => announce(t(`problem.${event.detail}`), true));
     this.#draw();
   }
@@ -212,7 +218,7 @@ export class CallScreen {
 
   #panel(which) {
     const p = this.#parts;
-    for (const name of ['chat', 'stats']) {
+    for (const name of ['chat', 'files', 'stats']) {
       p[name].hidden = name === which ? !p[name].hidden : true;
       p[`${name}Tool`].setAttribute('aria-pressed', String(!p[name].hidden));
     }
@@ -220,6 +226,7 @@ export class CallScreen {
       p.chatTool.classList.remove('news');
       p.chat.querySelector('input').focus();
     }
+    if (which === 'files' && !p.files.hidden) p.files.querySelector('button').focus();
     this.#drawStats();
   }
 
@@ -283,7 +290,7 @@ export class CallScreen {
       this.#toggle('audio');
     } else if (event.type === 'keydown' && !event.repeat) {
       const action = {m: () => this.#toggle('audio'), v: () => this.#toggle('video'), s: () => this.#share(),
-        c: () => this.#panel('chat'), i: () => this.#panel('stats'), f: () => this.#full()}[event.key];
+        c: () => this.#panel('chat'), a: () => this.#panel('files'), i: () => this.#panel('stats'), f: () => this.#full()}[event.key];
       if (action) { event.preventDefault(); action(); }
     }
   }
@@ -302,6 +309,7 @@ export class CallScreen {
     document.removeEventListener('keydown', this.#keys);
     document.removeEventListener('keyup', this.#keys);
     this.#lock?.release();
+    this.files.close();
     if (document.fullscreenElement) document.exitFullscreen();
     this.element.remove();
   }

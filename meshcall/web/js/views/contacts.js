@@ -1,12 +1,13 @@
 // Contacts and who is on this LAN; adding one by ID, link, QR picture or from the LAN; sharing one's own ID.
 
 import * as api from '../api.js';
+import {picker, takeDrops} from '../call/files/drop.js';
 import {announce, dialog, el, icon} from '../dom.js';
 import {moment, t} from '../i18n.js';
 import {store} from '../store.js';
 import {readQr} from '../qr.js';
 
-/** The view. @param {{call: (peer: any, video: boolean) => void}} actions */
+/** The view. @param {{call: (peer: any, video: boolean) => void, send: (peer: any, files: File[]) => void}} actions */
 export function contactsView(actions) {
   const contacts = store.peers.filter(peer => peer.contact);
   const strangers = store.peers.filter(peer => !peer.contact);
@@ -27,7 +28,7 @@ function row(peer, actions) {
   const name = store.nameOf(peer.peer_id);
   const seen = peer.presence !== 'lan' && peer.presence !== 'dht' && peer.last_seen_ms
     ? t('presence.seen', {when: moment(peer.last_seen_ms)}) : '';
-  return el('li.card', {'data-peer': peer.peer_id},
+  const card = el('li.card', {'data-peer': peer.peer_id},
     el('span.avatar', {'aria-hidden': 'true'}, (peer.name || peer.self_name || '?').slice(0, 1).toUpperCase()),
     el('div.grow', {},
       el('strong', {}, name),
@@ -44,9 +45,11 @@ function row(peer, actions) {
         el('button.round', {title: t('call.audio', {name}), 'aria-label': t('call.audio', {name}),
           disabled: peer.blocked, onclick: () => actions.call(peer, false)}, icon('phone')),
         el('button.round', {title: t('contact.more', {name}), 'aria-label': t('contact.more', {name}),
-          onclick: () => moreOf(peer)}, icon('more')))
+          onclick: () => moreOf(peer, actions)}, icon('more')))
       : el('div.actions', {},
         el('button', {onclick: () => addKnown(peer)}, icon('plus'), t('contact.add'))));
+  if (peer.contact && !peer.blocked) takeDrops(card, files => actions.send(peer, files));
+  return card;
 }
 
 async function change(work, done) {
@@ -141,17 +144,19 @@ export async function shareOwn() {
   });
 }
 
-function moreOf(peer) {
+function moreOf(peer, actions) {
   const name = peer.name;
   return dialog(name, close => {
     const field = el('input', {id: 'rename', type: 'text', value: name, maxlength: 64});
     const act = (work, done) => async () => { if (await change(work, done) === true) close(); };
+    const files = picker('more-picker', chosen => { close(); actions.send(peer, chosen); });
     return [
       el('p.mono', {}, peer.peer_id.match(/.{7}/g).join('-')),
       el('label', {for: 'rename'}, t('contact.name')), field,
       el('div.buttons', {},
         el('button.primary', {onclick: act(() => api.send('PATCH', ['contacts', name], {name: field.value.trim()}),
           t('contact.renamed'))}, t('contact.rename')),
+        el('button', {id: 'more-files', disabled: peer.blocked, onclick: () => files.click()}, icon('file'), t('files.send')), files,
         el('button', {onclick: act(() => api.send('POST', ['contacts', name, peer.blocked ? 'unblock' : 'block']),
           t(peer.blocked ? 'contact.unblocked' : 'contact.blocked', {name}))},
         t(peer.blocked ? 'contact.unblock' : 'contact.block')),
