@@ -889,6 +889,13 @@ CONTROL_GAPS_MAX: Final = 4096
 CONTROL_REASSEMBLY_MAX: Final = 256 * 1024
 """Octets of SCTP fragments held (a peer that never sends the last fragment)."""
 
+CHANGES_WAITING_MAX: Final = 4
+"""Offers of a peer in a running session that wait for their answer: an honest one has one (memory)."""
+
+CHANGE_PAUSE: Final = 0.2
+"""Seconds after each answer to one: a decoder may be ended and made anew for it (a peer that offers without
+end)."""
+
 DECODE_QUEUE_MAX: Final = 128
 """Encoded frames that wait for a decoder (a peer that sends faster than we decode): 2.5 s of audio."""
 

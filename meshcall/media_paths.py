@@ -42,6 +42,11 @@ def absolute_record(text: str, directory: Path) -> Path:
     return _absolute(text, directory)
 
 
+def screen_record(path: Path) -> Path:
+    """Where a shared screen is recorded to, beside the recording at ``path``."""
+    return path.with_name(f"{path.stem}-screen{path.suffix}")
+
+
 def check_record(path: Path) -> None:
     """Raise :class:`RecordTargetExists` or :class:`RecordFailed` if nothing can be recorded to ``path``."""
     try:

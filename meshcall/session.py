@@ -438,10 +438,12 @@ class Call:
             timeline=summary.timeline,
             received=MediaTotals(
                 video_frames=statistics.video.frames_received,
+                screen_frames=statistics.screen.frames_received,
                 audio_seconds=statistics.audio_seconds_received,
             ),
             sent=MediaTotals(
                 video_frames=statistics.video.frames_sent,
+                screen_frames=statistics.screen.frames_sent,
                 audio_seconds=round(statistics.audio.frames_sent * _AUDIO_FRAME, 3),
             ),
             codecs={

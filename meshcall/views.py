@@ -394,6 +394,8 @@ class MediaTotals(View, frozen=True, kw_only=True):
     """Media that went one way: decoded, or given to the encoder."""
 
     video_frames: int = 0
+    screen_frames: int = 0
+    """Of a shared screen."""
     audio_seconds: float = 0.0
 
 

@@ -163,6 +163,8 @@ def summary_fields(event: Event, who: str) -> list[tuple[str, str]]:
         ("setup", f"{event['setup_ms']:.0f} ms"),
         ("received", f"{frames} video frames, {seconds:.1f} s of audio"),
     ]
+    if screen := received.get("screen_frames", 0):
+        fields.append(("", f"{screen} frames of a shared screen"))
     if better := better_text(event):
         fields.append(("better with", better))
     lines = timeline_lines(event)

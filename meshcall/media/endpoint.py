@@ -164,6 +164,8 @@ class EndpointStats:
 
     audio: KindStats = field(default_factory=KindStats)
     video: KindStats = field(default_factory=KindStats)
+    screen: KindStats = field(default_factory=KindStats)
+    """Pictures of a shared screen."""
     audio_seconds_received: float = 0.0
     """Length of the sound that was decoded."""
     path: PathKind | Literal[""] = ""

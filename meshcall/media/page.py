@@ -171,6 +171,7 @@ class Totals(FromPage, frozen=True, kw_only=True, tag="totals", forbid_unknown_f
 
     audio: KindTotals
     video: KindTotals
+    screen: KindTotals = KindTotals()
     audio_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     rtt_ms: Annotated[float, Meta(ge=0, le=1e6)] | None = None
 

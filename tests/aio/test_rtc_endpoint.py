@@ -18,7 +18,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from aiortc import InvalidStateError, RTCPeerConnection
+from aiortc import (
+    InvalidStateError,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 
 from meshcall import limits
 from meshcall.address import Address
@@ -28,6 +34,7 @@ from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.endpoint import RtcEndpoint, make_endpoint
 from meshcall.aio.udp import UdpPort
+from meshcall.call.negotiation import Negotiate, decode_negotiate_untrusted, encode_negotiate
 from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
 from meshcall.ice.candidate import Candidate, decode_candidates_untrusted, encode_candidates
 from meshcall.media.endpoint import (
@@ -46,7 +53,8 @@ from meshcall.media.endpoint import (
     TransportLost,
 )
 from meshcall.media.plan import IceServer, MediaPlan
-from meshcall.signaling.description import decode_description_untrusted
+from meshcall.signaling.description import Description, decode_description_untrusted
+from meshcall.signaling.sdp import from_sdp, to_sdp
 from meshcall.stun.message import decode_stun_untrusted
 from meshcall.stun.responder import answer_binding
 
@@ -259,6 +267,146 @@ async def test_sound_only() -> None:
             await asyncio.sleep(0.2)
             for end in (left, right):
                 assert end.endpoint.statistics().video.frames_received == 0
+
+
+class Sharer:
+    """Plays a browser at one end of a call: changes the session, and takes the answers."""
+
+    def __init__(self, end: End) -> None:
+        self.end = end
+        assert end.endpoint._pc is not None
+        self.pc: RTCPeerConnection = end.endpoint._pc
+        self.answers: asyncio.Queue[bytes] = asyncio.Queue()
+        end.endpoint._changes.take = self.answers.put_nowait  # type: ignore[assignment, method-assign]
+        self.screen: RTCRtpTransceiver | None = None
+
+    async def describe(self) -> Description:
+        """What it offers now."""
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        return from_sdp(self.pc.localDescription.sdp, end_of_candidates=False)
+
+    def offer(self, description: Description) -> None:
+        """Tell the other end."""
+        self.end.endpoint.send_control(encode_negotiate(Negotiate("offer", description.encode())))
+
+    async def take_answer(self) -> Description:
+        """What the other end answers."""
+        answer = decode_negotiate_untrusted(await asyncio.wait_for(self.answers.get(), 5))
+        assert answer.kind == "answer"
+        description = decode_description_untrusted(answer.body)
+        text = to_sdp(replace(description, candidates=()), "answer")
+        await self.pc.setRemoteDescription(RTCSessionDescription(text, "answer"))
+        return description
+
+    async def share(self) -> Description:
+        """Share pictures; returns the answer."""
+        self.screen = self.pc.addTransceiver(VideoStreamTrack(), "sendonly")
+        self.offer(await self.describe())
+        return await self.take_answer()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when it holds."""
+    async with asyncio.timeout(8):
+        while not condition():  # noqa: ASYNC110 - the endpoint tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def screens(end: End, more: int) -> None:
+    """Return when so many pictures of the screen more have arrived."""
+    wanted = end.endpoint.statistics().screen.frames_received + more
+    await until(lambda: end.endpoint.statistics().screen.frames_received >= wanted)
+
+
+@pytest.mark.parametrize("caller", [True, False])
+async def test_a_peer_shares_its_screen_and_stops(caller: bool, tmp_path: Path) -> None:
+    """It arrives beside the camera, counted and recorded apart; after a pause with other SSRCs, too."""
+    record = tmp_path / "talk.mkv"
+    plan = replace(LOCAL, source="testsrc", record=record)
+    async with ends(replace(LOCAL, source="testsrc"), plan) as (left, right):
+        await (connect(left, right) if caller else connect(right, left))
+        await right.wait_for(FirstMedia, 2)
+        sharer = Sharer(left)
+        answer = await sharer.share()
+        assert answer.fingerprint == first_fingerprint(right)
+        assert [(section.kind, section.direction) for section in answer.sections][-1] == (
+            "video",
+            "recvonly",
+        )
+        await screens(right, 10)
+        assert sharer.screen is not None
+        camera = right.endpoint.statistics().video
+
+        sharer.screen.direction = "inactive"
+        stopped = await sharer.describe()
+        sharer.offer(stopped)
+        assert (await sharer.take_answer()).sections[-1].direction == "inactive"
+        shown = right.endpoint.statistics().screen.frames_received
+        assert right.endpoint.statistics().screen.codec == "VP8"
+
+        ssrcs = random.Random(7).getrandbits(31), random.Random(8).getrandbits(31)
+        sharer.screen.sender._ssrc, sharer.screen.sender._rtx_ssrc = ssrcs  # as browsers do
+        sharer.screen.direction = "sendonly"
+        sharer.offer(await sharer.describe())
+        await sharer.take_answer()
+        sharer.screen.sender._send_keyframe()
+        await screens(right, 10)
+        final = await right.endpoint.close()
+        assert right.of(RecordFailed) == []
+    assert final.video.frames_received > camera.frames_received, "the camera goes on"
+    assert final.screen.frames_received >= shown + 10
+    assert final.screen.frames_recorded >= final.screen.frames_received - 1
+    assert final.recorded == str(record)
+    assert movement(record)[0] == final.video.frames_recorded
+    assert movement(tmp_path / "talk-screen.mkv")[0] == final.screen.frames_recorded
+
+
+def first_fingerprint(end: End) -> bytes:
+    """Of the certificate that its end of the call was secured with."""
+    (secured,) = end.of(Secured)
+    assert isinstance(secured, Secured)
+    return secured.local_fp
+
+
+async def test_a_session_is_changed_only_behind_the_gate_and_with_its_certificate() -> None:
+    """What a peer may not change is counted and has no effect; what it says too early waits for the gate."""
+    async with ends(replace(LOCAL, source="testsrc"), replace(LOCAL, source="testsrc")) as (left, right):
+        await connect(left, right, gate=False)
+        sharer = Sharer(left)
+        sharer.pc.addTransceiver(VideoStreamTrack(), "sendonly")
+        good = await sharer.describe()
+        for bad in (
+            replace(good, fingerprint=bytes(31) + b"\x01"),
+            replace(good, setup="active"),
+            replace(good, sections=good.sections[1:]),
+        ):
+            sharer.offer(bad)
+        sharer.offer(good)
+        for _ in range(20):
+            sharer.offer(good)
+        await until(lambda: right.endpoint.statistics().counters.get("negotiate-flood") == 20)
+        assert [name for name in right.endpoint.statistics().counters if "negotiate" in name] == [
+            "negotiate-flood"
+        ]
+        await left.endpoint.open_gate()
+        await right.endpoint.open_gate()
+        await sharer.take_answer()
+        counters = right.endpoint.statistics().counters
+        assert (counters["negotiate-fingerprint"], counters["negotiate-setup"]) == (1, 1)
+        assert counters["negotiate-sections"] == 1
+        await screens(right, 3)
+        assert right.of(TransportLost) == []
+
+
+async def test_sound_only_takes_no_screen() -> None:
+    """Who wants no pictures is not sent any."""
+    async with ends(replace(LOCAL, source="testsrc"), replace(LOCAL, source="testsrc", video=False)) as (
+        left,
+        right,
+    ):
+        await connect(left, right)
+        answer = await Sharer(left).share()
+        assert answer.sections[-1].direction == "inactive"
 
 
 async def test_call_outlives_its_source(tmp_path: Path) -> None:

@@ -334,6 +334,25 @@ async def test_prepared_receiver_drops_before_the_gate_and_decodes_after() -> No
     assert receiver._RTCRtpReceiver__decoder_error.is_set()  # type: ignore[attr-defined]
 
 
+async def test_a_renewed_receiver_can_begin() -> None:
+    """aiortc's own takes the parameters of its first start only, and a BYE ends its decoder for good."""
+    source = inspect.getsource(aiortc.rtcrtpreceiver.RTCRtpReceiver)
+    assert "if not self.__started:" in source
+    assert "isinstance(packet, RtcpByePacket):\n            self.__stop_decoder()" in source
+    pc = peer_connection()
+    transceiver = pc.addTransceiver("video", "recvonly")
+    old = transceiver.receiver
+    await hooks.renew_receiver(transceiver)
+    assert transceiver.receiver is not old
+    assert pc.getReceivers() == [transceiver.receiver]
+    assert transceiver.receiver.transport is old.transport
+    assert transceiver.receiver.track is None
+    assert transceiver.currentDirection == "inactive"
+    rtcp_ssrc = transceiver.receiver._RTCRtpReceiver__rtcp_ssrc
+    assert rtcp_ssrc == transceiver.sender._ssrc
+    await pc.close()
+
+
 def _transport() -> Any:
     return hooks.dtls_transport(_with_channel(peer_connection()))
 

@@ -309,7 +309,7 @@ def test_call_prints_json_lines(fake: Daemon) -> None:
     assert ended["path"] == "lan"
     assert ended["setup_ms"] == 12.5
     assert ended["timeline"] == {"lookup": 3.0, "connected": 12.5}
-    assert ended["received"] == {"video_frames": 30, "audio_seconds": 1.5}
+    assert ended["received"] == {"video_frames": 30, "screen_frames": 0, "audio_seconds": 1.5}
 
 
 def test_call_for_people(fake: Daemon) -> None:

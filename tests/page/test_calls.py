@@ -12,6 +12,7 @@ import pytest
 
 from netsim.lab import Lab
 from netsim.peer import DHT_PORT, Peer, meshcall_command, start_testnet
+from tests.netns.recordings import read_recording
 from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, open_page
 
 pytestmark = pytest.mark.timeout(180)
@@ -101,6 +102,52 @@ async def test_a_page_and_a_headless_machine(lab: Lab) -> None:
         await a.wait(".call-screen", "detached")
     maps = (await alice.host.run(["grep", "-c", "libav", f"/proc/{await pid_of(alice)}/maps"])).stdout
     assert maps.strip() == "0", "the daemon of a page call loads no codecs"
+
+
+SCREENS = 10
+
+
+async def test_a_headless_machine_sees_a_shared_screen(lab: Lab) -> None:
+    """Counted and recorded beside the camera while it is shared, twice, and nothing of it afterwards."""
+    lan = await lab.lan(["alice", "robot"])
+    alice, robot = (Peer(host) for host in lan)
+    record = robot.host.directory / "talk.mkv"
+    await asyncio.gather(alice.start(), robot.start())
+    (await robot.cli("contact", "add", alice.id, "--name", "alice")).check()
+    (await alice.cli("contact", "add", robot.id, "--name", "robot")).check()
+    async with browser_on(alice.host, *GRANTED) as a:
+        await open_page(alice, a)
+        call = await robot.start_cli("call", "alice", "--source", "testsrc", "--record", record, "--json")
+        await a.wait("#answer-video")
+        await a.click("#answer-video")
+        await a.sees()
+        sent = 0
+        for _ in range(2):
+            await a.click("#tool-screen")
+            # A browser may count the second time from the beginning
+            await a.until(
+                "(sent => sent > BEFORE + LEAST || (sent < BEFORE && sent > LEAST))"
+                "(meshcall.peers()[0].stats.sentScreen)".replace("BEFORE", str(sent)).replace(
+                    "LEAST", str(SCREENS)
+                )
+            )
+            await a.click("#tool-screen")
+            await a.wait("#tool-screen[aria-pressed=false]")
+            sent = int(await a.eval("meshcall.peers()[0].stats.sentScreen"))
+            await a.sees(20)
+            assert int(await a.eval("meshcall.peers()[0].stats.sentScreen")) <= sent + 5, "no more of it"
+        await a.click("#tool-hangup")
+        await call.wait(30)
+        summary = call.json_lines()[-1]
+    assert summary["reason"] == "hangup"
+    received = summary["received"]
+    print(f"pictures of the screen: {received['screen_frames']} received, {sent} sent the second time")
+    assert received["screen_frames"] >= 2 * SCREENS
+    assert received["video_frames"] > 40, "the camera goes on beside it"
+    camera = await asyncio.to_thread(read_recording, record)
+    screen = await asyncio.to_thread(read_recording, record.with_name("talk-screen.mkv"))
+    assert screen.video_frames >= received["screen_frames"] - 2
+    assert camera.video_frames >= received["video_frames"] - 2
 
 
 async def pid_of(peer: Peer) -> int:

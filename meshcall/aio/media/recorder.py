@@ -28,13 +28,23 @@ from meshcall.media.plan import MediaKind
 class Recorder:
     """Records one call to one file."""
 
-    def __init__(self, path: Path, kinds: frozenset[MediaKind], on_failed: Callable[[str], None]) -> None:
-        """``kinds``: what is expected to arrive. ``on_failed`` is called at most once, with a sentence."""
+    def __init__(
+        self,
+        path: Path,
+        kinds: frozenset[MediaKind],
+        on_failed: Callable[[str], None],
+        *,
+        start: float | None = None,
+    ) -> None:
+        """``kinds``: what is expected to arrive. ``on_failed`` is called at most once, with a sentence.
+
+        ``start``: when the recording begins, by the loop's clock, if not now.
+        """
         self._path = path
         self._writer = Writer(path, kinds)
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
-        self._start = self._loop.time()
+        self.start = self._loop.time() if start is None else start
         self._queue: queue.SimpleQueue[tuple[Frame, float] | None] = queue.SimpleQueue()
         self._octets_put = 0  # written by the loop only
         self._octets_done = 0  # written by the thread only
@@ -63,7 +73,7 @@ class Recorder:
             self.dropped[kind] += 1
             return
         self._octets_put += octets
-        self._queue.put((frame, self._loop.time() - self._start))
+        self._queue.put((frame, self._loop.time() - self.start))
 
     async def close(self) -> None:
         """Write what is queued, and the index; may be called again."""

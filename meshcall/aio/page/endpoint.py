@@ -371,6 +371,7 @@ class PageEndpoint:
         return m.EndpointStats(
             audio=_kind_stats(None if totals is None else totals.audio),
             video=_kind_stats(None if totals is None else totals.video),
+            screen=_kind_stats(None if totals is None else totals.screen),
             audio_seconds_received=0.0 if totals is None else round(totals.audio_seconds, 2),
             path=self._path,
             rtt_ms=None if totals is None else totals.rtt_ms,

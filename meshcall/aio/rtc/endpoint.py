@@ -12,9 +12,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, TypeVar
 
 from aiortc import (
+    MediaStreamTrack,
     RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
@@ -32,18 +34,21 @@ from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.changes import Changes
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
 from meshcall.aio.rtc.link import Link
 from meshcall.aio.rtc.names import Names, Resolve
 from meshcall.aio.rtc.quality import QualityWatch
-from meshcall.aio.rtc.reception import Reception
+from meshcall.aio.rtc.reception import Reception, What
 from meshcall.aio.rtc.remote import (
     read_answer_untrusted,
     read_candidates_untrusted,
+    read_later_untrusted,
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
+from meshcall.call.negotiation import is_negotiate
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
@@ -66,7 +71,7 @@ from meshcall.media.endpoint import (
     SourceEnded,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
-from meshcall.media_paths import check_record
+from meshcall.media_paths import check_record, screen_record
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
 
@@ -125,8 +130,12 @@ class RtcEndpoint:
         self._source: Source | None = None
         self._reception = Reception(self._counters, self._first_media)
         self._sending = Sending()
+        self._changes = Changes(self._answer_change, self.send_control, self._counters)
         self._local: Description | None = None
         self._remote: Description | None = None
+        """What the peer described itself with at the start."""
+        self._current: Description | None = None
+        """What it described itself with last, in the running session."""
         self._early: list[Candidate] = []
         self._early_notes: list[Note] = []
         self._trickle = Trickle(self._tell_candidates, self._current_candidates)
@@ -228,7 +237,7 @@ class RtcEndpoint:
         self._servers = read_servers(self._plan.ice_servers)
         configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         pc = self._pc = RTCPeerConnection(configuration)
-        pc.on("track", self._reception.read)
+        pc.on("track", self._track_arrived)
         return pc
 
     def _make_ice(self) -> Connection:
@@ -348,6 +357,56 @@ class RtcEndpoint:
                 elif self._names is not None:
                     self._names.look_up(candidate)
 
+    async def _answer_change(self, offer: bytes) -> bytes:
+        """Our answer to the peer's offer in the running session: a screen more, or none any more."""
+        pc, first = self._pc, self._remote
+        assert pc is not None, "the gate is open"
+        assert first is not None, "the gate is open"
+        later = read_later_untrusted(offer, first, self._policy(), self._counters)
+        if later.setup != "actpass":
+            raise Rejected("setup")
+        await self._renew_receivers(later)
+        try:
+            text = to_sdp(replace(later, candidates=()), "offer")
+            async with asyncio.timeout(self._plan.gather_timeout):
+                await pc.setRemoteDescription(RTCSessionDescription(text, "offer"))
+        except MeshcallError:
+            raise
+        except Exception as error:
+            raise Rejected("description") from error
+        self._current = later
+        for transceiver in pc.getTransceivers():
+            if self._what(transceiver) == "screen":
+                transceiver.direction = "recvonly" if self._plan.video else "inactive"
+                self._reception.prepare(transceiver.receiver, "screen")
+        self._add(list(later.candidates), later.notes)
+        async with asyncio.timeout(self._plan.gather_timeout):
+            await pc.setLocalDescription()
+        return from_sdp(pc.localDescription.sdp, end_of_candidates=False).encode()
+
+    async def _renew_receivers(self, later: Description) -> None:
+        """Begin anew where the peer's stream ends, or becomes another one."""
+        assert self._pc is not None, "the gate is open"
+        assert self._remote is not None, "the gate is open"
+        transceivers = {transceiver.mid: transceiver for transceiver in self._pc.getTransceivers()}
+        for old, new in zip((self._current or self._remote).sections, later.sections, strict=False):
+            another = bool(old.ssrcs) and new.ssrcs[:1] != old.ssrcs[:1]
+            if new.mid in transceivers and old.sends and (another or not new.sends):
+                await self._reception.renew(transceivers[new.mid])
+
+    def _track_arrived(self, track: MediaStreamTrack) -> None:
+        assert self._pc is not None, "it has told the track"
+        for transceiver in self._pc.getTransceivers():
+            if transceiver.receiver.track is track:
+                self._reception.read(track, self._what(transceiver))
+
+    def _what(self, transceiver: RTCRtpTransceiver) -> What:
+        """What a transceiver carries: what came later than the call's first sections is a screen."""
+        assert self._remote is not None, "the peer has described itself"
+        if transceiver.mid not in [section.mid for section in self._remote.sections]:
+            return "screen"
+        return _kind(transceiver)
+
     def _policy(self) -> CandidatePolicy:
         # Without a network of its own, a machine can still call itself.
         alone = self._local is not None and only_loopback([c.address for c in self._local.candidates])
@@ -395,6 +454,9 @@ class RtcEndpoint:
             self._outcome.set_result(None)
 
     def _control_message(self, data: bytes) -> None:
+        if is_negotiate(data):
+            self._changes.take(data)
+            return
         if self._unread_control >= limits.CONTROL_QUEUE_MAX:
             self._counters["control-flood"] += 1
             return
@@ -435,10 +497,18 @@ class RtcEndpoint:
         self._mark("gate")
         if self._source is not None:
             self._source.open_gate()
-        recorder = None
+        recorder, record_screen = None, None
         if self._plan.record is not None:
             recorder = Recorder(self._plan.record, self._arriving(), self._record_failed)
-        self._reception.open_gate(recorder)
+            record_screen = partial(
+                Recorder,
+                screen_record(self._plan.record),
+                frozenset[MediaKind](("video",)),
+                self._record_failed,
+                start=recorder.start,
+            )
+        self._reception.open_gate(recorder, record_screen)
+        self._changes.open_gate()
 
     def _arriving(self) -> frozenset[MediaKind]:
         """What the peer sends, by the descriptions."""
@@ -482,6 +552,7 @@ class RtcEndpoint:
         return EndpointStats(
             audio=kinds["audio"],
             video=kinds["video"],
+            screen=self._screen_stats(),
             audio_seconds_received=round(self._reception.audio_seconds, 2),
             path="" if link is None else link.path,
             route="" if link is None else link.route,
@@ -498,11 +569,22 @@ class RtcEndpoint:
             stats = replace(stats, frames_sent=0 if track is None else track.frames_sent)
         if self._reception.recorder is not None:
             stats = replace(stats, frames_recorded=self._reception.recorder.frames[kind])
-        for transceiver in [] if self._pc is None else self._pc.getTransceivers():
-            if transceiver.kind == kind:
-                lost = hooks.packets_lost(transceiver.receiver)
-                stats = replace(stats, packets_lost=lost, codec=hooks.codec_name(transceiver))
-        return stats
+        return replace(stats, packets_lost=self._reception.lost(kind), codec=self._codec(kind))
+
+    def _screen_stats(self) -> KindStats:
+        recorder = self._reception.screen_recorder
+        return KindStats(
+            frames_received=self._reception.frames["screen"],
+            frames_recorded=0 if recorder is None else recorder.frames["video"],
+            packets_lost=self._reception.lost("screen"),
+            codec=self._codec("screen"),
+        )
+
+    def _codec(self, what: What) -> str:
+        if self._pc is None or self._remote is None:
+            return ""
+        codecs = [hooks.codec_name(one) for one in self._pc.getTransceivers() if self._what(one) == what]
+        return codecs[0] if codecs else ""
 
     # --- the end ---
 
@@ -536,6 +618,7 @@ class RtcEndpoint:
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._fail("closed")
+        await self._changes.close()
         self._trickle.close()
         if self._quality is not None:
             self._quality.close()

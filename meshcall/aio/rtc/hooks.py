@@ -286,8 +286,11 @@ class DecoderQueue:
 
 
 def prepare_receiver(receiver: RTCRtpReceiver, kind: str, counters: Counters) -> DecoderQueue:
-    """Give a receiver our reorder buffer and our queue to the decoder, before it starts."""
-    video = kind == "video"
+    """Give a receiver our reorder buffer and our queue to the decoder, before it starts.
+
+    ``kind``: ``audio``, ``video`` or ``screen``.
+    """
+    video = kind != "audio"
     capacity = limits.VIDEO_REORDER_MAX if video else limits.AUDIO_REORDER_MAX
     decoder_queue = DecoderQueue(kind, counters)
     _set(receiver, "_RTCRtpReceiver__jitter_buffer", ReorderBuffer(capacity, video=video, payload=_payload))
@@ -299,6 +302,20 @@ def _payload(packet: Packet) -> bytes:
     """What the receiver's depayloader left of a packet."""
     data: bytes = packet._data  # type: ignore[attr-defined]
     return data
+
+
+async def renew_receiver(transceiver: RTCRtpTransceiver) -> None:
+    """Give a transceiver a receiver that never received; the decoder of the old one must have ended.
+
+    aiortc's takes the SSRCs of its first description only, and ends for good with an RTCP BYE: what a browser
+    sends when a screen is not shared any more, and when it is again, it has another SSRC.
+    """
+    old = transceiver.receiver
+    transceiver._setCurrentDirection("inactive")  # or it would be started before it has a track
+    await old.stop()
+    fresh = RTCRtpReceiver(transceiver.kind, old.transport)
+    fresh._set_rtcp_ssrc(transceiver.sender._ssrc)
+    _set(transceiver, "_RTCRtpTransceiver__receiver", fresh)
 
 
 def request_keyframe(receiver: RTCRtpReceiver) -> None:

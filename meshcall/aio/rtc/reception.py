@@ -2,6 +2,7 @@
 
 Law 1: a track that is not read grows without bound in aiortc, so each has a pump from its first moment.
 Law 2: before the gate is open nothing reaches a decoder.
+Law 3: a shared screen is counted and recorded apart from the camera.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 import av
-from aiortc import MediaStreamTrack, RTCRtpReceiver
+from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.mediastreams import MediaStreamError
 
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
 from meshcall.media.plan import MediaKind
+
+What = Literal["audio", "video", "screen"]
+"""What a track carries."""
 
 
 class Reception:
@@ -27,58 +32,94 @@ class Reception:
         """``on_first`` is called with the first decoded frame of each kind."""
         self._counters = counters
         self._on_first = on_first
-        self._queues: list[tuple[RTCRtpReceiver, hooks.DecoderQueue]] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self._queues: dict[RTCRtpReceiver, tuple[What, hooks.DecoderQueue]] = {}
+        self._pumps: set[asyncio.Task[None]] = set()
         self._open = False
+        self._record_screen: Callable[[], Recorder] | None = None
+        self._lost: Counter[What] = Counter()
         self.recorder: Recorder | None = None
-        self.frames: Counter[MediaKind] = Counter()
+        self.screen_recorder: Recorder | None = None
+        self.frames: Counter[What] = Counter()
         self.audio_seconds = 0.0
 
-    def prepare(self, receiver: RTCRtpReceiver, kind: MediaKind) -> None:
-        """Take over a receiver before it starts."""
-        self._queues.append((receiver, hooks.prepare_receiver(receiver, kind, self._counters)))
+    def prepare(self, receiver: RTCRtpReceiver, what: What) -> None:
+        """Take over a receiver before it starts. Idempotent."""
+        if receiver not in self._queues:
+            decoder_queue = hooks.prepare_receiver(receiver, what, self._counters)
+            decoder_queue.open = self._open
+            self._queues[receiver] = what, decoder_queue
 
-    def read(self, track: MediaStreamTrack) -> None:
+    async def renew(self, transceiver: RTCRtpTransceiver) -> None:
+        """The stream of a transceiver is over, or another one comes: receive that as if it were the first."""
+        receiver = transceiver.receiver
+        what, _ = self._queues[receiver]
+        thread = hooks.stop_decoder(receiver)
+        await wait_threads([] if thread is None else [thread], 1.0)
+        await hooks.renew_receiver(transceiver)
+        self._lost[what] += hooks.packets_lost(receiver)
+        del self._queues[receiver]
+        self.prepare(transceiver.receiver, what)
+
+    def lost(self, what: What) -> int:
+        """RTP packets that did not arrive."""
+        lost = sum(hooks.packets_lost(one) for one, (carries, _) in self._queues.items() if carries == what)
+        return lost + self._lost[what]
+
+    def read(self, track: MediaStreamTrack, what: What) -> None:
         """Read ``track`` from now on."""
-        kind: MediaKind = "audio" if track.kind == "audio" else "video"
-        self._pumps.append(asyncio.create_task(self._pump(track, kind), name=f"pump-{kind}"))
+        pump = asyncio.create_task(self._pump(track, what), name=f"pump-{what}")
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
 
-    def open_gate(self, recorder: Recorder | None) -> None:
-        """Decode, count and record from now on."""
+    def open_gate(self, recorder: Recorder | None, record_screen: Callable[[], Recorder] | None) -> None:
+        """Decode, count and record from now on. ``record_screen``: called with the first screen."""
         self.recorder = recorder
+        self._record_screen = record_screen
         self._open = True
-        for receiver, decoder_queue in self._queues:
+        for receiver, (_, decoder_queue) in self._queues.items():
             decoder_queue.open = True
             if decoder_queue.dropped:
                 hooks.request_keyframe(receiver)
 
-    async def _pump(self, track: MediaStreamTrack, kind: MediaKind) -> None:
+    async def _pump(self, track: MediaStreamTrack, what: What) -> None:
         while True:
             try:
                 frame = await track.recv()
             except MediaStreamError:
                 return
             if self._open and isinstance(frame, av.AudioFrame | av.VideoFrame):
-                self._take(kind, frame)
+                self._take(what, frame)
 
-    def _take(self, kind: MediaKind, frame: av.AudioFrame | av.VideoFrame) -> None:
-        self.frames[kind] += 1
-        if self.frames[kind] == 1:
-            self._on_first(kind)
+    def _take(self, what: What, frame: av.AudioFrame | av.VideoFrame) -> None:
+        self.frames[what] += 1
+        if what == "screen":
+            self._take_screen(frame)
+            return
+        if self.frames[what] == 1:
+            self._on_first(what)
         if isinstance(frame, av.AudioFrame):
             self.audio_seconds += frame.samples / frame.sample_rate
         if self.recorder is not None:
-            self.recorder.put(kind, frame)
+            self.recorder.put(what, frame)
+
+    def _take_screen(self, frame: av.AudioFrame | av.VideoFrame) -> None:
+        if self.screen_recorder is None and self._record_screen is not None:
+            self.screen_recorder = self._record_screen()
+        if self.screen_recorder is not None:
+            self.screen_recorder.put("video", frame)
 
     async def stop_decoders(self) -> None:
         """End the decoder threads without holding up the loop."""
-        threads = [hooks.stop_decoder(receiver) for receiver, _ in self._queues]
+        threads = [hooks.stop_decoder(receiver) for receiver in self._queues]
         await wait_threads([thread for thread in threads if thread is not None], 1.0)
 
     async def close(self) -> None:
         """Stop reading, and finish the recording."""
-        for pump in self._pumps:
+        pumps = tuple(self._pumps)
+        for pump in pumps:
             pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        if self.recorder is not None:
-            await self.recorder.close()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        self._record_screen = None
+        for recorder in (self.recorder, self.screen_recorder):
+            if recorder is not None:
+                await recorder.close()

@@ -26,8 +26,8 @@ from meshcall.signaling.description import (
 
 _SECTIONS = {"audio": 1, "video": 1, "application": 1}
 """Sections of each kind at most: each has a decoder, a thread and a queue."""
-_LATER_SECTIONS = {"audio": 1, "video": 2, "application": 1}
-"""With a shared screen."""
+_SCREENS = 1
+"""Sections that may come later."""
 
 
 def read_offer_untrusted(data: bytes, policy: CandidatePolicy, counters: Counter[str]) -> Description:
@@ -60,13 +60,17 @@ def read_later_untrusted(
     """A peer's new description in a running session; raises :class:`Rejected`.
 
     ``first``: what it described itself with at the start. The certificate is the one that its confirm was
-    about; a screen may be one section more.
+    about; the sections are those of the start (RFC 3264 section 8), and a screen may be one more.
     """
     later = decode_description_untrusted(data)
     if later.fingerprint != first.fingerprint:
         raise Rejected("fingerprint")
-    kinds = Counter(section.kind for section in later.sections)
-    if any(count > _LATER_SECTIONS[kind] for kind, count in kinds.items()) or kinds["application"] != 1:
+    same, more = later.sections[: len(first.sections)], later.sections[len(first.sections) :]
+    if [(one.kind, one.mid, one.rejected) for one in same] != [
+        (one.kind, one.mid, one.rejected) for one in first.sections
+    ]:
+        raise Rejected("sections")
+    if len(more) > _SCREENS or any(one.kind != "video" or one.rejected for one in more):
         raise Rejected("sections")
     return _filtered(later, policy, counters)
 

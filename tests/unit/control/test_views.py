@@ -23,7 +23,7 @@ def test_ended_has_all_that_is_promised() -> None:
     document = msgspec.json.decode(encode_document(ended))
     assert document["schema"] == 1
     assert document["event"] == "ended"
-    assert document["received"] == {"video_frames": 150, "audio_seconds": 5.0}
+    assert document["received"] == {"video_frames": 150, "screen_frames": 0, "audio_seconds": 5.0}
     assert document["timeline"] == {"lookup": 1.0}
     assert (document["path"], document["setup_ms"], document["reason"]) == ("direct", 210.5, "hangup")
 

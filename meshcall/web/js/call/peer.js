@@ -177,8 +177,7 @@ export class Peer extends EventTarget {
   }
 
   #arrived(event) {
-    const videos = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
-    if (event.track.kind === 'video' && videos.indexOf(event.transceiver) > 0) {
+    if (this.#pictures().indexOf(event.transceiver) > 0) {
       this.remoteScreen = new MediaStream([event.track]);
       const look = () => this.dispatchEvent(new CustomEvent('stream'));
       event.track.addEventListener('mute', () => { this.remoteScreen = null; look(); });
@@ -243,6 +242,11 @@ export class Peer extends EventTarget {
     return this.#pc.getTransceivers().find(one => one.receiver.track.kind === kind)?.sender;
   }
 
+  /** What carries pictures: first the camera's, then the screen's. */
+  #pictures() {
+    return this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+  }
+
   // --- what is seen of it ---
 
   #poll(until) {
@@ -271,10 +275,11 @@ export class Peer extends EventTarget {
     const silent = now - this.#heard > (flows ? SILENCE : SILENCE_IDLE);
     if (silent) this.#broken();
     else if (pair) this.#pathFound(report, pair);
-    this.stats = read(all, pair);
+    const mids = this.#pictures().map(one => one.mid);
+    this.stats = read(all, pair, mids);
     if (now - this.#totalled >= POLL) {
       this.#totalled = now;
-      this.#tell({told: 'totals', ...totals(all, pair)});
+      this.#tell({told: 'totals', ...totals(all, pair, mids)});
     }
     for (const one of all)
       if (this.gate && one.type === 'inbound-rtp' && !this.#played.has(one.kind)
@@ -345,13 +350,13 @@ export class Peer extends EventTarget {
     if (!on) {
       for (const track of this.screen?.getTracks() ?? []) track.stop();
       this.screen = null;
-      const [, second] = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+      const [, second] = this.#pictures();
       if (second) { await second.sender.replaceTrack(null); second.direction = 'recvonly'; }
     } else {
       this.screen = await navigator.mediaDevices.getDisplayMedia({video: true});
       const [track] = this.screen.getVideoTracks();
       track.addEventListener('ended', () => this.shareScreen(false));
-      const [, second] = this.#pc.getTransceivers().filter(one => one.receiver.track.kind === 'video');
+      const [, second] = this.#pictures();
       if (second) {
         await second.sender.replaceTrack(track);
         second.direction = 'sendrecv';
@@ -390,29 +395,35 @@ export class Peer extends EventTarget {
   }
 }
 
-const kinds = ['audio', 'video'];
+/** Finds the statistics of `audio`, `video` or `screen`. */
+function finder(all, [camera, screen]) {
+  const mids = {video: camera, screen: screen ?? ''};
+  return (type, what) => all.find(one => one.type === type && (
+    what === 'audio' ? one.kind === 'audio' : one.kind === 'video' && (one.mid ?? camera) === mids[what]));
+}
 
-function totals(all, pair) {
-  const result = {audio: {}, video: {}, audio_seconds: 0, rtt_ms: (pair?.currentRoundTripTime ?? 0) * 1000};
-  for (const kind of kinds) {
-    const inbound = all.find(one => one.type === 'inbound-rtp' && one.kind === kind);
-    const outbound = all.find(one => one.type === 'outbound-rtp' && one.kind === kind);
+function totals(all, pair, mids) {
+  const find = finder(all, mids);
+  const result = {audio_seconds: 0, rtt_ms: (pair?.currentRoundTripTime ?? 0) * 1000};
+  for (const what of ['audio', 'video', 'screen']) {
+    const [inbound, outbound] = [find('inbound-rtp', what), find('outbound-rtp', what)];
     const codec = inbound && all.find(one => one.id === inbound.codecId);
-    result[kind] = {
+    result[what] = {
       frames_sent: outbound?.framesEncoded ?? outbound?.packetsSent ?? 0,
       frames_received: inbound?.framesDecoded ?? inbound?.packetsReceived ?? 0,
       packets_lost: Math.max(0, inbound?.packetsLost ?? 0),
       codec: (codec?.mimeType ?? '').split('/')[1]?.slice(0, 32) ?? '',
     };
-    if (kind === 'audio') result.audio_seconds = inbound?.totalSamplesDuration ?? 0;
+    if (what === 'audio') result.audio_seconds = inbound?.totalSamplesDuration ?? 0;
   }
   return result;
 }
 
 /** What the statistics panel shows. */
-function read(all, pair) {
-  const find = (type, kind) => all.find(one => one.type === type && one.kind === kind) ?? {};
-  const [picture, sound, sent] = [find('inbound-rtp', 'video'), find('inbound-rtp', 'audio'), find('outbound-rtp', 'video')];
+function read(all, pair, mids) {
+  const find = finder(all, mids);
+  const [picture, sound] = [find('inbound-rtp', 'video') ?? {}, find('inbound-rtp', 'audio') ?? {}];
+  const sent = find('outbound-rtp', 'video') ?? {};
   const lost = (picture.packetsLost ?? 0) + (sound.packetsLost ?? 0);
   const got = (picture.packetsReceived ?? 0) + (sound.packetsReceived ?? 0);
   return {
@@ -423,6 +434,7 @@ function read(all, pair) {
     sentWidth: sent.frameWidth ?? 0,
     sentHeight: sent.frameHeight ?? 0,
     sentRate: sent.framesPerSecond ?? 0,
+    sentScreen: find('outbound-rtp', 'screen')?.framesEncoded ?? 0,
     loss: got + lost > 0 ? Math.max(0, lost) / (got + lost) : 0,
     available: pair?.availableOutgoingBitrate ?? null,
     decoded: picture.framesDecoded ?? 0,
