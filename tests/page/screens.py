@@ -134,6 +134,7 @@ async def diagnostics(tab: Page, page: PageServer, node: FakeNode) -> None:
     """Doctor and netcheck."""
     await view(tab, "diagnostics")
     await tab.locator(".facts dt").first.wait_for()
+    await tab.locator(".findings li").first.wait_for()
 
 
 async def settings(tab: Page, page: PageServer, node: FakeNode) -> None:
@@ -189,7 +190,6 @@ FILES = (
 async def files(tab: Page, page: PageServer, node: FakeNode) -> None:
     """A call in which files are sent and offered."""
     await view(tab, "contacts")
-    await tab.evaluate("document.querySelector('.toast')?.remove()")
     await tab.locator("button[aria-label*='alice']").first.click()
     await tab.locator("#tool-files").click()
     for shown in FILES:

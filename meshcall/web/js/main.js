@@ -15,6 +15,7 @@ import {settingsView, syncSettings} from './views/settings.js';
 import {welcome} from './views/welcome.js';
 
 const VIEWS = {contacts: 'people', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
+const STAYING = new Set(['settings', 'diagnostics']);  // a form, and what takes seconds to find out
 
 /** The whole page. */
 class App {
@@ -144,7 +145,7 @@ class App {
   draw(what = 'all') {
     const {view} = this;
     if (!store.me) return;
-    const stays = view === 'settings' && this.drawn === view && what !== 'all' && this.main.isConnected;
+    const stays = STAYING.has(view) && this.drawn === view && what !== 'all' && this.main.isConnected;
     this.drawn = view;
     const missed = store.status?.missed ?? 0;
     const asking = store.live().filter(call => call.stranger && call.state === 'incoming').length;
@@ -160,7 +161,7 @@ class App {
     if (stays) {
       this.root.querySelector('header.top').replaceWith(top);
       this.root.querySelector('nav').replaceWith(navigation);
-      syncSettings();
+      if (view === 'settings') syncSettings();
     } else {
       this.main.replaceChildren(this.#viewOf(view));
       this.root.replaceChildren(top, this.banner, this.incoming, navigation, this.main,
@@ -267,6 +268,7 @@ class App {
 
   #open(call) {
     this.#closeScreen();
+    for (const old of document.querySelectorAll('.toast')) old.remove();  // it is about what was before
     this.mine.add(call.id);
     store.calls.set(call.id, {...store.calls.get(call.id), ...call});
     this.screen = new CallScreen(store.calls.get(call.id), {hangup: () => this.hangup(call.id)});

@@ -49,14 +49,15 @@ export function requestsView(actions) {
     ringing.length + past.length === 0 && el('p.empty', {}, t('requests.none')),
     el('ul.cards', {}, ringing.map(call => el('li.card.ringing', {},
       el('div.grow', {}, el('strong', {}, store.nameOf(call.peer_id, call.self_name)),
-        el('span.mono.hint', {}, call.peer_id)),
+        el('p.mono.hint', {}, call.peer_id)),
       el('div.actions', {},
         el('button.primary', {onclick: () => actions.answer(call, true)}, t('answer.video')),
         el('button', {onclick: () => actions.answer(call, false)}, t('answer.audio')),
         el('button.danger', {onclick: () => actions.decline(call)}, t('decline'))))),
     past.map(call => el('li.card', {},
       el('div.grow', {}, el('strong', {}, store.nameOf(call.peer_id)),
-        el('span.mono.hint', {}, call.peer_id), el('time', {}, moment(call.started_ms))),
+        el('p.mono.hint', {}, call.peer_id),
+        el('span.badges', {}, el('time', {datetime: new Date(call.started_ms).toISOString()}, moment(call.started_ms)))),
       el('div.actions', {},
         el('button', {onclick: async () => {
           await api.send('POST', ['contacts'], {peer: call.peer_id, name: call.peer_id.slice(0, 7)});
