@@ -12,7 +12,9 @@ const POLL = 500;
 const POLL_FIRST = 50;  // until sound and pictures have come
 const FIRST = 10_000;
 const SILENCE = 2500;  // ms without a packet: the path is broken
-const RESTART_PAUSE = 4000;
+const RESTART_PAUSE = 5000;  // ms that an offer may wait for its answer: by the DHT it takes some seconds
+const RESTART_GATHER = 500;  // ms that a restart waits for candidates: they have to travel with it
+const POLITE_PATIENCE = 3000;  // ms without a path in which the other end restarts, if it can
 
 const encode = octets => btoa(String.fromCharCode(...new Uint8Array(octets)));
 const decode = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -25,6 +27,8 @@ function localFingerprint(sdp) {
   const hex = /a=fingerprint:sha-256 ([0-9A-Fa-f:]+)/.exec(sdp)[1];
   return encode(Uint8Array.from(hex.split(':'), pair => parseInt(pair, 16)));
 }
+
+const fragment = sdp => /a=ice-ufrag:(\S+)/.exec(sdp)?.[1];
 
 /** The media of one call. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
 export class Peer extends EventTarget {
@@ -64,6 +68,9 @@ export class Peer extends EventTarget {
   #heard = 0;
   #octets = -1;
   #restarted = 0;
+  #brokenAt = 0;
+  #offers = 0;
+  #offeredAt = 0;
   #played = new Set();
   #held = [];
   #totalled = 0;
@@ -110,14 +117,22 @@ export class Peer extends EventTarget {
     this.#tell({told: 'described', kind: remote ? 'answer' : 'offer', sdp: this.#pc.localDescription.sdp});
   }
 
-  #gathered() {
+  /** Describe this end, with candidates if ICE begins anew. */
+  async #describeLater() {
+    const before = fragment(this.#pc.currentLocalDescription.sdp);
+    await this.#pc.setLocalDescription();
+    if (fragment(this.#pc.localDescription.sdp) !== before) await this.#gathered(RESTART_GATHER, true);
+  }
+
+  /** @param {number} [patience] ms @param {boolean} [anew] whether a state of now is an old one */
+  #gathered(patience = GATHER_PATIENCE, anew = false) {
     return new Promise(resolve => {
-      const timer = window.setTimeout(resolve, GATHER_PATIENCE);
+      const timer = window.setTimeout(resolve, patience);
       const look = () => {
         if (this.#pc.iceGatheringState === 'complete') { window.clearTimeout(timer); resolve(); }
       };
       this.#pc.addEventListener('icegatheringstatechange', look);
-      look();
+      if (!anew) look();
     });
   }
 
@@ -125,7 +140,7 @@ export class Peer extends EventTarget {
   async receive(message) {
     try {
       switch (message.do) {
-        case 'remote': await this.#describe(message); break;
+        case 'remote': await this.#change(message); break;
         case 'candidates': await this.#addCandidates(message.lines); break;
         case 'gate': await this.#openGate(); break;
         case 'control': if (this.#channel.readyState === 'open') this.#channel.send(decode(message.data)); break;
@@ -136,15 +151,28 @@ export class Peer extends EventTarget {
     }
   }
 
-  async #describe({kind, sdp}) {
+  /** A description of the peer; a later one that this browser can't take changes nothing. */
+  async #change(message) {
+    if (!this.gate) { await this.#describe(message); return; }
+    try {
+      await this.#describe(message);
+    } catch (error) {
+      console.warn('a change was refused:', error.name, error.message);
+      if (this.#pc.signalingState === 'have-remote-offer') await this.#pc.setRemoteDescription({type: 'rollback'});
+    }
+  }
+
+  async #describe({kind, sdp, round}) {
     const pc = this.#pc;
+    // An answer to an offer that was taken back meanwhile
+    if (kind === 'answer' && (pc.signalingState !== 'have-local-offer' || (round && round !== this.#offers))) return;
     const collides = kind === 'offer' && (this.#making || pc.signalingState !== 'stable');
     this.#ignoring = !this.polite && collides;
     if (this.#ignoring) return;
     await pc.setRemoteDescription({type: kind, sdp});
     if (kind !== 'offer') return;
-    await pc.setLocalDescription();
-    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp});
+    await this.#describeLater();
+    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp, round});
   }
 
   async #addCandidates(lines) {
@@ -160,8 +188,11 @@ export class Peer extends EventTarget {
   async #negotiate() {
     try {
       this.#making = true;
-      await this.#pc.setLocalDescription();
-      this.#tell({told: 'described', kind: 'offer', sdp: this.#pc.localDescription.sdp});
+      await this.#describeLater();
+      if (this.#pc.signalingState !== 'have-local-offer') return;
+      this.#offers += 1;
+      this.#offeredAt = performance.now();
+      this.#tell({told: 'described', kind: 'offer', sdp: this.#pc.localDescription.sdp, round: this.#offers});
     } catch (error) {
       console.warn('the session was not changed:', error.name);
     } finally {
@@ -257,12 +288,10 @@ export class Peer extends EventTarget {
     const pair = transport && report.get(transport.selectedCandidatePairId);
     const now = performance.now();
     const octets = transport?.bytesReceived ?? 0;
-    if (octets !== this.#octets) {
-      this.#octets = octets;
-      this.#heard = now;
-    } else if (now - this.#heard > SILENCE) {
-      this.#broken();
-    }
+    await this.#takeBack(now);
+    if (octets > this.#octets) this.#heard = now;  // they become fewer when paths of before are forgotten
+    else if (now - this.#heard > SILENCE) this.#broken();
+    this.#octets = octets;
     if (pair && now - this.#heard <= SILENCE) this.#pathFound(report, pair);
     const mids = this.#pictures().map(one => one.mid);
     this.stats = read(all, pair, mids);
@@ -292,16 +321,33 @@ export class Peer extends EventTarget {
   }
 
   #broken() {
+    const now = performance.now();
     if (this.path) {
       this.path = '';
+      this.#brokenAt = now;
       this.#tell({told: 'path-gone'});
       this.dispatchEvent(new CustomEvent('path'));
     }
-    const now = performance.now();
-    if (this.gate && !this.polite && now - this.#restarted > RESTART_PAUSE) {
+    const patience = this.polite ? POLITE_PATIENCE : 0;
+    if (this.gate && now - this.#brokenAt >= patience && now - this.#restarted > RESTART_PAUSE) {
       this.#restarted = now;
-      this.#pc.restartIce();
+      this.#restart().catch(error => console.warn('ICE was not restarted:', error.name));
     }
+  }
+
+  /** An offer that got no answer keeps back those of the peer; what it was about is offered again by itself. */
+  async #takeBack(now) {
+    if (this.gate && !this.#making && this.#pc.signalingState === 'have-local-offer'
+        && now - this.#offeredAt > RESTART_PAUSE) {
+      this.#offeredAt = now;
+      await this.#pc.setLocalDescription({type: 'rollback'});
+    }
+  }
+
+  /** Find paths anew. An offer that got no answer went with the old path: it is taken back. */
+  async #restart() {
+    if (this.#pc.signalingState === 'have-local-offer') await this.#pc.setLocalDescription({type: 'rollback'});
+    this.#pc.restartIce();
   }
 
   // --- what a person does ---
