@@ -253,6 +253,22 @@ async def test_a_change_goes_by_letter_too_while_no_path_answers(browser: Browse
     await endpoint.close()
 
 
+async def test_an_offer_after_one_without_an_answer_goes_by_letter_too(browser: Browser) -> None:
+    """Something comes over the path, so it looks whole here; what is sent may not arrive all the same."""
+    endpoint, opening = await connected(browser)
+    await endpoint.open_gate()
+    assert isinstance(await browser.told.get(), p.Gate)
+    for number in (1, 2):
+        browser.say(opening, "described", kind="offer", sdp=sdp(b"\x01" * 32), round=number)
+    first, second = [await browser.told.get() for _ in range(2)]
+    by_letter = await anext(endpoint.events())
+    assert isinstance(first, p.SendControl)
+    assert isinstance(second, p.SendControl)
+    assert isinstance(by_letter, m.Change)
+    assert by_letter.data == second.data != first.data
+    await endpoint.close()
+
+
 async def test_a_path_that_stays_away_is_a_lost_call(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
