@@ -163,6 +163,7 @@ class CallDriver:
         # media
         self._endpoint: m.MediaEndpoint | None = None
         self._endpoint_task: asyncio.Task[None] | None = None
+        self._change: s.Candidates | None = None  # what the peer is told while no path answers
         self._media_round = 0
         self._late: list[bytes] = []  # our candidates that came after our description
         self._closing: asyncio.Task[None] | None = None
@@ -197,8 +198,11 @@ class CallDriver:
                 if opened.bind in self._offers and self._transcript.messages is None:
                     self._transcript.messages = opened.bind, opened.inner_hash
                 self.feed(e.AnswerReceived(opened.call_id, description, opened.created_ms))
-            case s.Candidates(candidates):
-                self.feed(e.CandidatesReceived(opened.call_id, candidates))
+            case s.Candidates(candidates, change=change):
+                if change:
+                    self._change_received(letter, change)
+                else:
+                    self.feed(e.CandidatesReceived(opened.call_id, candidates))
             case s.Reject(reason):
                 self.feed(e.RejectReceived(opened.call_id, _REJECT_REASONS[reason]))
             case s.Hangup(reason):
@@ -437,6 +441,51 @@ class CallDriver:
     async def _tell_callee(self, sent: SentOffer, message: s.Message) -> None:
         await self._post.tell_callee(sent, message)
 
+    def _change_received(self, letter: Letter, change: bytes) -> None:
+        """The peer changes the session by sealed message, for no path answers."""
+        call_id = self.machine.call_id
+        connected = self.machine.state is State.CONNECTED and self._endpoint is not None
+        if not connected or letter.opened.call_id != call_id or letter.is_over:
+            self.counters["change"] += 1
+            return
+        if call_id in self._letters:  # the caller is elsewhere now, and so is the way back
+            self._letters[call_id] = replace(self._letters[call_id], via=letter.via)
+        assert self._endpoint is not None, "looked at above"
+        self._endpoint.change(change)
+
+    def _tell_change(self, change: bytes) -> None:
+        """Tell the peer by sealed message, until a path answers; the last change counts."""
+        if self.machine.state is State.CONNECTED:
+            self._change = s.Candidates(b"", change=change)
+            self._spawn(self._send_change(self._change))
+
+    async def _send_change(self, message: s.Candidates) -> None:
+        for number, pause in enumerate(limits.CHANGE_RETELL):
+            await asyncio.sleep(pause)
+            if self._change is not message:
+                return
+            try:
+                await self._send_change_once(message, look=number > 0)
+            except (ValueError, MeshcallError):
+                self.counters["change-unsent"] += 1
+
+    async def _send_change_once(self, message: s.Candidates, *, look: bool) -> None:
+        """``look``: what is known of where the peer is did not help."""
+        letter = self._letters.get(self.machine.call_id)
+        if letter is not None:
+            await self._post.tell_caller(letter, message)
+            return
+        messages = self._transcript.messages
+        sent = None if messages is None else self._offers.get(messages[0])
+        if sent is None:
+            return
+        if look:
+            self._finder.forget(self.machine.peer)
+            with contextlib.suppress(PresenceClock, TimeoutError):
+                async with asyncio.timeout(limits.CHANGE_LOOK):
+                    sent.found = await self._finder.find(self.machine.peer) or sent.found
+        await self._post.tell_callee_anew(sent, message, life=limits.CHANGE_LIFE)
+
     # --- media ------------------------------------------------------------------------------------
 
     async def _open_endpoint(self, media_round: int) -> m.MediaEndpoint:
@@ -519,7 +568,10 @@ class CallDriver:
                     self._tell_candidates([candidates])
                     if self.machine.state is State.CONNECTED:
                         self._send_control(control.Candidates(candidates))
+                case m.Change(data):
+                    self._tell_change(data)
                 case m.IceConnected(local, remote, path, why):
+                    self._change = None
                     v6 = ":" in remote.address
                     self.feed(e.IceConnected(path, why, local.kind, remote.kind, v6))
                 case m.PathBroken():
@@ -634,6 +686,7 @@ class CallDriver:
             self.feed(e.TransportLost(detail="the peer stopped reading"))
 
     def _close_media(self) -> None:
+        self._change = None
         opening, self._endpoint_task = self._endpoint_task, None
         endpoint, self._endpoint = self._endpoint, None
         self._media_round += 1

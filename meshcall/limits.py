@@ -896,6 +896,16 @@ CHANGE_PAUSE: Final = 0.2
 """Seconds after each answer to one: a decoder may be ended and made anew for it (a peer that offers without
 end)."""
 
+CHANGE_RETELL: Final = (0.0, 1.0, 2.5, 4.0)
+"""Seconds before each time that the peer is told of a change by sealed message, while no path answers: it may
+be on the move, too, and hear the later ones only."""
+
+CHANGE_LOOK: Final = 3.0
+"""Seconds for finding the peer again before one of these times."""
+
+CHANGE_LIFE: Final = 20.0
+"""Seconds for which such a message is valid: a call without a path is given up sooner."""
+
 DECODE_QUEUE_MAX: Final = 128
 """Encoded frames that wait for a decoder (a peer that sends faster than we decode): 2.5 s of audio."""
 

@@ -244,6 +244,23 @@ class Post:
         record, _ = await self._seal_to_callee(sent.found, sent.call_id, message, sent.inner_hash, life)
         await self._send(record.encode(), sent.found, both=sent.on_dht)
 
+    async def tell_callee_anew(self, sent: SentOffer, message: Message, *, life: float) -> None:
+        """Like :meth:`tell_callee`, by every way there is, and replies come back through the nodes that take
+        it: one of the two is elsewhere now.
+        """
+        record, _ = await self._seal_to_callee(sent.found, sent.call_id, message, sent.inner_hash, life)
+        data = record.encode()
+        while len(sent.deliveries) >= limits.REPLY_WATCHES_MAX:
+            sent.deliveries.pop(0).close()
+        ways = [sent.found.addresses] if sent.found.addresses else []
+        if self._use_dht:
+            ways.append(())
+        deliveries = await asyncio.gather(
+            *(self._dht.deliver(data, at=at, only=bool(at), reply_watch=sent.box_key) for at in ways)
+        )
+        for delivery in deliveries:
+            self._keep(sent, delivery)
+
     async def tell_missed(self, found: Found, missed: Missed) -> bool:
         """Tell ``found`` of our calls that it missed; whether a node says that its machine has it."""
         bind, call_id = presence_hash(found.presence), missed.calls[-1].call_id

@@ -1,7 +1,9 @@
 """Changes of a running session, on the control channel between the two endpoints: a screen more, ICE anew.
 
-Law: these are the media endpoints' own; a call machine never sees them, and an endpoint looks at none before
-the peer's confirm was verified. Older endpoints ignore them, as every unknown control message.
+Law 1: these are the media endpoints' own; a call machine never sees them, and an endpoint looks at none
+before the peer's confirm was verified. Older endpoints ignore them, as every unknown control message.
+Law 2: each end numbers its offers, an answer has the number of its offer (``RoundNote``). While no path
+answers they are told by sealed message, too; of what comes twice or late, the number tells.
 
     0        1
     +--------+------------------------------+
@@ -13,10 +15,12 @@ the peer's confirm was verified. Older endpoints ignore them, as every unknown c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from meshcall.errors import Rejected
+from meshcall.ice.notes import Note, RoundNote
 from meshcall.limits import DESCRIPTION_MAX
 
 NegotiateKind = Literal["offer", "answer"]
@@ -52,3 +56,29 @@ def decode_negotiate_untrusted(data: bytes) -> Negotiate:
     if kind is None or not 1 < len(data) <= DESCRIPTION_MAX + 1:
         raise Rejected("negotiate")
     return Negotiate(kind, data[1:])
+
+
+class Rounds:
+    """Which of the peer's changes are new, at one end of a call."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._heard = 0
+
+    def ask(self, number: int) -> bool:
+        """We offer, and wait for this answer; True: the offer before got none, and is void."""
+        again, self._asked = self._asked > 0, number
+        return again
+
+    def take_untrusted(self, kind: NegotiateKind, notes: Iterable[Note]) -> int:
+        """The number of what the peer says; 0: it has none. Raises :class:`Rejected` ("old") for no news."""
+        number = next((note.number for note in notes if isinstance(note, RoundNote)), 0)
+        if kind == "offer":
+            if number and number <= self._heard:
+                raise Rejected("old")
+            self._heard = max(self._heard, number)
+        else:
+            if not self._asked or number not in (0, self._asked):
+                raise Rejected("old")
+            self._asked = 0
+        return number

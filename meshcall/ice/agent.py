@@ -173,6 +173,14 @@ class IceAgent:
             self._checked(*self._early.popleft(), now)
         self._check_waiting(now)
 
+    def restart(self, remote: Credentials, now: float) -> None:
+        """The peer has begun its ICE anew, with other credentials (RFC 8445 section 2.4).
+
+        Ours stay as they are, and so does what was proven: it is the same peer, and its candidates follow.
+        """
+        self.remote = remote
+        self.network_changed(now)
+
     def network_changed(self, now: float) -> None:
         """Our routes are other ones: look at every pair that may work, at once."""
         for pair in self._list:

@@ -46,15 +46,23 @@ class AimNote:
     address: Address
 
 
-Note = NatNote | SeenNote | AimNote
+@dataclass(frozen=True, slots=True)
+class RoundNote:
+    """Which change of the running session a description is: see :mod:`meshcall.call.negotiation`."""
 
-_NAT, _SEEN, _AIM = range(3)
+    number: int
+    """1 and up, of the sender's offers; in an answer, of the offer that it answers."""
+
+
+Note = NatNote | SeenNote | AimNote | RoundNote
+
+_NAT, _SEEN, _AIM, _ROUND = range(4)
 _TOKEN_MAX: Final = 16
 
 # --- octets ---------------------------------------------------------------------------------------
 #
 #  0  u8   type << 4 | 3 << 2 | 0        (family 3: no candidate)
-#            type: 0 nat, 1 seen, 2 aim
+#            type: 0 nat, 1 seen, 2 aim, 3 round
 #  1  u8   n
 #  2  n    value
 #
@@ -64,6 +72,7 @@ _TOKEN_MAX: Final = 16
 #            ports      0 unknown, 1 preserving, 2 sequential, 3 random
 #  seen    u8 n, address (n octets), token (1 to 16, up to the end)
 #  aim     address
+#  round   u32 number, not 0
 #
 #  address   4 or 16 octets of IP, u16 port
 
@@ -83,6 +92,8 @@ def _encode(note: Note) -> bytes:
             kind, value = _SEEN, bytes([len(packed)]) + packed + token
         case AimNote(address):
             kind, value = _AIM, _pack(address)
+        case RoundNote(number):
+            kind, value = _ROUND, number.to_bytes(4, "big")
     return bytes([kind << 4 | NOTE_FAMILY << 2, len(value)]) + value
 
 
@@ -106,6 +117,10 @@ def read_note_untrusted(octets: Octets) -> Note | None:
             raise Rejected("note")
     elif kind == _AIM:
         note = AimNote(_unpack(value.take(value.left)))
+    elif kind == _ROUND:
+        note = RoundNote(value.u32())
+        if not note.number or value.left:
+            raise Rejected("note")
     return note
 
 

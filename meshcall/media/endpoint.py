@@ -86,6 +86,14 @@ class ControlMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the session for the peer, by another way than the control channel: no path answers."""
+
+    data: bytes
+    """As on the control channel."""
+
+
+@dataclass(frozen=True, slots=True)
 class FirstMedia:
     """The first decoded audio or picture after the gate opened."""
 
@@ -134,6 +142,7 @@ EndpointEvent = (
     | Secured
     | ControlOpen
     | ControlMessage
+    | Change
     | FirstMedia
     | SourceEnded
     | RecordFailed
@@ -200,6 +209,9 @@ class MediaEndpoint(Protocol):
 
     async def add_candidates(self, candidates: bytes) -> None:
         """Take more of the peer's candidates; raises :class:`Rejected`."""
+
+    def change(self, data: bytes) -> None:
+        """Take a change of the session by the peer that did not come on the control channel."""
 
     async def open_gate(self) -> None:
         """Send media, and decode and record what arrives, from now on: the peer's confirm was verified."""

@@ -34,6 +34,7 @@ Line = Annotated[str, Meta(max_length=LINE_MAX)]
 ControlOctets = Annotated[bytes, Meta(min_length=1, max_length=CONTROL_MESSAGE_MAX)]
 Fingerprint = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Round = Annotated[int, Meta(ge=0, lt=2**32)]
 Kind = Literal["audio", "video"]
 
 
@@ -71,6 +72,8 @@ class Remote(ToPage, frozen=True, kw_only=True, tag="remote"):
 
     kind: Literal["offer", "answer"]
     sdp: str
+    round: int = 0
+    """Of an offer: to be said with its answer; of an answer: which of the page's offers it is to. 0: none."""
 
 
 class RemoteCandidates(ToPage, frozen=True, kw_only=True, tag="candidates"):
@@ -107,6 +110,8 @@ class Described(FromPage, frozen=True, kw_only=True, tag="described", forbid_unk
 
     kind: Literal["offer", "answer"]
     sdp: Sdp
+    round: Round = 0
+    """Of a later offer: 1 and up; of an answer: that of the offer."""
 
 
 class LocalCandidate(FromPage, frozen=True, kw_only=True, tag="candidate", forbid_unknown_fields=True):

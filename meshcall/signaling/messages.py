@@ -7,7 +7,7 @@
     kind              fields (tag: value)
     1 offer           1 description   2 reply key (32)   [3 name]   4 wants (u8: 1 audio 2 video 4 data)
     2 answer          1 description
-    3 candidates      5 candidates    6 end (u8: 0 or 1)
+    3 candidates      5 candidates    6 end (u8: 0 or 1)   [130 change]
     4 reject          7 reason (u8)
     5 hangup          7 reason (u8)
     6 contact request [3 name]        8 secret (<= 32)
@@ -126,6 +126,8 @@ class Candidates:
     """Encoded candidates, opaque here."""
     end: bool = False
     """No more will come (RFC 8838 end-of-candidates)."""
+    change: bytes = b""
+    """A change of the running session, as the control channel says it, which is broken; opaque here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ Message = (
 _DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT, _ICE = range(
     1, 12
 )
-_RENDEZVOUS, _HELD = 128, 129
+_RENDEZVOUS, _HELD, _CHANGE = 128, 129, 130
 
 _ICE_CHARS: Final = re.compile(r"[A-Za-z0-9+/]+")  # RFC 8839 section 5.4
 
@@ -239,7 +241,7 @@ _KIND: Final = {
 _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.OFFER: (frozenset({_DESCRIPTION, _REPLY_KEY, _WANTS}), frozenset({_NAME})),
     MessageKind.ANSWER: (frozenset({_DESCRIPTION}), frozenset()),
-    MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset()),
+    MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset({_CHANGE})),
     MessageKind.REJECT: (frozenset({_REASON}), frozenset()),
     MessageKind.HANGUP: (frozenset({_REASON}), frozenset()),
     MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME, _RENDEZVOUS, _HELD})),
@@ -343,8 +345,10 @@ def encode_body(message: Message) -> bytes:
                 fields[_NAME] = name.encode()
         case Answer(description):
             fields = {_DESCRIPTION: description}
-        case Candidates(candidates, end):
+        case Candidates(candidates, end, change):
             fields = {_CANDIDATES: candidates, _END: bytes([end])}
+            if change:
+                fields[_CHANGE] = change
         case Reject(reason) | Hangup(reason):
             fields = {_REASON: bytes([reason])}
         case ContactRequest(name, secret, rendezvous, held):
@@ -395,7 +399,7 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
             end = _octet_untrusted(fields[_END])
             if end > 1:
                 raise Rejected("body")
-            return Candidates(fields[_CANDIDATES], bool(end))
+            return Candidates(fields[_CANDIDATES], bool(end), fields.get(_CHANGE, b""))
         case MessageKind.REJECT:
             return Reject(_REJECT_REASONS.get(_octet_untrusted(fields[_REASON]), RejectReason.FAILED))
         case MessageKind.HANGUP:

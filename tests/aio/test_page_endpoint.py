@@ -17,7 +17,9 @@ from meshcall import limits
 from meshcall.aio.clock import SystemClock
 from meshcall.aio.page.desk import PageDesk
 from meshcall.aio.page.endpoint import PageEndpoint
+from meshcall.call.negotiation import Negotiate, decode_negotiate_untrusted, encode_negotiate
 from meshcall.errors import MeshcallError, PageGone, Rejected, SourceUnusable, TooManyListeners
+from meshcall.ice.notes import RoundNote
 from meshcall.media import endpoint as m
 from meshcall.media import page as p
 from meshcall.media.plan import MediaPlan
@@ -217,6 +219,77 @@ async def test_sessions_change_only_behind_the_gate(browser: Browser) -> None:
     counters = endpoint.statistics().counters
     assert counters["negotiate-fingerprint"] == 1
     assert browser.told.empty()
+    await endpoint.close()
+
+
+def change(kind: Literal["offer", "answer"], number: int, fingerprint: bytes = b"\x02" * 32) -> bytes:
+    """What the peer says of a change."""
+    notes = (RoundNote(number),) if number else ()
+    description = replace(from_sdp(sdp(fingerprint, kind)), notes=notes)
+    return encode_negotiate(Negotiate(kind, description.encode()))
+
+
+async def test_a_change_goes_by_letter_too_while_no_path_answers(browser: Browser) -> None:
+    """Numbered, so that of what comes twice or late nothing reaches the browser; answers go the same way."""
+    endpoint, opening = await connected(browser)
+    await endpoint.open_gate()
+    assert isinstance(await browser.told.get(), p.Gate)
+    events = endpoint.events()
+    browser.say(opening, "path-gone")
+    assert await anext(events) == m.PathBroken()
+    browser.say(opening, "described", kind="offer", sdp=sdp(b"\x01" * 32), round=4)
+    by_letter = await anext(events)
+    by_control = await browser.told.get()
+    assert isinstance(by_letter, m.Change)
+    assert isinstance(by_control, p.SendControl)
+    assert by_letter.data == by_control.data
+    offer = decode_negotiate_untrusted(by_letter.data)
+    assert decode_description_untrusted(offer.body).notes == (RoundNote(4),)
+
+    endpoint.change(change("answer", 3))
+    endpoint.change(change("answer", 4, fingerprint=b"\x09" * 32))
+    endpoint.change(change("answer", 4))
+    browser.say(opening, "control", data=b64(change("answer", 4)))
+    remote = await browser.told.get()
+    assert isinstance(remote, p.Remote)
+    assert (remote.kind, remote.round) == ("answer", 4)
+    browser.say(
+        opening,
+        "path",
+        local={"kind": "host", "address": "", "port": 0},
+        remote={"kind": "prflx", "address": "192.168.1.2", "port": 9},
+    )
+    assert isinstance(await anext(events), m.IceConnected)
+
+    endpoint.change(change("offer", 7))
+    browser.say(opening, "control", data=b64(change("offer", 7)))
+    browser.say(opening, "control", data=b64(change("offer", 6)))
+    remote = await browser.told.get()
+    assert isinstance(remote, p.Remote)
+    assert (remote.kind, remote.round) == ("offer", 7)
+    browser.say(opening, "described", kind="answer", sdp=sdp(b"\x01" * 32, "answer"), round=7)
+    answer = await anext(events)
+    assert isinstance(answer, m.Change), "the offer came by letter"
+    assert isinstance(await browser.told.get(), p.SendControl)
+    assert browser.told.empty()
+    counters = endpoint.statistics().counters
+    assert (counters["negotiate-old"], counters["negotiate-fingerprint"]) == (4, 1)
+    await endpoint.close()
+
+
+async def test_an_offer_after_one_without_an_answer_goes_by_letter_too(browser: Browser) -> None:
+    """Something comes over the path, so it looks whole here; what is sent may not arrive all the same."""
+    endpoint, opening = await connected(browser)
+    await endpoint.open_gate()
+    assert isinstance(await browser.told.get(), p.Gate)
+    for number in (1, 2):
+        browser.say(opening, "described", kind="offer", sdp=sdp(b"\x01" * 32), round=number)
+    first, second = [await browser.told.get() for _ in range(2)]
+    by_letter = await anext(endpoint.events())
+    assert isinstance(first, p.SendControl)
+    assert isinstance(second, p.SendControl)
+    assert isinstance(by_letter, m.Change)
+    assert by_letter.data == second.data != first.data
     await endpoint.close()
 
 

@@ -37,7 +37,9 @@ from meshcall.aio.udp import UdpPort
 from meshcall.call.negotiation import Negotiate, decode_negotiate_untrusted, encode_negotiate
 from meshcall.errors import MeshcallError, NoPath, RecordTargetExists, Rejected, SourceUnusable
 from meshcall.ice.candidate import Candidate, decode_candidates_untrusted, encode_candidates
+from meshcall.ice.notes import RoundNote
 from meshcall.media.endpoint import (
+    Change,
     ControlMessage,
     ControlOpen,
     EndpointEvent,
@@ -396,6 +398,32 @@ async def test_a_session_is_changed_only_behind_the_gate_and_with_its_certificat
         assert counters["negotiate-sections"] == 1
         await screens(right, 3)
         assert right.of(TransportLost) == []
+
+
+async def test_a_peer_begins_its_ice_anew_by_letter() -> None:
+    """The offer's credentials are used from then on; the answer has its number, and goes by letter, too."""
+    async with ends(replace(LOCAL, source="testsrc"), replace(LOCAL, source="testsrc")) as (left, right):
+        await connect(left, right)
+        sharer = Sharer(left)
+        good = await sharer.describe()
+        anew = replace(good, ufrag="anew", pwd="another+password+of+32+letters/+", notes=(RoundNote(3),))
+        offer = encode_negotiate(Negotiate("offer", anew.encode()))
+        for _ in range(2):
+            right.endpoint.change(offer)
+        await right.wait_for(Change)
+        (told,) = right.of(Change)
+        assert isinstance(told, Change)
+        answer = decode_negotiate_untrusted(told.data)
+        assert answer.kind == "answer"
+        described = decode_description_untrusted(answer.body)
+        assert described.notes == (RoundNote(3),)
+        assert described.fingerprint == first_fingerprint(right)
+        assert right.endpoint._ice is not None
+        remote = right.endpoint._ice.agent.remote
+        assert remote is not None
+        assert (remote.ufrag, remote.pwd) == (anew.ufrag, anew.pwd)
+        assert await asyncio.wait_for(sharer.answers.get(), 5) == told.data, "by the control channel, too"
+        await until(lambda: right.endpoint.statistics().counters.get("negotiate-old") == 1)
 
 
 async def test_sound_only_takes_no_screen() -> None:

@@ -113,6 +113,9 @@ class PlayedEndpoint:
     async def add_candidates(self, candidates: bytes) -> None:
         """There are none."""
 
+    def change(self, data: bytes) -> None:
+        """Nothing changes."""
+
     async def open_gate(self) -> None:
         """Nothing is behind it."""
 

@@ -59,6 +59,9 @@ class CountedEndpoint:
     async def add_candidates(self, candidates: bytes) -> None:
         """They are of no use."""
 
+    def change(self, data: bytes) -> None:
+        """Never comes."""
+
     async def open_gate(self) -> None:
         """Never asked for."""
 

@@ -28,12 +28,15 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, SentOffer
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaPlan
+from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
 from tests.unit.post_world import CALL, FakeDht, Peer
 
 if TYPE_CHECKING:
     from meshcall.finder import Finder
+
+PATH_END = m.SelectedCandidate("host", "192.168.1.2", 4000)
 
 Change = Callable[[bytes], bytes]
 CONFIRM = 0x01
@@ -42,18 +45,20 @@ WORDS = {0x09, 0x0A}
 
 
 class PlayedEndpoint:
-    """One end of a media path that works at once; ``change`` is what somebody does to its messages."""
+    """One end of a media path that works at once; ``alter`` is what somebody does to its messages."""
 
     def __init__(self, name: str) -> None:
         self.fingerprint = hashlib.sha256(name.encode()).digest()
         self.other: PlayedEndpoint
         self.shown: bytes | None = None
         """Fingerprint of the certificate that the other end is shown, if it is not ours."""
-        self.change: Change = lambda data: data
+        self.alter: Change = lambda data: data
         self.gate_open = False
         self.sent: list[bytes] = []
         self.added: list[bytes] = []
+        self.changes_taken: list[bytes] = []
         self.got_candidates = asyncio.Event()
+        self.got_change = asyncio.Event()
         self.found: list[bytes] = []
         """Candidates that it finds after its description."""
         self._events: asyncio.Queue[m.EndpointEvent | None] = asyncio.Queue()
@@ -82,12 +87,16 @@ class PlayedEndpoint:
         self.added.append(candidates)
         self.got_candidates.set()
 
+    def change(self, data: bytes) -> None:
+        self.changes_taken.append(data)
+        self.got_change.set()
+
     async def open_gate(self) -> None:
         self.gate_open = True
 
     def send_control(self, data: bytes) -> None:
         self.sent.append(data)
-        self.other._events.put_nowait(m.ControlMessage(self.change(data)))
+        self.other._events.put_nowait(m.ControlMessage(self.alter(data)))
 
     async def events(self) -> AsyncIterator[m.EndpointEvent]:
         while (event := await self._events.get()) is not None:
@@ -275,7 +284,7 @@ async def refused(sides: tuple[Side, Side], victim: Side) -> None:
 @pytest.mark.parametrize("forger", [0, 1])
 async def test_a_confirm_that_is_no_signature_ends_the_call(sides: tuple[Side, Side], forger: int) -> None:
     """One bit is enough, whoever sends it."""
-    sides[forger].endpoint.change = _flipped
+    sides[forger].endpoint.alter = _flipped
     await refused(sides, sides[1 - forger])
 
 
@@ -287,7 +296,7 @@ async def test_our_own_confirm_sent_back_ends_the_call(sides: tuple[Side, Side])
         own = [sent for sent in alice.endpoint.sent if sent[0] == CONFIRM]
         return own[0] if data[0] == CONFIRM and own else data
 
-    bob.endpoint.change = mirror
+    bob.endpoint.alter = mirror
     await refused(sides, alice)
 
 
@@ -301,7 +310,7 @@ async def test_another_certificate_ends_the_call(sides: tuple[Side, Side], forge
 async def test_a_confirmed_without_a_confirm_connects_nobody(sides: tuple[Side, Side]) -> None:
     """Saying that ours verified is no proof of theirs: the gate stays shut."""
     alice, bob = sides
-    bob.endpoint.change = lambda data: b"\x02" if data[0] == CONFIRM else data
+    bob.endpoint.alter = lambda data: b"\x02" if data[0] == CONFIRM else data
     alice.driver.feed(e.Dial())
     async with asyncio.timeout(5):
         while len(bob.endpoint.sent) < 2:  # noqa: ASYNC110 - each turn of the loop moves the call on
@@ -315,7 +324,7 @@ async def test_a_confirmed_without_a_confirm_connects_nobody(sides: tuple[Side, 
 async def test_a_malformed_control_message_ends_the_call(sides: tuple[Side, Side]) -> None:
     """What is not understood is not guessed."""
     alice, bob = sides
-    bob.endpoint.change = lambda data: data[:-1] if data[0] == CONFIRM else data
+    bob.endpoint.alter = lambda data: data[:-1] if data[0] == CONFIRM else data
     assert (await call(sides))[0] is e.EndReason.FAILED
     assert alice.driver.counters["control"] == 1
     assert not alice.endpoint.gate_open
@@ -343,7 +352,7 @@ async def test_what_is_said_of_secrets_before_the_confirm_is_dropped(sides: tupl
     """Whoever is in the middle of DTLS can't leave a secret behind."""
     alice, bob = sides
     alice.secrets.knows = bob.secrets.knows = True
-    bob.endpoint.change = lambda data: (
+    bob.endpoint.alter = lambda data: (
         b"\x05" + RendezvousSecret(b"m" * 32, 9).encode() if data[0] == CONFIRM else data
     )
     alice.driver.feed(e.Dial())
@@ -372,7 +381,7 @@ async def test_candidates_on_the_control_channel_before_the_confirm_are_dropped(
 ) -> None:
     """Whoever is in the middle of DTLS aims no checks."""
     alice, bob = sides
-    bob.endpoint.change = lambda data: b"\x07victims" if data[0] == CONFIRM else data
+    bob.endpoint.alter = lambda data: b"\x07victims" if data[0] == CONFIRM else data
     alice.driver.feed(e.Dial())
     async with asyncio.timeout(5):
         while not bob.endpoint.sent:  # noqa: ASYNC110 - each turn of the loop moves the call on
@@ -413,6 +422,54 @@ async def test_what_a_peer_says_of_secrets_in_a_call_is_bounded(sides: tuple[Sid
     assert len(bob.secrets.kept) == limits.RENDEZVOUS_PER_CALL_MAX
     assert bob.driver.counters["rendezvous"] == 992 - limits.RENDEZVOUS_PER_CALL_MAX
     assert bob.outcome is None
+
+
+async def told(side: Side, change: bytes) -> None:
+    """Until its endpoint has been told that change."""
+    async with asyncio.timeout(5):
+        while change not in side.endpoint.changes_taken:
+            side.endpoint.got_change.clear()
+            await side.endpoint.got_change.wait()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_session_is_changed_by_sealed_messages_while_no_path_answers(
+    sides: tuple[Side, Side], first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever begins: so many times at most, until there is a path; the last change counts."""
+    monkeypatch.setattr(limits, "CHANGE_RETELL", (0.0, 0.01, 0.01))
+    assert await call(sides) == [None, None]
+    one, other = sides[first], sides[1 - first]
+    one.endpoint._events.put_nowait(m.Change(b"\x10offer"))
+    await told(other, b"\x10offer")
+    other.endpoint._events.put_nowait(m.Change(b"\x11answer"))
+    await told(one, b"\x11answer")
+    await asyncio.sleep(0.1)
+    assert 1 <= len(other.endpoint.changes_taken) <= 3
+    assert one.outcome is other.outcome is None
+
+    for end in (one, other):
+        end.endpoint._events.put_nowait(m.IceConnected(PATH_END, PATH_END, "lan"))
+    await handed(sides)
+    assert one.driver._change is other.driver._change is None
+    assert other.endpoint.added == [], "it is no candidate"
+
+
+async def test_a_change_is_of_a_connected_call(sides: tuple[Side, Side]) -> None:
+    """Of any other it is counted, and has no effect."""
+    alice, bob = sides
+    assert await call(sides) == [None, None]
+    letter = bob.driver._letters[CALL]
+    change = replace(letter.opened, message=s.Candidates(b"", change=b"\x10"), kind=s.MessageKind.CANDIDATES)
+    change = replace(change, bind=letter.opened.inner_hash)
+    stale = replace(letter, opened=change, age=1 + change.valid_s)
+    bob.driver.letter(stale)
+    bob.driver.letter(replace(letter, opened=replace(change, call_id=bytes(16))))
+    bob.driver.feed(e.Hangup())
+    bob.driver.letter(replace(letter, opened=change))
+    assert bob.endpoint.changes_taken == []
+    assert bob.driver.counters["change"] == 3
+    assert alice.endpoint.changes_taken == []
 
 
 async def test_who_takes_nothing_at_the_rendezvous_is_offered_at_its_inbox(sides: tuple[Side, Side]) -> None:

@@ -30,7 +30,7 @@ from meshcall.ice.agent import IceAgent
 from meshcall.ice.birthday import Probes
 from meshcall.ice.candidate import Candidate, CandidatePolicy, refusal
 from meshcall.ice.nat import Mapping, Ports
-from meshcall.ice.notes import AimNote, NatNote, Note, SeenNote
+from meshcall.ice.notes import AimNote, NatNote, Note, RoundNote, SeenNote
 from meshcall.ice.pair import candidate_priority
 from meshcall.ice.prediction import enclosed_ports, next_port
 
@@ -109,6 +109,8 @@ class Punching:
                 self._seen.append(note)
             case AimNote():
                 self._aims.append(note)
+            case RoundNote():
+                return  # of a description, not of a NAT
         self._changed.set()
 
     def network_changed(self) -> None:

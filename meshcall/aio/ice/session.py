@@ -187,6 +187,11 @@ class IceSession:
         if self._punching is not None:
             self._spawn(self._punching.run())
 
+    def restart(self, remote: Credentials) -> None:
+        """The peer has other credentials from now on."""
+        self.agent.restart(remote, self._loop.time())
+        self._drain()
+
     def add_remote(self, candidates: Iterable[Candidate]) -> None:
         """More of the peer's candidates."""
         candidates = list(candidates)

@@ -3,8 +3,9 @@
 Law 1: everything that is awaited of the page has a deadline.
 Law 2: descriptions and candidates pass the same checks as for our own stack, both ways: the page's become
 octets or :class:`MeshcallError`, the peer's become SDP or :class:`Rejected`.
-Law 3: the peer can change the running session (``_NEGOTIATE``) only after the gate is open, that is, after
-its confirm was verified.
+Law 3: the peer can change the running session only after the gate is open, that is, after its confirm was
+verified.
+Law 4: a path that is gone comes back within ``CONSENT_LOST``, or the call is lost.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from meshcall import limits
@@ -22,7 +24,13 @@ from meshcall.aio.rtc.remote import (
     read_later_untrusted,
     read_offer_untrusted,
 )
-from meshcall.call.negotiation import Negotiate, decode_negotiate_untrusted, encode_negotiate, is_negotiate
+from meshcall.call.negotiation import (
+    Negotiate,
+    Rounds,
+    decode_negotiate_untrusted,
+    encode_negotiate,
+    is_negotiate,
+)
 from meshcall.errors import MeshcallError, NoPath, PageGone, PeerGone, Rejected, SourceUnusable
 from meshcall.ice.candidate import (
     Candidate,
@@ -31,6 +39,7 @@ from meshcall.ice.candidate import (
     encode_candidates,
     parse_candidate_line,
 )
+from meshcall.ice.notes import RoundNote
 from meshcall.media import endpoint as m
 from meshcall.media import page as p
 from meshcall.media.path import path_of
@@ -78,11 +87,15 @@ class PageEndpoint:
         self._unsent: list[bytes] = []
         self._gate = False
         self._secured = False
+        self._rounds = Rounds()
+        self._by_letter: set[int] = set()
+        """Rounds of the peer's that came by sealed message, and are to be answered likewise."""
+        self._lost: asyncio.TimerHandle | None = None
+        """Runs while no path answers."""
         self._path: m.PathKind | Literal[""] = ""
         self._route = ""
         self._totals: p.Totals | None = None
         self._supervisor: asyncio.TimerHandle | None = None
-        self._lost: asyncio.TimerHandle | None = None
         self._closed = False
 
     # --- offer and answer -------------------------------------------------------------------------
@@ -186,14 +199,15 @@ class PageEndpoint:
                     m.SelectedCandidate(local.kind, local.address, local.port),
                     m.SelectedCandidate(remote.kind, remote.address, remote.port),
                 )
-                self._set_lost(None)
                 self._path = path_of(*ends)
                 self._route = f"{local.kind} {local.address} -> {remote.kind} {remote.address}"
                 self._mark("ice")
+                self._whole()
                 self._events.put_nowait(m.IceConnected(*ends, self._path))
             case p.PathGone():
+                if self._lost is None:
+                    self._lost = self._loop.call_later(limits.CONSENT_LOST, self._path_lost)
                 self._events.put_nowait(m.PathBroken())
-                self._set_lost(limits.CONSENT_LOST)
             case p.Secure(local=ours, remote=theirs):
                 self._page_secured(ours, theirs)
             case p.ControlOpened():
@@ -213,12 +227,24 @@ class PageEndpoint:
             self._described.set_result(message)
         elif self._gate:
             try:
-                description = self._read(message.sdp)
-                self.send_control(encode_negotiate(Negotiate(message.kind, description.encode())))
+                self._tell_change(message)
             except (MeshcallError, ValueError):
                 self._counters["page-description"] += 1
         else:
             self._counters["page-early"] += 1
+
+    def _tell_change(self, message: p.Described) -> None:
+        """Tell the peer what the page says of a change."""
+        notes = (RoundNote(message.round),) if message.round else ()
+        description = replace(self._read(message.sdp), notes=notes)
+        change = encode_negotiate(Negotiate(message.kind, description.encode()))
+        if message.kind == "offer":  # one without an answer: the path may carry nothing one way
+            by_letter = self._rounds.ask(message.round)
+        else:
+            by_letter = message.round in self._by_letter
+        self.send_control(change)
+        if by_letter or self._lost is not None:
+            self._events.put_nowait(m.Change(change))
 
     def _page_candidate(self, line: str) -> None:
         if not line or self._local is None:
@@ -267,26 +293,38 @@ class PageEndpoint:
 
     def _page_control(self, data: bytes) -> None:
         if is_negotiate(data):
-            self._negotiate(data)
+            self._negotiate(data, by_letter=False)
         elif self._unread >= limits.CONTROL_QUEUE_MAX:
             self._counters["control-flood"] += 1
         else:
             self._unread += 1
             self._events.put_nowait(m.ControlMessage(data))
 
-    def _negotiate(self, data: bytes) -> None:
+    def _negotiate(self, data: bytes, *, by_letter: bool) -> None:
         """The peer changes the running session: a screen more, other ICE credentials."""
-        if not self._gate or self._remote is None:
+        if not self._gate or self._remote is None or self._closed:
             self._counters["negotiate-early"] += 1
             return
         try:
             wanted = decode_negotiate_untrusted(data)
             remote = read_later_untrusted(wanted.body, self._remote, self._policy(), self._counters)
             text = to_sdp(remote, wanted.kind)
+            number = self._rounds.take_untrusted(wanted.kind, remote.notes)
         except Rejected as error:
             self._counters[f"negotiate-{error.reason}"] += 1
             return
-        self._send(p.Remote(media=self._name, kind=wanted.kind, sdp=text))
+        if by_letter:
+            self._by_letter = {number}
+        self._send(p.Remote(media=self._name, kind=wanted.kind, sdp=text, round=number))
+
+    def _whole(self) -> None:
+        """A path answers."""
+        if self._lost is not None:
+            self._lost.cancel()
+            self._lost = None
+
+    def _path_lost(self) -> None:
+        self._events.put_nowait(m.TransportLost("no-response"))
 
     def _page_ended(self, reason: str, detail: str) -> None:
         if reason in ("no-device", "unsupported"):
@@ -323,19 +361,17 @@ class PageEndpoint:
             self._supervisor.cancel()
         self._supervisor = None if self._open else self._loop.call_later(timeout, self._fail, reason, "")
 
-    def _set_lost(self, patience: float | None) -> None:
-        """Give the call up unless there is a path again in so many seconds; None: there is one."""
-        if self._lost is not None:
-            self._lost.cancel()
-        late = m.TransportLost("no-response")
-        self._lost = (
-            None if patience is None else self._loop.call_later(patience, self._events.put_nowait, late)
-        )
-
     def _mark(self, step: str) -> None:
         self._timeline.setdefault(step, round((self._clock.now() - self._begin) * 1000, 1))
 
     # --- use --------------------------------------------------------------------------------------
+
+    def change(self, data: bytes) -> None:
+        """See :class:`MediaEndpoint`."""
+        if is_negotiate(data):
+            self._negotiate(data, by_letter=True)
+        else:
+            self._counters["negotiate-unknown"] += 1
 
     async def open_gate(self) -> None:
         """See :class:`MediaEndpoint`."""
@@ -389,9 +425,9 @@ class PageEndpoint:
         if self._closed:
             return
         self._closed = True
+        self._whole()
         if self._supervisor is not None:
             self._supervisor.cancel()
-        self._set_lost(None)
         self._send(p.Close(media=self._name))
         self._on_closed()
         if not self._described.done():

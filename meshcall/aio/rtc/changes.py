@@ -22,26 +22,28 @@ class Changes:
     def __init__(
         self,
         answer: Callable[[bytes], Awaitable[bytes]],
-        send: Callable[[bytes], None],
+        send: Callable[[bytes, bool], None],
         counters: Counter[str],
     ) -> None:
-        """``answer``: the answer to an offer, both encoded. ``send``: on the control channel."""
+        """``answer``: the answer to an offer, both encoded. ``send(answer, by_letter)``: by the way that the
+        offer came.
+        """
         self._answer = answer
         self._send = send
         self._counters = counters
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, bool]] = deque()
         self._gate = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
 
-    def take(self, data: bytes) -> None:
-        """A control message of the peer that is an endpoint's own."""
+    def take(self, data: bytes, *, by_letter: bool = False) -> None:
+        """A control message of the peer that is an endpoint's own, or came by sealed message."""
         if self._closed:
             return
         if len(self._waiting) >= limits.CHANGES_WAITING_MAX:
             self._counters["negotiate-flood"] += 1
             return
-        self._waiting.append(data)
+        self._waiting.append((data, by_letter))
         self._begin()
 
     def open_gate(self) -> None:
@@ -72,7 +74,9 @@ class Changes:
         self._task = None
 
     async def _take_next(self) -> None:
-        wanted = decode_negotiate_untrusted(self._waiting.popleft())
+        data, by_letter = self._waiting.popleft()
+        wanted = decode_negotiate_untrusted(data)
         if wanted.kind != "offer":
             raise Rejected("unasked")
-        self._send(encode_negotiate(Negotiate("answer", await self._answer(wanted.body))))
+        answer = await self._answer(wanted.body)
+        self._send(encode_negotiate(Negotiate("answer", answer)), by_letter)

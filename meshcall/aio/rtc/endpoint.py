@@ -48,13 +48,15 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.call.negotiation import is_negotiate
+from meshcall.call.negotiation import Rounds, is_negotiate
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
+from meshcall.ice.check import Credentials
 from meshcall.ice.events import Broken, Gathered, IceEvent, Measured, Noted, Selected
-from meshcall.ice.notes import Note
+from meshcall.ice.notes import Note, RoundNote
 from meshcall.media.endpoint import (
+    Change,
     ControlMessage,
     ControlOpen,
     EndpointEvent,
@@ -130,7 +132,10 @@ class RtcEndpoint:
         self._source: Source | None = None
         self._reception = Reception(self._counters, self._first_media)
         self._sending = Sending()
-        self._changes = Changes(self._answer_change, self.send_control, self._counters)
+        self._changes = Changes(self._answer_change, self._send_change, self._counters)
+        self._rounds = Rounds()
+        self._broken = False
+        """No path answers."""
         self._local: Description | None = None
         self._remote: Description | None = None
         """What the peer described itself with at the start."""
@@ -258,8 +263,10 @@ class RtcEndpoint:
                 case Noted(note):
                     self._trickle.noted(note)
                 case Broken():
+                    self._broken = True
                     self._trickle.broken()
                 case Selected():
+                    self._broken = False
                     self._trickle.whole()
                 case _:
                     pass
@@ -358,13 +365,14 @@ class RtcEndpoint:
                     self._names.look_up(candidate)
 
     async def _answer_change(self, offer: bytes) -> bytes:
-        """Our answer to the peer's offer in the running session: a screen more, or none any more."""
+        """Our answer to the peer's offer in the running session: a screen, or none any more; ICE anew."""
         pc, first = self._pc, self._remote
         assert pc is not None, "the gate is open"
         assert first is not None, "the gate is open"
         later = read_later_untrusted(offer, first, self._policy(), self._counters)
         if later.setup != "actpass":
             raise Rejected("setup")
+        number = self._rounds.take_untrusted("offer", later.notes)
         await self._renew_receivers(later)
         try:
             text = to_sdp(replace(later, candidates=()), "offer")
@@ -374,7 +382,9 @@ class RtcEndpoint:
             raise
         except Exception as error:
             raise Rejected("description") from error
-        self._current = later
+        before, self._current = self._current or first, later
+        if (later.ufrag, later.pwd) != (before.ufrag, before.pwd) and self._ice is not None:
+            self._ice.restart(Credentials(later.ufrag, later.pwd))
         for transceiver in pc.getTransceivers():
             if self._what(transceiver) == "screen":
                 transceiver.direction = "recvonly" if self._plan.video else "inactive"
@@ -382,7 +392,20 @@ class RtcEndpoint:
         self._add(list(later.candidates), later.notes)
         async with asyncio.timeout(self._plan.gather_timeout):
             await pc.setLocalDescription()
-        return from_sdp(pc.localDescription.sdp, end_of_candidates=False).encode()
+        answer = from_sdp(pc.localDescription.sdp, end_of_candidates=False)
+        return replace(answer, notes=(RoundNote(number),) if number else ()).encode()
+
+    def _send_change(self, data: bytes, by_letter: bool) -> None:
+        self.send_control(data)
+        if by_letter or self._broken:
+            self._emit(Change(data))
+
+    def change(self, data: bytes) -> None:
+        """See :class:`MediaEndpoint`."""
+        if is_negotiate(data):
+            self._changes.take(data, by_letter=True)
+        else:
+            self._counters["negotiate-unknown"] += 1
 
     async def _renew_receivers(self, later: Description) -> None:
         """Begin anew where the peer's stream ends, or becomes another one."""

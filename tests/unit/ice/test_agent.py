@@ -477,6 +477,33 @@ def test_a_call_follows_an_end_to_its_new_address(roamer: int) -> None:
     assert not other.over
 
 
+@pytest.mark.parametrize("controlling", [True, False])
+def test_a_peer_that_begins_its_ice_anew_is_followed(controlling: bool) -> None:
+    """As a browser does it: another agent with other credentials and addresses; ours stays, and the call."""
+    net = Net(delay=0.02)
+    ours, theirs = net.end(controlling=controlling), net.end(controlling=not controlling)
+    ours.host("192.0.2.9")
+    theirs.host("10.0.0.2", Nat("198.51.100.2"))
+    connect(net, *((ours, theirs) if controlling else (theirs, ours)))
+    net.run(5)
+    theirs.leave()
+    assert net.run(5, lambda: bool(ours.of(Broken)))
+    again = net.end(controlling=not controlling).host("10.0.0.3", Nat("198.51.100.3"))
+    again.agent.add_remote(ours.candidates, net.now)
+    again.start(ours)
+    begin = net.now
+    ours.agent.restart(again.local, net.now)
+    ours.agent.add_remote(again.candidates, net.now)
+    assert net.run(5, lambda: again.connected and ours.path[1][0] == "198.51.100.3")
+    assert net.now - begin <= 1.0
+    ours.send(b"\x80to")
+    again.send(b"\x80fro")
+    net.run(30)
+    assert (again.data, ours.data) == ([b"\x80to"], [b"\x80fro"])
+    assert not ours.over
+    assert not again.over
+
+
 def test_both_ends_roam_at_once_and_meet_again_by_what_signaling_carries() -> None:
     """Neither knows the other's new address by itself; the candidates that travel elsewhere do it.
 

@@ -15,7 +15,7 @@ from meshcall.ice.candidate import (
     encode_candidates,
 )
 from meshcall.ice.nat import Filtering, Mapping, Ports
-from meshcall.ice.notes import AimNote, NatNote, Note, SeenNote, encode_notes
+from meshcall.ice.notes import AimNote, NatNote, Note, RoundNote, SeenNote, encode_notes
 from meshcall.limits import NOTES_MAX
 from meshcall.signaling.description import decode_description_untrusted
 from tests.unit.signaling.test_description import OFFER
@@ -35,6 +35,7 @@ GOLDEN = [
     ),
     (SEEN, "1c 0f 06 c6336407 c350 0001020304050607"),
     (AIM, "2c 06 c6336407 9c4a"),
+    (RoundNote(258), "3c 04 00000102"),
 ]
 
 
@@ -82,6 +83,9 @@ def test_unknown_notes_are_skipped_and_few_are_kept() -> None:
         "2c 06 c6336407 0000",  # port 0
         "2c 07 c6336407 9c4a 00",  # one octet more
         "2c 06 c6336407 9c",  # one octet short
+        "3c 04 00000000",  # round 0
+        "3c 03 000001",  # one octet short
+        "3c 05 0000000101",  # one octet more
         "fc 03 0102",  # unknown, and short
     ],
 )
@@ -94,7 +98,7 @@ def test_bad_notes_are_rejected(octets: str) -> None:
 def test_mutated_notes_raise_nothing_else() -> None:
     """100,000 messages with flipped, cut and inserted octets."""
     rng = random.Random(7)
-    whole = encode_candidates([HOST], [NAT, WITNESSED, SEEN, AIM])
+    whole = encode_candidates([HOST], [NAT, WITNESSED, SEEN, AIM, RoundNote(9)])
     read = 0
     for _ in range(100_000):
         data = bytearray(whole)

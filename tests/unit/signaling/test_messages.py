@@ -25,6 +25,7 @@ MESSAGES: list[m.Message] = [
     m.Answer(b"d"),
     m.Candidates(b"c", end=False),
     m.Candidates(b"", end=True),
+    m.Candidates(b"", change=b"\x10" + bytes(300)),
     *(m.Reject(reason) for reason in m.RejectReason),
     *(m.Hangup(reason) for reason in m.HangupReason),
     m.ContactRequest("Ålice", bytes(32)),

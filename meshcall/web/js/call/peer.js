@@ -15,7 +15,9 @@ const FIRST = 10_000;
 const SILENCE = 1200;  // ms without a packet where media flowed: the path is broken
 const SILENCE_IDLE = 6000;  // the same where none flows: the browser's own checks come every 2.5 s
 const FLOW = 200;  // octets between two looks: an open microphone in a silent room sends more
-const RESTART_PAUSE = 4000;
+const RESTART_PAUSE = 5000;  // ms that an offer may wait for its answer: by the DHT it takes some seconds
+const RESTART_GATHER = 500;  // ms that a restart waits for candidates: they have to travel with it
+const POLITE_PATIENCE = 3000;  // ms without a path in which the other end restarts, if it can
 
 const encode = octets => btoa(String.fromCharCode(...new Uint8Array(octets)));
 const decode = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -28,6 +30,8 @@ function localFingerprint(sdp) {
   const hex = /a=fingerprint:sha-256 ([0-9A-Fa-f:]+)/.exec(sdp)[1];
   return encode(Uint8Array.from(hex.split(':'), pair => parseInt(pair, 16)));
 }
+
+const fragment = sdp => /a=ice-ufrag:(\S+)/.exec(sdp)?.[1];
 
 /** The media of one call. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
 export class Peer extends EventTarget {
@@ -71,6 +75,9 @@ export class Peer extends EventTarget {
   #pair = '';
   #flow = [0, 0];
   #restarted = 0;
+  #brokenAt = 0;
+  #offers = 0;
+  #offeredAt = 0;
   #played = new Set();
   #held = [];
   #totalled = 0;
@@ -117,14 +124,22 @@ export class Peer extends EventTarget {
     this.#tell({told: 'described', kind: remote ? 'answer' : 'offer', sdp: this.#pc.localDescription.sdp});
   }
 
-  #gathered() {
+  /** Describe this end, with candidates if ICE begins anew. */
+  async #describeLater() {
+    const before = fragment(this.#pc.currentLocalDescription.sdp);
+    await this.#pc.setLocalDescription();
+    if (fragment(this.#pc.localDescription.sdp) !== before) await this.#gathered(RESTART_GATHER, true);
+  }
+
+  /** @param {number} [patience] ms @param {boolean} [anew] whether a state of now is an old one */
+  #gathered(patience = GATHER_PATIENCE, anew = false) {
     return new Promise(resolve => {
-      const timer = window.setTimeout(resolve, GATHER_PATIENCE);
+      const timer = window.setTimeout(resolve, patience);
       const look = () => {
         if (this.#pc.iceGatheringState === 'complete') { window.clearTimeout(timer); resolve(); }
       };
       this.#pc.addEventListener('icegatheringstatechange', look);
-      look();
+      if (!anew) look();
     });
   }
 
@@ -132,7 +147,7 @@ export class Peer extends EventTarget {
   async receive(message) {
     try {
       switch (message.do) {
-        case 'remote': await this.#describe(message); break;
+        case 'remote': await this.#change(message); break;
         case 'candidates': await this.#addCandidates(message.lines); break;
         case 'gate': await this.#openGate(); break;
         case 'control': if (this.#channel.readyState === 'open') this.#channel.send(decode(message.data)); break;
@@ -143,15 +158,28 @@ export class Peer extends EventTarget {
     }
   }
 
-  async #describe({kind, sdp}) {
+  /** A description of the peer; a later one that this browser can't take changes nothing. */
+  async #change(message) {
+    if (!this.gate) { await this.#describe(message); return; }
+    try {
+      await this.#describe(message);
+    } catch (error) {
+      console.warn('a change was refused:', error.name, error.message);
+      if (this.#pc.signalingState === 'have-remote-offer') await this.#pc.setRemoteDescription({type: 'rollback'});
+    }
+  }
+
+  async #describe({kind, sdp, round}) {
     const pc = this.#pc;
+    // An answer to an offer that was taken back meanwhile
+    if (kind === 'answer' && (pc.signalingState !== 'have-local-offer' || (round && round !== this.#offers))) return;
     const collides = kind === 'offer' && (this.#making || pc.signalingState !== 'stable');
     this.#ignoring = !this.polite && collides;
     if (this.#ignoring) return;
     await pc.setRemoteDescription({type: kind, sdp});
     if (kind !== 'offer') return;
-    await pc.setLocalDescription();
-    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp});
+    await this.#describeLater();
+    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp, round});
   }
 
   async #addCandidates(lines) {
@@ -167,8 +195,11 @@ export class Peer extends EventTarget {
   async #negotiate() {
     try {
       this.#making = true;
-      await this.#pc.setLocalDescription();
-      this.#tell({told: 'described', kind: 'offer', sdp: this.#pc.localDescription.sdp});
+      await this.#describeLater();
+      if (this.#pc.signalingState !== 'have-local-offer') return;
+      this.#offers += 1;
+      this.#offeredAt = performance.now();
+      this.#tell({told: 'described', kind: 'offer', sdp: this.#pc.localDescription.sdp, round: this.#offers});
     } catch (error) {
       console.warn('the session was not changed:', error.name);
     } finally {
@@ -264,11 +295,13 @@ export class Peer extends EventTarget {
     const transport = all.find(one => one.type === 'transport');
     const pair = transport && report.get(transport.selectedCandidatePairId);
     const now = performance.now();
-    const grown = (transport?.bytesReceived ?? 0) - this.#octets;
+    const octets = transport?.bytesReceived ?? 0;
+    const grown = octets - this.#octets;  // they become fewer when paths of before are forgotten
     const checks = pair ? pair.requestsReceived + pair.responsesReceived : 0;
-    if (grown || (pair?.id === this.#pair && checks > this.#checks)) this.#heard = now;
-    if (grown) this.#flow = [this.#flow[1], grown];  // the end of a stream may fall into the midst of one
-    this.#octets += grown;
+    await this.#takeBack(now);
+    if (grown > 0) this.#flow = [this.#flow[1], grown];  // the end of a stream may fall into the midst of one
+    if (grown > 0 || (pair?.id === this.#pair && checks > this.#checks)) this.#heard = now;
+    this.#octets = octets;
     this.#pair = pair?.id;
     this.#checks = checks;
     const flows = Math.max(...this.#flow) >= FLOW;
@@ -303,16 +336,33 @@ export class Peer extends EventTarget {
   }
 
   #broken() {
+    const now = performance.now();
     if (this.path) {
       this.path = '';
+      this.#brokenAt = now;
       this.#tell({told: 'path-gone'});
       this.dispatchEvent(new CustomEvent('path'));
     }
-    const now = performance.now();
-    if (this.gate && !this.polite && now - this.#restarted > RESTART_PAUSE) {
+    const patience = this.polite ? POLITE_PATIENCE : 0;
+    if (this.gate && now - this.#brokenAt >= patience && now - this.#restarted > RESTART_PAUSE) {
       this.#restarted = now;
-      this.#pc.restartIce();
+      this.#restart().catch(error => console.warn('ICE was not restarted:', error.name));
     }
+  }
+
+  /** An offer that got no answer keeps back those of the peer; what it was about is offered again by itself. */
+  async #takeBack(now) {
+    if (this.gate && !this.#making && this.#pc.signalingState === 'have-local-offer'
+        && now - this.#offeredAt > RESTART_PAUSE) {
+      this.#offeredAt = now;
+      await this.#pc.setLocalDescription({type: 'rollback'});
+    }
+  }
+
+  /** Find paths anew. An offer that got no answer went with the old path: it is taken back. */
+  async #restart() {
+    if (this.#pc.signalingState === 'have-local-offer') await this.#pc.setLocalDescription({type: 'rollback'});
+    this.#pc.restartIce();
   }
 
   // --- what a person does ---
