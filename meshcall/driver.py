@@ -203,8 +203,8 @@ class CallDriver:
                     self._change_received(letter, change)
                 else:
                     self.feed(e.CandidatesReceived(opened.call_id, candidates))
-            case s.Reject(reason):
-                self.feed(e.RejectReceived(opened.call_id, _REJECT_REASONS[reason]))
+            case s.Reject(reason, words):
+                self.feed(e.RejectReceived(opened.call_id, _REJECT_REASONS[reason], words))
             case s.Hangup(reason):
                 self.feed(e.HangupReceived(opened.call_id, _HANGUP_REASONS.get(reason, "hangup")))
             case s.Ringing():
@@ -270,8 +270,8 @@ class CallDriver:
                 self._reply_to(call_id, s.Ringing())
             case c.SendAnswer(call_id, answer, fresh):
                 self._spawn(self._send_answer(call_id, answer, fresh=fresh))
-            case c.SendReject(call_id, word):
-                self._reply_to(call_id, s.Reject(_REJECT_WORDS[word]))
+            case c.SendReject(call_id, word, words):
+                self._reply_to(call_id, s.Reject(_REJECT_WORDS[word], words))
             case c.SendHangup(call_id, word):
                 self._send_hangup(call_id, s.Hangup(_HANGUP_WORDS[word]))
             case c.AdoptCall(old_id, new_id):

@@ -23,6 +23,9 @@ EPOCH: Final = 900
 
 # --- call: control channel ------------------------------------------------------------------------
 
+WORDS_MAX: Final = 200
+"""Octets of what is said with a refused call: one line, in the small class of sealed messages."""
+
 CHAT_MAX: Final = 8192
 """Octets in one chat text (memory held by an unread flood)."""
 

@@ -226,9 +226,9 @@ class Call:
         self.set_media(source, record, page=page, video=video)
         self._user(e.Answer())
 
-    async def decline(self) -> None:
-        """Decline an incoming call."""
-        self._user(e.Decline())
+    async def decline(self, words: str = "") -> None:
+        """Decline an incoming call; ``words``: a line that the caller is shown."""
+        self._user(e.Decline(words=words))
 
     async def hangup(self) -> None:
         """End the call in any state; one that is over stays as it is."""

@@ -181,6 +181,8 @@ def rejected(d: CallData, event: e.RejectReceived, now: float) -> None:
     if d.role == "callee":
         d.counters["reject from the caller"] += 1
         return
+    if event.words:
+        d.emit(c.Notify("chat", event.words))
     if d.state is State.CONNECTING:
         d.end(R.FAILED, now, by_peer=True)
     else:
@@ -224,7 +226,7 @@ def answer(d: CallData, event: e.Event, now: float) -> None:
 
 def decline(d: CallData, event: e.Decline, now: float) -> None:
     """Our user refuses."""
-    d.emit(c.SendReject(d.call_id, event.reason))
+    d.emit(c.SendReject(d.call_id, event.reason, event.words))
     d.end(R.BUSY if event.reason == "busy" else R.DECLINED, now, missed=event.reason == "busy")
 
 

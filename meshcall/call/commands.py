@@ -83,6 +83,8 @@ class SendReject(Command):
     """16 octets; may be an attempt other than the machine's own."""
     reason: RejectWord
     """As on the wire."""
+    words: str = ""
+    """What our user says to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ class Decline(UserEvent):
 
     reason: Literal["declined", "busy"] = "declined"
     """What the caller is told."""
+    words: str = ""
+    """What it is told besides, by a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,8 @@ class RejectReceived(PeerMessage):
 
     reason: str
     """declined, busy, unsupported, clock or failed; anything else counts as failed."""
+    words: str = ""
+    """What the callee says to it."""
 
 
 @dataclass(frozen=True, slots=True)

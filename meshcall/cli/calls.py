@@ -149,10 +149,17 @@ def _talked(view: dict[str, Any]) -> str:
     return format_duration((view["ended_ms"] - view["connected_ms"]) / 1000)
 
 
-def decline(context: typer.Context, call_id: CallArgument = "-", as_json: JsonOption = False) -> None:
+def decline(
+    context: typer.Context,
+    call_id: CallArgument = "-",
+    say: Annotated[str, typer.Option(metavar="TEXT", help="A line that the caller is shown.")] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Decline a call."""
     session = session_of(context)
-    view = session.client.send("POST", "calls", call_id, "decline")
+    from meshcall.control.models import DeclineCall  # late, as the client
+
+    view = session.client.send("POST", "calls", call_id, "decline", body=DeclineCall(say=say))
     if as_json:
         emit_json(view)
     elif not session.quiet:

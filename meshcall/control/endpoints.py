@@ -135,7 +135,7 @@ ENDPOINTS: Final = (
         v.CallView, models.AnswerCall, streams=True, attributes=_CALL,
     ),
     Endpoint(
-        "POST", "/calls/{call}/decline", "Decline a call", v.CallView, models.Empty, attributes=_CALL
+        "POST", "/calls/{call}/decline", "Decline a call", v.CallView, models.DeclineCall, attributes=_CALL
     ),
     Endpoint("POST", "/calls/{call}/hangup", "End a call", v.CallView, models.Empty, attributes=_CALL),
     Endpoint(

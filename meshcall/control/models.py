@@ -151,6 +151,13 @@ class TellMedia(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     screen: bool = False
 
 
+class DeclineCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST calls/ID/decline."""
+
+    say: Annotated[str, msgspec.Meta(max_length=limits.WORDS_MAX)] = ""
+    """A line that the caller is shown."""
+
+
 class SendChat(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST calls/ID/chat."""
 

@@ -53,7 +53,7 @@ class CallApi(Protocol):
     ) -> None:
         """Answer an incoming call; returns when the answer is on its way."""
 
-    async def decline(self) -> None:
+    async def decline(self, words: str = "") -> None:
         """Decline an incoming call."""
 
     async def hangup(self) -> None:

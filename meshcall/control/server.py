@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from aiohttp import web
 
+from meshcall import limits
 from meshcall.control import models
 from meshcall.control.background import abandon, finish, hang_up_after, limited, logged
 from meshcall.control.doctor import look
@@ -428,9 +429,11 @@ class ControlServer:
             self._do(ping.stop())
 
     async def _decline_call(self, request: web.Request) -> web.Response:
-        await read_request(request, models.Empty)
+        wanted = await read_request(request, models.DeclineCall)
+        if len(wanted.say.encode()) > limits.WORDS_MAX:
+            raise BadRequest(f"what the caller is told has at most {limits.WORDS_MAX} octets")
         call = self._choose(request, "decline")
-        await call.decline()
+        await call.decline(wanted.say)
         return document(call.view())
 
     async def _hangup_call(self, request: web.Request) -> web.Response:

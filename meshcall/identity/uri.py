@@ -33,11 +33,16 @@ def clean_name(text: str) -> str:
 
     NFC, white space runs become one space, cut to :data:`limits.NAME_MAX` octets of UTF-8 at a character.
     """
+    return clean_line(text, limits.NAME_MAX)
+
+
+def clean_line(text: str, most: int) -> str:
+    """As :func:`clean_name`, of any length: ``most`` octets of UTF-8."""
     # Cut first, since no text needs more; normalise after dropping, which can bring combining marks together
-    spaced = "".join(" " if c.isspace() else c for c in text[: 4 * limits.NAME_MAX])
+    spaced = "".join(" " if c.isspace() else c for c in text[: 4 * most])
     visible = "".join(c for c in spaced if unicodedata.category(c) not in _HIDDEN)
     visible = unicodedata.normalize("NFC", visible)
-    cut = " ".join(visible.split()).encode("utf-8")[: limits.NAME_MAX]
+    cut = " ".join(visible.split()).encode("utf-8")[:most]
     return cut.decode("utf-8", errors="ignore").rstrip()
 
 

@@ -38,7 +38,7 @@ from typing import Final
 
 from meshcall.errors import Rejected
 from meshcall.identity.keys import check_agreement_key_untrusted
-from meshcall.identity.uri import clean_name
+from meshcall.identity.uri import clean_line, clean_name
 from meshcall.limits import (
     BODY_MAX,
     MISSED_CALLS_MAX,
@@ -48,6 +48,7 @@ from meshcall.limits import (
     SECRET_MAX,
     UFRAG_MAX,
     UFRAG_MIN,
+    WORDS_MAX,
 )
 from meshcall.signaling.rendezvous import RendezvousSecret
 
@@ -135,6 +136,8 @@ class Reject:
     """The callee does not take the call."""
 
     reason: RejectReason
+    words: str = ""
+    """What the callee says to it, one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ Message = (
 _DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT, _ICE = range(
     1, 12
 )
-_RENDEZVOUS, _HELD, _CHANGE = 128, 129, 130
+_RENDEZVOUS, _HELD, _CHANGE, _WORDS = 128, 129, 130, 131
 
 _ICE_CHARS: Final = re.compile(r"[A-Za-z0-9+/]+")  # RFC 8839 section 5.4
 
@@ -242,7 +245,7 @@ _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.OFFER: (frozenset({_DESCRIPTION, _REPLY_KEY, _WANTS}), frozenset({_NAME})),
     MessageKind.ANSWER: (frozenset({_DESCRIPTION}), frozenset()),
     MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset({_CHANGE})),
-    MessageKind.REJECT: (frozenset({_REASON}), frozenset()),
+    MessageKind.REJECT: (frozenset({_REASON}), frozenset({_WORDS})),
     MessageKind.HANGUP: (frozenset({_REASON}), frozenset()),
     MessageKind.CONTACT_REQUEST: (frozenset({_SECRET}), frozenset({_NAME, _RENDEZVOUS, _HELD})),
     MessageKind.RINGING: (frozenset(), frozenset()),
@@ -263,10 +266,14 @@ def kind_of(message: Message) -> MessageKind:
 
 def decode_name_untrusted(data: bytes) -> str:
     """The name in ``data``, cleaned; raises :class:`Rejected` (``body``) when it is too long or not UTF-8."""
-    if len(data) > NAME_MAX:
+    return _line_untrusted(data, NAME_MAX)
+
+
+def _line_untrusted(data: bytes, most: int) -> str:
+    if len(data) > most:
         raise Rejected("body")
     try:
-        return clean_name(data.decode())
+        return clean_line(data.decode(), most)
     except UnicodeDecodeError:
         raise Rejected("body") from None
 
@@ -349,7 +356,11 @@ def encode_body(message: Message) -> bytes:
             fields = {_CANDIDATES: candidates, _END: bytes([end])}
             if change:
                 fields[_CHANGE] = change
-        case Reject(reason) | Hangup(reason):
+        case Reject(reason, words):
+            fields = {_REASON: bytes([reason])}
+            if words := clean_line(words, WORDS_MAX):
+                fields[_WORDS] = words.encode()
+        case Hangup(reason):
             fields = {_REASON: bytes([reason])}
         case ContactRequest(name, secret, rendezvous, held):
             fields = {_SECRET: secret}
@@ -401,7 +412,8 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
                 raise Rejected("body")
             return Candidates(fields[_CANDIDATES], bool(end), fields.get(_CHANGE, b""))
         case MessageKind.REJECT:
-            return Reject(_REJECT_REASONS.get(_octet_untrusted(fields[_REASON]), RejectReason.FAILED))
+            refusal = _REJECT_REASONS.get(_octet_untrusted(fields[_REASON]), RejectReason.FAILED)
+            return Reject(refusal, _line_untrusted(fields.get(_WORDS, b""), WORDS_MAX))
         case MessageKind.HANGUP:
             return Hangup(_HANGUP_REASONS.get(_octet_untrusted(fields[_REASON]), HangupReason.HANGUP))
         case MessageKind.CONTACT_REQUEST:

@@ -401,7 +401,8 @@ def test_incoming_calls(fake: Daemon) -> None:
     fake.cli("answer").assert_error(2, "nobody is calling", hint="meshcall answer --wait")
     detached = fake.cli("call", "callme", "--detach")
     assert calls_of(fake)[0]["id"] == detached.out.strip()
-    assert fake.cli("decline", "callme").code == 0
+    fake.cli("decline", "callme", "--say", "ü" * 101).assert_error(2, "at most 200 octets")
+    assert fake.cli("decline", "callme", "--say", "later").code == 0
     waiting = start_cli(fake, "answer", "--wait", "20s", "--duration", "0.1", "--json")
     assert waiting.stderr is not None
     assert waiting.stderr.readline() == "waiting for a call\n"

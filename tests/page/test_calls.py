@@ -73,6 +73,25 @@ async def test_a_whole_call_on_a_lan_without_internet(lab: Lab) -> None:
     assert [call["reason"] for call in calls] == ["hangup"]
 
 
+async def test_declined_with_a_line(lab: Lab) -> None:
+    """Who is called says why not; the caller reads it, and nothing rings any more."""
+    lan = await lab.lan(["alice", "bob"])
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start(), bob.start())
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await a.click("button[aria-label='Call bob with video']")
+        await b.click("#decline-words")
+        await b.fill("#words", "<b>in an hour</b>")
+        await b.click("dialog button[type=submit]")
+        await a.wait(".toast")
+        assert "<b>in an hour</b>" in await a.text(".toast .hint"), "a text, and no markup"
+        await a.wait(".call-screen", "detached")
+        await b.wait(".incoming", "hidden")
+
+
 async def test_a_page_and_a_headless_machine(lab: Lab) -> None:
     """Each calls the other; pictures and sound arrive at both; the page's daemon decodes nothing."""
     lan = await lab.lan(["alice", "robot"])

@@ -4,7 +4,7 @@ import * as api from './api.js';
 import {ignoreOtherDrops} from './call/files/drop.js';
 import {Peer} from './call/peer.js';
 import {CallScreen} from './call/screen.js';
-import {announce, el, icon} from './dom.js';
+import {announce, dialog, el, icon} from './dom.js';
 import {has, load, t} from './i18n.js';
 import {Ring} from './ring.js';
 import {store} from './store.js';
@@ -15,6 +15,7 @@ import {settingsView, syncSettings} from './views/settings.js';
 import {welcome} from './views/welcome.js';
 
 const VIEWS = {contacts: 'people', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
+const UNANSWERED = new Set(['calling', 'ringing', 'connecting']);
 const STAYING = new Set(['settings', 'diagnostics']);  // a form, and what takes seconds to find out
 
 /** The whole page. */
@@ -214,7 +215,10 @@ class App {
         break;
       case 'path': set({state: event.path ? 'connected' : 'reconnecting', path: event.path}); break;
       case 'degraded': set({state: 'degraded'}); break;
-      case 'chat': this.screen?.call.id === event.call && this.screen.addLine(event); break;
+      case 'chat':
+        if (UNANSWERED.has(call?.state)) set({said: event.text});
+        if (this.screen?.call.id === event.call) this.screen.addLine(event);
+        break;
       case 'peer-media': this.screen?.call.id === event.call && this.screen.setPeerMedia(event); break;
       case 'ended': set({state: 'ended', reason: event.reason}); this.#ended(event, call); break;
       case 'presence': case 'contacts': case 'contact-request': store.refreshPeers(); return;
@@ -237,8 +241,25 @@ class App {
       el('div.buttons', {},
         el('button.primary', {id: 'answer-video', onclick: () => this.answer(call, true)}, icon('camera'), t('answer.video')),
         el('button.primary', {id: 'answer-audio', onclick: () => this.answer(call, false)}, icon('phone'), t('answer.audio')),
+        el('button', {id: 'decline-words', onclick: () => this.#say(call, name)}, icon('chat'), t('decline.say')),
         el('button.danger', {id: 'decline', onclick: () => this.decline(call)}, icon('hangup'), t('decline'))));
     this.ring.start(name);
+  }
+
+  /** Decline with a line for the caller. */
+  #say(call, name) {
+    const field = el('input', {id: 'words', maxlength: 100, autocomplete: 'off'});
+    const ready = ['decline.later', 'decline.busy', 'decline.write'];
+    return dialog(t('decline.say.to', {name}), close => {
+      const send = text => { close(); this.decline(call, text); };
+      return [
+        el('div.buttons', {}, ready.map(key => el('button', {onclick: () => send(t(key))}, t(key)))),
+        el('form', {onsubmit: event => { event.preventDefault(); send(field.value); }},
+          el('label', {for: 'words'}, t('decline.words')), field,
+          el('div.buttons', {}, el('button', {type: 'button', onclick: () => close()}, t('cancel')),
+            el('button.danger', {type: 'submit'}, t('decline')))),
+      ];
+    });
   }
 
   #ended(event, call) {
@@ -247,15 +268,16 @@ class App {
     if (this.screen?.call.id === event.call) this.#closeScreen();
     const name = store.nameOf(event.peer_id || call?.peer_id || '', call?.self_name);
     const text = event.error ? event.error.message : has(`end.${event.reason}`) ? t(`end.${event.reason}`, {name}) : '';
-    if (text) this.#toast(text, event.error?.hint);
+    if (call?.said) this.#toast(text, t('said', {text: call.said}), 30_000);
+    else if (text) this.#toast(text, event.error?.hint);
     store.refreshHistory().catch(() => {});
   }
 
-  #toast(text, hint = '') {
+  #toast(text, hint = '', life = 6000) {
     announce(hint ? `${text}. ${hint}` : text, true);
     const toast = el('div.toast', {}, el('p', {}, text), hint && el('p.hint', {}, hint));
     document.body.append(toast);
-    window.setTimeout(() => toast.remove(), 6000);
+    window.setTimeout(() => toast.remove(), life);
   }
 
   #closeScreen() {
@@ -317,9 +339,9 @@ class App {
     this.#showIncoming();
   }
 
-  async decline(call) {
+  async decline(call, say = '') {
     this.ring.stop();
-    await api.send('POST', ['calls', call.id, 'decline']).catch(error => this.#toast(error.message));
+    await api.send('POST', ['calls', call.id, 'decline'], {say}).catch(error => this.#toast(error.message));
   }
 
   async hangup(id) {

@@ -68,6 +68,13 @@ def test_decline(event: e.Event) -> None:
     assert (ended.reason, ended.missed) == (EndReason.DECLINED, False)
 
 
+def test_decline_with_words() -> None:
+    """They travel with the refusal."""
+    one = One().incoming()
+    one.feed(e.Decline(words="later"))
+    assert one.the(c.SendReject) == c.SendReject(CALL, "declined", "later")
+
+
 @pytest.mark.parametrize("word", ["cancelled", "timeout", "failed"])
 def test_a_caller_that_gives_up_leaves_a_missed_call(word: str) -> None:
     """Ringing stops."""

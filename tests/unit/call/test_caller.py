@@ -300,6 +300,15 @@ def test_a_reject_ends_the_call_for_its_reason(word: str, reason: EndReason, rin
     one.the(c.CloseMedia)
 
 
+def test_what_a_callee_says_is_told_before_the_end() -> None:
+    """As a line of chat; it is no reason."""
+    one = One().ringing()
+    one.feed(e.RejectReceived(CALL, "declined", "later"))
+    said = [command for command in one.log if isinstance(command, c.Notify | c.Ended)]
+    assert said[-2] == c.Notify("chat", "later")
+    assert one.the(c.Ended).detail == ""
+
+
 def test_cancel_tells_a_callee_that_may_have_the_offer() -> None:
     """Before the offer left, nobody has to be told."""
     early = One()

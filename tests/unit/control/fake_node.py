@@ -422,7 +422,8 @@ class FakeCall:
         self.record = record
         self.connect()
 
-    async def decline(self) -> None:
+    async def decline(self, words: str = "") -> None:
+        self.said = words
         self.end("declined")
 
     async def hangup(self) -> None:

@@ -27,6 +27,7 @@ MESSAGES: list[m.Message] = [
     m.Candidates(b"", end=True),
     m.Candidates(b"", change=b"\x10" + bytes(300)),
     *(m.Reject(reason) for reason in m.RejectReason),
+    m.Reject(m.RejectReason.DECLINED, "Ich rufe zurück."),
     *(m.Hangup(reason) for reason in m.HangupReason),
     m.ContactRequest("Ålice", bytes(32)),
     m.ContactRequest(),
@@ -245,6 +246,20 @@ def test_names_are_cleaned_by_who_sends_and_by_who_reads() -> None:
     for name in (sent.caller_name, read.caller_name):
         assert len(name.encode()) <= 64
         assert not set(name) & {"\u202e", "\x1b", "\n", "\x07"}
+
+
+def test_words_with_a_refusal_are_one_short_line() -> None:
+    """Whatever the sender's program does; and they make no message larger than any small one."""
+    sent = m.encode_body(m.Reject(m.RejectReason.DECLINED, "la‮ter\n" * 99))
+    assert len(sent) <= 354
+    read = m.decode_body_untrusted(4, sent)
+    assert isinstance(read, m.Reject)
+    assert read.words.startswith("later later")
+    assert len(read.words.encode()) <= 200
+    raw = m.decode_body_untrusted(4, field(7, b"\x01") + field(131, "a‮b\x1b".encode()))
+    assert raw == m.Reject(m.RejectReason.DECLINED, "ab")
+    assert reason_of(4, field(7, b"\x01") + field(131, b"a" * 201)) == "body"
+    assert reason_of(4, field(7, b"\x01") + field(131, b"\xff")) == "body"
 
 
 @pytest.mark.parametrize(
