@@ -17,10 +17,6 @@ class Store extends EventTarget {
     this.calls = new Map();
     this.history = [];
     this.owner = true;
-    /** The lines of chat of each call, by its ID. */
-    this.chats = new Map();
-    /** What the peer of each call said of its microphone, camera and screen. */
-    this.peerMedia = new Map();
   }
 
   changed(what) { this.dispatchEvent(new CustomEvent('change', {detail: what})); }

@@ -1,4 +1,4 @@
-// One peer connection for one endpoint of the daemon (docs/protocol/page.md).
+// One peer connection for one endpoint of the daemon (docs/page.md).
 //
 // Law 1: nothing of camera, microphone and files leaves, and nothing that arrives is shown, before the gate is open:
 // the daemon has verified then who the other end is.
