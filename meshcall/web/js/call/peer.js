@@ -15,6 +15,7 @@ const FIRST = 10_000;
 const SILENCE = 1200;  // ms without a packet where media flowed: the path is broken
 const SILENCE_IDLE = 6000;  // the same where none flows: the browser's own checks come every 2.5 s
 const FLOW = 200;  // octets between two looks: an open microphone in a silent room sends more
+const RESTART_AFTER = 2500;  // ms without a packet after which ICE begins anew: where we are now is known then
 const RESTART_PAUSE = 5000;  // ms that an offer may wait for its answer: by the DHT it takes some seconds
 const RESTART_GATHER = 500;  // ms that a restart waits for candidates: they have to travel with it
 const POLITE_PATIENCE = 3000;  // ms without a path in which the other end restarts, if it can
@@ -75,7 +76,6 @@ export class Peer extends EventTarget {
   #pair = '';
   #flow = [0, 0];
   #restarted = 0;
-  #brokenAt = 0;
   #offers = 0;
   #offeredAt = 0;
   #played = new Set();
@@ -339,12 +339,11 @@ export class Peer extends EventTarget {
     const now = performance.now();
     if (this.path) {
       this.path = '';
-      this.#brokenAt = now;
       this.#tell({told: 'path-gone'});
       this.dispatchEvent(new CustomEvent('path'));
     }
     const patience = this.polite ? POLITE_PATIENCE : 0;
-    if (this.gate && now - this.#brokenAt >= patience && now - this.#restarted > RESTART_PAUSE) {
+    if (this.gate && now - this.#heard >= RESTART_AFTER + patience && now - this.#restarted > RESTART_PAUSE) {
       this.#restarted = now;
       this.#restart().catch(error => console.warn('ICE was not restarted:', error.name));
     }
