@@ -78,7 +78,7 @@ def test_25_000_mutated_datagrams_at_a_race() -> None:
         ]
         del world.gateway.requests[:-4]
         data = mutate(rng, rng.choice(good or seeds), seeds) if rng.random() < 0.9 else rng.choice(seeds)
-        begun = time.perf_counter()
+        begun = time.thread_time()
         dice = rng.random()
         if dice < 0.8:
             world.race.receive(data, world.now)
@@ -86,7 +86,7 @@ def test_25_000_mutated_datagrams_at_a_race() -> None:
             world.race.announced(data, world.now)
         else:
             world.race.receive_ssdp(mutate(rng, SSDP_ANSWER, [SSDP_ANSWER]), world.now)
-        slowest = max(slowest, time.perf_counter() - begun)
+        slowest = max(slowest, time.thread_time() - begun)
         before = len(world.gateway.requests)
         world.drain()
         assert len(world.gateway.requests) - before <= 6
