@@ -28,7 +28,7 @@ async function doctor(place) {
   try {
     const {findings} = await api.get('doctor');
     place.replaceChildren(el('ul.findings', {}, findings.map(one =>
-      el(`li.${one.status.toLowerCase()}`, {},
+      el(`li.found-${one.status.toLowerCase()}`, {},
         el('span.verdict', {}, t(`verdict.${one.status.toLowerCase()}`)),
         el('div', {}, el('strong', {}, one.check.replaceAll('-', ' ')), el('p', {}, one.found),
           one.fix && el('p.fix', {}, one.fix))))));
