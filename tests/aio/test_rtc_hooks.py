@@ -151,7 +151,7 @@ def test_stun_attribute_of_wrong_size_is_a_value_error() -> None:
     attribute = struct.pack("!HH", 0x0024, 2) + b"\0\0\0\0"
     data = struct.pack("!HHI", 1, len(attribute), aioice.stun.COOKIE) + bytes(12) + attribute
     with pytest.raises(struct.error):
-        hooks._original_parse_message(data)
+        hooks.original_parse_message(data)
     with pytest.raises(ValueError, match="wrong size"):
         aioice.stun.parse_message(data)
 

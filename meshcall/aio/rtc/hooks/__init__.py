@@ -1,0 +1,74 @@
+"""Everything that reaches into aiortc or aioice where they have no public door.
+
+Law 1: no module outside this package touches a private attribute or a global of theirs.
+Law 2: each function says why it is needed; tests/aio/test_rtc_hooks.py fails when a library changes under it.
+Law 3: a peer's octets end in a counter: nothing here lets an exception out for them.
+"""
+
+from meshcall.aio.rtc.hooks.library import (
+    AIOICE,
+    AIORTC,
+    decode_params,
+    ice_by,
+    install,
+    original_parse_message,
+    parse_message,
+)
+from meshcall.aio.rtc.hooks.receiving import (
+    DecoderQueue,
+    packet_counts,
+    packets_lost,
+    prepare_receiver,
+    renew_receiver,
+    request_keyframe,
+    stop_decoder,
+)
+from meshcall.aio.rtc.hooks.sending import (
+    codec_name,
+    drop_encoder,
+    make_encoder,
+    pool_threads,
+    set_encoder,
+    set_encoder_pool,
+)
+from meshcall.aio.rtc.hooks.transport import (
+    Counters,
+    control_idle,
+    dtls_transport,
+    fingerprints,
+    guard_dtls,
+    guard_ice,
+    guard_sctp,
+    ice_connection,
+)
+
+__all__ = [
+    "AIOICE",
+    "AIORTC",
+    "Counters",
+    "DecoderQueue",
+    "codec_name",
+    "control_idle",
+    "decode_params",
+    "drop_encoder",
+    "dtls_transport",
+    "fingerprints",
+    "guard_dtls",
+    "guard_ice",
+    "guard_sctp",
+    "ice_by",
+    "ice_connection",
+    "install",
+    "make_encoder",
+    "original_parse_message",
+    "packet_counts",
+    "packets_lost",
+    "parse_message",
+    "pool_threads",
+    "prepare_receiver",
+    "renew_receiver",
+    "request_keyframe",
+    "set_encoder",
+    "set_encoder_pool",
+    "stop_decoder",
+]
