@@ -102,6 +102,9 @@ class Listener(Protocol):
     def on_notify(self, kind: str, detail: str) -> None:
         """Chat, first media, path, source-ended, record-failed, waiting."""
 
+    def on_room(self, body: bytes) -> None:
+        """The peer says this about the room whose link it is."""
+
     def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
         """Both called at once, and the peer's offer won."""
 
@@ -130,9 +133,12 @@ class CallDriver:
         spawn: Spawn,
         listener: Listener,
         random: Random,
+        room: bytes = b"",
     ) -> None:
+        """``room``: the tag of the room whose link it is; empty: it is a call."""
         self.machine = machine
         self.plan = plan
+        self.room = room
         self._identity = identity
         self._name = name
         self._post = post
@@ -213,6 +219,8 @@ class CallDriver:
                 self.counters["contact request in a call"] += 1
             case s.Missed():
                 self.counters["missed-call note in a call"] += 1
+            case s.RoomLetter():
+                self.counters["letter about a room in a call"] += 1
 
     def _keep(self, letter: Letter) -> None:
         """An offer of the peer, which is replied to by its call id; of many attempts the last ones."""
@@ -347,7 +355,13 @@ class CallDriver:
         if fresh or last is None:
             try:
                 last = await self._post.offer(
-                    self._found, call_id, offer, name=self._name, wants=self._wants(), life=life
+                    self._found,
+                    call_id,
+                    offer,
+                    name=self._name,
+                    wants=self._wants(),
+                    life=life,
+                    room=self.room,
                 )
             except (ValueError, Rejected) as error:
                 self.feed(e.MediaFailed(e.EndReason.FAILED, f"the offer can't be sealed: {error}"))
@@ -626,8 +640,21 @@ class CallDriver:
                     self._send_control(answer)
                 if self.asides.peer_media != before:
                     self._listener.on_notify("peer-media", "")
+            case control.Room(body):
+                if self._is_room_link():
+                    self._listener.on_room(body)
+            case control.Layer(kind, height, fps):
+                if self._is_room_link() and self._endpoint is not None:
+                    self._endpoint.set_layer(kind, height, fps)
             case control.Unknown(type):
                 self.counters[f"control type {type}"] += 1
+
+    def _is_room_link(self) -> bool:
+        """Whether the peer may speak of rooms now: it has proved who it is, and we are in one with it."""
+        if self.room and self.machine.state is State.CONNECTED:
+            return True
+        self.counters["room message without a room"] += 1
+        return False
 
     def _begin_asides(self) -> None:
         fingerprints, (me, peer) = self._transcript.fingerprints, (self._post.me, self.machine.peer)
@@ -641,8 +668,8 @@ class CallDriver:
         for message in self.asides.connect(self.machine.role, view):
             self._send_control(message)
 
-    def send_aside(self, message: control.MediaState) -> None:
-        """Tell the peer what is muted; it matters only in a connected call."""
+    def send_aside(self, message: control.MediaState | control.Room | control.Layer) -> None:
+        """Tell the peer what is muted, or what a room says; it matters only in a connected call."""
         if self.machine.state is State.CONNECTED:
             self._send_control(message)
 

@@ -16,7 +16,7 @@ from meshcall.signaling.rendezvous import Rendezvous
 
 @dataclass(slots=True)
 class SentOffer:
-    """An offer of ours, and where its replies come to."""
+    """An offer, or a letter about a room, of ours, and where its replies come to."""
 
     call_id: bytes
     found: Found

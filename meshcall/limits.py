@@ -26,6 +26,9 @@ EPOCH: Final = 900
 WORDS_MAX: Final = 200
 """Octets of what is said with a refused call: one line, in the small class of sealed messages."""
 
+CONTROL_ROOM_MAX: Final = 16 * 1024 - 1
+"""Octets of a room's message on the control channel: a whole message of it, without its type."""
+
 CHAT_MAX: Final = 8192
 """Octets in one chat text (memory held by an unread flood)."""
 
@@ -445,6 +448,15 @@ BODY_MAX: Final = 610
 
 SECRET_MAX: Final = 32
 """Octets of a secret in a contact request."""
+
+ROOM_TAG_MIN: Final = 8
+"""Octets of the tag in the offer of a room's link: two rooms of one machine never share it by chance."""
+
+ROOM_TAG_MAX: Final = 16
+"""Octets of that tag: all of a room's id."""
+
+ROOM_LETTER_MAX: Final = BODY_MAX - 3 - (3 + 32)
+"""Octets of a letter about a room: what a body leaves with a reply key."""
 
 MISSED_CALLS_MAX: Final = 8
 """Calls that one missed-call note names: it fits the smaller class, so its size tells nothing."""
@@ -1051,6 +1063,15 @@ in turn, faster than sockets can be given back)."""
 
 CALLS_STRANGERS_MAX: Final = 4
 """Of these, calls that strangers may begin: the other places are for contacts and for our own calls."""
+
+MATE_BURST: Final = 64
+"""Letters that are taken from one member of a room in a row: links are made anew when networks change."""
+
+MATE_PAUSE: Final = 0.25
+"""Seconds until one more is: a member that floods fills no disk with what it is remembered by."""
+
+MATES_KNOWN_MAX: Final = 256
+"""Members whose purses are remembered (identities cost nothing)."""
 
 STRANGERS_BURST: Final = 64
 """Messages taken from strangers at once, from all of them together: identities cost nothing."""

@@ -49,6 +49,7 @@ from meshcall.signaling.messages import (
     PingOffer,
     Reject,
     RejectReason,
+    RoomLetter,
     Wants,
 )
 from meshcall.signaling.presence import presence_hash
@@ -164,12 +165,29 @@ class Post:
     # --- sending ----------------------------------------------------------------------------------
 
     async def offer(
-        self, found: Found, call_id: bytes, description: bytes, *, name: str, wants: Wants, life: float
+        self,
+        found: Found,
+        call_id: bytes,
+        description: bytes,
+        *,
+        name: str,
+        wants: Wants,
+        life: float,
+        room: bytes = b"",
     ) -> SentOffer:
-        """Seal an offer to ``found``; raises ValueError when it does not fit a record."""
+        """Seal an offer to ``found``; raises ValueError when it does not fit a record.
+
+        ``room``: the tag of the room whose link it begins.
+        """
         reply_key = AgreementKey.generate(self._random)
-        message = Offer(description, reply_key.public, name, wants)
+        message = Offer(description, reply_key.public, name, wants, room)
         return await self._open_box(found, call_id, message, reply_key, life)
+
+    async def room_letter(self, found: Found, data: bytes, *, life: float) -> SentOffer:
+        """Seal a letter about a room to ``found``; raises ValueError when it does not fit a record."""
+        reply_key = AgreementKey.generate(self._random)
+        message = RoomLetter(data, reply_key.public)
+        return await self._open_box(found, self._random(16), message, reply_key, life)
 
     async def ping_offer(
         self, found: Found, call_id: bytes, credentials: Credentials, candidates: bytes, *, life: float
@@ -276,9 +294,9 @@ class Post:
         return reached.is_set()
 
     async def tell_caller(self, letter: Letter, message: Message) -> tuple[bytes, bytes]:
-        """A reply to the offer in ``letter``; returns (its inner hash, the record) when it is on its way."""
+        """A reply to what ``letter`` asks; returns (its inner hash, the record) when it is on its way."""
         opened = letter.opened
-        assert isinstance(opened.message, Offer | PingOffer), "only offers are replied to"
+        assert isinstance(opened.message, Offer | PingOffer | RoomLetter), "only these are replied to"
         box = reply_box(opened.inner_hash)
         record, inner_hash = seal_message(
             identity=self._identity,

@@ -107,6 +107,9 @@ class Surroundings(Protocol):
     def network(self) -> Network:
         """What is known of the network that we are in."""
 
+    def room_message(self, call: Call, body: bytes) -> None:
+        """The peer says this about the room whose link the call is; never for a call without a room."""
+
 
 class Call:
     """A call, from its first moment to long after its end."""
@@ -251,6 +254,14 @@ class Call:
     def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
         """Tell the peer what is muted and what is shown. Nothing happens unless the call is connected."""
         self.driver.send_aside(control.MediaState(audio, video, screen))
+
+    def tell_room(self, body: bytes) -> None:
+        """Say this about the room to its other member. Nothing happens unless the link is connected."""
+        self.driver.send_aside(control.Room(body))
+
+    def ask_layer(self, kind: control.LayerKind, height: int, fps: int) -> None:
+        """Tell the peer how large its pictures are shown here. Nothing happens unless it is connected."""
+        self.driver.send_aside(control.Layer(kind, height, fps))
 
     def verification(self) -> VerificationView:
         """The words that both people compare; raises :class:`NotVerifiable` until they are known."""
@@ -411,6 +422,10 @@ class Call:
             case "reached":
                 self._tell(Calling(call=call, at_ms=at_ms, via=self._via, by=self._by, reached=True))
 
+    def on_room(self, body: bytes) -> None:
+        """The peer says something about the room."""
+        self._node.room_message(self, body)
+
     def on_adopt(self, old_id: bytes, new_id: bytes) -> None:
         """Both called at once: the call goes on under the peer's id."""
         self._node.adopted(self)
@@ -495,8 +510,9 @@ def open_call(
     clock: Clock,
     spawn: Spawn,
     random: Random,
+    room: bytes = b"",
 ) -> Call:
-    """A call with its driver; nothing has happened in it yet."""
+    """A call with its driver, or a link of the room with the tag ``room``; nothing has happened in it yet."""
     machine = CallMachine(post.me, peer, call_id)
     call = Call(machine, direction, node)
     call.driver = CallDriver(
@@ -512,6 +528,7 @@ def open_call(
         spawn=spawn,
         listener=call,
         random=random,
+        room=room,
     )
     return call
 

@@ -302,6 +302,9 @@ class Switchboard:
         """Tell an event of a call to all listeners."""
         self._publish(event)
 
+    def room_message(self, call: Call, body: bytes) -> None:
+        """No call of ours is a link of a room."""
+
     def connected(self, call: Call) -> None:
         """Note it in the history."""
         self._note(call)

@@ -196,6 +196,11 @@ def make() -> dict[str, Any]:
     answer = m.PingAnswer("aB3d", "0123456789abcdefghij+/pWd", random(23))
     message("ping-answer", answer, offer_hash, replies)
 
+    link = m.Offer(random(250), cast.reply_key.public, "Alice", m.Wants.AUDIO, random(8))
+    message("offer-room", link, known, box)
+    message("room", m.RoomLetter(random(150), cast.reply_key.public), known, box)
+    message("room-reply", m.RoomLetter(random(500)), offer_hash, replies)
+
     return {
         "about": "golden records; docs/protocol/records.md and envelopes.md; made by scripts/make_vectors.py",
         "now_ms": NOW_MS,

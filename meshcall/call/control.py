@@ -2,7 +2,8 @@
 
 Law 1: until the peer's confirm is verified nothing that it says is shown: a Confirm is checked, a Confirmed
 is noted, a Bye ends the call, everything else is dropped.
-Law 2: a message type that is not known is ignored, so that newer peers can say more; a known one that is
+Law 2: a message about rooms or layers means something between two members of a room alone.
+Law 3: a message type that is not known is ignored, so that newer peers can say more; a known one that is
 malformed ends the call.
 
 ``docs/protocol/control.md`` has the rest.
@@ -21,16 +22,21 @@ malformed ends the call.
     0x08 MediaState  1  bits: 1 microphone on, 2 camera on, 4 screen shared
     0x09 SasCommit  32  commitment to the sender's nonce
     0x0A SasNonce   16  the nonce
+    0x0B Room       1.. what the room says, on a room's link
+    0x0C Layer       4  kind(u8: 1 camera, 2 screen) height(u16, 0: nothing) fps(u8): what the sender can show
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from meshcall import limits
 from meshcall.errors import Rejected
 from meshcall.signaling.rendezvous import RendezvousSecret
+
+LayerKind = Literal["camera", "screen"]
+"""Of which picture."""
 
 _CONFIRM: Final = 0x01
 _CONFIRMED: Final = 0x02
@@ -42,6 +48,9 @@ _CANDIDATES: Final = 0x07
 _MEDIA_STATE: Final = 0x08
 _SAS_COMMIT: Final = 0x09
 _SAS_NONCE: Final = 0x0A
+_ROOM: Final = 0x0B
+_LAYER: Final = 0x0C
+_LAYER_KINDS: Final[dict[int, LayerKind]] = {1: "camera", 2: "screen"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,25 @@ class SasNonce:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What one member of a room tells another."""
+
+    body: bytes = field(repr=False)
+    """Opaque here; at most CONTROL_ROOM_MAX octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """How large a picture of the receiver the sender can show."""
+
+    kind: LayerKind
+    height: int
+    """Pixels; 0: none at all."""
+    fps: int
+    """Pictures a second, at most; 0: as many as there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A message type of a newer version; ignored."""
 
@@ -127,13 +155,24 @@ class Unknown:
 
 
 Sendable = (
-    Confirm | Confirmed | Bye | Chat | Rendezvous | Held | Candidates | MediaState | SasCommit | SasNonce
+    Confirm
+    | Confirmed
+    | Bye
+    | Chat
+    | Rendezvous
+    | Held
+    | Candidates
+    | MediaState
+    | SasCommit
+    | SasNonce
+    | Room
+    | Layer
 )
 ControlMessage = Sendable | Unknown
 
 
 def encode_control(message: Sendable) -> bytes:
-    """The octets of ``message``; raises ValueError when a chat text is longer than CHAT_MAX octets."""
+    """The octets of ``message``; raises ValueError for what is too long or out of bounds."""
     match message:
         case Confirm(signature):
             return bytes([_CONFIRM]) + signature
@@ -156,6 +195,15 @@ def encode_control(message: Sendable) -> bytes:
             return bytes([_SAS_COMMIT]) + commitment
         case SasNonce(nonce):
             return bytes([_SAS_NONCE]) + nonce
+        case Room(body):
+            if not 0 < len(body) <= limits.CONTROL_ROOM_MAX:
+                raise ValueError(f"a room's message has 1 to {limits.CONTROL_ROOM_MAX} octets")
+            return bytes([_ROOM]) + body
+        case Layer(kind, height, fps):
+            number = next(number for number, name in _LAYER_KINDS.items() if name == kind)
+            if not (0 <= height < 1 << 16 and 0 <= fps < 1 << 8):
+                raise ValueError("a layer has a height of 16 bits and a rate of 8")
+            return bytes([_LAYER, number]) + height.to_bytes(2, "big") + bytes([fps])
         case Candidates(candidates):
             return bytes([_CANDIDATES]) + candidates
 
@@ -208,5 +256,14 @@ def decode_control_untrusted(data: bytes) -> ControlMessage:
             if len(body) != limits.SAS_NONCE:
                 raise Rejected("control")
             return SasNonce(body)
+        case 0x0B:
+            if not 0 < len(body) <= limits.CONTROL_ROOM_MAX:
+                raise Rejected("control")
+            return Room(body)
+        case 0x0C:
+            if len(body) != 4:
+                raise Rejected("control")
+            kind = _LAYER_KINDS.get(body[0])
+            return Unknown(0x0C) if kind is None else Layer(kind, int.from_bytes(body[1:3], "big"), body[3])
         case other:
             return Unknown(other)

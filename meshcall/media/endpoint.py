@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from meshcall.call.control import LayerKind
 from meshcall.media.plan import MediaKind
 from meshcall.media.quality import Trouble
 
@@ -215,6 +216,9 @@ class MediaEndpoint(Protocol):
 
     async def open_gate(self) -> None:
         """Send media, and decode and record what arrives, from now on: the peer's confirm was verified."""
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        """The peer can show pictures of at most ``height`` pixels (0: none) and ``fps`` a second (0: any)."""
 
     def send_control(self, data: bytes) -> None:
         """Send on the control channel, or as soon as it opens. Dropped when the call is over.

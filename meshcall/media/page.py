@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from meshcall.call.control import LayerKind
 from meshcall.errors import Rejected
 from meshcall.limits import CONTROL_MESSAGE_MAX
 
@@ -61,6 +62,8 @@ class Open(ToPage, frozen=True, kw_only=True, tag="open"):
 
     peer: str
     """Whose call it is: an ID."""
+    room: str = ""
+    """The room that it is a link of, by its id; empty: a call."""
     audio: bool
     video: bool
     servers: list[IceServerView]
@@ -84,6 +87,14 @@ class RemoteCandidates(ToPage, frozen=True, kw_only=True, tag="candidates"):
 
 class Gate(ToPage, frozen=True, kw_only=True, tag="gate"):
     """The peer is who it says it is: send and play from now on."""
+
+
+class SetLayer(ToPage, frozen=True, kw_only=True, tag="layer"):
+    """The peer can show pictures of at most ``height`` pixels (0: none) and ``fps`` a second (0: any)."""
+
+    kind: LayerKind
+    height: int
+    fps: int
 
 
 class SendControl(ToPage, frozen=True, kw_only=True, tag="control"):

@@ -65,6 +65,8 @@ class MediaPlan:
     """The page whose browser carries the media, by the name that it was given; empty: this process does."""
     peer: str = ""
     """Whose call it is: an ID, for the page to show."""
+    room: str = ""
+    """The room that it is a link of, by its id; empty: a call."""
     audio: bool = True
     """Send and receive sound."""
     video: bool = True

@@ -81,6 +81,7 @@ KINDS: Final = {
             MessageKind.CONTACT_REQUEST,
             MessageKind.MISSED,
             MessageKind.PING_OFFER,
+            MessageKind.ROOM,
         }
     ),
     RecordType.MAILBOX: frozenset(
@@ -91,13 +92,20 @@ KINDS: Final = {
             MessageKind.CANDIDATES,
             MessageKind.HANGUP,
             MessageKind.PING_ANSWER,
+            MessageKind.ROOM,
         }
     ),
 }
 """What may be said where: callers write to inboxes, callees to reply boxes."""
 
 _BOUND_TO_PRESENCE: Final = frozenset(
-    {MessageKind.OFFER, MessageKind.CONTACT_REQUEST, MessageKind.MISSED, MessageKind.PING_OFFER}
+    {
+        MessageKind.OFFER,
+        MessageKind.CONTACT_REQUEST,
+        MessageKind.MISSED,
+        MessageKind.PING_OFFER,
+        MessageKind.ROOM,
+    }
 )
 
 
@@ -113,7 +121,7 @@ class Opened:
     """By the sender's clock, unix milliseconds."""
     valid_s: int
     bind: bytes
-    """32 octets: hash of the presence used (offers, contact request, missed), or the offer's inner hash."""
+    """32 octets: hash of the presence that led here, or the inner hash of what it is about."""
     message: Message
     inner_hash: bytes
     """32 octets; of an offer, what its replies are bound to and where they go."""

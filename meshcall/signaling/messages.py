@@ -6,6 +6,7 @@
 
     kind              fields (tag: value)
     1 offer           1 description   2 reply key (32)   [3 name]   4 wants (u8: 1 audio 2 video 4 data)
+                      [132 room tag (8 to 16)]
     2 answer          1 description
     3 candidates      5 candidates    6 end (u8: 0 or 1)   [130 change]
     4 reject          7 reason (u8)
@@ -16,6 +17,7 @@
     8 missed          9 calls         10 count (u16)
     9 ping offer      2 reply key (32)   5 candidates    11 ice
    10 ping answer     5 candidates       11 ice
+   11 room            [2 reply key (32)]   12 data
 
     calls = 1 to 8 of: call id (16 octets) begun (u64, unix ms) cancelled (u8: 0 or 1)
     ice   = n(u8, 4 to 32) ufrag(n octets) m(u8, 22 to 64) pwd(m octets)
@@ -45,6 +47,9 @@ from meshcall.limits import (
     NAME_MAX,
     PWD_MAX,
     PWD_MIN,
+    ROOM_LETTER_MAX,
+    ROOM_TAG_MAX,
+    ROOM_TAG_MIN,
     SECRET_MAX,
     UFRAG_MAX,
     UFRAG_MIN,
@@ -66,6 +71,7 @@ class MessageKind(IntEnum):
     MISSED = 8
     PING_OFFER = 9
     PING_ANSWER = 10
+    ROOM = 11
 
 
 class Wants(IntFlag):
@@ -110,6 +116,8 @@ class Offer:
     caller_name: str = ""
     """What the caller calls itself; unverified."""
     wants: Wants = Wants.AUDIO | Wants.VIDEO | Wants.DATA
+    room: bytes = b""
+    """Of a link between two members of a room: the room's tag, 8 to 16 octets; empty: it is a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +219,34 @@ class PingAnswer:
     """Encoded candidates, opaque here."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomLetter:
+    """What one machine says to another about a room: asking to be let in, and the answer."""
+
+    data: bytes = field(repr=False)
+    """See :mod:`meshcall.room.messages`; opaque here."""
+    reply_key: bytes = b""
+    """X25519 public key, 32 octets: replies are sealed to it; empty in a reply."""
+
+
 Message = (
-    Offer | Answer | Candidates | Reject | Hangup | ContactRequest | Ringing | Missed | PingOffer | PingAnswer
+    Offer
+    | Answer
+    | Candidates
+    | Reject
+    | Hangup
+    | ContactRequest
+    | Ringing
+    | Missed
+    | PingOffer
+    | PingAnswer
+    | RoomLetter
 )
 
-_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT, _ICE = range(
-    1, 12
+_DESCRIPTION, _REPLY_KEY, _NAME, _WANTS, _CANDIDATES, _END, _REASON, _SECRET, _CALLS, _COUNT, _ICE, _DATA = (
+    range(1, 13)
 )
-_RENDEZVOUS, _HELD, _CHANGE, _WORDS = 128, 129, 130, 131
+_RENDEZVOUS, _HELD, _CHANGE, _WORDS, _ROOM = 128, 129, 130, 131, 132
 
 _ICE_CHARS: Final = re.compile(r"[A-Za-z0-9+/]+")  # RFC 8839 section 5.4
 
@@ -239,10 +267,11 @@ _KIND: Final = {
     Missed: MessageKind.MISSED,
     PingOffer: MessageKind.PING_OFFER,
     PingAnswer: MessageKind.PING_ANSWER,
+    RoomLetter: MessageKind.ROOM,
 }
 
 _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
-    MessageKind.OFFER: (frozenset({_DESCRIPTION, _REPLY_KEY, _WANTS}), frozenset({_NAME})),
+    MessageKind.OFFER: (frozenset({_DESCRIPTION, _REPLY_KEY, _WANTS}), frozenset({_NAME, _ROOM})),
     MessageKind.ANSWER: (frozenset({_DESCRIPTION}), frozenset()),
     MessageKind.CANDIDATES: (frozenset({_CANDIDATES, _END}), frozenset({_CHANGE})),
     MessageKind.REJECT: (frozenset({_REASON}), frozenset({_WORDS})),
@@ -252,6 +281,7 @@ _FIELDS: Final[dict[MessageKind, tuple[frozenset[int], frozenset[int]]]] = {
     MessageKind.MISSED: (frozenset({_CALLS, _COUNT}), frozenset()),
     MessageKind.PING_OFFER: (frozenset({_REPLY_KEY, _CANDIDATES, _ICE}), frozenset()),
     MessageKind.PING_ANSWER: (frozenset({_CANDIDATES, _ICE}), frozenset()),
+    MessageKind.ROOM: (frozenset({_DATA}), frozenset({_REPLY_KEY})),
 }
 """Per kind: the tags that must be there, and those that may."""
 
@@ -346,10 +376,12 @@ def encode_body(message: Message) -> bytes:
     """The body of ``message``; raises ValueError when it has more than 610 octets or a field is wrong."""
     fields: dict[int, bytes]
     match message:
-        case Offer(description, reply_key, caller_name, wants):
+        case Offer(description, reply_key, caller_name, wants, room):
             fields = {_DESCRIPTION: description, _REPLY_KEY: reply_key, _WANTS: bytes([wants & _WANTS_KNOWN])}
             if name := clean_name(caller_name):
                 fields[_NAME] = name.encode()
+            if room:
+                fields[_ROOM] = room
         case Answer(description):
             fields = {_DESCRIPTION: description}
         case Candidates(candidates, end, change):
@@ -381,8 +413,16 @@ def encode_body(message: Message) -> bytes:
             fields = {_REPLY_KEY: reply_key, _CANDIDATES: candidates, _ICE: _encode_ice(ufrag, pwd)}
         case PingAnswer(ufrag, pwd, candidates):
             fields = {_CANDIDATES: candidates, _ICE: _encode_ice(ufrag, pwd)}
+        case RoomLetter(data, reply_key):
+            fields = {_DATA: data}
+            if reply_key:
+                fields[_REPLY_KEY] = reply_key
     if len(fields.get(_REPLY_KEY, bytes(32))) != 32 or len(fields.get(_SECRET, b"")) > SECRET_MAX:
         raise ValueError("a reply key has 32 octets, a secret at most 32")
+    if not ROOM_TAG_MIN <= len(fields.get(_ROOM, bytes(ROOM_TAG_MIN))) <= ROOM_TAG_MAX:
+        raise ValueError(f"a room tag has {ROOM_TAG_MIN} to {ROOM_TAG_MAX} octets")
+    if not 0 < len(fields.get(_DATA, b"-")) <= ROOM_LETTER_MAX:
+        raise ValueError(f"a letter about a room has 1 to {ROOM_LETTER_MAX} octets")
     body = _write(fields)
     if len(body) > BODY_MAX:
         raise ValueError(f"a message body has at most {BODY_MAX} octets, this one has {len(body)}")
@@ -403,7 +443,10 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
             check_agreement_key_untrusted(fields[_REPLY_KEY])
             wants = Wants(_octet_untrusted(fields[_WANTS]) & _WANTS_KNOWN)
             name = decode_name_untrusted(fields.get(_NAME, b""))
-            return Offer(fields[_DESCRIPTION], fields[_REPLY_KEY], name, wants)
+            room = fields.get(_ROOM)
+            if room is not None and not ROOM_TAG_MIN <= len(room) <= ROOM_TAG_MAX:
+                raise Rejected("body")
+            return Offer(fields[_DESCRIPTION], fields[_REPLY_KEY], name, wants, room or b"")
         case MessageKind.ANSWER:
             return Answer(fields[_DESCRIPTION])
         case MessageKind.CANDIDATES:
@@ -435,6 +478,12 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
             return PingOffer(fields[_REPLY_KEY], *_ice_untrusted(fields[_ICE]), fields[_CANDIDATES])
         case MessageKind.PING_ANSWER:
             return PingAnswer(*_ice_untrusted(fields[_ICE]), fields[_CANDIDATES])
+        case MessageKind.ROOM:
+            if not 0 < len(fields[_DATA]) <= ROOM_LETTER_MAX:
+                raise Rejected("body")
+            if _REPLY_KEY in fields:
+                check_agreement_key_untrusted(fields[_REPLY_KEY])
+            return RoomLetter(fields[_DATA], fields.get(_REPLY_KEY, b""))
 
 
 def _missed_untrusted(calls: bytes, count: bytes) -> Missed:

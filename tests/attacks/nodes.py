@@ -14,6 +14,7 @@ import pytest
 
 from meshcall import node as node_module
 from meshcall.aio.clock import SystemClock
+from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.ice.candidate import Candidate
 from meshcall.media import endpoint as m
@@ -118,6 +119,9 @@ class PlayedEndpoint:
 
     async def open_gate(self) -> None:
         """Nothing is behind it."""
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        """There is one layer."""
 
     def send_control(self, data: bytes) -> None:
         if self._other is not None:

@@ -10,7 +10,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from meshcall.call.control import Bye, Candidates, Chat, Confirm, Confirmed, Held, Rendezvous, encode_control
+from meshcall.call.control import (
+    Bye,
+    Candidates,
+    Chat,
+    Confirm,
+    Confirmed,
+    Held,
+    Layer,
+    Rendezvous,
+    Room,
+    encode_control,
+)
 from meshcall.dht import messages as m
 from meshcall.dht.contact import Contact
 from meshcall.dht.saved import encode_table
@@ -120,6 +131,8 @@ def make() -> dict[str, dict[str, bytes]]:
             "rendezvous": encode_control(Rendezvous(RendezvousSecret(bytes(range(32)), 1_800_000_000))),
             "held": encode_control(Held(1_800_000_000)),
             "candidates": encode_control(Candidates(bytes(range(20)))),
+            "room": encode_control(Room(bytes(range(40)))),
+            "layer": encode_control(Layer("screen", 720, 30)),
         },
         "text": {
             "id": peer_id.text.encode(),

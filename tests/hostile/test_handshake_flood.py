@@ -15,6 +15,7 @@ import pytest
 from meshcall import limits
 from meshcall.aio.clock import system_random
 from meshcall.aio.dht import Notify
+from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.identity.keys import AgreementKey
 from meshcall.media import endpoint as media
@@ -64,6 +65,9 @@ class CountedEndpoint:
 
     async def open_gate(self) -> None:
         """Never asked for."""
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        """There is one layer."""
 
     def send_control(self, data: bytes) -> None:
         """There is no channel."""

@@ -19,7 +19,7 @@ import pytest
 from meshcall import limits
 from meshcall.call import control
 from meshcall.call import events as e
-from meshcall.call.control import MediaState
+from meshcall.call.control import Layer, LayerKind, MediaState, Room
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.driver import CallDriver, Outcome
@@ -54,6 +54,7 @@ class PlayedEndpoint:
         """Fingerprint of the certificate that the other end is shown, if it is not ours."""
         self.alter: Change = lambda data: data
         self.gate_open = False
+        self.layers: list[tuple[LayerKind, int, int]] = []
         self.sent: list[bytes] = []
         self.added: list[bytes] = []
         self.changes_taken: list[bytes] = []
@@ -93,6 +94,9 @@ class PlayedEndpoint:
 
     async def open_gate(self) -> None:
         self.gate_open = True
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        self.layers.append((kind, height, fps))
 
     def send_control(self, data: bytes) -> None:
         self.sent.append(data)
@@ -155,6 +159,7 @@ class Side:
         self.outcome: Outcome | None = None
         self.changed = asyncio.Event()
         self.secrets = PlayedSecrets()
+        self.room_said: list[bytes] = []
         self.driver = CallDriver(
             CallMachine(peer.me, other.me, CALL),
             MediaPlan(),
@@ -183,6 +188,9 @@ class Side:
 
     def on_ring(self, ringing: bool) -> None:
         """Nobody rings."""
+
+    def on_room(self, body: bytes) -> None:
+        self.room_said.append(body)
 
     def on_notify(self, kind: str, detail: str) -> None:
         """Nothing of interest."""
@@ -266,6 +274,57 @@ async def test_candidates_found_late_reach_the_other_end(sides: tuple[Side, Side
                 await end.got_candidates.wait()
     assert sorted(bob.endpoint.added) == [b"alice 1", b"alice 2"]
     assert alice.endpoint.added == [b"bob"]
+
+
+async def test_what_a_room_says_travels_on_its_links_alone(sides: tuple[Side, Side]) -> None:
+    """After the confirm, and only where both ends know of the room; a call counts it."""
+    alice, bob = sides
+    alice.driver.room = bob.driver.room = b"room tag"
+    alice.driver.send_aside(Room(b"too early"))
+    assert await call(sides) == [None, None]
+    alice.driver.send_aside(Room(b"roster"))
+    alice.driver.send_aside(Layer("screen", 360, 15))
+    await handed(sides)
+    assert bob.room_said == [b"roster"]
+    assert bob.endpoint.layers == [("screen", 360, 15)]
+    bob.driver.room = b""
+    alice.driver.send_aside(Room(b"roster"))
+    alice.driver.send_aside(Layer("camera", 0, 0))
+    await handed(sides)
+    assert bob.driver.counters["room message without a room"] == 2
+    assert (len(bob.room_said), len(bob.endpoint.layers)) == (1, 1)
+
+
+async def test_what_a_room_says_before_the_confirm_is_dropped(sides: tuple[Side, Side]) -> None:
+    """Whoever is in the middle of DTLS says nothing to the room."""
+    alice, bob = sides
+    alice.driver.room = bob.driver.room = b"room tag"
+    bob.endpoint.alter = lambda data: b"\x0broster" if data[0] == CONFIRM else data
+    alice.driver.feed(e.Dial())
+    async with asyncio.timeout(5):
+        while not bob.endpoint.sent:  # noqa: ASYNC110 - each turn of the loop moves the call on
+            await asyncio.sleep(0)
+    await handed(sides)
+    assert alice.room_said == []
+    assert alice.driver.counters["room message without a room"] == 1
+    assert State.CONNECTED not in alice.states
+
+
+async def test_an_offer_names_the_room_whose_link_it_begins(sides: tuple[Side, Side]) -> None:
+    """So that it never rings."""
+    alice, bob = sides
+    offers: list[s.Offer] = []
+    take = bob.driver.letter
+
+    def look(letter: Letter, **how: bool) -> None:
+        if isinstance(letter.opened.message, s.Offer):
+            offers.append(letter.opened.message)
+        take(letter, **how)
+
+    bob.driver.letter = look  # type: ignore[method-assign]
+    alice.driver.room = b"room tag"
+    assert await call(sides) == [None, None]
+    assert {offer.room for offer in offers} == {b"room tag"}
 
 
 def _flipped(data: bytes) -> bytes:

@@ -24,6 +24,7 @@ from meshcall.aio.rtc.remote import (
     read_later_untrusted,
     read_offer_untrusted,
 )
+from meshcall.call.control import LayerKind
 from meshcall.call.negotiation import (
     Negotiate,
     Rounds,
@@ -150,6 +151,7 @@ class PageEndpoint:
             p.Open(
                 media=self._name,
                 peer=self._plan.peer,
+                room=self._plan.room,
                 audio=self._plan.audio,
                 video=self._plan.video,
                 servers=list(self._servers()),
@@ -379,6 +381,11 @@ class PageEndpoint:
             self._gate = True
             self._mark("gate")
             self._send(p.Gate(media=self._name))
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        """See :class:`MediaEndpoint`."""
+        if not self._closed:
+            self._send(p.SetLayer(media=self._name, kind=kind, height=height, fps=fps))
 
     def send_control(self, data: bytes) -> None:
         """See :class:`MediaEndpoint`."""

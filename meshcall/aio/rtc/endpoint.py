@@ -48,6 +48,7 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
+from meshcall.call.control import LayerKind
 from meshcall.call.negotiation import Rounds, is_negotiate
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
@@ -541,6 +542,10 @@ class RtcEndpoint:
             for transceiver in self._pc.getTransceivers()
             if transceiver.currentDirection in ("sendrecv", "recvonly")
         )
+
+    def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
+        """See :class:`MediaEndpoint`."""
+        self._counters[f"layer-{kind}"] += 1
 
     def send_control(self, data: bytes) -> None:
         """See :class:`MediaEndpoint`."""

@@ -10,7 +10,7 @@ import pytest
 
 from meshcall.errors import Rejected
 from meshcall.identity.keys import AgreementKey
-from meshcall.limits import BODY_MAX
+from meshcall.limits import BODY_MAX, ROOM_LETTER_MAX
 from meshcall.signaling import messages as m
 
 VECTORS: dict[str, Any] = json.loads(
@@ -81,14 +81,44 @@ def test_the_kinds_are_those_on_the_wire() -> None:
         "MISSED": 8,
         "PING_OFFER": 9,
         "PING_ANSWER": 10,
+        "ROOM": 11,
     }
     assert {kind.value for kind in m.MessageKind} == {vector["kind"] for vector in SEALED}
 
 
-@pytest.mark.parametrize("kind", [0, 11, 255, -1])
+@pytest.mark.parametrize("kind", [0, 12, 255, -1])
 def test_unknown_kinds_are_refused(kind: int) -> None:
     """A kind that does not exist is not parsed."""
     assert reason_of(kind, b"") == "kind"
+
+
+def test_a_letter_about_a_room_is_bounded() -> None:
+    """Something is said, in what fits a record; a reply key is one, or is not there."""
+    assert m.decode_body_untrusted(11, field(12, b"d")) == m.RoomLetter(b"d")
+    largest = m.RoomLetter(b"d" * ROOM_LETTER_MAX, REPLY_KEY)
+    assert len(m.encode_body(largest)) == BODY_MAX
+    assert m.decode_body_untrusted(11, m.encode_body(largest)) == largest
+    for body in (b"", field(12, b""), field(12, b"d" * (ROOM_LETTER_MAX + 1)), field(2, REPLY_KEY)):
+        assert reason_of(11, body) == "body"
+    for key in (b"", REPLY_KEY[:-1], bytes(32)):
+        assert reason_of(11, field(2, key) + field(12, b"d")) == "agreement"
+    for wrong in (m.RoomLetter(b""), m.RoomLetter(b"d" * (ROOM_LETTER_MAX + 1)), m.RoomLetter(b"d", b"k")):
+        with pytest.raises(ValueError, match="octets"):
+            m.encode_body(wrong)
+
+
+def test_the_tag_of_a_room_is_bounded() -> None:
+    """8 to 16 octets, in offers alone."""
+    for size in (8, 16):
+        offer = m.Offer(b"d", REPLY_KEY, room=b"r" * size)
+        assert m.decode_body_untrusted(1, m.encode_body(offer)) == offer
+    known = field(1, b"d") + field(2, REPLY_KEY) + field(4, b"\x07")
+    for size in (0, 7, 17):
+        assert reason_of(1, known + field(132, b"r" * size)) == "body"
+    for size in (1, 7, 17):
+        with pytest.raises(ValueError, match="room tag"):
+            m.encode_body(m.Offer(b"d", REPLY_KEY, room=b"r" * size))
+    assert m.decode_body_untrusted(2, field(1, b"d") + field(132, b"")) == m.Answer(b"d")
 
 
 def missed_body(calls: bytes, count: bytes) -> bytes:
