@@ -455,9 +455,6 @@ ROOM_TAG_MIN: Final = 8
 ROOM_TAG_MAX: Final = 16
 """Octets of that tag: all of a room's id."""
 
-ROOM_LETTER_MAX: Final = BODY_MAX - 3 - (3 + 32)
-"""Octets of a letter about a room: what a body leaves with a reply key."""
-
 MISSED_CALLS_MAX: Final = 8
 """Calls that one missed-call note names: it fits the smaller class, so its size tells nothing."""
 

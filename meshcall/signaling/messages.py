@@ -47,7 +47,6 @@ from meshcall.limits import (
     NAME_MAX,
     PWD_MAX,
     PWD_MIN,
-    ROOM_LETTER_MAX,
     ROOM_TAG_MAX,
     ROOM_TAG_MIN,
     SECRET_MAX,
@@ -421,8 +420,8 @@ def encode_body(message: Message) -> bytes:
         raise ValueError("a reply key has 32 octets, a secret at most 32")
     if not ROOM_TAG_MIN <= len(fields.get(_ROOM, bytes(ROOM_TAG_MIN))) <= ROOM_TAG_MAX:
         raise ValueError(f"a room tag has {ROOM_TAG_MIN} to {ROOM_TAG_MAX} octets")
-    if not 0 < len(fields.get(_DATA, b"-")) <= ROOM_LETTER_MAX:
-        raise ValueError(f"a letter about a room has 1 to {ROOM_LETTER_MAX} octets")
+    if not fields.get(_DATA, b"-"):
+        raise ValueError("a letter about a room says something, in 1 or more octets")
     body = _write(fields)
     if len(body) > BODY_MAX:
         raise ValueError(f"a message body has at most {BODY_MAX} octets, this one has {len(body)}")
@@ -479,7 +478,7 @@ def decode_body_untrusted(kind: int, body: bytes) -> Message:
         case MessageKind.PING_ANSWER:
             return PingAnswer(*_ice_untrusted(fields[_ICE]), fields[_CANDIDATES])
         case MessageKind.ROOM:
-            if not 0 < len(fields[_DATA]) <= ROOM_LETTER_MAX:
+            if not fields[_DATA]:
                 raise Rejected("body")
             if _REPLY_KEY in fields:
                 check_agreement_key_untrusted(fields[_REPLY_KEY])

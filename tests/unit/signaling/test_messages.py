@@ -10,7 +10,7 @@ import pytest
 
 from meshcall.errors import Rejected
 from meshcall.identity.keys import AgreementKey
-from meshcall.limits import BODY_MAX, ROOM_LETTER_MAX
+from meshcall.limits import BODY_MAX
 from meshcall.signaling import messages as m
 
 VECTORS: dict[str, Any] = json.loads(
@@ -95,14 +95,18 @@ def test_unknown_kinds_are_refused(kind: int) -> None:
 def test_a_letter_about_a_room_is_bounded() -> None:
     """Something is said, in what fits a record; a reply key is one, or is not there."""
     assert m.decode_body_untrusted(11, field(12, b"d")) == m.RoomLetter(b"d")
-    largest = m.RoomLetter(b"d" * ROOM_LETTER_MAX, REPLY_KEY)
+    largest = m.RoomLetter(b"d" * (BODY_MAX - 38), REPLY_KEY)
     assert len(m.encode_body(largest)) == BODY_MAX
     assert m.decode_body_untrusted(11, m.encode_body(largest)) == largest
-    for body in (b"", field(12, b""), field(12, b"d" * (ROOM_LETTER_MAX + 1)), field(2, REPLY_KEY)):
+    for body in (b"", field(12, b""), field(12, b"d" * (BODY_MAX - 2)), field(2, REPLY_KEY)):
         assert reason_of(11, body) == "body"
     for key in (b"", REPLY_KEY[:-1], bytes(32)):
         assert reason_of(11, field(2, key) + field(12, b"d")) == "agreement"
-    for wrong in (m.RoomLetter(b""), m.RoomLetter(b"d" * (ROOM_LETTER_MAX + 1)), m.RoomLetter(b"d", b"k")):
+    for wrong in (
+        m.RoomLetter(b""),
+        m.RoomLetter(b"d" * (BODY_MAX - 37), REPLY_KEY),
+        m.RoomLetter(b"d", b"k"),
+    ):
         with pytest.raises(ValueError, match="octets"):
             m.encode_body(wrong)
 
