@@ -81,6 +81,11 @@ BENCHES = {
             "who reaches whom, how soon, and what is heard when the network changes",
             "netsim.bench.connectivity.parts",
         ),
+        Bench(
+            "media",
+            "what media costs, how it sounds and looks across bad links; stock aiortc beside it",
+            "netsim.bench.media.parts",
+        ),
     )
 }
 

@@ -1,0 +1,1 @@
+"""What media costs and how it sounds and looks at the other end, ours and stock aiortc's side by side."""
