@@ -29,6 +29,7 @@ from aiortc import (
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.ice.port import IcePort
+from meshcall.aio.ice.session import IceSession
 from meshcall.aio.media.sources import OnEnded, Source, open_source
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
@@ -418,7 +419,7 @@ async def test_a_peer_begins_its_ice_anew_by_letter() -> None:
         described = decode_description_untrusted(answer.body)
         assert described.notes == (RoundNote(3),)
         assert described.fingerprint == first_fingerprint(right)
-        assert right.endpoint._ice is not None
+        assert isinstance(right.endpoint._ice, IceSession)
         remote = right.endpoint._ice.agent.remote
         assert remote is not None
         assert (remote.ufrag, remote.pwd) == (anew.ufrag, anew.pwd)
@@ -554,7 +555,7 @@ async def test_a_broken_path_is_told_and_its_return_too(monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "CONSENT_REVIVE", 0.05)
     async with ends() as (left, right):
         await connect(left, right)
-        assert right.endpoint._ice is not None
+        assert isinstance(right.endpoint._ice, IceSession)
         with monkeypatch.context() as cut:
             cut.setattr(right.endpoint._ice, "_transmit", lambda data, destination, base: None)
             await left.wait_for(PathBroken)
@@ -586,7 +587,7 @@ async def test_a_poor_path_is_told_and_its_recovery_too(monkeypatch: pytest.Monk
     plan = replace(LOCAL, source="testsrc", video=False)
     async with ends(plan, plan) as (left, right):
         await connect(left, right)
-        assert right.endpoint._ice is not None
+        assert isinstance(right.endpoint._ice, IceSession)
         transmit = right.endpoint._ice._transmit
         with monkeypatch.context() as cut:
             cut.setattr(right.endpoint._ice, "_transmit", lambda data, destination, base: None)

@@ -174,7 +174,9 @@ async def test_fingerprints_pair_and_transports_of_a_connected_pair() -> None:
         theirs = hooks.fingerprints(hooks.dtls_transport(right))
         assert mine == (theirs[1], theirs[0])
         assert mine[0].hex(":").upper() in left.localDescription.sdp
-        pair = hooks.ice_connection(left).session.agent.selected
+        session = hooks.ice_connection(left).session
+        assert isinstance(session, IceSession)
+        pair = session.agent.selected
         assert pair is not None
         assert {pair.base[0], pair.destination[0]} <= {"127.0.0.1", "::1"}
         assert [hooks.codec_name(t) for t in left.getTransceivers()] == ["opus", "VP8"]
@@ -190,7 +192,9 @@ async def test_fingerprints_pair_and_transports_of_a_connected_pair() -> None:
 async def test_unacknowledged_data_is_seen() -> None:
     """A message on its way makes the control channel busy."""
     async with connected() as (left, right):
-        hooks.ice_connection(right).session._transmit = lambda *_: None  # type: ignore[method-assign]
+        session = hooks.ice_connection(right).session
+        assert isinstance(session, IceSession)
+        session._transmit = lambda *_: None  # type: ignore[method-assign]
         assert left.sctp is not None
         channel = left.sctp._data_channels[0]
         channel.send(b"x")

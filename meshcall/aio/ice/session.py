@@ -105,6 +105,24 @@ class IceSession:
         self._closing: asyncio.Task[None] | None = None
         self.closed = False
 
+    @property
+    def controlling(self) -> bool:
+        """See :class:`meshcall.aio.ice.call_ice.CallIce`."""
+        return self.agent.controlling
+
+    @controlling.setter
+    def controlling(self, value: bool) -> None:
+        self.agent.controlling = value
+
+    @property
+    def remote_candidates(self) -> list[Candidate]:
+        """See :class:`meshcall.aio.ice.call_ice.CallIce`."""
+        return list(self.agent.remote_candidates)
+
+    def silence(self) -> float:
+        """See :class:`meshcall.aio.ice.call_ice.CallIce`."""
+        return self.agent.silence(self._loop.time())
+
     # --- candidates ---
 
     @property

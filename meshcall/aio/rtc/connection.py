@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import aioice
 
-from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.call_ice import CallIce
 from meshcall.ice.candidate import Candidate
 from meshcall.ice.check import Credentials
 
@@ -17,7 +17,7 @@ from meshcall.ice.check import Credentials
 class Connection:
     """One call's ICE, as aiortc sees it."""
 
-    def __init__(self, session: IceSession) -> None:
+    def __init__(self, session: CallIce) -> None:
         self.session = session
         self.remote_username: str | None = None
         self.remote_password: str | None = None
@@ -26,11 +26,11 @@ class Connection:
     @property
     def ice_controlling(self) -> bool:
         """Our role; who offers begins as the controlling one."""
-        return self.session.agent.controlling
+        return self.session.controlling
 
     @ice_controlling.setter
     def ice_controlling(self, value: bool) -> None:
-        self.session.agent.controlling = value
+        self.session.controlling = value
 
     @property
     def local_username(self) -> str:
@@ -50,7 +50,7 @@ class Connection:
     @property
     def remote_candidates(self) -> list[aioice.Candidate]:
         """The peer's, learned ones included."""
-        return [to_aioice(candidate) for candidate in self.session.agent.remote_candidates]
+        return [to_aioice(candidate) for candidate in self.session.remote_candidates]
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
         """What SDP's c= line shows."""

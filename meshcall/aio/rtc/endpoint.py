@@ -26,10 +26,9 @@ from aiortc import (
 
 from meshcall import limits
 from meshcall.aio.clock import Clock, SystemClock
-from meshcall.aio.ice.addresses import HostPolicy, only_loopback
+from meshcall.aio.ice.addresses import only_loopback
+from meshcall.aio.ice.call_ice import CallIce, MakeIce, ice_on
 from meshcall.aio.ice.port import IcePort
-from meshcall.aio.ice.servers import StunServer, TurnServer, read_servers
-from meshcall.aio.ice.session import IceSession
 from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
@@ -91,13 +90,15 @@ def make_endpoint(
     *,
     port: IcePort | None = None,
     resolve: Resolve | None = None,
+    make_ice: MakeIce | None = None,
 ) -> MediaEndpoint:
     """An endpoint for one call. Nothing is opened before ``offer`` or ``answer``.
 
     ``port``: the node's; without it the endpoint opens one of its own. ``resolve``: tells the addresses of a
-    browser's ``.local`` name; without it such candidates are refused.
+    browser's ``.local`` name; without it such candidates are refused. ``make_ice``: in the place of an ICE
+    session on ``port``.
     """
-    return RtcEndpoint(plan, clock or SystemClock(), port, resolve)
+    return RtcEndpoint(plan, clock or SystemClock(), port, resolve, make_ice)
 
 
 class RtcEndpoint:
@@ -109,13 +110,13 @@ class RtcEndpoint:
         clock: Clock,
         port: IcePort | None = None,
         resolve: Resolve | None = None,
+        make_ice: MakeIce | None = None,
     ) -> None:
         """``clock`` times the timeline."""
         hooks.install()
         self._plan = plan
-        self._port = port
-        self._ice: IceSession | None = None
-        self._servers: list[StunServer | TurnServer] = []
+        self._ice_maker = make_ice or ice_on(port)
+        self._ice: CallIce | None = None
         self._clock = clock
         self._begin = clock.now()
         self._timeline: dict[str, float] = {}
@@ -240,20 +241,13 @@ class RtcEndpoint:
             await self._source.close()  # closed meanwhile: nothing may be opened any more
             raise Rejected("state")
         self._mark("source")
-        self._servers = read_servers(self._plan.ice_servers)
         configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         pc = self._pc = RTCPeerConnection(configuration)
         pc.on("track", self._track_arrived)
         return pc
 
     def _make_ice(self) -> Connection:
-        self._ice = IceSession(
-            policy=HostPolicy(self._plan.interfaces, self._plan.allow_loopback),
-            shared=self._port,
-            servers=self._servers,
-            counters=self._counters,
-            on_event=self._ice_event,
-        )
+        self._ice = self._ice_maker(self._plan, self._counters, self._ice_event)
         return Connection(self._ice)
 
     def _ice_event(self, event: IceEvent) -> None:

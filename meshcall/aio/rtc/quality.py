@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aiortc import RTCPeerConnection
 
 from meshcall import limits
-from meshcall.aio.ice.session import IceSession
+from meshcall.aio.ice.call_ice import CallIce
 from meshcall.aio.rtc import hooks
 from meshcall.media.quality import Quality, Trouble
 
@@ -20,7 +20,7 @@ from meshcall.media.quality import Quality, Trouble
 class QualityWatch:
     """Tells by ``tell(trouble)``, in the loop that it is started in."""
 
-    def __init__(self, pc: RTCPeerConnection, ice: IceSession, tell: Callable[[Trouble], None]) -> None:
+    def __init__(self, pc: RTCPeerConnection, ice: CallIce, tell: Callable[[Trouble], None]) -> None:
         """Nothing is looked at before :meth:`start`."""
         self._pc = pc
         self._ice = ice
@@ -48,7 +48,7 @@ class QualityWatch:
     def _look(self) -> None:
         now = self._loop.time()
         self._timer = self._loop.call_later(limits.QUALITY_POLL, self._look)
-        self._quality.unanswered(self._ice.agent.silence(now), now)
+        self._quality.unanswered(self._ice.silence(), now)
         counts = [hooks.packet_counts(one.receiver) for one in self._pc.getTransceivers()]
         self._quality.counted(sum(one[0] for one in counts), sum(one[1] for one in counts), now)
         trouble = self._quality.trouble(now)
