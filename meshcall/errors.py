@@ -71,6 +71,12 @@ class InvalidInvite(UsageError):
     default_hint = "ask for a new one: `meshcall invite`"
 
 
+class InvalidRoom(UsageError):
+    """That room can't be used."""
+
+    code = "invalid-room"
+
+
 class InvalidConfig(UsageError):
     """The configuration has a value that can't be used."""
 

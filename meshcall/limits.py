@@ -1229,8 +1229,9 @@ LAN_SERVICES_MAX: Final = 256
 LAN_CLAIMS_MAX: Final = 4
 """Services taken seriously that show the hint of one peer: hints are seen by all and can be copied."""
 
-LAN_TXT_MAX: Final = 400
-"""Octets of a TXT record that are looked at; ours have less than 180 (RFC 6763 section 6.2 advises < 400)."""
+LAN_TXT_MAX: Final = 1000
+"""Octets of a TXT record that are looked at; ours have less than 180, and up to 200 more for each of four
+rooms (RFC 6763 section 6.2: under 1300, it fits one packet)."""
 
 LAN_ADDRESSES_MAX: Final = 8
 """Addresses taken from one service, and announced for ours (datagrams sent to whoever a spoofer names)."""
@@ -1270,6 +1271,178 @@ DIRECTORY_ADDRESSES_MAX: Final = 8
 
 MEDIA_OPENING_GRACE: Final = 0.5
 """How long closing a call waits for its endpoint to finish opening."""
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+ROOM_SECRET: Final = 32
+"""Octets of a room's secret: who has it is let in, so it can't be guessed."""
+
+ROOM_MEMBERS_MAX: Final = 16
+"""Members at once: in a full mesh each sends to every other, and one link costs about 1 % of a core idle."""
+
+ROOM_ENTRIES_MAX: Final = 64
+"""Members remembered with those who left (a member that invents members): four times a full room. Beyond it
+the one that has been away longest goes, and nobody who is here."""
+
+ROOM_REMOVALS_MAX: Final = 256
+"""Removals kept, for the life of the room; only its creator can sign one (disk)."""
+
+ROOM_BLOCKED_MAX: Final = 256
+"""Members blocked for ourselves (disk)."""
+
+ROOM_LETTER_MAX: Final = 600
+"""Octets of a letter: what fits a sealed message body of ``BODY_MAX`` with its field's head."""
+
+ROOM_MESSAGE_MAX: Final = 16_384
+"""Octets of one message on a link: smaller than an SCTP user message that every stack takes (RFC 8831 section
+6.6)."""
+
+ROOM_BUNDLE: Final = 8192
+"""Octets of one sync, about: a long roster goes as several, and chat comes in between."""
+
+ROOM_BEAT: Final = 1.0
+"""Seconds between two signs of life of a member to each other one: one signature a second."""
+
+ROOM_SILENCE: Final = 2.5
+"""Seconds without a newer sign of life after which a member is not here: one may be late, and who dies is
+gone from every list within three seconds."""
+
+ROOM_PUSH: Final = 0.1
+"""Seconds between two changes of our own state that are told (a member that toggles)."""
+
+ROOM_OFFER_WAIT: Final = 1.5
+"""Seconds that the one with the higher ID waits for the offer of the lower one, before it offers itself."""
+
+ROOM_NEWCOMER: Final = 2.0
+"""Seconds after coming in, in which we offer to all at once."""
+
+ROOM_FIRST_WAIT: Final = 0.5
+"""Seconds that members wait for the offers of one that has just come in: both offering costs both twice."""
+
+ROOM_CONNECT_RETRY: Final = 0.5
+ROOM_CONNECT_RETRY_MAX: Final = 8.0
+"""First and longest pause before a link that failed is tried again while its member is here; doubled."""
+
+ROOM_CONNECT_PATIENCE: Final = 15.0
+"""Seconds for a link to come up; a call says no path after 10."""
+
+ROOM_LINK_PATIENCE: Final = 0.7
+"""Seconds that a silent link may stay silent after a letter of its member has come through: then it is made
+anew. SCTP doubles its pauses (RFC 9260 section 6.3.3), so after 20 s without a path it wakes too late."""
+
+ROOM_SEEK: Final = 1.0
+ROOM_SEEK_LATE: Final = 2.0
+ROOM_SEEK_RARE: Final = 10.0
+"""Pauses between two letters to a lost member: in the first minute, in the first ten, and afterwards."""
+
+ROOM_SEEK_SOON: Final = 60.0
+ROOM_SEEK_LONG: Final = 600.0
+ROOM_SEEK_END: Final = 3600.0
+"""Seconds after which a lost member is looked for less often, rarely, and no more (its mDNS still brings it
+back)."""
+
+ROOM_LOST_SHOWN: Final = 30.0
+"""Seconds that a lost member is shown as lost, and not yet left out."""
+
+ROOM_SOUGHT_MAX: Final = 32
+"""Members looked for at once, the last lost first (letters to IDs that a member invents)."""
+
+ROOM_SIGHTED_TRIES: Final = 3
+"""Letters to an ID that mDNS shows as a member and nobody knows (announcements that name others' IDs)."""
+
+ROOM_REPLIES_PAUSE: Final = 0.4
+"""Seconds between two letters in answer to letters of one peer (a peer that has us write all the time)."""
+
+ROOM_LETTERS_PER_SECOND: Final = 20.0
+ROOM_LETTERS_BURST: Final = 60.0
+"""Letters of all peers that a room looks at: a full room that comes back sends 15 a second (floods)."""
+
+ROOM_LETTERS_PER_PEER: Final = 4.0
+ROOM_LETTERS_PER_PEER_BURST: Final = 12.0
+"""And of one of them: one a second is what a peer needs (a peer that takes the others' share)."""
+
+ROOM_LETTER_SENDERS: Final = 64
+"""Peers whose letters are counted; the longest silent is forgotten (memory)."""
+
+ROOM_MESSAGES_PER_SECOND: Final = 60.0
+ROOM_MESSAGES_BURST: Final = 300.0
+"""Messages of one link that are looked at: 15 members' signs of life come through one that stands between two
+halves, and their changes (a member that floods)."""
+
+ROOM_CHAT_PER_SECOND: Final = 2.0
+ROOM_CHAT_BURST: Final = 20.0
+"""Chat lines of one member that are shown and passed on: nobody types faster (a member that floods chat)."""
+
+ROOM_KNOCKS_MAX: Final = 8
+"""Who waits to be let in at once; more are told that nobody answers (strangers who cover the screen)."""
+
+ROOM_KNOCK_LIFE: Final = 120.0
+"""Seconds that a knock waits: people are asked."""
+
+ROOM_KNOCK_REPEAT: Final = 5.0
+"""Seconds between two letters of who waits: whoever it asked may have left."""
+
+ROOM_KNOCK_QUIET: Final = 300.0
+"""Seconds in which somebody who was refused is not asked about again (nagging)."""
+
+ROOM_QUIET_MAX: Final = 64
+"""Refused knockers remembered (memory)."""
+
+ROOM_CODE_LIFE: Final = 600.0
+"""Seconds that a spoken code works."""
+
+ROOM_CODE_TRIES: Final = 5
+"""Wrong tries that burn a code: of 65,536 codes, so one chance in 13,000 for who guesses (guessing)."""
+
+ROOM_CODE_RUNS: Final = 4
+"""Key exchanges by code at once; a newer one takes the place of the oldest (memory)."""
+
+ROOM_CODE_RUNS_PER_SECOND: Final = 2.0
+ROOM_CODE_RUNS_BURST: Final = 6.0
+"""Key exchanges begun: each costs 7 ms (a flood of first steps)."""
+
+ROOM_CODE_MEMBERS: Final = 4
+"""Members with one nameplate that a code is tried with: two rooms may have drawn the same."""
+
+ROOM_JOIN_RETRY: Final = 0.5
+ROOM_JOIN_RETRY_MAX: Final = 2.0
+"""First and longest pause before a letter of who wants to come in is sent again; doubled."""
+
+ROOM_JOIN_PATIENCE: Final = 12.0
+"""Seconds until somebody in the room must have answered."""
+
+ROOM_JOIN_STAGGER: Final = 0.3
+"""Seconds between the members that are asked by an invite: the inviter first."""
+
+ROOM_JOIN_ASKED: Final = 8
+"""Members that are asked to come in (announcements that claim one name)."""
+
+ROOM_WELCOME_MEMBERS: Final = 8
+"""Members named to a newcomer: they fit a letter, and one of them tells the rest."""
+
+ROOM_INVITE_MEMBERS: Final = 4
+"""Members in an invite: the inviter may have left, and the link stays one that people can send."""
+
+ROOM_DIGEST_PAUSE: Final = 5.0
+"""Seconds between two syncs with one member because its digest differs (two that can't agree)."""
+
+ROOM_COUNTER_MAX: Final = 2**63
+"""Highest incarnation, sequence number and count of changes that is read: one can still count on from it."""
+
+ROOM_MEMORY_MAX: Final = 65_536
+"""Octets of what is kept of a room over a restart."""
+
+ROOM_ANNOUNCED_MAX: Final = 4
+"""Rooms that a machine announces, and that are read of one (a TXT record is one packet)."""
+
+ROOM_SIGHTINGS_MAX: Final = 128
+"""Rooms on the LAN that are remembered, beside those that we are in (a machine that announces hundreds)."""
+
+ROOM_SIGHTINGS_PER_SERVICE: Final = 4
+"""Of these, rooms of one service."""
+
+ROOM_SIGHTERS_MAX: Final = 32
+"""Announcers remembered of one room (announcements that copy a tag)."""
 
 # --- port mapping ---------------------------------------------------------------------------------
 

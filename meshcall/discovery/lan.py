@@ -15,6 +15,7 @@ The service is ``_meshcall._udp.local.``; its TXT record (RFC 6763 section 6) is
     h=0123456789abcdef        hint: 8 octets as 16 hexadecimal digits; must be there
     i=<56 characters>         the ID, only if visible
     n=<name>                  what the peer calls itself, a clean name in UTF-8, only if visible
+    r= r1= r2= r3=            rooms that it is in: :mod:`meshcall.discovery.rooms`
 
     hint = SHA-256("meshcall/1/lan" 0x00 | day, u32 big-endian | Ed25519 key)[0:8]
     day  = unix seconds div 86400
@@ -31,6 +32,7 @@ from typing import Final
 
 from meshcall import limits
 from meshcall.address import Address
+from meshcall.discovery.rooms import RoomAnnouncement, read_pairs_untrusted, txt_pairs
 from meshcall.errors import InvalidPeerId, Rejected
 from meshcall.identity import base32
 from meshcall.identity.peer_id import PeerId
@@ -95,12 +97,18 @@ class LanAnnouncement:
     """The ID, if its owner wants to be seen by all."""
     name: str = ""
     """What the owner calls itself; only with ``visible``."""
+    rooms: tuple[RoomAnnouncement, ...] = ()
+    """Rooms that the owner is in."""
 
     @classmethod
-    def of(cls, peer_id: PeerId, now_ms: int, *, visible: bool = False, name: str = "") -> LanAnnouncement:
-        """Our own for today. ``name`` is cleaned and cut to what fits."""
+    def of(
+        cls, peer_id: PeerId, now_ms: int, *,
+        visible: bool = False, name: str = "", rooms: tuple[RoomAnnouncement, ...] = (),
+    ) -> LanAnnouncement:  # fmt: skip
+        """Our own for today. ``name`` is cleaned and cut to what fits, of ``rooms`` four are told."""
         shown = clean_name(name) if visible else ""
-        return cls(hint(peer_id, day_of(now_ms)), peer_id if visible else None, shown)
+        told = rooms[: limits.ROOM_ANNOUNCED_MAX]
+        return cls(hint(peer_id, day_of(now_ms)), peer_id if visible else None, shown, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ def encode_txt(announcement: LanAnnouncement) -> bytes:
         pairs.append(("i", announcement.visible.text))
         if announcement.name:
             pairs.append(("n", announcement.name))
+    pairs += txt_pairs(announcement.rooms)
     strings = [f"{key}={value}".encode() for key, value in pairs]
     return b"".join(bytes([len(text)]) + text for text in strings)
 
@@ -142,7 +151,7 @@ def decode_txt_untrusted(data: bytes) -> LanAnnouncement:
         except (InvalidPeerId, UnicodeDecodeError):
             raise Rejected("id") from None
         name = _name_untrusted(values.get("n", b""))
-    return LanAnnouncement(shown, visible, name)
+    return LanAnnouncement(shown, visible, name, read_pairs_untrusted(values))
 
 
 def addresses_untrusted(

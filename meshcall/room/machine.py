@@ -1,0 +1,719 @@
+"""One member of one room: who is here, with whom it keeps links, what it says and shows.
+
+Law 1: three things wake it: its user, the network, its timer. Time and randomness are arguments.
+Law 2: only a user's event can raise (:class:`meshcall.errors.LocalProtocolError`), and then nothing has
+changed. What peers send never raises; what is refused is counted by reason.
+Law 3: there is no host. Every member does the same, and any of them may leave, die or be cut off.
+Law 4: nothing is believed because of who passed it on: lines, settings, removals and chat carry signatures.
+
+A member is *here* while its line in the roster grows newer. A line is told on every link once a second and
+with every change; who has no link with somebody gets its lines through those who have, or by letter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from meshcall import limits
+from meshcall.dht.limiter import Bucket
+from meshcall.discovery.rooms import TAG
+from meshcall.errors import LocalProtocolError, Rejected
+from meshcall.identity.keys import Random
+from meshcall.identity.peer_id import PeerId
+from meshcall.identity.uri import clean_name
+from meshcall.room import commands as c
+from meshcall.room import events as e
+from meshcall.room.descriptor import Room, Sign
+from meshcall.room.entry import MediaFlags, peek_entry_untrusted, sign_entry
+from meshcall.room.messages import (
+    Beat,
+    Here,
+    Letter,
+    Out,
+    SaidLine,
+    Sayable,
+    Sync,
+    decode_letter_untrusted,
+    decode_message_untrusted,
+    encode_letter,
+    encode_message,
+    short_key,
+    syncs,
+)
+from meshcall.room.names import shown_names
+from meshcall.room.peering import Link, Peering
+from meshcall.room.roster import Known, Merged, Roster
+from meshcall.room.senders import Senders
+from meshcall.room.statements import (
+    chat_octets,
+    peek_said_untrusted,
+    read_said_untrusted,
+    sign_removal,
+    sign_said,
+    sign_setting,
+)
+
+MemberState = Literal["here", "connecting", "lost"]
+"""here: with a link (or we ourselves); connecting: here, without one yet; lost: it fell silent."""
+
+_NEVER: Final = float("inf")
+_LINK: Final = b"link"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member as it is shown."""
+
+    peer: PeerId
+    name: str
+    """Different for each who is here."""
+    state: MemberState
+    me: bool
+    flags: MediaFlags
+
+
+class RoomMachine:
+    """One room that we are in. Feed it events, run what it returns, and wake it at ``deadline()``."""
+
+    def __init__(self, me: PeerId, room: Room, sign: Sign, name: str, random: Random) -> None:
+        """``sign``: with our identity; ``name``: what we call ourselves, cleaned here."""
+        self._me = me
+        self._room = room
+        self._sign = sign
+        self._name = clean_name(name)
+        self._random = random
+        self._roster = Roster(room, me)
+        self._peers: dict[PeerId, Peering] = {}
+        self._blocked: set[PeerId] = set()
+        self._flags = MediaFlags()
+        self._incarnation = self._seq = self._chats = 0
+        self._said: dict[bytes, tuple[int, int]] = {}
+        self._chatters: dict[bytes, Bucket] = {}
+        self._senders: Senders | None = None
+        self._in = False
+        self._ended = False
+        self._entered = 0.0
+        self._beat_at = _NEVER
+        self._beaten = -_NEVER
+        self._out: list[c.RoomCommand] = []
+        self._shown: object = None
+        self._announced: object = None
+        self._now, self._now_ms = 0.0, 0
+        self._counters: Counter[str] = Counter()
+
+    # --- the three that wake it -------------------------------------------------------------------
+
+    def handle(self, event: e.RoomEvent, now: float, now_ms: int) -> list[c.RoomCommand]:
+        """What to do about ``event`` at ``now`` (monotonic seconds), ``now_ms`` (unix milliseconds).
+
+        Raises :class:`LocalProtocolError` for a user's event that makes no sense now. Nothing else raises.
+        """
+        self._now, self._now_ms = now, now_ms
+        try:
+            self._dispatch(event)
+        except Rejected as error:
+            self._counters[error.reason] += 1
+        return self._finish()
+
+    def handle_timer(self, now: float, now_ms: int) -> list[c.RoomCommand]:
+        """Do what is due at ``now``; too early a call does nothing."""
+        self._now, self._now_ms = now, now_ms
+        if self._in:
+            for peering in list(self._peers.values()):
+                self._work_on(peering)
+            if now >= self._beat_at:
+                self._beat()
+        return self._finish()
+
+    def deadline(self) -> float | None:
+        """When ``handle_timer`` is to be called next; None: the timer need not run."""
+        if not self._in:
+            return None
+        silent = self._roster.falls_silent(self._now)
+        hidden = [k.heard + limits.ROOM_LOST_SHOWN for k in self._shown_lost()]
+        due = min(
+            [self._beat_at, silent or _NEVER, *hidden, *(p.due() for p in self._peers.values())],
+        )  # fmt: skip
+        return None if due == _NEVER else due
+
+    # --- what is seen from outside ----------------------------------------------------------------
+
+    @property
+    def room(self) -> Room:
+        """Which room."""
+        return self._room
+
+    @property
+    def inside(self) -> bool:
+        """Whether we take part."""
+        return self._in
+
+    @property
+    def locked(self) -> bool:
+        """Whether who comes without the secret knocks."""
+        return self._roster.locked
+
+    @property
+    def blocked(self) -> frozenset[PeerId]:
+        """Whom we have blocked."""
+        return frozenset(self._blocked)
+
+    def members(self) -> tuple[Member, ...]:
+        """All who are here but whom we blocked, by ID, we included; none when we are not in."""
+        if not self._in:
+            return ()
+        here = [entry for entry in self._roster.here(self._now) if entry.peer not in self._blocked]
+        names = shown_names({entry.peer: entry.name for entry in here})
+        return tuple(
+            Member(
+                entry.peer,
+                names[entry.peer],
+                self._state_of(entry.peer),
+                entry.peer == self._me,
+                entry.flags,
+            )
+            for entry in here
+        )  # fmt: skip
+
+    def lost(self) -> tuple[Member, ...]:
+        """Those who fell silent within the last half a minute without leaving, by ID."""
+        if not self._in:
+            return ()
+        return tuple(
+            Member(k.entry.peer, k.entry.name or k.entry.peer.short, "lost", me=False, flags=MediaFlags())
+            for k in self._shown_lost()
+        )
+
+    def offer_tag(self, peer: PeerId, now_ms: int) -> bytes:
+        """16 octets that go with our offer of a link: which room, and that we have its secret."""
+        return self._room.tag(now_ms) + self._room.proof(_LINK, self._me, peer)[:TAG]
+
+    def takes(self, peer: PeerId, tag: bytes, now_ms: int) -> bool:
+        """Whether an offer of a link by ``peer`` with ``tag`` is answered at once. (Else it is refused.)"""
+        if not self._in or peer in self._roster.removed or peer in self._blocked:
+            return False
+        proof = self._room.proof(_LINK, peer, self._me)[:TAG]
+        if tag[:TAG] not in self._room.tags_near(now_ms) or tag[TAG:] != proof:
+            return False
+        here = self._roster.here(self._now)
+        return len(here) < limits.ROOM_MEMBERS_MAX or any(entry.peer == peer for entry in here)
+
+    def statistics(self) -> dict[str, int]:
+        """How often what was refused, by reason."""
+        return dict(self._counters)
+
+    def __repr__(self) -> str:
+        state = "in" if self._in else "ended" if self._ended else "out"
+        return f"<RoomMachine {self._room.id.hex()[:8]} {self._me.short} {state} {len(self._peers)} peers>"
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def _dispatch(self, event: e.RoomEvent) -> None:
+        if isinstance(event, e.Enter):
+            self._enter(event.vouchers)
+            return
+        if not self._in:
+            if isinstance(event, e.NetworkEvent):
+                self._counters["not in"] += 1
+                return
+            raise LocalProtocolError("we are not in that room")
+        match event:
+            case e.Leave():
+                self._leave()
+            case e.SetState():
+                self._set_state(event)
+            case e.Say(text):
+                self._say(text)
+            case e.Lock(locked):
+                self._lock(locked=locked)
+            case e.Remove(peer):
+                self._remove(peer)
+            case e.Block(peer, blocked):
+                self._block(peer, blocked=blocked)
+            case e.LinkUp(peer):
+                self._link_up(peer)
+            case e.LinkDown(peer):
+                self._link_down(peer)
+            case e.LinkMessage(peer, data):
+                self._link_message_untrusted(peer, data)
+            case e.LetterReceived(peer, data):
+                self._letter_untrusted(peer, data)
+            case e.Sighted(peer):
+                self._sighted(peer)
+
+    # --- coming and going -------------------------------------------------------------------------
+
+    def _enter(self, vouchers: tuple[PeerId, ...]) -> None:
+        if self._in or self._ended:
+            raise LocalProtocolError("we have entered that room before")
+        now = self._now
+        self._in, self._entered = True, now
+        self._senders = Senders(now)
+        self._incarnation, self._seq = max(0, self._now_ms), 0
+        self._put_own()
+        for peer in vouchers[: limits.ROOM_ENTRIES_MAX]:
+            if peer != self._me:
+                peering = self._peering(peer)
+                peering.named = True
+                peering.connect_at = now
+                peering.seek_at = now
+                peering.missing = now
+
+    def _leave(self) -> None:
+        self._put_own(left=True)
+        entry = self._own_octets()
+        for peering in self._peers.values():
+            if peering.link is Link.UP:
+                self._send(peering.peer, Sync(entries=((0, entry),)))
+            if not peering.healthy(self._now) and self._roster.is_here(peering.peer, self._now):
+                self._write(peering.peer, Here(self._tag(), entry))
+        self._end("left")
+
+    def _end(self, reason: c.EndReason) -> None:
+        for peering in self._peers.values():
+            if peering.link is not Link.NONE:
+                self._out.append(c.Drop(peering.peer))
+        self._peers.clear()
+        self._in, self._ended = False, True
+        self._out.append(c.Ended(reason))
+
+    def _set_state(self, event: e.SetState) -> None:
+        wanted = {
+            name: value
+            for name in ("audio", "video", "screen", "hand", "speaking")
+            if (value := getattr(event, name)) is not None
+        }
+        flags = replace(self._flags, **wanted)
+        if flags != self._flags:
+            self._flags = flags
+            self._tell_soon()
+
+    # --- our own line -----------------------------------------------------------------------------
+
+    def _put_own(self, *, left: bool = False) -> None:
+        """Sign our line anew."""
+        self._seq += 1
+        entry = sign_entry(
+            self._me, self._sign, self._room.roster_key,
+            incarnation=self._incarnation, seq=self._seq, left=left, flags=self._flags, name=self._name,
+        )  # fmt: skip
+        self._roster.put_own(entry, self._now)
+
+    def _own_octets(self) -> bytes:
+        known = self._roster.known(self._me)
+        assert known is not None  # put when we entered
+        return known.entry.octets
+
+    def _tell_soon(self) -> None:
+        """Our line has changed: tell it, but not too often."""
+        self._beat_at = min(self._beat_at, max(self._now, self._beaten + limits.ROOM_PUSH))
+        if self._now >= self._beat_at:
+            self._beat()
+
+    def _beat(self) -> None:
+        """A sign of life on every link."""
+        self._put_own()
+        self._beaten = self._now
+        entry, digest = self._own_octets(), self._roster.digest()
+        linked = frozenset(short_key(p.peer) for p in self._peers.values() if p.healthy(self._now))
+        data = encode_message(Beat(entry, linked, digest))
+        for peering in self._peers.values():
+            if peering.link is Link.UP:
+                self._out.append(c.SendLink(peering.peer, data))
+        self._beat_at = self._now + limits.ROOM_BEAT if self._peers else _NEVER
+
+    # --- links ------------------------------------------------------------------------------------
+
+    def _peering(self, peer: PeerId) -> Peering:
+        peering = self._peers.get(peer)
+        if peering is None:
+            bucket = Bucket(limits.ROOM_MESSAGES_PER_SECOND, limits.ROOM_MESSAGES_BURST, self._now)
+            peering = self._peers[peer] = Peering(peer, bucket)
+            self._beat_at = min(self._beat_at, self._now + limits.ROOM_BEAT)
+        return peering
+
+    def _shut_out(self, peer: PeerId) -> bool:
+        return peer in self._roster.removed or peer in self._blocked or peer == self._me
+
+    def _link_up(self, peer: PeerId) -> None:
+        if self._shut_out(peer):
+            self._out.append(c.Drop(peer))
+            return
+        peering = self._peering(peer)
+        peering.up(self._now)
+        self._put_own()
+        for sync in self._everything():
+            self._send(peer, sync)
+
+    def _link_down(self, peer: PeerId) -> None:
+        peering = self._peers.get(peer)
+        if peering is not None and peering.link is not Link.NONE:
+            peering.down(self._now)
+
+    def _everything(self) -> list[Sync]:
+        roster, now = self._roster, self._now
+        setting = [] if roster.setting is None else [roster.setting.octets]
+        entries = [
+            (0 if k.entry.peer == self._me else int(1000 * (now - k.heard)), k.entry.octets)
+            for k in roster.all()
+        ]
+        return syncs(entries, setting, roster.removed.values())
+
+    def _sighted(self, peer: PeerId) -> None:
+        if self._shut_out(peer):
+            return
+        peering = self._peers.get(peer)
+        if peering is None:
+            unknown = [p for p in self._peers.values() if self._roster.known(p.peer) is None and not p.named]
+            if len(unknown) >= limits.ROOM_SOUGHT_MAX:
+                raise Rejected("too many sighted")
+            peering = self._peering(peer)
+        if not peering.healthy(self._now):
+            peering.missing = self._now if peering.missing is None else peering.missing
+            peering.seek_at = self._now
+            peering.tries = 0
+            peering.pause = limits.ROOM_CONNECT_RETRY
+
+    # --- what is due ------------------------------------------------------------------------------
+
+    def _plan(self, peering: Peering) -> None:
+        """See what is to be done about a member, and when."""
+        now, peer = self._now, peering.peer
+        if peering.healthy(now):
+            peering.rest()
+            return
+        here = self._roster.is_here(peer, now)
+        known = self._roster.known(peer)
+        if known is not None and known.entry.left and not here:
+            self._forget(peering)
+            return
+        stranger = known is None and not peering.named and peering.link is Link.NONE
+        if stranger and peering.tries >= limits.ROOM_SIGHTED_TRIES:
+            self._forget(peering)
+            return
+        peering.miss(now, here=here)
+        if here:
+            newcomer = now < self._entered + limits.ROOM_NEWCOMER
+            ours = newcomer or self._me < peer
+            peering.want(now, 0.0 if ours else limits.ROOM_OFFER_WAIT)
+        elif not peering.named:
+            peering.connect_at = _NEVER
+
+    def _forget(self, peering: Peering) -> None:
+        if peering.link is not Link.NONE:
+            self._out.append(c.Drop(peering.peer))
+        self._peers.pop(peering.peer, None)
+
+    def _work_on(self, peering: Peering) -> None:
+        """Do what is due about a member."""
+        now = self._now
+        self._plan(peering)
+        if peering.peer not in self._peers or peering.healthy(now):
+            return
+        if now >= peering.revived + limits.ROOM_LINK_PATIENCE:
+            self._out.append(c.Drop(peering.peer))
+            peering.down(now)
+            peering.want(now, 0.0 if self._me < peering.peer else limits.ROOM_OFFER_WAIT)
+        if peering.link is Link.CONNECTING and now >= peering.changed + limits.ROOM_CONNECT_PATIENCE:
+            self._out.append(c.Drop(peering.peer))
+            peering.down(now)
+        if now >= peering.connect_at and peering.link is Link.NONE:
+            peering.named = False
+            peering.connecting(now)
+            self._out.append(c.Connect(peering.peer))
+        if now >= peering.seek_at:
+            peering.sought(now, here=self._roster.is_here(peering.peer, now))
+            self._put_own()
+            self._write(peering.peer, Here(self._tag(), self._own_octets(), asks=True))
+
+    # --- what peers say ---------------------------------------------------------------------------
+
+    def _link_message_untrusted(self, peer: PeerId, data: bytes) -> None:
+        peering = self._peers.get(peer)
+        if peering is None or peering.link is not Link.UP:
+            raise Rejected("no link")
+        if not peering.messages.take(self._now):
+            raise Rejected("link flood")
+        message = decode_message_untrusted(data)
+        peering.heard = self._now
+        match message:
+            case Beat(entry, linked, digest):
+                peering.linked = linked
+                self._merge_entries_untrusted(((0, entry),), peering)
+                if digest != self._roster.digest():
+                    self._settle(peering)
+            case Sync(entries, settings, removals):
+                self._merge_lasting_untrusted(settings, removals, peering)
+                self._merge_entries_untrusted(entries, peering)
+            case SaidLine(octets):
+                self._said_untrusted(octets, peering)
+            case _:
+                self._counters["message kind"] += 1
+
+    def _settle(self, peering: Peering) -> None:
+        """What lasts is not the same at the other end: say ours, now and then."""
+        if self._now >= peering.synced + limits.ROOM_DIGEST_PAUSE:
+            peering.synced = self._now
+            setting = () if self._roster.setting is None else (self._roster.setting.octets,)
+            for sync in syncs((), setting, self._roster.removed.values()):
+                self._send(peering.peer, sync)
+
+    def _merge_entries_untrusted(
+        self, entries: tuple[tuple[int, bytes], ...], source: Peering, *, by_letter: bool = False
+    ) -> None:
+        for age_ms, octets in entries:
+            try:
+                merged, peer = self._roster.merge_entry_untrusted(octets, age_ms / 1000, self._now)
+            except Rejected as error:
+                self._counters[error.reason] += 1
+                continue
+            if merged is Merged.OURS:
+                self._outdo(octets)
+            else:
+                self._merged(merged, peer, source, by_letter=by_letter)
+
+    def _merged(self, merged: Merged, peer: PeerId, source: Peering, *, by_letter: bool) -> None:
+        known = self._roster.known(peer)
+        if merged is Merged.STALE and peer == source.peer and known is not None:
+            # It does not know what it said before: tell it, so that it outdoes that
+            self._pass_to(source, known.entry.octets, known.heard, by_letter=by_letter)
+        elif merged in (Merged.NEWER, Merged.ARRIVED) and known is not None:
+            peering = None if self._shut_out(peer) else self._peering(peer)
+            if peering is not None:
+                peering.by_letter = by_letter
+                peering.tries = 0
+            everybody = merged is Merged.ARRIVED or known.entry.left
+            for other in self._peers.values():
+                concerned = other.link is Link.UP and other.peer not in (peer, source.peer)
+                if concerned and (everybody or short_key(peer) not in other.linked):
+                    self._pass_to(other, known.entry.octets, known.heard)
+
+    def _outdo(self, octets: bytes) -> None:
+        """An older self of ours, with a clock that ran ahead, said more than we: begin a stay after that."""
+        _, (incarnation, _, _) = peek_entry_untrusted(octets)
+        self._incarnation = max(self._incarnation, incarnation) + 1
+        self._seq = 0
+        self._beat()
+
+    def _merge_lasting_untrusted(
+        self, settings: tuple[bytes, ...], removals: tuple[bytes, ...], source: Peering
+    ) -> None:
+        """Words about the lock, and removals; what is news goes on to all others."""
+        news = Sync()
+        for octets in removals:
+            try:
+                target = self._roster.merge_removal_untrusted(octets)
+            except (Rejected, LocalProtocolError) as error:
+                self._counters[error.reason if isinstance(error, Rejected) else "removals"] += 1
+                continue
+            if target is not None:
+                news = replace(news, removals=(*news.removals, octets))
+                self._put_out(target, octets)
+        for octets in settings:
+            try:
+                if self._roster.merge_setting_untrusted(octets):
+                    news = replace(news, settings=(octets,))
+            except Rejected as error:
+                self._counters[error.reason] += 1
+        if news != Sync():
+            self._tell_all(news, but=source.peer)
+
+    def _tell_all(self, message: Sayable, *, but: PeerId | None = None) -> None:
+        for peering in self._peers.values():
+            if peering.link is Link.UP and peering.peer != but:
+                self._send(peering.peer, message)
+
+    def _put_out(self, target: PeerId, removal: bytes) -> None:
+        """The creator has removed somebody, perhaps us."""
+        self._out.append(c.SaveRoom())
+        if target == self._me:
+            self._out.append(c.Removed())
+            self._end("removed")
+            return
+        peering = self._peers.get(target)
+        if peering is not None:
+            if peering.link is Link.UP:
+                self._send(target, Sync(removals=(removal,)))
+            self._write(target, Out(self._tag(), removal))
+            self._forget(peering)
+
+    # --- what the room agrees on ------------------------------------------------------------------
+
+    def _lock(self, *, locked: bool) -> None:
+        if locked == self._roster.locked:
+            return
+        count = 1 + (self._roster.setting.count if self._roster.setting is not None else 0)
+        if count > limits.ROOM_COUNTER_MAX:
+            raise LocalProtocolError("somebody has locked this room for good: its creator may remove them")
+        setting = sign_setting(self._me, self._sign, self._room, count, locked=locked)
+        self._roster.set(setting)
+        self._tell_all(Sync(settings=(setting.octets,)))
+        self._out.append(c.SaveRoom())
+
+    def _remove(self, peer: PeerId) -> None:
+        if self._me != self._room.creator:
+            raise LocalProtocolError("only who made the room can remove somebody; you can block")
+        if peer == self._me:
+            raise LocalProtocolError("nobody removes themselves: leave")
+        if peer in self._roster.removed:
+            return
+        removal = sign_removal(self._sign, self._room, peer)
+        self._roster.remove(peer, removal)
+        self._put_out(peer, removal)
+        self._tell_all(Sync(removals=(removal,)))
+
+    def _block(self, peer: PeerId, *, blocked: bool) -> None:
+        if peer == self._me:
+            raise LocalProtocolError("nobody blocks themselves")
+        if blocked == (peer in self._blocked):
+            return
+        if not blocked:
+            self._blocked.discard(peer)
+            if self._roster.known(peer) is not None:
+                self._peering(peer)
+        elif len(self._blocked) >= limits.ROOM_BLOCKED_MAX:
+            raise LocalProtocolError("you have blocked too many in this room")
+        else:
+            self._blocked.add(peer)
+            peering = self._peers.get(peer)
+            if peering is not None:
+                self._forget(peering)
+        self._out.append(c.SaveRoom())
+
+    # --- chat -------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        try:
+            chat_octets(text)
+        except ValueError as error:
+            raise LocalProtocolError(str(error)) from None
+        if not self._may_speak(self._me.key):
+            raise LocalProtocolError("you say too much at once: the others would not see it")
+        self._chats += 1
+        line = sign_said(self._me, self._sign, self._room, self._incarnation, self._chats, text)
+        self._tell_all(SaidLine(line))
+
+    def _may_speak(self, author: bytes) -> bool:
+        bucket = self._chatters.get(author)
+        if bucket is None:
+            if len(self._chatters) >= 2 * limits.ROOM_ENTRIES_MAX:
+                self._chatters.pop(next(iter(self._chatters)))
+            bucket = Bucket(limits.ROOM_CHAT_PER_SECOND, limits.ROOM_CHAT_BURST, self._now)
+            self._chatters[author] = bucket
+        return bucket.take(self._now)
+
+    def _said_untrusted(self, octets: bytes, source: Peering) -> None:
+        """A member's line: shown once, and passed on to who has no link with its author."""
+        key, incarnation, number = peek_said_untrusted(octets)
+        if (incarnation, number) <= self._said.get(key, (-1, -1)):
+            raise Rejected("said twice")
+        author = PeerId.from_key_untrusted(key)
+        known = self._roster.known(author)
+        if author == self._me or known is None:
+            raise Rejected("said by nobody")
+        if incarnation > known.entry.incarnation:
+            raise Rejected("said too early")
+        if not self._may_speak(key):
+            raise Rejected("chat flood")
+        line = read_said_untrusted(octets, self._room)
+        if len(self._said) >= 2 * limits.ROOM_ENTRIES_MAX:
+            self._said.pop(next(iter(self._said)))
+        self._said[key] = (incarnation, number)
+        if author not in self._blocked:
+            self._out.append(c.Chatted(author, line.text))
+        for other in self._peers.values():
+            concerned = other.link is Link.UP and other.peer not in (author, source.peer)
+            if concerned and short_key(author) not in other.linked:
+                self._send(other.peer, SaidLine(octets))
+
+    # --- letters ----------------------------------------------------------------------------------
+
+    def _letter_untrusted(self, peer: PeerId, data: bytes) -> None:
+        assert self._senders is not None  # made when we entered
+        if peer == self._me or not self._senders.may_write(peer, self._now):
+            raise Rejected("letter flood")
+        letter = decode_letter_untrusted(data)
+        if letter.tag not in self._room.tags_near(self._now_ms):
+            raise Rejected("room-tag")
+        if peer in self._roster.removed:
+            self._answer(peer, Out(self._tag(), self._roster.removed[peer]))
+            return
+        if peer in self._blocked:
+            raise Rejected("blocked")
+        match letter:
+            case Here(_, entry, asks):
+                self._here_untrusted(peer, entry, asks=asks)
+            case Out(_, removal):
+                target = self._roster.merge_removal_untrusted(removal)
+                if target is not None:
+                    self._put_out(target, removal)
+                    self._tell_all(Sync(removals=(removal,)))
+            case _:
+                self._counters["letter kind"] += 1
+
+    def _here_untrusted(self, peer: PeerId, entry: bytes, *, asks: bool) -> None:
+        known_before = self._peers.get(peer)
+        source = known_before or Peering(peer, Bucket(0, 0, self._now))
+        self._merge_entries_untrusted(((0, entry),), source, by_letter=True)
+        peering = self._peers.get(peer)
+        if peering is None:
+            return
+        if peering.link is Link.UP and not peering.healthy(self._now) and peering.revived == _NEVER:
+            peering.revived = self._now
+        if asks:
+            self._put_own()
+            self._answer(peer, Here(self._tag(), self._own_octets()))
+
+    def _answer(self, peer: PeerId, letter: Letter) -> None:
+        """A letter in answer to one, so seldom that nobody has us write for them."""
+        assert self._senders is not None  # made when we entered
+        if self._senders.may_be_answered(peer, self._now):
+            self._write(peer, letter)
+
+    def _pass_to(self, to: Peering, octets: bytes, heard: float, *, by_letter: bool = False) -> None:
+        if by_letter:
+            self._write(to.peer, Here(self._tag(), octets))
+        else:
+            self._send(to.peer, Sync(entries=((int(1000 * (self._now - heard)), octets),)))
+
+    # --- output -----------------------------------------------------------------------------------
+
+    def _tag(self) -> bytes:
+        return self._room.tag(self._now_ms)
+
+    def _send(self, peer: PeerId, message: Sayable) -> None:
+        self._out.append(c.SendLink(peer, encode_message(message)))
+
+    def _write(self, peer: PeerId, letter: Letter) -> None:
+        self._out.append(c.SendLetter(peer, encode_letter(letter)))
+
+    def _state_of(self, peer: PeerId) -> MemberState:
+        if peer == self._me:
+            return "here"
+        peering = self._peers.get(peer)
+        return "here" if peering is not None and peering.link is Link.UP else "connecting"
+
+    def _shown_lost(self) -> list[Known]:
+        return [
+            known
+            for known in self._roster.lost(self._now)
+            if self._now < known.heard + limits.ROOM_LOST_SHOWN and known.entry.peer not in self._blocked
+        ]
+
+    def _finish(self) -> list[c.RoomCommand]:
+        """All output, once what is shown and what is due are up to date."""
+        if self._in:
+            for peering in list(self._peers.values()):
+                self._plan(peering)
+            shown = (self.members(), self.lost(), self.locked)
+            if shown != self._shown:
+                self._shown = shown
+                self._out.append(c.RosterChanged())
+            announced = c.Announce(len(self._roster.here(self._now)), 0, self.locked)
+            if announced != self._announced:
+                self._announced = announced
+                self._out.append(announced)
+        output, self._out = self._out, []
+        return output
