@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,10 @@ def _film(numbers: Numbers, feed: Feed[Picture]) -> None:
 
 
 class _Tap:
-    """In place of the recorder."""
+    """In place of the recorder; the name of its file is the name of the call."""
 
-    played: PlayedLog
-
-    def __init__(self, *_: object, **__: object) -> None:
+    def __init__(self, played: PlayedLog) -> None:
+        self.played = played
         self.start = asyncio.get_running_loop().time()
         self.dropped: Counter[MediaKind] = Counter()
         self.frames: dict[str, int] = {}
@@ -89,18 +89,22 @@ class OurEngine:
                 return Source(on_ended)
             return _NumberedSource(on_ended, sent, form, sound=sound)
 
-        self._open_source = open_source
-        self._plan = MediaPlan("testsrc", Path("unused.mkv"), audio=sound, video=form is not None)
-        self._calls: dict[str, MediaEndpoint] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        def record(path: Path, *_: object, **__: object) -> _Tap:
+            return _Tap(self._played[path.stem])
 
-    def _make(self, name: str, played: PlayedLog) -> MediaEndpoint:
-        tap = type("Tap", (_Tap,), {"played": played})
-        replacements: dict[str, Callable[..., Any]] = {"open_source": self._open_source, "Recorder": tap}
+        replacements: dict[str, Callable[..., Any]] = {"open_source": open_source, "Recorder": record}
         for attribute, value in replacements.items():
             assert hasattr(endpoint_module, attribute), f"the endpoint has no {attribute}"
             setattr(endpoint_module, attribute, value)
-        end = self._calls[name] = endpoint_module.make_endpoint(self._plan)
+        self._plan = MediaPlan("testsrc", audio=sound, video=form is not None)
+        self._calls: dict[str, MediaEndpoint] = {}
+        self._played: dict[str, PlayedLog] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _make(self, name: str, played: PlayedLog) -> MediaEndpoint:
+        self._played[name] = played
+        plan = replace(self._plan, record=Path(f"{name}.mkv"))
+        end = self._calls[name] = endpoint_module.make_endpoint(plan)
         task = asyncio.create_task(_open_gate(end))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

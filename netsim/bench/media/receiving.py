@@ -158,8 +158,8 @@ async def measure(options: Options) -> Report:
                 record.runs.setdefault(loss, []).append(run)
                 options.log(
                     f"{engine}, loss {100 * loss:.0f} %, {turn + 1}: {run.played:.1f} % played,"
-                    f" lag {run.lag:.0f} ms, longest freeze {run.longest_freeze:.0f} ms, frozen {run.frozen:.1f} %,"
-                    f" skew {run.skew:.0f} ms"
+                    f" lag {run.lag:.0f} ms, longest freeze {run.longest_freeze:.0f} ms,"
+                    f" frozen {run.frozen:.1f} %, skew {run.skew:.0f} ms"
                 )
             try:
                 record.bursts.append(await run_burst(engine, turn))
