@@ -8,7 +8,7 @@ import time
 from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
-PARTS = {name: f"{__package__}.{name}" for name in ("sending", "receiving")}
+PARTS = {name: f"{__package__}.{name}" for name in ("sending", "receiving", "rate")}
 """Modules by the names that ``--only`` takes."""
 
 
