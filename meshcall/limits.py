@@ -963,6 +963,142 @@ RECORD_DRIFT_MAX: Final = 1.0
 RECORD_CLOSE_TIMEOUT: Final = 10.0
 """For writing what is queued and the index of a recording."""
 
+# --- rate control ---------------------------------------------------------------------------------
+
+RATE_START: Final = 1_000_000
+"""Bits per second of pictures before anything is known of the link: 360p at its best, on any LAN at once."""
+
+RATE_MAX: Final = 6_000_000
+"""Bits per second to one peer at most: a camera and a screen at their best (a peer that asks for a flood)."""
+
+RATE_FLOOR: Final = 80_000
+"""Bits per second below which pictures are no use; they are paused, and the sound has the link alone."""
+
+RATE_RESUME: Final = 120_000
+"""Bits per second that paused pictures begin again with."""
+
+RATE_PAUSE_AFTER: Final = 1.0
+"""Seconds below the floor before pictures are paused: one dip is no reason."""
+
+RATE_RESUME_AFTER: Final = 2.0
+"""Seconds of pause before the first try; doubled by each try that fails, for each costs sound."""
+
+RATE_RESUME_MAX: Final = 16.0
+"""Longest such pause."""
+
+RATE_PROVEN: Final = 8.0
+"""Seconds that pictures hold before a try counts as good, and the next pause is a short one again."""
+
+RATE_AUDIO: Final = 64_000
+"""Bits per second kept for sound: Opus at 32 kbit/s, and the headers of 50 packets a second."""
+
+RATE_REPORT_LIFE: Final = 3.0
+"""Seconds for which a peer's estimate or report counts (RFC 8083: without reports, send less): it reports
+twice a second; one is lost now and then."""
+
+RATE_SILENCE_STEP: Final = 1.0
+"""Seconds between two halvings while a peer reports nothing."""
+
+RATE_LOSS_LOW: Final = 0.02
+"""Share of loss up to which more is sent (draft-ietf-rmcat-gcc-02 section 6)."""
+
+RATE_LOSS_HIGH: Final = 0.1
+"""Share of loss from which on less is sent, by half of that share (likewise)."""
+
+RATE_OVERFLOW: Final = 0.85
+"""Share of its rate that a link gets next which loses more than ``RATE_LOSS_LOW`` while packets wait: a queue
+that overflows, whoever fills it."""
+
+RATE_LOSS_NEAR: Final = 10.0
+"""Seconds after a cut in which the rate that it was made at is approached slowly."""
+
+RATE_LOSS_OWN_MAX: Final = 0.25
+"""Loss that is taken for the link's own at most: beyond, nobody understands a word."""
+
+RATE_LOSS_LIFE: Final = 30.0
+"""Seconds for which loss that stays when we give way is taken for the link's own (Wi-Fi, not congestion)."""
+
+RATE_NACK_WINDOW: Final = 0.3
+"""Seconds over which retransmissions asked for are set against packets sent: a queue that overflows is known
+by them long before the next report."""
+
+RATE_NACK_SHARE: Final = 0.3
+"""That share of packets asked for again is congestion at once."""
+
+RATE_NACK_PACKETS: Final = 8
+"""Fewest packets asked for again that mean anything."""
+
+RATE_QUEUE_RTT: Final = 0.2
+"""Seconds by which a round trip is longer than the shortest of late before it counts as a full queue, where
+the peer sends no estimate."""
+
+RATE_RTT_WINDOW: Final = 10.0
+"""Seconds over which the shortest round trip, and the least delay of a packet, are looked for: routes
+change, clocks drift."""
+
+ARRIVALS_LATE: Final = 0.04
+"""Seconds by which every packet of a window is late before the link counts as full; jitter of Wi-Fi is less,
+or hits single packets."""
+
+ARRIVALS_LATE_MAX: Final = 0.4
+"""Lateness that one gets used to at most, when it stays although we give way: another flow fills
+the queue."""
+
+ARRIVALS_FORGET: Final = 0.03
+"""Share of that which is forgotten every second."""
+
+ARRIVALS_BESIDE: Final = 160_000
+"""Bits per second that are asked for at least while cuts change nothing: beside a flow that fills the
+queue."""
+
+ARRIVALS_EMPTY: Final = 0.015
+"""Lateness up to which a queue counts as empty."""
+
+ARRIVALS_ALONE: Final = 1.0
+"""Seconds of an empty queue after which nobody else fills it, and it is forgotten fast."""
+
+ARRIVALS_WINDOW: Final = 0.08
+"""Seconds of packets that are looked at for lateness: two pictures at 30 a second."""
+
+ARRIVALS_PACKETS_MIN: Final = 4
+"""Packets that such a window holds at least; it reaches back further if there were fewer."""
+
+ARRIVALS_PACKETS_MAX: Final = 2048
+"""Packets remembered for it (memory: a flood)."""
+
+ARRIVALS_GIVE_WAY: Final = 0.9
+"""Share of what arrives through a full link that is asked for next: the queue drains."""
+
+ARRIVALS_DROP_PAUSE: Final = 0.45
+"""Seconds between two cuts: a round trip, and the encoder's time to follow."""
+
+ARRIVALS_SETTLE: Final = 0.5
+"""Seconds in which a link that drained is filled again up to where it was full."""
+
+ARRIVALS_STEP: Final = 80_000
+"""Bits per second and second that are tried beyond; doubled every second that goes well, so that a link that
+became wider is found out in seconds and one that did not is hardly disturbed. An amount and no share, which
+makes flows that share a link equal (Chiu and Jain 1989)."""
+
+ARRIVALS_STEP_MAX: Final = 1_500_000
+"""Most that is tried beyond in one second."""
+
+ARRIVALS_REPORT: Final = 0.2
+"""Seconds between two reports; a cut is told at once."""
+
+ARRIVALS_JUMP: Final = 1.0
+"""Seconds by which one packet's delay differs from the last one's when a clock was set, or the peer forges
+send times: all is measured anew."""
+
+UPLINK_TOGETHER: Final = 0.6
+"""Seconds within which links that are cut count as cut by the same bottleneck: ours."""
+
+UPLINK_SHARE: Final = 0.5
+"""Share of the links with pictures that must be cut together."""
+
+UPLINK_LIFE: Final = 12.0
+"""Seconds after the last such sign for which the links share one sum."""
+
 # --- post -----------------------------------------------------------------------------------------
 
 POST_REFRESH: Final = 60.0

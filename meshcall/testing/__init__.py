@@ -2,7 +2,7 @@
 
 ``FakeClock`` and ``Link`` need no event loop; ``Testnet`` runs real nodes on 127.0.0.1. It is loaded when it
 is first asked for: tests of pure parts need no sockets, and ``python -m meshcall.testing.testnet`` loads it
-once.
+once. ``meshcall.testing.bottleneck`` has a narrow link and the calls that share it, for rate control.
 """
 
 from __future__ import annotations
