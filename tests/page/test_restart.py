@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
@@ -51,6 +53,19 @@ async def heal(*hosts: Host) -> None:
         (await host.run(["nft", "delete", "table", "inet", "cut"])).check()
 
 
+@contextlib.asynccontextmanager
+async def pages_in_a_call(lab: Lab) -> AsyncIterator[tuple[Peer, Peer, Browser, Browser]]:
+    """Alice's page and Bob's, on a LAN; she has called him."""
+    lan = await lab.lan(["alice", "bob"], ipv6=False)
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start("--no-mainline"), bob.start("--no-mainline"))
+    await know(alice, bob)
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await call_and_answer(a, b, "bob")
+        yield alice, bob, a, b
+
+
 async def live_call(peer: Peer) -> str:
     """The id of its only call, which lives."""
     (call,) = (await peer.get("calls"))["calls"]
@@ -78,16 +93,10 @@ async def sees_again(what: str, before: list[str], *tabs: Browser) -> None:
 @pytest.mark.parametrize("mover", ["alice", "bob"])
 async def test_pages_on_a_lan_when_one_gets_another_address(lab: Lab, mover: str) -> None:
     """Whether the caller moves or the callee."""
-    lan = await lab.lan(["alice", "bob"], ipv6=False)
-    alice, bob = (Peer(host) for host in lan)
-    await asyncio.gather(alice.start("--no-mainline"), bob.start("--no-mainline"))
-    await know(alice, bob)
-    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
-        await asyncio.gather(open_page(alice, a), open_page(bob, b))
-        await call_and_answer(a, b, "bob")
+    async with pages_in_a_call(lab) as (alice, bob, a, b):
         before = await live_call(alice), await live_call(bob)
         paths = [await path_of(tab) for tab in (a, b)]
-        await move(lan[mover], "192.168.1.77")
+        await move(alice.host if mover == "alice" else bob.host, "192.168.1.77")
         await sees_again(f"{mover} moved", paths, a, b)
         assert (await live_call(alice), await live_call(bob)) == before
 
@@ -95,13 +104,7 @@ async def test_pages_on_a_lan_when_one_gets_another_address(lab: Lab, mover: str
 @pytest.mark.parametrize("how", ["cut", "unplugged"])
 async def test_pages_when_the_path_was_gone_for_long(lab: Lab, how: str) -> None:
     """The first try's offer is taken back, a later one brings the path; unplugged, by another address."""
-    lan = await lab.lan(["alice", "bob"], ipv6=False)
-    alice, bob = (Peer(host) for host in lan)
-    await asyncio.gather(alice.start("--no-mainline"), bob.start("--no-mainline"))
-    await know(alice, bob)
-    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
-        await asyncio.gather(open_page(alice, a), open_page(bob, b))
-        await call_and_answer(a, b, "bob")
+    async with pages_in_a_call(lab) as (alice, bob, a, b):
         before = await live_call(alice), await live_call(bob)
         if how == "cut":
             await cut(alice.host, bob.host)
@@ -118,13 +121,7 @@ async def test_pages_when_the_path_was_gone_for_long(lab: Lab, how: str) -> None
 
 async def test_a_call_whose_path_stays_away_ends(lab: Lab) -> None:
     """At both ends, and not before the limit of all calls."""
-    lan = await lab.lan(["alice", "bob"], ipv6=False)
-    alice, bob = (Peer(host) for host in lan)
-    await asyncio.gather(alice.start("--no-mainline"), bob.start("--no-mainline"))
-    await know(alice, bob)
-    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
-        await asyncio.gather(open_page(alice, a), open_page(bob, b))
-        await call_and_answer(a, b, "bob")
+    async with pages_in_a_call(lab) as (alice, bob, a, b):
         await cut(alice.host, bob.host)
         began = time.monotonic()
         await asyncio.gather(*(tab.until("meshcall.peers().every(p => !p.path)") for tab in (a, b)))

@@ -496,14 +496,14 @@ async def test_a_session_is_changed_by_sealed_messages_while_no_path_answers(
     sides: tuple[Side, Side], first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever begins: so many times at most, until there is a path; the last change counts."""
-    monkeypatch.setattr(limits, "CHANGE_RETELL", (0.0, 0.01, 0.01))
+    monkeypatch.setattr(limits, "CHANGE_RETELL", (0.0, 0.0, 0.0))
     assert await call(sides) == [None, None]
     one, other = sides[first], sides[1 - first]
     one.endpoint._events.put_nowait(m.Change(b"\x10offer"))
     await told(other, b"\x10offer")
     other.endpoint._events.put_nowait(m.Change(b"\x11answer"))
     await told(one, b"\x11answer")
-    await asyncio.sleep(0.1)
+    await handed(sides)
     assert 1 <= len(other.endpoint.changes_taken) <= 3
     assert one.outcome is other.outcome is None
 
