@@ -686,6 +686,10 @@ ICE_DOUBT: Final = 0.4
 """Seconds (or two round trips, if that is longer) without an answer to a consent check after which the best
 spare pair carries copies, long before the selected one is given up."""
 
+ICE_DOUBT_CHECKS: Final = 8
+"""Other pairs that are asked then, once, whether they live: the best ones. Caps what a peer that falls silent
+makes us send."""
+
 ICE_HEARD_MAX: Final = 256
 """The peer's last transactions whose source is remembered: minutes of consent checks (who saw a check on its
 way and sends it again in other names, so that ours go there)."""

@@ -481,7 +481,21 @@ class IceAgent:
                 pair.asked_at = now
             pair.unanswered += 1
             self._send_check(pair, now)
+        if pair is self.selected and pair.in_doubt(now):
+            self._question_others(pair, now)
         self._plan_next(pair, now)
+
+    def _question_others(self, doubted: Pair, now: float) -> None:
+        """Whatever killed ``doubted``, a relay for instance, may have killed others, too: which ones live?
+
+        Each is asked once, so that copies, and then the call, go over one that answers.
+        """
+        others = (pair for pair in self._list if pair.valid and pair is not doubted and not pair.unanswered)
+        unasked = [pair for pair in others if pair.sent_at < doubted.asked_at]
+        for pair in sorted(unasked, key=lambda one: -one.priority)[: limits.ICE_DOUBT_CHECKS]:
+            pair.suspect(now)
+            self._send_check(pair, now)
+            self._plan_next(pair, now)
 
     def _plan_next(self, pair: Pair, now: float) -> None:
         kept = spares(self._list, self.selected)
@@ -510,8 +524,12 @@ class IceAgent:
 
     def _choose(self, now: float) -> None:
         valid = [pair for pair in self._list if pair.valid]
-        best = self._best_nominated(valid)
         old = self.selected
+        if (
+            old is not None and not old.valid
+        ):  # what is being asked, and does not answer, may have died with it
+            valid = [pair for pair in valid if not pair.in_doubt(now)] or valid
+        best = self._best_nominated(valid)
         if old is not None and not old.valid:
             best = best or max(valid, key=lambda pair: pair.priority, default=None)
             why: Why = "failover"

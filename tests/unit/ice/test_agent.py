@@ -36,6 +36,14 @@ def connect(net: Net, left: End, right: End, *, travel: float = 0.0, within: flo
     return net.now - begin
 
 
+def talk(net: Net, left: End, right: End, seconds: float) -> None:
+    """Both send a packet each 10 ms."""
+    for _ in range(round(100 * seconds)):
+        for end in (left, right):
+            end.send(b"\x80" + round(1000 * net.now).to_bytes(4, "big"))
+        net.run(0.01)
+
+
 def mirrored(left: End, right: End) -> bool:
     """Whether both send over the same pair, by the addresses that NATs show."""
     mine, theirs = left.agent.selected, right.agent.selected
@@ -224,13 +232,33 @@ def test_a_spare_path_carries_copies_before_the_selected_one_is_given_up(seed: i
     right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3")).relay("203.0.113.2")
     connect(net, left, right)
     net.run(10.05 + seed / 10)
+    talk(net, left, right, 1)
     net.drop = lambda source, destination: {source[0], destination[0]} == {"10.0.0.2", "10.0.1.2"}
-    for number in range(500):
-        for end in (left, right):
-            end.send(b"\x80" + number.to_bytes(2, "big"))
-        net.run(0.01)
+    talk(net, left, right, 5)
     assert max(left.longest_gap, right.longest_gap) <= 1.7
     assert left.path[0][0].startswith("203.") or right.path[0][0].startswith("203.")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_dies_with_the_selected_pair_does_not_take_its_place(seed: int) -> None:
+    """Several pairs have one relay between: copies, and then the call, go over a pair that answers."""
+    net = Net(seed, delay=0.02)
+    symmetric = ("port", "port", "random")
+    left = net.end(controlling=True).host("10.0.0.2", Nat("198.51.100.2", *symmetric, net.random))
+    right = net.end(controlling=False).host("10.0.1.2", Nat("198.51.100.3", *symmetric, net.random))
+    left.relay("203.0.113.1").relay("203.0.113.2")
+    right.relay("203.0.113.11").relay("203.0.113.12")
+    connect(net, left, right)
+    net.run(10.05 + seed / 10)
+    talk(net, left, right, 1)
+    carries = {end.path[0][0] for end in (left, right)} | {end.path[1][0] for end in (left, right)}
+    dead = next(n for n in "12" if carries & {f"203.0.113.{n}", f"203.0.113.1{n}"})
+    gone = {f"203.0.113.{dead}", f"203.0.113.1{dead}"}
+    net.drop = lambda source, destination: bool({source[0], destination[0]} & gone)
+    talk(net, left, right, 5)
+    assert max(left.longest_gap, right.longest_gap) <= 1.7
+    assert not gone & {left.path[0][0], left.path[1][0], right.path[0][0], right.path[1][0]}
+    assert [one.of(Broken) for one in (left, right)] == [[], []]
 
 
 @pytest.mark.parametrize("after", [5.0, 40.0, 300.0])
