@@ -92,6 +92,29 @@ async def test_declined_with_a_line(lab: Lab) -> None:
         await b.wait(".incoming", "hidden")
 
 
+async def test_a_call_is_taken_whatever_dialog_is_open(lab: Lab) -> None:
+    """Outside of a dialog nothing can be clicked: who calls stands in it, and answering closes it."""
+    lan = await lab.lan(["alice", "bob"])
+    alice, bob = (Peer(host) for host in lan)
+    await asyncio.gather(alice.start(), bob.start())
+    for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
+        (await one.cli("contact", "add", other.id, "--name", name)).check()
+    async with browser_on(alice.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(alice, a), open_page(bob, b))
+        await b.click(".title button.primary")
+        await b.wait("dialog[open]")
+        await a.click("button[aria-label='Call bob with video']")
+        await b.wait("dialog .incoming")
+        await b.click("#decline-words")
+        await b.wait("dialog:last-of-type .incoming")
+        await b.click("dialog:last-of-type #answer-video")
+        await b.wait("dialog", "detached")
+        await asyncio.gather(a.sees(), b.sees())
+        await b.click("#tool-hangup")
+        await a.wait(".call-screen", "detached")
+        await b.until("document.querySelector('.incoming').parentElement.id === 'app'")
+
+
 async def test_a_page_and_a_headless_machine(lab: Lab) -> None:
     """Each calls the other; pictures and sound arrive at both; the page's daemon decodes nothing."""
     lan = await lab.lan(["alice", "robot"])

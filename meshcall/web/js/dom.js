@@ -67,6 +67,7 @@ export function announce(text, urgent = false) {
 
 /**
  * A dialog that is open until it is closed; returns what it was closed with.
+ * The document hears `dialogs` when one opens or closes: outside of the last one nothing can be clicked.
  * @param {string} title @param {(close: (value?: any) => void) => any[]} content
  */
 export function dialog(title, content, {className = '', onclose = () => {}} = {}) {
@@ -76,8 +77,14 @@ export function dialog(title, content, {className = '', onclose = () => {}} = {}
     const element = el(`dialog${className ? '.' + className : ''}`, {'aria-labelledby': heading.id});
     const close = value => { result = value; element.close(); };
     element.append(heading, ...content(close));
-    element.addEventListener('close', () => { element.remove(); onclose(); resolve(result); });
+    element.addEventListener('close', () => {
+      element.remove();
+      onclose();
+      resolve(result);
+      document.dispatchEvent(new Event('dialogs'));
+    });
     document.body.append(element);
     element.showModal();
+    document.dispatchEvent(new Event('dialogs'));
   });
 }

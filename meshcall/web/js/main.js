@@ -128,6 +128,7 @@ class App {
     connection.addEventListener('media', event => this.#media(event.detail));
     store.addEventListener('change', change => this.draw(/** @type {CustomEvent} */ (change).detail));
     window.addEventListener('hashchange', () => { this.draw(); this.main.focus(); });
+    document.addEventListener('dialogs', () => this.#placeIncoming());
     window.addEventListener('pagehide', () => {
       for (const peer of this.peers.values()) peer.close();
       connection.close();
@@ -165,9 +166,10 @@ class App {
       if (view === 'settings') syncSettings();
     } else {
       this.main.replaceChildren(this.#viewOf(view));
-      this.root.replaceChildren(top, this.banner, this.incoming, navigation, this.main,
+      this.root.replaceChildren(top, this.banner, navigation, this.main,
         ...(this.screen ? [this.screen.element] : []));
     }
+    this.#placeIncoming();
     document.body.classList.toggle('in-call', Boolean(this.screen));
     if (focused) document.getElementById(focused)?.focus();
     document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
@@ -244,6 +246,13 @@ class App {
         el('button', {id: 'decline-words', onclick: () => this.#say(call, name)}, icon('chat'), t('decline.say')),
         el('button.danger', {id: 'decline', onclick: () => this.decline(call)}, icon('hangup'), t('decline'))));
     this.ring.start(name);
+  }
+
+  /** A call can be taken whatever dialog is open. */
+  #placeIncoming() {
+    const modal = [...document.querySelectorAll('dialog[open]')].at(-1);
+    const place = modal ?? this.root;
+    if (this.incoming.parentElement !== place) place.prepend(this.incoming);
   }
 
   /** Decline with a line for the caller. */
@@ -329,6 +338,7 @@ class App {
 
   async answer(call, video) {
     this.ring.stop();
+    for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
     if (this.screen) await this.hangup(this.screen.call.id);
     try {
       const page = await this.connection.name();
