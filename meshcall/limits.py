@@ -1490,8 +1490,9 @@ ROOM_SOUGHT_MAX: Final = 32
 ROOM_SIGHTED_TRIES: Final = 3
 """Letters to an ID that mDNS shows as a member and nobody knows (announcements that name others' IDs)."""
 
-ROOM_REPLIES_PAUSE: Final = 0.4
-"""Seconds between two letters in answer to letters of one peer (a peer that has us write all the time)."""
+ROOM_ANSWERS_PER_SECOND: Final = 2.5
+ROOM_ANSWERS_BURST: Final = 6.0
+"""Letters in answer to letters of one peer (a peer that has us write all the time); coming in takes three."""
 
 ROOM_LETTERS_PER_SECOND: Final = 20.0
 ROOM_LETTERS_BURST: Final = 60.0

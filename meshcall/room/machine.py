@@ -13,6 +13,7 @@ with every change; who has no link with somebody gets its lines through those wh
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -26,15 +27,25 @@ from meshcall.identity.uri import clean_name
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.descriptor import Room, Sign
+from meshcall.room.door import Door, Knock, Verdict
 from meshcall.room.entry import MediaFlags, peek_entry_untrusted, sign_entry
+from meshcall.room.memory import Memory, decode_memory_untrusted
 from meshcall.room.messages import (
     Beat,
     Here,
+    Join,
+    KnockNote,
+    KnockState,
     Letter,
     Out,
+    Pake,
+    Refused,
+    RefusedReason,
     SaidLine,
     Sayable,
     Sync,
+    Waiting,
+    Welcome,
     decode_letter_untrusted,
     decode_message_untrusted,
     encode_letter,
@@ -77,16 +88,19 @@ class Member:
 class RoomMachine:
     """One room that we are in. Feed it events, run what it returns, and wake it at ``deadline()``."""
 
-    def __init__(self, me: PeerId, room: Room, sign: Sign, name: str, random: Random) -> None:
-        """``sign``: with our identity; ``name``: what we call ourselves, cleaned here."""
+    def __init__(
+        self, me: PeerId, room: Room, sign: Sign, name: str, random: Random, *, memory: bytes = b""
+    ) -> None:
+        """``sign``: with our identity; ``name``: what we call ourselves; ``memory``: of last time."""
         self._me = me
         self._room = room
         self._sign = sign
         self._name = clean_name(name)
-        self._random = random
         self._roster = Roster(room, me)
         self._peers: dict[PeerId, Peering] = {}
+        self._door = Door(me, room, random)
         self._blocked: set[PeerId] = set()
+        self._remembered: tuple[PeerId, ...] = ()
         self._flags = MediaFlags()
         self._incarnation = self._seq = self._chats = 0
         self._said: dict[bytes, tuple[int, int]] = {}
@@ -102,6 +116,7 @@ class RoomMachine:
         self._announced: object = None
         self._now, self._now_ms = 0.0, 0
         self._counters: Counter[str] = Counter()
+        self._remember(decode_memory_untrusted(memory))
 
     # --- the three that wake it -------------------------------------------------------------------
 
@@ -125,6 +140,8 @@ class RoomMachine:
                 self._work_on(peering)
             if now >= self._beat_at:
                 self._beat()
+            for peer in self._door.expire(now):
+                self._tell_all(KnockNote(peer, KnockState.GONE))
         return self._finish()
 
     def deadline(self) -> float | None:
@@ -134,8 +151,9 @@ class RoomMachine:
         silent = self._roster.falls_silent(self._now)
         hidden = [k.heard + limits.ROOM_LOST_SHOWN for k in self._shown_lost()]
         due = min(
-            [self._beat_at, silent or _NEVER, *hidden, *(p.due() for p in self._peers.values())],
-        )  # fmt: skip
+            [self._beat_at, *hidden, *(p.due() for p in self._peers.values())]
+            + [at for at in (silent, self._door.deadline()) if at is not None]
+        )
         return None if due == _NEVER else due
 
     # --- what is seen from outside ----------------------------------------------------------------
@@ -154,6 +172,26 @@ class RoomMachine:
     def locked(self) -> bool:
         """Whether who comes without the secret knocks."""
         return self._roster.locked
+
+    @property
+    def code(self) -> str:
+        """The code of ours that lets people in now; empty: none."""
+        return self._door.code
+
+    def knocks(self) -> tuple[Knock, ...]:
+        """Who waits at the door, the first to come first."""
+        return self._door.knocks()
+
+    def memory(self) -> bytes:
+        """What is worth keeping over a restart, for the next machine of this room."""
+        roster = self._roster
+        members = [k.entry.peer for k in sorted(roster.all(), key=lambda k: -k.heard)]
+        return Memory(
+            b"" if roster.setting is None else roster.setting.octets,
+            tuple(roster.removed.values()),
+            tuple(sorted(self._blocked)),
+            tuple(peer for peer in members if peer != self._me),
+        ).encode()
 
     @property
     def blocked(self) -> frozenset[PeerId]:
@@ -197,8 +235,7 @@ class RoomMachine:
         proof = self._room.proof(_LINK, peer, self._me)[:TAG]
         if tag[:TAG] not in self._room.tags_near(now_ms) or tag[TAG:] != proof:
             return False
-        here = self._roster.here(self._now)
-        return len(here) < limits.ROOM_MEMBERS_MAX or any(entry.peer == peer for entry in here)
+        return not self._full(peer)
 
     def statistics(self) -> dict[str, int]:
         """How often what was refused, by reason."""
@@ -230,6 +267,12 @@ class RoomMachine:
                 self._lock(locked=locked)
             case e.Remove(peer):
                 self._remove(peer)
+            case e.Admit(peer):
+                self._admit(peer)
+            case e.Refuse(peer):
+                self._refuse(peer)
+            case e.NewCode(code):
+                self._door.new_code(code, self._now)
             case e.Block(peer, blocked):
                 self._block(peer, blocked=blocked)
             case e.LinkUp(peer):
@@ -253,13 +296,25 @@ class RoomMachine:
         self._senders = Senders(now)
         self._incarnation, self._seq = max(0, self._now_ms), 0
         self._put_own()
-        for peer in vouchers[: limits.ROOM_ENTRIES_MAX]:
-            if peer != self._me:
+        named = dict.fromkeys((*vouchers, *self._remembered))
+        for peer in list(named)[: limits.ROOM_ENTRIES_MAX]:
+            if not self._shut_out(peer):
                 peering = self._peering(peer)
                 peering.named = True
                 peering.connect_at = now
                 peering.seek_at = now
                 peering.missing = now
+
+    def _remember(self, memory: Memory) -> None:
+        """What was kept, once it is checked."""
+        for removal in memory.removals:
+            with suppress(Rejected):
+                self._roster.merge_removal_untrusted(removal)
+        if memory.setting:
+            with suppress(Rejected):
+                self._roster.merge_setting_untrusted(memory.setting)
+        self._blocked.update(memory.blocked)
+        self._remembered = memory.members
 
     def _leave(self) -> None:
         self._put_own(left=True)
@@ -449,6 +504,8 @@ class RoomMachine:
                 self._merge_entries_untrusted(entries, peering)
             case SaidLine(octets):
                 self._said_untrusted(octets, peering)
+            case KnockNote():
+                self._knock_untrusted(message)
             case _:
                 self._counters["message kind"] += 1
 
@@ -480,6 +537,8 @@ class RoomMachine:
             # It does not know what it said before: tell it, so that it outdoes that
             self._pass_to(source, known.entry.octets, known.heard, by_letter=by_letter)
         elif merged in (Merged.NEWER, Merged.ARRIVED) and known is not None:
+            if merged is Merged.ARRIVED:
+                self._out.append(c.SaveRoom())
             peering = None if self._shut_out(peer) else self._peering(peer)
             if peering is not None:
                 peering.by_letter = by_letter
@@ -650,8 +709,86 @@ class RoomMachine:
                 if target is not None:
                     self._put_out(target, removal)
                     self._tell_all(Sync(removals=(removal,)))
+            case Join():
+                self._join_untrusted(peer, letter)
+            case Pake():
+                self._pake_untrusted(peer, letter)
             case _:
                 self._counters["letter kind"] += 1
+
+    # --- the door ---------------------------------------------------------------------------------
+
+    def _full(self, peer: PeerId) -> bool:
+        here = self._roster.here(self._now)
+        return len(here) >= limits.ROOM_MEMBERS_MAX and all(entry.peer != peer for entry in here)
+
+    def _join_untrusted(self, peer: PeerId, join: Join) -> None:
+        if self._full(peer):
+            self._answer(peer, Refused(self._tag(), RefusedReason.FULL))
+            return
+        closed = self.locked or self._room.hidden
+        try:
+            verdict = self._door.asked_untrusted(peer, join, self._now, closed=closed)
+        except Rejected as error:
+            declined = error.reason == "knocked lately"
+            reason = RefusedReason.DECLINED if declined else RefusedReason.BUSY
+            self._answer(peer, Refused(self._tag(), reason))
+            raise
+        if verdict is Verdict.WELCOME:
+            self._welcome(peer)
+            return
+        self._answer(peer, Waiting(self._tag()))
+        if verdict is Verdict.KNOCKS:
+            self._out.append(c.Knocked(peer, join.name))
+            self._tell_all(KnockNote(peer, KnockState.WAITS, join.name))
+
+    def _knock_untrusted(self, note: KnockNote) -> None:
+        """What another member says of a knock."""
+        match self._door.told_untrusted(note, self._now):
+            case KnockState.WAITS:
+                self._out.append(c.Knocked(note.peer, note.name))
+            case KnockState.REFUSED:
+                self._answer(note.peer, Refused(self._tag(), RefusedReason.DECLINED))
+            case _:
+                pass
+
+    def _pake_untrusted(self, peer: PeerId, pake: Pake) -> None:
+        if self._full(peer):
+            self._answer(peer, Refused(self._tag(), RefusedReason.FULL))
+            return
+        match self._door.exchange_untrusted(peer, pake, self._now):
+            case RefusedReason() as reason:
+                self._answer(peer, Refused(self._tag(), reason))
+            case Pake() as step:
+                self._answer(peer, replace(step, tag=self._tag()))
+            case bytes() as confirm:
+                self._welcome(peer, confirm)
+
+    def _welcome(self, peer: PeerId, confirm: bytes = b"") -> None:
+        """Let somebody in, and name those who tell it the rest, who have a link first."""
+        others = [
+            entry.peer
+            for entry in self._roster.here(self._now)
+            if entry.peer not in (self._me, peer) and entry.peer not in self._blocked
+        ]
+        others.sort(key=lambda other: self._state_of(other) != "here")
+        members = tuple(others[: limits.ROOM_WELCOME_MEMBERS])
+        room = self._room
+        self._answer(peer, Welcome(self._tag(), room.encode(), room.secret, members, confirm))
+
+    def _admit(self, peer: PeerId) -> None:
+        self._close_knock(peer, KnockState.ADMITTED)
+        self._welcome(peer)
+
+    def _refuse(self, peer: PeerId) -> None:
+        self._close_knock(peer, KnockState.REFUSED)
+        self._answer(peer, Refused(self._tag(), RefusedReason.DECLINED))
+
+    def _close_knock(self, peer: PeerId, state: KnockState) -> None:
+        if all(knock.peer != peer for knock in self._door.knocks()):
+            raise LocalProtocolError("nobody of that ID is waiting to be let in")
+        self._door.close(peer, state, self._now)
+        self._tell_all(KnockNote(peer, state))
 
     def _here_untrusted(self, peer: PeerId, entry: bytes, *, asks: bool) -> None:
         known_before = self._peers.get(peer)
@@ -707,11 +844,11 @@ class RoomMachine:
         if self._in:
             for peering in list(self._peers.values()):
                 self._plan(peering)
-            shown = (self.members(), self.lost(), self.locked)
+            shown = (self.members(), self.lost(), self.locked, self.knocks(), self.code)
             if shown != self._shown:
                 self._shown = shown
                 self._out.append(c.RosterChanged())
-            announced = c.Announce(len(self._roster.here(self._now)), 0, self.locked)
+            announced = c.Announce(len(self._roster.here(self._now)), self._door.nameplate, self.locked)
             if announced != self._announced:
                 self._announced = announced
                 self._out.append(announced)

@@ -21,7 +21,7 @@ settings, removals and chat lines carry their own signatures.
     2 Sync      *part      part = kind(u8) length(u16) value
                            1 age(u32, ms) entry   2 setting   3 removal; others are skipped
     3 Said      a signed chat line
-    4 Knock     state(u8: 0 gone, 1 waits, 2 refused) peer(32) n(u8) name(n)
+    4 Knock     state(u8: 0 gone, 1 waits, 2 refused, 3 admitted) peer(32) n(u8) name(n)
 
     short key = the first 8 octets of a member's ID key
     digest    = what lasts in the sender's roster, see :meth:`meshcall.room.roster.Roster.digest`
@@ -80,9 +80,10 @@ class KnockState(IntEnum):
     """What a member says of a knock."""
 
     GONE = 0
-    """Answered, or given up."""
+    """Given up."""
     WAITS = 1
     REFUSED = 2
+    ADMITTED = 3
 
 
 # --- letters --------------------------------------------------------------------------------------
@@ -395,7 +396,7 @@ def _message_untrusted(kind: int, octets: Octets) -> LinkMessage:
             raise Rejected("room-message")
         return SaidLine(octets.take(octets.left))
     state = octets.u8()
-    if state > KnockState.REFUSED:
+    if state > KnockState.ADMITTED:
         raise Rejected("room-message")
     peer = PeerId.from_key_untrusted(octets.take(32))
     return KnockNote(peer, KnockState(state), _name_untrusted(octets))

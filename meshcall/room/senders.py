@@ -16,7 +16,7 @@ from meshcall.identity.peer_id import PeerId
 @dataclass(slots=True)
 class _Sender:
     letters: Bucket
-    answered: float = float("-inf")
+    answers: Bucket
 
 
 class Senders:
@@ -32,18 +32,16 @@ class Senders:
 
     def may_be_answered(self, peer: PeerId, now: float) -> bool:
         """Whether ``peer`` gets an answer; asking counts as one."""
-        sender = self._sender(peer, now)
-        if now < sender.answered + limits.ROOM_REPLIES_PAUSE:
-            return False
-        sender.answered = now
-        return True
+        return self._sender(peer, now).answers.take(now)
 
     def _sender(self, peer: PeerId, now: float) -> _Sender:
         sender = self._senders.get(peer)
         if sender is None:
             if len(self._senders) >= limits.ROOM_LETTER_SENDERS:
                 self._senders.popitem(last=False)
-            bucket = Bucket(limits.ROOM_LETTERS_PER_PEER, limits.ROOM_LETTERS_PER_PEER_BURST, now)
-            sender = self._senders[peer] = _Sender(bucket)
+            sender = self._senders[peer] = _Sender(
+                Bucket(limits.ROOM_LETTERS_PER_PEER, limits.ROOM_LETTERS_PER_PEER_BURST, now),
+                Bucket(limits.ROOM_ANSWERS_PER_SECOND, limits.ROOM_ANSWERS_BURST, now),
+            )
         self._senders.move_to_end(peer)
         return sender
