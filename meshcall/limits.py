@@ -584,6 +584,56 @@ CALL_PATH_STEPS_MAX: Final = 64
 CALL_OTHER_IDS_MAX: Final = 16
 """Ids of the same peer's other attempts that one call remembers (memory)."""
 
+# --- media: receiving -----------------------------------------------------------------------------
+
+AUDIO_TARGET_MIN: Final = 0.02
+"""Seconds that sound waits at least before it is played: a wake-up that comes late costs nothing then."""
+
+AUDIO_TARGET_FIRST: Final = 0.02
+"""Likewise as long as nothing is known of the network's jitter: a call's first sound waits for it."""
+
+AUDIO_TARGET_MAX: Final = 0.12
+"""Likewise at most, however much the network jitters: people begin to talk at once beyond (ITU-T G.114)."""
+
+AUDIO_MARGIN: Final = 0.01
+"""Seconds on top of what the jitter asks for."""
+
+AUDIO_IN_TIME: Final = 0.95
+"""Share of tenths of a second in which every packet shall be in time."""
+
+AUDIO_DELAY_SLOTS: Final = 60
+"""Tenths of a second of arrivals that are remembered: a change of the way is believed after six seconds."""
+
+AUDIO_DELAY_SLOTS_MIN: Final = 4
+"""Tenths of a second after which the jitter is known well enough."""
+
+AUDIO_STRETCH_FROM: Final = 0.012
+"""Seconds by which sound may lie beside its target before it is played faster or slower."""
+
+AUDIO_STRETCH_ALWAYS: Final = 0.03
+"""Seconds too late from which on every packet is shortened, not each third one."""
+
+AUDIO_LAG_MAX: Final = 0.3
+"""Seconds that sound may lag: what a stall held up is played faster up to here, and left out beyond (a peer
+that sends faster than time passes)."""
+
+AUDIO_CONCEAL_MAX: Final = 0.5
+"""Seconds for which missing sound is made up: longer than the pause between two packets of a silent sender
+(0.4 s with Opus), and soon quiet."""
+
+AUDIO_LOSS_MEMORY: Final = 10.0
+"""Seconds after a loss in which sound waits for one packet more, which may hold a copy of a lost one."""
+
+AUDIO_PACKETS_MAX: Final = 128
+"""Packets of sound that wait to be played (a flood): 0.3 s of the shortest ones."""
+
+AUDIO_RESTART: Final = 2.0
+"""Seconds by which RTP time may jump against the clock before the sender has begun anew."""
+
+AUDIO_SEQUENCE_JUMP: Final = 1000
+"""Numbers by which a packet may lie away from the last one; beyond, a second one must follow it before the
+sender has begun anew (RFC 3550 appendix A.1)."""
+
 # --- media ----------------------------------------------------------------------------------------
 
 MEDIA_GATHER_TIMEOUT: Final = 5.0
@@ -925,9 +975,6 @@ CHANGE_LIFE: Final = 20.0
 DECODE_QUEUE_MAX: Final = 128
 """Encoded frames that wait for a decoder (a peer that sends faster than we decode): 2.5 s of audio."""
 
-AUDIO_REORDER_MAX: Final = 4
-"""Audio packets held behind a hole, a power of two: 80 ms, then the hole is given up."""
-
 VIDEO_REORDER_MAX: Final = 512
 """Video packets held behind a hole, a power of two: room for a retransmission in a large keyframe."""
 
@@ -1102,7 +1149,6 @@ UPLINK_SHARE: Final = 0.5
 
 UPLINK_LIFE: Final = 12.0
 """Seconds after the last such sign for which the links share one sum."""
-
 # --- post -----------------------------------------------------------------------------------------
 
 POST_REFRESH: Final = 60.0

@@ -166,6 +166,12 @@ class KindStats:
     """RTP packets that the peer sent and that did not arrive (RFC 3550 section 6.4.1)."""
     codec: str = ""
     """Name of the codec in use, such as ``opus`` or ``VP8``."""
+    frames_recovered: int = 0
+    """Frames that were lost on their way, and had all the same: from a copy, or sent again."""
+    concealed_ms: int = 0
+    """Sound that was made up in the place of what was missing."""
+    lag_ms: int = 0
+    """How long the last frame waited here before it was played, against the fastest of the last seconds."""
 
 
 @dataclass(frozen=True, slots=True)

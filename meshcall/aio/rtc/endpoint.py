@@ -591,6 +591,14 @@ class RtcEndpoint:
             stats = replace(stats, frames_sent=0 if track is None else track.frames_sent)
         if self._reception.recorder is not None:
             stats = replace(stats, frames_recorded=self._reception.recorder.frames[kind])
+        if kind == "audio":
+            sound = self._reception.sound
+            stats = replace(
+                stats,
+                frames_recovered=sound.repaired,
+                concealed_ms=round(sound.concealed * 1000),
+                lag_ms=round(self._reception.sound_lag * 1000),
+            )
         return replace(stats, packets_lost=self._reception.lost(kind), codec=self._codec(kind))
 
     def _screen_stats(self) -> KindStats:

@@ -19,6 +19,8 @@ from aiortc.mediastreams import MediaStreamError
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.playout import Playout
+from meshcall.media.jitter import Counts
 from meshcall.media.plan import MediaKind
 
 What = Literal["audio", "video", "screen"]
@@ -32,11 +34,13 @@ class Reception:
         """``on_first`` is called with the first decoded frame of each kind."""
         self._counters = counters
         self._on_first = on_first
-        self._queues: dict[RTCRtpReceiver, tuple[What, hooks.DecoderQueue]] = {}
+        self._queues: dict[RTCRtpReceiver, tuple[What, hooks.DecoderQueue | Playout]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
         self._open = False
         self._record_screen: Callable[[], Recorder] | None = None
         self._lost: Counter[What] = Counter()
+        self._played = Counts()
+        """By receivers that were renewed."""
         self.recorder: Recorder | None = None
         self.screen_recorder: Recorder | None = None
         self.frames: Counter[What] = Counter()
@@ -45,18 +49,24 @@ class Reception:
     def prepare(self, receiver: RTCRtpReceiver, what: What) -> None:
         """Take over a receiver before it starts. Idempotent."""
         if receiver not in self._queues:
-            decoder_queue = hooks.prepare_receiver(receiver, what, self._counters)
+            decoder_queue = (
+                hooks.prepare_sound(receiver, self._counters)
+                if what == "audio"
+                else hooks.prepare_receiver(receiver, what, self._counters)
+            )
             decoder_queue.open = self._open
             self._queues[receiver] = what, decoder_queue
 
     async def renew(self, transceiver: RTCRtpTransceiver) -> None:
         """The stream of a transceiver is over, or another one comes: receive that as if it were the first."""
         receiver = transceiver.receiver
-        what, _ = self._queues[receiver]
+        what, decoder_queue = self._queues[receiver]
         thread = hooks.stop_decoder(receiver)
         await wait_threads([] if thread is None else [thread], 1.0)
         await hooks.renew_receiver(transceiver)
         self._lost[what] += hooks.packets_lost(receiver)
+        if isinstance(decoder_queue, Playout):
+            self._played = self._played.added_to(decoder_queue.counts)
         del self._queues[receiver]
         self.prepare(transceiver.receiver, what)
 
@@ -64,6 +74,22 @@ class Reception:
         """RTP packets that did not arrive."""
         lost = sum(hooks.packets_lost(one) for one, (carries, _) in self._queues.items() if carries == what)
         return lost + self._lost[what]
+
+    @property
+    def sound(self) -> Counts:
+        """What became of the packets of sound."""
+        total = self._played
+        for playout in self._playouts():
+            total = total.added_to(playout.counts)
+        return total
+
+    @property
+    def sound_lag(self) -> float:
+        """Seconds that sound waits until it is played, after the fastest packets."""
+        return max((playout.lag for playout in self._playouts()), default=0.0)
+
+    def _playouts(self) -> list[Playout]:
+        return [one for _, one in self._queues.values() if isinstance(one, Playout)]
 
     def read(self, track: MediaStreamTrack, what: What) -> None:
         """Read ``track`` from now on."""

@@ -1,11 +1,8 @@
-"""Putting RTP packets in order and frames together, in place of aiortc's jitter buffer.
+"""Putting RTP packets in order and pictures together, in place of aiortc's jitter buffer.
 
-aiortc's buffer holds audio until 16 packets came after a hole, then lets one frame out for each packet in:
-its delay never shrinks again, and 5 % of loss costs 24 % of the sound. Here:
-
-Law 1: a frame leaves the moment it is complete: a video frame with its marker bit, sound with each packet.
-Law 2: behind a hole at most ``capacity`` packets wait; when the hole is given up or filled, all that are
-complete leave together, so that no delay stays behind.
+Law 1: a picture leaves the moment it is complete, which its marker bit tells.
+Law 2: behind a hole at most ``capacity`` packets wait; when the hole is given up or filled, all pictures that
+are complete leave together, so that no delay stays behind.
 Law 3: sequence numbers are the peer's: nothing here grows with them.
 """
 
@@ -23,6 +20,7 @@ _LATE_MAX = 100
 class Packet(Protocol):
     """The part of an RTP packet that matters here."""
 
+    ssrc: int
     sequence_number: int
     timestamp: int
     marker: int
@@ -41,10 +39,9 @@ class FrameBatch(JitterFrame):
 class ReorderBuffer:
     """Keeps the contract of aiortc's JitterBuffer: ``add`` returns (send a PLI?, frame or None)."""
 
-    def __init__(self, capacity: int, *, video: bool, payload: Callable[[Packet], bytes]) -> None:
+    def __init__(self, capacity: int, *, payload: Callable[[Packet], bytes]) -> None:
         """``payload`` gives a packet's payload without what its RTP format put around it."""
         self.capacity = capacity
-        self._video = video
         self._payload = payload
         self._packets: dict[int, Packet] = {}
         self._next: int | None = None
@@ -69,9 +66,9 @@ class ReorderBuffer:
         self._packets[sequence] = packet
         frames = self._complete()
         if not frames:
-            return lost and self._video, None
+            return lost, None
         frames[0].following = frames[1:]
-        return lost and self._video, frames[0]
+        return lost, frames[0]
 
     def _give_up(self, sequence: int) -> None:
         """Move on so that ``sequence`` fits, to the next packet that is there."""
@@ -87,7 +84,7 @@ class ReorderBuffer:
 
     def _forget(self, sequence: int) -> None:
         packet = self._packets.pop(sequence, None)
-        if packet is not None and self._video:
+        if packet is not None:
             self._damaged = packet.timestamp
         self._next = (sequence + 1) & 0xFFFF
 
@@ -102,7 +99,7 @@ class ReorderBuffer:
                 self._release(parts, frames)
             parts.append(packet)
             position = (position + 1) & 0xFFFF
-            if packet.marker or not self._video:
+            if packet.marker:
                 self._release(parts, frames)
         return frames
 

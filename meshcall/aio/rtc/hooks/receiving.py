@@ -12,6 +12,7 @@ from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private, set_private
 from meshcall.aio.rtc.hooks.transport import Counters
+from meshcall.aio.rtc.playout import Playout, SoundPassage
 from meshcall.aio.rtc.reorder import FrameBatch, Packet, ReorderBuffer
 
 
@@ -58,17 +59,22 @@ class DecoderQueue:
                 self._queue.put((codec, frame))
 
 
-def prepare_receiver(receiver: RTCRtpReceiver, kind: str, counters: Counters) -> DecoderQueue:
-    """Give a receiver our reorder buffer and our queue to the decoder, before it starts.
+def prepare_sound(receiver: RTCRtpReceiver, counters: Counters) -> Playout:
+    """Give a receiver of sound our playout in the place of its buffer and its queue, before it starts."""
+    playout = Playout(counters)
+    set_private(receiver, "_RTCRtpReceiver__jitter_buffer", SoundPassage(_payload))
+    set_private(receiver, "_RTCRtpReceiver__decoder_queue", playout)
+    return playout
 
-    ``kind``: ``audio``, ``video`` or ``screen``.
+
+def prepare_receiver(receiver: RTCRtpReceiver, kind: str, counters: Counters) -> DecoderQueue:
+    """Give a receiver of pictures our reorder buffer and our queue to the decoder, before it starts.
+
+    ``kind``: ``video`` or ``screen``.
     """
-    video = kind != "audio"
-    capacity = limits.VIDEO_REORDER_MAX if video else limits.AUDIO_REORDER_MAX
     decoder_queue = DecoderQueue(kind, counters)
-    set_private(
-        receiver, "_RTCRtpReceiver__jitter_buffer", ReorderBuffer(capacity, video=video, payload=_payload)
-    )
+    buffer = ReorderBuffer(limits.VIDEO_REORDER_MAX, payload=_payload)
+    set_private(receiver, "_RTCRtpReceiver__jitter_buffer", buffer)
     set_private(receiver, "_RTCRtpReceiver__decoder_queue", decoder_queue)
     return decoder_queue
 

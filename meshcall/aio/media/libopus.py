@@ -1,0 +1,129 @@
+"""Opus decoding with what FFmpeg's decoders leave out: copies of lost packets, and concealment.
+
+This is libopus's own interface, four functions that have not changed since 2012. The library is the one that
+comes with PyAV, which encodes with it; without that, the system's. Where neither is found there is no decoder
+here, and the caller decodes by FFmpeg.
+
+Law: octets from the peer end in samples or in :class:`OpusError`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from meshcall.media import opus
+
+CHANNELS: Final = 2
+_LONGEST: Final = opus.RATE * 120 // 1000
+_PLACES: Final = ("../av.libs/libopus*", "../av.libs/opus*.dll", ".dylibs/libopus*")
+"""Where the wheels of PyAV keep it on Linux, Windows and macOS, from the package's directory."""
+
+
+class OpusError(ValueError):
+    """What was given is no Opus packet."""
+
+
+@cache
+def available() -> bool:
+    """Whether there is a libopus; looked for once."""
+    return _library() is not None
+
+
+class OpusDecoder:
+    """One stream's decoder; not for two threads at once. Samples are 16 bits, stereo, interleaved."""
+
+    def __init__(self) -> None:
+        """Raises OSError where :func:`available` is False."""
+        library = _library()
+        if library is None:
+            raise OSError("there is no libopus")
+        self._decode = library.opus_decode
+        self._destroy = library.opus_decoder_destroy
+        error = ctypes.c_int()
+        self._state = library.opus_decoder_create(opus.RATE, CHANNELS, ctypes.byref(error))
+        if not self._state:
+            raise OSError(f"libopus made no decoder: {error.value}")
+        self._samples = ctypes.create_string_buffer(_LONGEST * CHANNELS * 2)
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", None):
+            self._destroy(self._state)
+            self._state = None
+
+    def decode(self, data: bytes) -> bytes:
+        """The sound of a packet; raises :class:`OpusError`."""
+        if not data:
+            raise OpusError("an empty packet")
+        return self._run(data, _LONGEST, 0)
+
+    def decode_previous(self, data: bytes, samples: int) -> bytes:
+        """The sound of the packet before, from the copy in ``data``; without a copy it is concealed.
+
+        ``samples``: its length, a multiple of 2.5 ms. Raises :class:`OpusError`.
+        """
+        return self._run(data, _whole(samples), 1)
+
+    def conceal(self, samples: int) -> bytes:
+        """``samples`` of sound (about; a multiple of 2.5 ms) in the place of what is missing."""
+        return self._run(None, _whole(samples), 0)
+
+    def _run(self, data: bytes | None, room: int, previous: int) -> bytes:
+        got = self._decode(self._state, data, len(data or b""), self._samples, room, previous)
+        if got < 0:
+            raise OpusError(f"libopus: error {got}")
+        return ctypes.string_at(self._samples, got * CHANNELS * 2)
+
+
+def _whole(samples: int) -> int:
+    """The nearest length that libopus makes."""
+    step = opus.RATE // 400
+    return min(_LONGEST, max(step, round(samples / step) * step))
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    for name in _candidates():
+        try:
+            library = ctypes.CDLL(name)
+            _declare(library)
+        except (OSError, AttributeError):
+            continue
+        return library
+    return None
+
+
+def _candidates() -> list[str]:
+    found: list[str] = []
+    package = importlib.util.find_spec("av")
+    if package is not None and package.origin is not None:
+        folder = Path(package.origin).parent
+        found = [str(path.resolve()) for place in _PLACES for path in sorted(_glob(folder, place))]
+    system = ctypes.util.find_library("opus")
+    return [*found, *([system] if system else [])]
+
+
+def _glob(folder: Path, place: str) -> list[Path]:
+    base = folder.parent if place.startswith("../") else folder
+    return list(base.glob(place.removeprefix("../")))
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Types of the functions of opus.h that are used; a library without them raises AttributeError."""
+    library.opus_decoder_create.restype = ctypes.c_void_p
+    library.opus_decoder_create.argtypes = [ctypes.c_int32, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
+    library.opus_decoder_destroy.restype = None
+    library.opus_decoder_destroy.argtypes = [ctypes.c_void_p]
+    library.opus_decode.restype = ctypes.c_int
+    library.opus_decode.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_int32,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.c_int,
+    ]

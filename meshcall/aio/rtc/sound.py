@@ -1,0 +1,121 @@
+"""Decoding of sound, step by step, in the decoder's thread: packets, copies of lost ones, concealment.
+
+Opus is decoded by libopus, where it is found; everything else, and Opus without it, by aiortc's decoders, and
+what is missing is then the last sound carried on.
+
+Law 1: each step gives one frame, whatever the peer sent; what does not decode is concealed.
+Law 2: frames follow each other without a gap: a frame's time is when it is played.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+from aiortc import RTCRtpCodecParameters
+from aiortc.codecs.base import Decoder
+from aiortc.jitterbuffer import JitterFrame
+
+from meshcall.aio.media import libopus
+from meshcall.media import opus, stretch
+from meshcall.media.jitter import Step
+
+
+class SoundFrame(JitterFrame):
+    """A packet of sound on its way to the playout."""
+
+    def __init__(self, data: bytes, timestamp: int, ssrc: int, sequence: int) -> None:
+        super().__init__(data, timestamp)
+        self.rtp_timestamp = timestamp
+        """As it was sent; the receiver overwrites ``timestamp``."""
+        self.ssrc = ssrc
+        self.sequence = sequence
+
+
+class SoundStep(JitterFrame):
+    """A step on its way to the decoder."""
+
+    def __init__(self, step: Step, origin: float, played: Callable[[float], None]) -> None:
+        """``origin``: what frames' times are counted from; ``played`` is told how long the frame is."""
+        super().__init__(step.data, step.timestamp)
+        self.step = step
+        self.origin = origin
+        self.played = played
+
+
+class SoundDecoder(Decoder):
+    """In the place of aiortc's decoder of sound."""
+
+    def __init__(
+        self, codec: RTCRtpCodecParameters, make: Callable[[RTCRtpCodecParameters], Decoder]
+    ) -> None:
+        """``make`` makes aiortc's own decoder."""
+        self._own = make(codec)
+        self._opus = libopus.OpusDecoder() if codec.name.lower() == "opus" and libopus.available() else None
+        self._rate = codec.clockRate
+        self._channels = 1
+        self._last: array[int] = array("h")
+        self._made_up = 0.0
+        """Seconds without a packet."""
+
+    def decode(self, encoded_frame: JitterFrame) -> list[Any]:
+        """One frame for a :class:`SoundStep`."""
+        if not isinstance(encoded_frame, SoundStep):
+            return self._own.decode(encoded_frame)
+        step = encoded_frame.step
+        sound = self._sound(step)
+        if step.stretch == "shorter":
+            sound = stretch.shorter(sound, self._channels, self._rate, hurry=step.hurry)
+        elif step.stretch == "longer":
+            sound = stretch.longer(sound, self._channels, self._rate)
+        samples = len(sound) // self._channels
+        encoded_frame.played(samples / self._rate)
+        return [self._frame(sound, samples, step.at - encoded_frame.origin)]
+
+    def _sound(self, step: Step) -> array[int]:
+        try:
+            sound = self._by_libopus(step, self._opus) if self._opus is not None else self._by_aiortc(step)
+        except (av.FFmpegError, ValueError):
+            sound = self._carried_on(step.seconds)
+        if step.kind in ("packet", "repaired"):
+            self._made_up = 0.0
+            self._last = sound
+        return sound
+
+    def _by_libopus(self, step: Step, decoder: libopus.OpusDecoder) -> array[int]:
+        self._rate, self._channels = opus.RATE, libopus.CHANNELS
+        samples = round(step.seconds * opus.RATE)
+        if step.kind == "packet":
+            return array("h", decoder.decode(step.data))
+        if step.kind == "repaired":
+            return array("h", decoder.decode_previous(step.data, samples))
+        return array("h", decoder.conceal(samples))
+
+    def _by_aiortc(self, step: Step) -> array[int]:
+        if step.kind != "packet":  # a copy of a lost packet is not to be had here
+            return self._carried_on(step.seconds)
+        encoded = JitterFrame(step.data, step.timestamp)
+        sound = array("h")
+        for frame in self._own.decode(encoded):
+            assert isinstance(frame, av.AudioFrame), "decoders of sound give sound"
+            self._rate, self._channels = frame.sample_rate, len(frame.layout.channels)
+            sound.frombytes(bytes(frame.planes[0])[: frame.samples * self._channels * 2])
+        return sound or self._carried_on(step.seconds)
+
+    def _carried_on(self, seconds: float) -> array[int]:
+        length = max(1, round(seconds * self._rate))
+        made = stretch.carried_on(self._last, self._channels, self._rate, length, self._made_up)
+        self._made_up += seconds
+        return made
+
+    def _frame(self, sound: array[int], samples: int, at: float) -> av.AudioFrame:
+        layout = "stereo" if self._channels == 2 else "mono"
+        frame = av.AudioFrame(format="s16", layout=layout, samples=samples)
+        frame.planes[0].update(sound.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
+        frame.sample_rate = self._rate
+        frame.time_base = Fraction(1, self._rate)
+        frame.pts = round(at * self._rate)
+        return frame
