@@ -1149,6 +1149,41 @@ UPLINK_SHARE: Final = 0.5
 
 UPLINK_LIFE: Final = 12.0
 """Seconds after the last such sign for which the links share one sum."""
+# --- sending media --------------------------------------------------------------------------------
+
+KEYFRAME_INTERVAL: Final = 0.3
+"""Seconds between keyframes that receivers ask for: one peer that asks with every packet would cost all
+others their rate."""
+
+OUTLET_QUEUE_MAX: Final = 16
+"""Encoded frames that wait for one peer's sender: half a second of pictures, a third of one of sound. A peer
+behind a slow path must not make us hold more."""
+
+ENCODE_PICTURES_WAITING: Final = 2
+"""Pictures that wait for an encoder; an encoder that can't keep up gets fewer, not later ones."""
+
+ENCODE_SOUND_WAITING: Final = 25
+"""Frames of sound that wait for the encoder: 0.5 s, for a machine that stood still."""
+
+PICTURES_RATE_MIN: Final = 50_000
+"""Bits a second of pictures at least, however little a peer says it gets: the smallest layer needs it."""
+
+PICTURES_RATE_MAX: Final = 2_500_000
+"""Bits a second of pictures at most, however much a peer says it can take."""
+
+PICTURES_RATE_START: Final = 1_000_000
+"""Bits a second of pictures before the peer has said anything."""
+
+OPUS_RATE_MONO: Final = 32_000
+"""Bits a second of sound: speech is transparent at it, music good."""
+
+OPUS_RATE_STEREO: Final = 48_000
+"""See OPUS_RATE_MONO."""
+
+OPUS_LOSS_STEPS: Final = (5, 10, 20)
+"""Percent of loss that Opus is told to expect. Each change of it opens another encoder, so there are few.
+From the first one on each packet holds a coarse copy of the one before."""
+
 # --- post -----------------------------------------------------------------------------------------
 
 POST_REFRESH: Final = 60.0

@@ -66,7 +66,7 @@ class MediaPlan:
     peer: str = ""
     """Whose call it is: an ID, for the page to show."""
     room: str = ""
-    """The room that it is a link of, by its id; empty: a call."""
+    """The room that it is a link of, by its id; empty: a call. Links of a room send what is encoded once."""
     audio: bool = True
     """Send and receive sound."""
     video: bool = True

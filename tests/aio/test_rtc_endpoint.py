@@ -733,7 +733,7 @@ async def test_what_opens_after_the_close_is_closed_too(slow: str, monkeypatch: 
 
     set_local = RTCPeerConnection.setLocalDescription
     if slow == "source":
-        monkeypatch.setattr("meshcall.aio.rtc.endpoint.open_source", waiting)
+        monkeypatch.setattr("meshcall.aio.media.studio.open_source", waiting)
     else:
         monkeypatch.setattr(RTCPeerConnection, "setLocalDescription", described)
     tasks, sockets, threads = asyncio.all_tasks(), open_sockets(), threading.active_count()

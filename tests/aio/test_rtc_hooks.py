@@ -7,10 +7,9 @@ import contextlib
 import inspect
 import queue
 import struct
-import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
@@ -20,6 +19,7 @@ import aioice
 import aioice.ice
 import aioice.stun
 import aiortc
+import aiortc.rtcdtlstransport
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport as sctp_module
@@ -36,6 +36,18 @@ from aiortc import (
 )
 from aiortc.codecs import get_encoder
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from aiortc.rtp import (
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    pack_remb_fci,
+)
 from google_crc32c import value as crc32c
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +56,7 @@ from OpenSSL import SSL
 from meshcall import limits
 from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.session import IceSession
-from meshcall.aio.media import readers
+from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.reorder import FrameBatch, ReorderBuffer
@@ -411,42 +423,92 @@ def test_pictures_are_cut_into_packets_that_every_link_carries(mime: str) -> Non
         assert inner + 4 + 8 + 40 <= 1280
 
 
-async def test_sender_encodes_in_our_pool_with_our_encoder() -> None:
-    """The sender uses the encoder that was opened in advance, in the pool that it was given."""
+@dataclass
+class Heard:
+    """A feedback that remembers."""
+
+    reports: list[tuple[float, float, float | None]]
+    rates: list[int]
+    missing: list[int]
+    keyframes: int = 0
+
+    def rr(self, fraction_lost: float, jitter: float, rtt: float | None) -> None:
+        self.reports.append((fraction_lost, jitter, rtt))
+
+    def remb(self, bits: int) -> None:
+        self.rates.append(bits)
+
+    def nack(self, packets: int) -> None:
+        self.missing.append(packets)
+
+    def keyframe(self) -> None:
+        self.keyframes += 1
+
+
+async def test_what_a_peer_reports_is_told() -> None:
+    """Receiver reports with the round trip, REMB, NACK, PLI and FIR reach the feedback; others' do not."""
     pc = peer_connection()
-    transceiver = pc.addTransceiver(VideoStreamTrack(), "sendrecv")
-    await pc.createOffer()
-    sender = transceiver.sender
-    names: list[str] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="ours") as pool:
-        hooks.set_encoder_pool(sender, pool)
-        encoder = hooks.make_encoder(transceiver, readers.black())
-        hooks.set_encoder(sender, encoder)
-        hooks.set_encoder(sender, object())
-        original = encoder.encode
+    sender = pc.addTransceiver("video", "sendonly").sender
+    heard = Heard([], [], [])
+    hooks.tap_sender(sender, heard)
+    sender._RTCRtpSender__lsr = 77  # type: ignore[attr-defined]
+    sender._RTCRtpSender__lsr_time = time.time() - 0.3  # type: ignore[attr-defined]
 
-        def encode(frame: av.VideoFrame, force_keyframe: bool) -> Any:
-            names.append(threading.current_thread().name)
-            assert force_keyframe
-            return original(frame, force_keyframe)
+    def report(ssrc: int, lsr: int) -> RtcpReceiverInfo:
+        return RtcpReceiverInfo(
+            ssrc, fraction_lost=64, packets_lost=1, highest_sequence=9, jitter=900, lsr=lsr, dlsr=65536 // 4
+        )
 
-        encoder.encode = encode
-        encoded = await sender._next_encoded_frame(transceiver._codecs[0])
-        assert encoded is not None
-        assert encoded.payloads
-        assert names[0].startswith("ours")
-        assert len(hooks.pool_threads(pool)) == 1
-    hooks.drop_encoder(sender)
-    assert sender._RTCRtpSender__encoder is None  # type: ignore[attr-defined]
+    mine = [report(sender._ssrc, 77), report(sender._ssrc, 76), report(sender._ssrc + 1, 77)]
+    for packet in (
+        RtcpRrPacket(1, mine),
+        RtcpSrPacket(1, RtcpSenderInfo(0, 0, 0, 0), mine[:1]),
+        RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=sender._ssrc, lost=[3, 4]),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=sender._ssrc),
+        RtcpPsfbPacket(fmt=RTCP_PSFB_FIR, ssrc=1, media_ssrc=sender._ssrc),
+        RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=pack_remb_fci(700_000, [sender._ssrc])),
+        RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=pack_remb_fci(800_000, [sender._ssrc + 1])),
+        RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=b"another message"),
+    ):
+        await sender._handle_rtcp_packet(packet)
+    assert [one[:2] for one in heard.reports] == [(0.25, 0.01)] * 3
+    rtts = [one[2] for one in heard.reports]
+    assert rtts[1] is None
+    assert rtts[0] == pytest.approx(0.05, abs=0.02)
+    assert (heard.missing, heard.keyframes) == ([2], 2)
+    assert heard.rates == [pytest.approx(700_000, rel=0.01)]
     await pc.close()
 
 
-def test_sender_calls_only_run_in_executor() -> None:
-    """Our stand-in for the sender's loop has one method."""
+@pytest.mark.parametrize(("mime", "data"), [("opus", b"sound"), ("VP8", b"picture")])
+async def test_encoded_frames_are_sent_as_they_are(mime: str, data: bytes) -> None:
+    """The sender packs what our track gives it, and tells how loud it is."""
+    pc = peer_connection()
+    kind = "audio" if mime == "opus" else "video"
+    outlet = Outlet("audio" if mime == "opus" else "video", lambda: None)
+    transceiver = pc.addTransceiver(outlet, "sendrecv")
+    await pc.createOffer()
+    assert hooks.codec_name(transceiver) == mime
+    sender = transceiver.sender
+    if kind == "audio":
+        hooks.tell_loudness(sender, lambda: outlet.level)
+    outlet.open()
+    outlet.put(Encoded(data, 960, Fraction(1, 48_000), level=-30))
+    encoded = await sender._next_encoded_frame(transceiver._codecs[0])
+    assert encoded is not None
+    assert [payload[-len(data) :] for payload in encoded.payloads] == [data]
+    assert encoded.timestamp == (960 if kind == "audio" else 1800)
+    assert encoded.audio_level == (-30 if kind == "audio" else None)
+    await pc.close()
+
+
+def test_a_sender_asks_itself_for_what_we_replace() -> None:
+    """Both methods are looked up on the object, each time; the level is negated there."""
     source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)
-    assert source.count("self.__loop") == source.count("self.__loop = ") + source.count(
-        "__loop.run_in_executor("
-    )
+    assert "await self._next_encoded_frame(codec)" in source
+    assert "packet.extensions.audio_level = (False, -enc_frame.audio_level)" in source
+    router = inspect.getsource(aiortc.rtcdtlstransport.RTCDtlsTransport)
+    assert "await recipient._handle_rtcp_packet(packet)" in router
 
 
 # --- reordering -----------------------------------------------------------------------------------

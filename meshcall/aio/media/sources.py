@@ -18,7 +18,6 @@ from functools import partial
 
 import av
 from aiortc import MediaStreamTrack
-from av.video.frame import PictureType
 
 from meshcall import limits
 from meshcall.aio.media import readers
@@ -144,8 +143,6 @@ class PictureTrack(_Track):
         await self._feed.wait()
         item = self._feed.peek()
         frame, at = await (self._repeated() if item is None else self._due(item))
-        # The encoder marks a frame when the peer asks for a keyframe, and never unmarks it.
-        frame.pict_type = PictureType.NONE
         at = max(at, self._last_at + 0.001)
         frame.pts = round(at / float(VIDEO_BASE))
         frame.time_base = VIDEO_BASE
@@ -211,6 +208,8 @@ class Source:
         self.pace = Pace()
         self.sound: SoundTrack | None = None
         self.pictures: PictureTrack | None = None
+        self.channels = 1
+        """Of the sound: 1 or 2, where 1 has two equal ones."""
         self._on_ended = on_ended
         self._feeds: list[Feed[av.AudioFrame] | Feed[Picture]] = []
         self._threads: list[threading.Thread] = []
@@ -222,6 +221,7 @@ class Source:
     def add_sound(self, container: av.container.InputContainer) -> None:
         """Send the sound of ``container``."""
         feed: Feed[av.AudioFrame] = Feed(limits.SOURCE_AUDIO_QUEUE)
+        self.channels = min(2, container.streams.audio[0].codec_context.channels)
         self.sound = SoundTrack(self.pace, self._on_ended, feed, None)
         self._start("sound", feed, partial(readers.read_sound, container, feed))
 

@@ -7,6 +7,7 @@ Law 2: every thread ends soon after its feed or queue is closed.
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -134,3 +135,40 @@ class Feed(Generic[T]):
             self._items.clear()
             self._room.notify_all()
         self._event.set()
+
+
+class Lane(Generic[T]):
+    """A thread that works on what the loop hands it, one after the other."""
+
+    def __init__(self, work: Callable[[T], None], size: int, name: str) -> None:
+        """At most ``size`` items wait. What ``work`` raises ends neither the thread nor anything else."""
+        self._work = work
+        self._size = size
+        self._items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+        self._closed = False
+        self.failures = 0
+        """How often ``work`` raised."""
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def put(self, item: T) -> bool:
+        """Hand an item over; False when as many wait already, or the lane is closed."""
+        if self._closed or self._items.qsize() >= self._size:
+            return False
+        self._items.put((item,))
+        return True
+
+    def close(self) -> None:
+        """End the thread after what it is at; the others that wait are dropped. Idempotent."""
+        self._closed = True
+        with suppress(queue.Empty):  # the thread takes from it at the same time
+            while True:
+                self._items.get_nowait()
+        self._items.put(None)
+
+    def _run(self) -> None:
+        while (item := self._items.get()) is not None:
+            try:
+                self._work(item[0])
+            except Exception:  # noqa: BLE001 - whatever FFmpeg raises for one frame; the next one may do
+                self.failures += 1

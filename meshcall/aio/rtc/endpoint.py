@@ -30,8 +30,8 @@ from meshcall.aio.ice.addresses import only_loopback
 from meshcall.aio.ice.call_ice import CallIce, MakeIce, ice_on
 from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.trickle import Trickle
+from meshcall.aio.media.encoded import Outlet
 from meshcall.aio.media.recorder import Recorder
-from meshcall.aio.media.sources import PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.changes import Changes
 from meshcall.aio.rtc.connection import Connection
@@ -131,9 +131,8 @@ class RtcEndpoint:
         self._unsent: list[bytes] = []
         self._link: Link | None = None
         self._quality: QualityWatch | None = None
-        self._source: Source | None = None
         self._reception = Reception(self._counters, self._first_media)
-        self._sending = Sending()
+        self._sending = Sending(self._counters, lambda kind: self._emit(SourceEnded(kind)))
         self._changes = Changes(self._answer_change, self._send_change, self._counters)
         self._rounds = Rounds()
         self._broken = False
@@ -196,10 +195,10 @@ class RtcEndpoint:
 
     async def _offer(self) -> bytes:
         pc = await self._open()
-        source = self._open_source_tracks()
+        tracks = self._tracks()
         with hooks.ice_by(self._make_ice):
             for kind in self._kinds():
-                track = source.get(kind)
+                track = tracks.get(kind)
                 if track is not None:
                     pc.addTransceiver(track, "sendrecv")
                 else:
@@ -217,7 +216,7 @@ class RtcEndpoint:
         self._remote = remote
         with hooks.ice_by(self._make_ice):
             await self._set_remote(remote, "offer")
-            tracks = self._open_source_tracks()
+            tracks = self._tracks()
             for transceiver in pc.getTransceivers():
                 kind = _kind(transceiver)
                 if kind not in self._kinds():
@@ -236,9 +235,9 @@ class RtcEndpoint:
             raise RuntimeError("an endpoint makes one offer or one answer")
         if self._plan.record is not None:
             check_record(self._plan.record)
-        self._source = await open_source(self._plan, lambda kind: self._emit(SourceEnded(kind)))
+        await self._sending.open(self._plan, self._port)
         if self._closing is not None:
-            await self._source.close()  # closed meanwhile: nothing may be opened any more
+            await self._sending.close()  # closed meanwhile: nothing may be opened any more
             raise Rejected("state")
         self._mark("source")
         configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
@@ -276,10 +275,8 @@ class RtcEndpoint:
     def _current_candidates(self) -> list[Candidate]:
         return [] if self._ice is None else self._ice.candidates
 
-    def _open_source_tracks(self) -> dict[MediaKind, SoundTrack | PictureTrack]:
-        assert self._source is not None, "_open() has made it"
-        tracks = {"audio": self._source.sound, "video": self._source.pictures}
-        return {kind: track for kind in self._kinds() if (track := tracks[kind]) is not None}
+    def _tracks(self) -> dict[MediaKind, Outlet]:
+        return {kind: track for kind, track in self._sending.tracks().items() if kind in self._kinds()}
 
     def _kinds(self) -> tuple[MediaKind, ...]:
         wanted = {"audio": self._plan.audio, "video": self._plan.video}
@@ -314,8 +311,7 @@ class RtcEndpoint:
         for late in [one for one in self._ice.candidates if one not in self._local.candidates]:
             self._ice_event(Gathered(late))
         for transceiver in pc.getTransceivers():
-            if self._source is not None:
-                self._sending.prepare(transceiver, self._source)
+            self._sending.prepare(transceiver)
         self._mark("described")
         if not self._local.candidates:
             raise NoPath("this machine has no usable network address")
@@ -338,7 +334,6 @@ class RtcEndpoint:
             if candidate.is_mdns and self._names is not None:
                 self._names.look_up(candidate)
         if kind == "answer":
-            self._sending.negotiated()
             self._add(self._early, [*remote.notes, *self._early_notes])
         self._mark("remote")
 
@@ -387,6 +382,7 @@ class RtcEndpoint:
         self._add(list(later.candidates), later.notes)
         async with asyncio.timeout(self._plan.gather_timeout):
             await pc.setLocalDescription()
+        self._sending.negotiated()
         answer = from_sdp(pc.localDescription.sdp, end_of_candidates=False)
         return replace(answer, notes=(RoundNote(number),) if number else ()).encode()
 
@@ -513,8 +509,7 @@ class RtcEndpoint:
             return
         self._gate = True
         self._mark("gate")
-        if self._source is not None:
-            self._source.open_gate()
+        self._sending.open_gate()
         recorder, record_screen = None, None
         if self._plan.record is not None:
             recorder = Recorder(self._plan.record, self._arriving(), self._record_failed)
@@ -585,10 +580,9 @@ class RtcEndpoint:
         )
 
     def _kind_stats(self, kind: MediaKind) -> KindStats:
-        stats = KindStats(frames_received=self._reception.frames[kind])
-        if self._source is not None:
-            track = self._source.sound if kind == "audio" else self._source.pictures
-            stats = replace(stats, frames_sent=0 if track is None else track.frames_sent)
+        stats = KindStats(
+            frames_sent=self._sending.frames_sent(kind), frames_received=self._reception.frames[kind]
+        )
         if self._reception.recorder is not None:
             stats = replace(stats, frames_recorded=self._reception.recorder.frames[kind])
         if kind == "audio":
@@ -633,7 +627,6 @@ class RtcEndpoint:
         steps: tuple[Callable[[], Awaitable[object]], ...] = (
             self._close_connection,
             self._reception.close,
-            self._close_source,
             self._sending.close,
         )
         for step in steps:
@@ -671,10 +664,6 @@ class RtcEndpoint:
     async def _close_ice(self) -> None:
         if self._ice is not None:
             await self._ice.close()
-
-    async def _close_source(self) -> None:
-        if self._source is not None:
-            await self._source.close()
 
 
 def _kind(transceiver: RTCRtpTransceiver) -> MediaKind:

@@ -1,66 +1,134 @@
-"""Sending: encoders that are open before the gate is, so that the first frame leaves at once."""
+"""Sending: what one endpoint sends of a studio, and what its peer reports of it.
+
+Law 1: encoders are open before the gate is, so that the first frame leaves at once.
+Law 2: a kind that the peer does not receive is not encoded for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Awaitable, Callable
 
-import av
 from aiortc import RTCRtpTransceiver
 
-from meshcall.aio.media import readers
-from meshcall.aio.media.sources import Source
-from meshcall.aio.media.threads import wait_threads
+from meshcall.aio.media.encoded import Outlet
+from meshcall.aio.media.sources import OnEnded
+from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
+from meshcall.media.feedback import Feedback, Rates
+from meshcall.media.plan import MediaKind, MediaPlan
 
-_ENCODERS = 2
-"""Threads: one for each kind."""
 _HEAD_START = 0.1
 """Seconds before encoders are opened, which holds everything up for 20 ms: a call on a LAN is up by then, and
 opens them with the gate; any other waits for the network longer than that."""
 
 
 class Sending:
-    """The encoders of one endpoint."""
+    """Of one endpoint."""
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encoder")
+    def __init__(self, counters: Counter[str], on_ended: OnEnded) -> None:
+        """``on_ended`` is told of the source's end, once for each kind."""
+        self._counters = counters
+        self._on_ended = on_ended
+        self._studio: Studio | None = None
+        self._leave: Callable[[], Awaitable[None]] | None = None
+        self._outlets: dict[MediaKind, Outlet] = {}
+        self._transceivers: dict[MediaKind, RTCRtpTransceiver] = {}
+        self._connected: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._warmed: dict[RTCRtpTransceiver, str] = {}
+        self._gate = False
 
-    def prepare(self, transceiver: RTCRtpTransceiver, source: Source) -> None:
-        """Encode in our pool, and open the encoder in advance if there is something to send."""
-        hooks.set_encoder_pool(transceiver.sender, self._pool)
-        if transceiver.sender.track is not None:
-            self._tasks.append(asyncio.create_task(self._warm(transceiver, source), name="encoder-warm"))
+    async def open(self, plan: MediaPlan, node: object) -> None:
+        """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
+        self._studio, self._leave = await enter(plan, node)
+        for kind in self._studio.kinds():
+            self._outlets[kind] = Outlet(kind, self._want_pictures)
 
-    async def _warm(self, transceiver: RTCRtpTransceiver, source: Source) -> None:
-        await asyncio.sleep(_HEAD_START)
-        frame: av.AudioFrame | av.VideoFrame = readers.silence()
-        if transceiver.kind == "video":
-            size = None if source.pictures is None else await source.pictures.size()
-            if size is None:
-                return
-            frame = readers.black(*size)
-        codec = hooks.codec_name(transceiver)
-        if not codec or source.pace.gate.is_set():
+    def tracks(self) -> dict[MediaKind, Outlet]:
+        """What there is to send."""
+        return dict(self._outlets)
+
+    def frames_sent(self, kind: MediaKind) -> int:
+        """Frames given to the sender since the gate opened."""
+        return self._outlets[kind].frames if kind in self._outlets else 0
+
+    def prepare(self, transceiver: RTCRtpTransceiver) -> None:
+        """Send by it, listen to its peer, and open the encoder in advance. It has its codecs by now."""
+        outlet = transceiver.sender.track
+        if not isinstance(outlet, Outlet):
             return
-        loop = asyncio.get_running_loop()
-        encoder = await loop.run_in_executor(self._pool, hooks.make_encoder, transceiver, frame)
-        if hooks.codec_name(transceiver) == codec:
-            self._warmed[transceiver] = codec
-            hooks.set_encoder(transceiver.sender, encoder)
+        kind: MediaKind = "audio" if transceiver.kind == "audio" else "video"
+        self._transceivers[kind] = transceiver
+        hooks.tap_sender(transceiver.sender, self._feedback(kind))
+        if kind == "audio":
+            hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
+        self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
+
+    async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
+        await asyncio.sleep(_HEAD_START)
+        codec = hooks.codec_name(transceiver)
+        if codec and self._studio is not None and not self._gate:
+            await self._studio.warm(kind, codec)
+
+    def open_gate(self) -> None:
+        """Send from now on."""
+        self._gate = True
+        if self._studio is None:
+            return
+        self._studio.ends.listen(self._on_ended)
+        for outlet in self._outlets.values():
+            outlet.open()
+        self.negotiated()
+        self._studio.open_gate()
 
     def negotiated(self) -> None:
-        """The answer is known: forget encoders of codecs that the peer did not choose."""
-        for transceiver, codec in self._warmed.items():
-            if hooks.codec_name(transceiver) != codec:
-                hooks.drop_encoder(transceiver.sender)
+        """What the peer receives may have changed."""
+        if not self._gate or self._studio is None:
+            return
+        for kind, transceiver in self._transceivers.items():
+            sends = transceiver.currentDirection in ("sendrecv", "sendonly")
+            if sends and kind not in self._connected:
+                self._connected.add(kind)
+                self._studio.connect(self._outlets[kind], hooks.codec_name(transceiver))
+            elif not sends and kind in self._connected:
+                self._connected.discard(kind)
+                self._studio.disconnect(self._outlets[kind])
+
+    def set_rate(self, bits: int) -> None:
+        """What the way to the peer carries of pictures, in bits a second."""
+        if self._studio is not None and "video" in self._outlets:
+            self._studio.set_rate(self._outlets["video"], bits)
+
+    def set_loss(self, share: float) -> None:
+        """The share of the packets of sound that does not arrive, 0 to 1."""
+        if self._studio is not None and "audio" in self._outlets:
+            self._studio.set_loss(self._outlets["audio"], share)
+
+    def _want_pictures(self) -> None:
+        if self._studio is not None and "video" in self._outlets:
+            self._studio.want_keyframe(self._outlets["video"])
+
+    def _feedback(self, kind: MediaKind) -> Feedback:
+        """Who decides on what the peer reports of this kind."""
+        return Rates(
+            set_rate=self.set_rate if kind == "video" else None,
+            set_loss=self.set_loss if kind == "audio" else None,
+            want_keyframe=self._want_pictures,
+        )
 
     async def close(self) -> None:
-        """End the threads."""
+        """Send no more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        await wait_threads(hooks.pool_threads(self._pool), 1.0)
+        for kind, outlet in self._outlets.items():
+            outlet.stop()
+            if outlet.skipped:
+                self._counters[f"{kind}-sender-behind"] += outlet.skipped
+        studio, self._studio = self._studio, None
+        if studio is not None and self._leave is not None:
+            studio.ends.forget(self._on_ended)
+            for outlet in self._outlets.values():
+                studio.disconnect(outlet)
+            await self._leave()

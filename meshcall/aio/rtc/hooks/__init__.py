@@ -27,11 +27,8 @@ from meshcall.aio.rtc.hooks.receiving import (
 )
 from meshcall.aio.rtc.hooks.sending import (
     codec_name,
-    drop_encoder,
-    make_encoder,
-    pool_threads,
-    set_encoder,
-    set_encoder_pool,
+    tap_sender,
+    tell_loudness,
 )
 from meshcall.aio.rtc.hooks.transport import (
     Counters,
@@ -52,7 +49,6 @@ __all__ = [
     "codec_name",
     "control_idle",
     "decode_params",
-    "drop_encoder",
     "dtls_transport",
     "fingerprints",
     "get_decoder",
@@ -62,17 +58,15 @@ __all__ = [
     "ice_by",
     "ice_connection",
     "install",
-    "make_encoder",
     "original_parse_message",
     "packet_counts",
     "packets_lost",
     "parse_message",
-    "pool_threads",
     "prepare_receiver",
     "prepare_sound",
     "renew_receiver",
     "request_keyframe",
-    "set_encoder",
-    "set_encoder_pool",
     "stop_decoder",
+    "tap_sender",
+    "tell_loudness",
 ]

@@ -1,65 +1,90 @@
-"""Senders and their encoders."""
+"""Senders: what peers report of them, and how loud what they send is."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from fractions import Fraction
-from typing import Any
+from contextlib import suppress
 
-import av
-from aiortc import RTCRtpSender, RTCRtpTransceiver
-from aiortc.codecs import get_encoder
+from aiortc import RTCRtpCodecParameters, RTCRtpSender, RTCRtpTransceiver
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_FIR,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    AnyRtcpPacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
+    unpack_remb_fci,
+)
 
-from meshcall.aio.rtc.hooks.private import get_private, set_private
+from meshcall.aio.rtc.hooks.private import get_private
+from meshcall.media.feedback import Feedback
 
-
-def set_encoder_pool(sender: RTCRtpSender, pool: Executor) -> None:
-    """Encode in ``pool``; aiortc encodes in the loop's default executor, where name look-ups wait too."""
-    set_private(sender, "_RTCRtpSender__loop", _PoolLoop(get_private(sender, "_RTCRtpSender__loop"), pool))
-
-
-class _PoolLoop:
-    """The one method of the loop that a sender calls."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Executor) -> None:
-        self._loop = loop
-        self._pool = pool
-
-    def run_in_executor(self, _: None, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        return self._loop.run_in_executor(self._pool, function, *args)
+_RTT_MAX = 10.0
+"""Seconds; more is a report of something else, or a clock that was set."""
 
 
-def make_encoder(transceiver: RTCRtpTransceiver, frame: av.AudioFrame | av.VideoFrame) -> Any:
-    """An encoder for the codec that is sent, opened by encoding ``frame``; blocking.
+def tap_sender(sender: RTCRtpSender, feedback: Feedback) -> None:
+    """Tell ``feedback`` what RTCP says of ``sender``.
 
-    Opening libvpx takes 20 ms and libopus 10 ms; aiortc does it between the gate and the first packet.
+    aiortc keeps it for the encoder that a sender has; ours are shared, and it never asks them.
     """
-    encoder = get_encoder(transceiver._codecs[0])
-    # Just before the first frame, which has time 0.
-    frame.pts = -frame.samples if isinstance(frame, av.AudioFrame) else -3000
-    frame.time_base = Fraction(1, 48_000 if isinstance(frame, av.AudioFrame) else 90_000)
-    encoder.encode(frame)
-    return encoder
+    handle = sender._handle_rtcp_packet
+    clock_rate = 48_000 if sender.kind == "audio" else 90_000
+
+    async def tapped(packet: AnyRtcpPacket) -> None:
+        await handle(packet)
+        match packet:
+            case RtcpRrPacket() | RtcpSrPacket():
+                for report in packet.reports:
+                    if report.ssrc == sender._ssrc:
+                        jitter = report.jitter / clock_rate
+                        feedback.rr(report.fraction_lost / 256, jitter, _round_trip(sender, report))
+            case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK:
+                feedback.nack(len(packet.lost))
+            case RtcpPsfbPacket(fmt=fmt) if fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR):
+                feedback.keyframe()
+            case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
+                with suppress(ValueError):  # another message of an application
+                    bits, ssrcs = unpack_remb_fci(packet.fci)
+                    if sender._ssrc in ssrcs:
+                        feedback.remb(bits)
+            case _:
+                pass
+
+    sender._handle_rtcp_packet = tapped  # type: ignore[method-assign]
 
 
-def set_encoder(sender: RTCRtpSender, encoder: Any) -> None:
-    """Use ``encoder``, if the sender has none of its own yet; it begins with a keyframe."""
-    if get_private(sender, "_RTCRtpSender__encoder") is None:
-        set_private(sender, "_RTCRtpSender__encoder", encoder)
-        sender._send_keyframe()
+def _round_trip(sender: RTCRtpSender, report: RtcpReceiverInfo) -> float | None:
+    """Seconds, by the last sender report (RFC 3550 section 6.4.1); None: the report answers another one.
+
+    aiortc smooths its own over some twenty of them.
+    """
+    if not report.dlsr or get_private(sender, "_RTCRtpSender__lsr") != report.lsr:
+        return None
+    rtt: float = time.time() - get_private(sender, "_RTCRtpSender__lsr_time") - report.dlsr / 65536
+    return rtt if 0 <= rtt < _RTT_MAX else None
 
 
-def drop_encoder(sender: RTCRtpSender) -> None:
-    """Forget an encoder that was set: the peer chose another codec."""
-    set_private(sender, "_RTCRtpSender__encoder", None)
+def tell_loudness(sender: RTCRtpSender, level: Callable[[], int | None]) -> None:
+    """Send the level of each packet with it (RFC 6464): ``level()``, in dBov, of the frame taken last.
 
+    aiortc does so for what it encodes itself.
+    """
+    next_frame = sender._next_encoded_frame
 
-def pool_threads(pool: ThreadPoolExecutor) -> list[threading.Thread]:
-    """The threads of a pool; ``shutdown(wait=True)`` would hold up the loop."""
-    return list(pool._threads)
+    async def with_level(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        encoded = await next_frame(codec)
+        if encoded is not None:
+            encoded.audio_level = level()  # type: ignore[assignment]
+        return encoded
+
+    sender._next_encoded_frame = with_level  # type: ignore[method-assign]
 
 
 def codec_name(transceiver: RTCRtpTransceiver) -> str:

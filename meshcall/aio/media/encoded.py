@@ -1,0 +1,110 @@
+"""An encoded frame, and the queue of those that one peer is sent.
+
+Law 1: a queue is bounded. A peer that is behind loses its oldest sound, and of pictures everything up to the
+next keyframe, which is asked for; what others are sent does not change.
+Law 2: times rise in every queue, whatever it was fed from.
+Law 3: nothing leaves before :meth:`Outlet.open`; the first picture that leaves is a keyframe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from meshcall import limits
+from meshcall.media.plan import MediaKind
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder made of one frame."""
+
+    data: bytes
+    pts: int
+    """In ``time_base``, since the source's start."""
+    time_base: Fraction
+    key: bool = True
+    """It can be decoded without the ones before it."""
+    level: int | None = None
+    """Of sound: its loudness in dBov, 0 to -127 (RFC 6464)."""
+
+
+class Outlet(MediaStreamTrack):
+    """What one sender sends of one kind."""
+
+    def __init__(self, kind: MediaKind, want_keyframe: Callable[[], None]) -> None:
+        """``want_keyframe`` is called when nothing can be sent before the next keyframe."""
+        super().__init__()
+        self.kind = kind
+        self.is_open = False
+        self.level: int | None = None
+        """Of the frame that was taken last, see :class:`Encoded`."""
+        self.frames = 0
+        """Frames that it was given to send."""
+        self.skipped = 0
+        """Frames that the peer was too slow for."""
+        self._want_keyframe = want_keyframe
+        self._queue: deque[Encoded] = deque()
+        self._ready = asyncio.Event()
+        self._last_pts = -1
+        self._wait_key = kind == "video"
+
+    def open(self) -> None:
+        """Let frames leave from now on."""
+        self.is_open = True
+
+    def put(self, encoded: Encoded) -> None:
+        """Send a frame, or lose it."""
+        if not self.is_open or self.readyState != "live":
+            return
+        if encoded.key:
+            self._wait_key = False
+        elif self._wait_key:
+            return
+        if len(self._queue) >= limits.OUTLET_QUEUE_MAX:
+            self._skip(encoded)
+            if self._wait_key:
+                return
+        self._queue.append(encoded)
+        self.frames += 1
+        self._ready.set()
+
+    def _skip(self, encoded: Encoded) -> None:
+        """Make room."""
+        if self.kind == "audio":
+            self._queue.popleft()
+            self.skipped += 1
+            return
+        self.skipped += len(self._queue)
+        self._queue.clear()
+        self._wait_key = not encoded.key
+        if self._wait_key:
+            self._want_keyframe()
+
+    async def recv(self) -> av.Packet[Any]:
+        """The next frame, as soon as there is one; raises MediaStreamError after the end."""
+        while not self._queue:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._ready.clear()
+            await self._ready.wait()
+        encoded = self._queue.popleft()
+        packet = av.Packet(encoded.data)
+        self._last_pts = packet.pts = max(encoded.pts, self._last_pts + 1)
+        packet.time_base = encoded.time_base
+        self.level = encoded.level
+        return packet
+
+    def stop(self) -> None:
+        """End it. Idempotent."""
+        super().stop()
+        self._queue.clear()
+        self._ready.set()

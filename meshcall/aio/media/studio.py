@@ -1,0 +1,353 @@
+"""The studio: one opened source, encoded once, whoever and how many are sent it.
+
+Law 1: there is one encoder for each codec and size that somebody is sent, whatever the number of peers.
+Law 2: encoders run in threads of their own; what waits for one is bounded, and a late picture is left out.
+Law 3: nothing is taken from the source before the first gate opens; then each peer gets what is encoded from
+its own gate on, pictures from a keyframe on.
+Law 4: endpoints with the same room share a studio; it closes with the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from functools import partial
+
+import av
+
+from meshcall import limits
+from meshcall.aio.media import readers
+from meshcall.aio.media.encoded import Encoded, Outlet
+from meshcall.aio.media.encoders import (
+    PictureEncoder,
+    SoundEncoder,
+    make_picture_encoder,
+    make_sound_encoder,
+)
+from meshcall.aio.media.loudness import loudness
+from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, VIDEO_BASE
+from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, open_source
+from meshcall.aio.media.threads import Lane, wait_threads
+from meshcall.errors import SourceUnusable
+from meshcall.media.keyframes import Keyframes
+from meshcall.media.plan import MediaKind, MediaPlan
+
+_WARM_PTS = -3000
+"""Of the picture that opens an encoder: just before the first one, which has time 0."""
+
+
+class PictureLine:
+    """Pictures in one codec at one size: an encoder, and the outlets that get what it makes."""
+
+    def __init__(self, codec: str, counters: Counter[str], clock: Callable[[], float]) -> None:
+        """``clock``: the loop's."""
+        self.outlets: set[Outlet] = set()
+        self.rate = limits.PICTURES_RATE_START
+        """Bits a second."""
+        self._codec = codec
+        self._counters = counters
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._keyframes = Keyframes()
+        self._encoder: PictureEncoder | None = None
+        self._size = (0, 0)
+        self._lane: Lane[tuple[av.VideoFrame, int, bool, int]] = Lane(
+            self._encode, limits.ENCODE_PICTURES_WAITING, f"encode-{codec}"
+        )
+
+    @property
+    def thread(self) -> threading.Thread:
+        """Where it is encoded."""
+        return self._lane.thread
+
+    def want_keyframe(self) -> None:
+        """An outlet can't go on without one."""
+        self._keyframes.want()
+
+    def warm(self, size: tuple[int, int]) -> None:
+        """Open the encoder in advance, which takes libvpx 20 ms."""
+        self._lane.put((readers.black(*size), _WARM_PTS, True, self.rate))
+
+    def offer(self, frame: av.VideoFrame, pts: int) -> None:
+        """Encode a picture, unless two are waiting already."""
+        now = self._clock()
+        key = self._keyframes.due(now)
+        if not self._lane.put((frame, pts, key, self.rate)):
+            self._counters["encoder-behind"] += 1
+        elif key:
+            self._keyframes.made(now)
+
+    def _encode(self, item: tuple[av.VideoFrame, int, bool, int]) -> None:
+        """In the thread."""
+        frame, pts, key, rate = item
+        size = (frame.width, frame.height)
+        if self._encoder is None or size != self._size:
+            self._encoder, self._size = make_picture_encoder(self._codec, *size, rate), size
+        data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
+        if data and pts >= 0:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._made, Encoded(data, pts, VIDEO_BASE, is_key))
+
+    def _made(self, encoded: Encoded) -> None:
+        for outlet in self.outlets:
+            outlet.put(encoded)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._lane.close()
+
+
+class SoundLines:
+    """Sound in each codec that somebody is sent: their encoders, in one thread."""
+
+    def __init__(self, channels: int, counters: Counter[str]) -> None:
+        """``channels``: of the source."""
+        self.outlets: dict[Outlet, str] = {}
+        """And the codec of each."""
+        self.loss: dict[Outlet, float] = {}
+        """The share of packets that does not arrive, where that is known."""
+        self._channels = channels
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._encoders: dict[str, SoundEncoder] = {}
+        self._lane: Lane[tuple[av.AudioFrame, int, frozenset[str], float]] = Lane(
+            self._encode, limits.ENCODE_SOUND_WAITING, "encode-sound"
+        )
+
+    @property
+    def thread(self) -> threading.Thread:
+        """Where it is encoded."""
+        return self._lane.thread
+
+    def warm(self, codec: str) -> None:
+        """Open an encoder in advance, which takes libopus 10 ms."""
+        self._lane.put((readers.silence(), -FRAME_SAMPLES, frozenset({codec}), 0.0))
+
+    def offer(self, frame: av.AudioFrame, pts: int) -> None:
+        """Encode 20 ms."""
+        codecs = frozenset(self.outlets.values())
+        loss = max(self.loss.values(), default=0.0)
+        if not self._lane.put((frame, pts, codecs, loss)):
+            self._counters["sound-encoder-behind"] += 1
+
+    def _encode(self, item: tuple[av.AudioFrame, int, frozenset[str], float]) -> None:
+        """In the thread."""
+        frame, pts, codecs, loss = item
+        level = loudness(frame)
+        made: dict[str, list[Encoded]] = {}
+        for codec in codecs:
+            encoder = self._encoders.get(codec)
+            if encoder is None:
+                encoder = self._encoders[codec] = make_sound_encoder(codec, self._channels)
+            encoder.expect_loss(loss)
+            made[codec] = [
+                Encoded(data, pts + index * FRAME_SAMPLES, AUDIO_BASE, level=level)
+                for index, data in enumerate(encoder.encode(frame))
+            ]
+        if pts >= 0:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._made, made)
+
+    def _made(self, made: dict[str, list[Encoded]]) -> None:
+        for outlet, codec in self.outlets.items():
+            for encoded in made.get(codec, ()):
+                outlet.put(encoded)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._lane.close()
+
+
+class Ends:
+    """What is told of the end of a source, once for each kind: to who listens, and who comes later."""
+
+    def __init__(self) -> None:
+        self._listeners: list[OnEnded] = []
+        self._ended: list[MediaKind] = []
+
+    def listen(self, listener: OnEnded) -> None:
+        """Tell ``listener``."""
+        self._listeners.append(listener)
+        for kind in self._ended:
+            listener(kind)
+
+    def forget(self, listener: OnEnded) -> None:
+        """Tell it no more. Idempotent."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def tell(self, kind: MediaKind) -> None:
+        """There is no more of this kind."""
+        self._ended.append(kind)
+        for listener in tuple(self._listeners):
+            listener(kind)
+
+
+class Studio:
+    """See the module. Made by :func:`enter`."""
+
+    def __init__(self, source: Source, ends: Ends) -> None:
+        """``source``: opened, and what it tells its end to."""
+        self.source = source
+        self.ends = ends
+        self.counters: Counter[str] = Counter()
+        self._clock = asyncio.get_running_loop().time
+        self._sound = SoundLines(source.channels, self.counters)
+        self._lines: dict[str, PictureLine] = {}
+        self._rates: dict[Outlet, int] = {}
+        self._pumps: list[asyncio.Task[None]] = []
+
+    def kinds(self) -> frozenset[MediaKind]:
+        """What the source has."""
+        has: dict[MediaKind, bool] = {
+            "audio": self.source.sound is not None,
+            "video": self.source.pictures is not None,
+        }
+        return frozenset(kind for kind, there in has.items() if there)
+
+    @property
+    def running(self) -> bool:
+        """A gate was opened."""
+        return bool(self._pumps)
+
+    async def warm(self, kind: MediaKind, codec: str) -> None:
+        """Open the encoder in advance, unless it is in use already."""
+        if kind == "audio":
+            if not self.running:
+                self._sound.warm(codec)
+            return
+        size = None if self.source.pictures is None else await self.source.pictures.size()
+        if size is not None and not self.running:
+            self._line(codec).warm(size)
+
+    def connect(self, outlet: Outlet, codec: str) -> None:
+        """Feed ``outlet`` from now on."""
+        if outlet.kind == "audio":
+            self._sound.outlets[outlet] = codec
+        else:
+            self._line(codec).outlets.add(outlet)
+            self.want_keyframe(outlet)
+        self._set_rates()
+
+    def disconnect(self, outlet: Outlet) -> None:
+        """Feed it no more. Idempotent."""
+        self._sound.outlets.pop(outlet, None)
+        self._sound.loss.pop(outlet, None)
+        self._rates.pop(outlet, None)
+        for line in self._lines.values():
+            line.outlets.discard(outlet)
+        self._set_rates()
+
+    def open_gate(self) -> None:
+        """A gate is open: let the source run. Idempotent."""
+        if self._pumps:
+            return
+        self.source.open_gate()
+        if self.source.sound is not None:
+            pump = self._pump_sound(self.source.sound)
+            self._pumps.append(asyncio.create_task(pump, name="studio-sound"))
+        if self.source.pictures is not None:
+            pump = self._pump_pictures(self.source.pictures)
+            self._pumps.append(asyncio.create_task(pump, name="studio-pictures"))
+
+    def want_keyframe(self, outlet: Outlet) -> None:
+        """The peer behind ``outlet`` can't go on without one."""
+        for line in self._lines.values():
+            if outlet in line.outlets:
+                line.want_keyframe()
+
+    def set_rate(self, outlet: Outlet, bits: int) -> None:
+        """What may be sent to one peer: bits a second of pictures."""
+        self._rates[outlet] = min(max(bits, limits.PICTURES_RATE_MIN), limits.PICTURES_RATE_MAX)
+        self._set_rates()
+
+    def set_loss(self, outlet: Outlet, share: float) -> None:
+        """So much of the sound to one peer does not arrive, 0 to 1."""
+        self._sound.loss[outlet] = share
+
+    def _set_rates(self) -> None:
+        for line in self._lines.values():
+            rates = [self._rates[outlet] for outlet in line.outlets if outlet in self._rates]
+            line.rate = min(rates, default=limits.PICTURES_RATE_START)
+
+    def _line(self, codec: str) -> PictureLine:
+        if codec not in self._lines:
+            self._lines[codec] = PictureLine(codec, self.counters, self._clock)
+        return self._lines[codec]
+
+    async def _pump_sound(self, track: SoundTrack) -> None:
+        while True:
+            frame = await track.recv()
+            self._sound.offer(frame, frame.pts or 0)
+
+    async def _pump_pictures(self, track: PictureTrack) -> None:
+        while True:
+            frame = await track.recv()
+            for line in self._lines.values():
+                if line.outlets:
+                    line.offer(frame, frame.pts or 0)
+
+    async def close(self) -> None:
+        """End everything."""
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self.source.close()
+        self._sound.close()
+        for line in self._lines.values():
+            line.close()
+        await wait_threads([self._sound.thread, *(line.thread for line in self._lines.values())], 1.0)
+
+
+class _Shared:
+    """A studio that the endpoints of one room have, or that is being opened for them."""
+
+    def __init__(self, opening: asyncio.Task[Studio]) -> None:
+        self.opening = opening
+        self.users = 0
+
+
+_shared: dict[Hashable, _Shared] = {}
+
+
+async def enter(plan: MediaPlan, node: object) -> tuple[Studio, Callable[[], Awaitable[None]]]:
+    """The studio for an endpoint with ``plan``, and what it calls when it needs it no more.
+
+    ``node``: whose endpoint it is; studios are shared among those of one node. Raises
+    :class:`SourceUnusable`.
+    """
+    if not plan.room:
+        studio = await _open(plan)
+        return studio, studio.close
+    key = (asyncio.get_running_loop(), node, plan.room, plan.source, plan.audio, plan.video)
+    shared = _shared.get(key)
+    if shared is None:
+        shared = _shared[key] = _Shared(asyncio.create_task(_open(plan), name="studio-open"))
+    shared.users += 1
+    leave = partial(_leave, key, shared)
+    try:
+        return await asyncio.shield(shared.opening), leave
+    except BaseException:
+        await leave()
+        raise
+
+
+async def _open(plan: MediaPlan) -> Studio:
+    ends = Ends()
+    return Studio(await open_source(plan, ends.tell), ends)
+
+
+async def _leave(key: Hashable, shared: _Shared) -> None:
+    shared.users -= 1
+    if shared.users > 0:
+        return
+    if _shared.get(key) is shared:
+        del _shared[key]
+    try:
+        studio = await shared.opening
+    except SourceUnusable:
+        return
+    await studio.close()

@@ -1,0 +1,340 @@
+"""The studio: one encoder for all, each peer's queue, and the encoders themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from array import array
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from typing import Any
+
+import av
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from meshcall import limits
+from meshcall.aio.media import encoders, readers, studio
+from meshcall.aio.media.encoded import Encoded, Outlet
+from meshcall.aio.media.loudness import loudness
+from meshcall.aio.media.sources import Tone
+from meshcall.errors import SourceUnusable
+from meshcall.media.plan import MediaKind, MediaPlan
+
+TEST = MediaPlan(source="testsrc", room="0123")
+NODE = object()
+
+
+@asynccontextmanager
+async def opened(plan: MediaPlan = TEST, node: object = NODE) -> AsyncIterator[studio.Studio]:
+    one, leave = await studio.enter(plan, node)
+    try:
+        yield one
+    finally:
+        await leave()
+
+
+async def take(outlet: Outlet, count: int) -> list[av.Packet[Any]]:
+    return [await outlet.recv() for _ in range(count)]
+
+
+def decode(name: str, packets: list[av.Packet[Any]]) -> list[Any]:
+    codec = av.CodecContext.create(name, "r")
+    assert isinstance(codec, av.VideoCodecContext)
+    return [frame for packet in packets for frame in codec.decode(packet)]
+
+
+# --- the studio -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_one_encoder_for_all(monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
+    """Six peers get the same pictures, which were encoded once; each begins with a keyframe."""
+    encoded: Counter[int] = Counter()
+    made = encoders.make_picture_encoder
+
+    def counting(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
+        encoder = made(name, width, height, rate)
+        original = encoder.encode
+
+        def encode(frame: av.VideoFrame, pts: int, *, key: bool, rate: int) -> tuple[bytes, bool]:
+            encoded[pts] += 1
+            return original(frame, pts, key=key, rate=rate)
+
+        encoder.encode = encode  # type: ignore[method-assign]
+        return encoder
+
+    monkeypatch.setattr(studio, "make_picture_encoder", counting)
+    async with opened() as one:
+        outlets = [Outlet("video", lambda: None) for _ in range(6)]
+        for outlet in outlets:
+            one.connect(outlet, codec)
+            outlet.open()
+        one.open_gate()
+        taken = await asyncio.gather(*(take(outlet, 8) for outlet in outlets))
+        for outlet in outlets:
+            one.disconnect(outlet)
+    assert set(encoded.values()) == {1}
+    octets = [[bytes(packet) for packet in packets] for packets in taken]
+    assert octets == [octets[0]] * 6
+    frames = decode("libvpx" if codec == "VP8" else "h264", taken[0])
+    assert [(frame.width, frame.height) for frame in frames] == [(640, 480)] * 8
+
+
+async def test_who_comes_later_begins_with_a_keyframe() -> None:
+    """Those who are there already go on; the newcomer waits for nothing but the interval of keyframes."""
+    async with opened() as one:
+        first, second = Outlet("video", lambda: None), Outlet("video", lambda: None)
+        one.connect(first, "VP8")
+        first.open()
+        one.open_gate()
+        await take(first, 3)
+        one.connect(second, "VP8")
+        second.open()
+        begin = asyncio.get_running_loop().time()
+        packets = await take(second, 3)
+        assert asyncio.get_running_loop().time() - begin < limits.KEYFRAME_INTERVAL + 0.3
+        assert len(decode("libvpx", packets)) == 3
+        assert (packets[0].pts or 0) > 0
+
+
+async def test_a_room_shares_and_calls_do_not() -> None:
+    """The same room of one node is one studio; another node, another room or none is another studio."""
+    async with opened() as one, opened() as same, opened(node=object()) as foreign:
+        assert one is same
+        assert one is not foreign
+        async with opened(MediaPlan(source="testsrc")) as alone, opened(MediaPlan(source="testsrc")) as other:
+            assert alone is not other
+    assert not studio._shared
+    async with opened() as anew:
+        assert anew is not one
+
+
+async def test_a_source_that_does_not_open_is_told_to_all_of_the_room() -> None:
+    """And nothing is left of it."""
+    plan = MediaPlan(source="/nowhere.mkv", room="1")
+    results = await asyncio.gather(*(studio.enter(plan, NODE) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [SourceUnusable] * 3
+    assert not studio._shared
+
+
+async def test_who_gives_up_while_it_opens_costs_the_others_nothing() -> None:
+    """A call that is over before the camera is open."""
+    gone = asyncio.create_task(studio.enter(TEST, NODE))
+    await asyncio.sleep(0)
+    gone.cancel()
+    async with opened() as one:
+        await asyncio.gather(gone, return_exceptions=True)
+        assert one.kinds() == {"audio", "video"}
+    assert not studio._shared
+
+
+async def test_the_end_of_a_source_is_told_once_to_each() -> None:
+    """To who listened, and to who came later."""
+    ends = studio.Ends()
+    told: list[tuple[str, MediaKind]] = []
+    ends.listen(lambda kind: told.append(("first", kind)))
+    ends.tell("audio")
+    ends.listen(lambda kind: told.append(("second", kind)))
+    ends.tell("video")
+    assert told == [("first", "audio"), ("second", "audio"), ("first", "video"), ("second", "video")]
+
+
+async def test_the_rate_is_that_of_the_slowest() -> None:
+    """Of those on a line; who left does not count any more."""
+    async with opened() as one:
+        fast, slow = Outlet("video", lambda: None), Outlet("video", lambda: None)
+        for outlet, bits in ((fast, 9_000_000), (slow, 300_000)):
+            one.connect(outlet, "VP8")
+            one.set_rate(outlet, bits)
+        assert one._lines["VP8"].rate == 300_000
+        one.disconnect(slow)
+        assert one._lines["VP8"].rate == limits.PICTURES_RATE_MAX
+
+
+# --- queues ---------------------------------------------------------------------------------------
+
+
+def picture(number: int, *, key: bool = False) -> Encoded:
+    return Encoded(b"%d" % number, 3000 * number, Fraction(1, 90_000), key)
+
+
+async def test_a_slow_peer_skips_to_the_next_keyframe() -> None:
+    """What it missed is not sent late; a keyframe is asked for once; times rise."""
+    asked: list[int] = []
+    outlet = Outlet("video", lambda: asked.append(1))
+    outlet.put(picture(0, key=True))
+    outlet.open()
+    outlet.put(picture(1))
+    outlet.put(picture(2, key=True))
+    for number in range(3, limits.OUTLET_QUEUE_MAX + 20):
+        outlet.put(picture(number))
+    assert (len(asked), outlet.skipped) == (1, limits.OUTLET_QUEUE_MAX)
+    outlet.put(picture(99, key=True))
+    outlet.put(picture(98))
+    packets = await take(outlet, 2)
+    assert [bytes(packet) for packet in packets] == [b"99", b"98"]
+    assert [packet.pts for packet in packets] == [3000 * 99, 3000 * 99 + 1]
+
+
+async def test_a_slow_peer_loses_its_oldest_sound() -> None:
+    """Sound goes on, bounded."""
+    outlet = Outlet("audio", lambda: None)
+    outlet.open()
+    for number in range(limits.OUTLET_QUEUE_MAX + 5):
+        outlet.put(Encoded(b"%d" % number, 960 * number, Fraction(1, 48_000)))
+    assert outlet.skipped == 5
+    assert bytes((await take(outlet, 1))[0]) == b"5"
+
+
+async def test_a_stopped_outlet_ends_its_sender() -> None:
+    """Whoever waits is told."""
+    outlet = Outlet("audio", lambda: None)
+    outlet.open()
+    waiting = asyncio.create_task(outlet.recv())
+    await asyncio.sleep(0)
+    outlet.stop()
+    with pytest.raises(MediaStreamError):
+        await waiting
+
+
+# --- encoders -------------------------------------------------------------------------------------
+
+
+def moving(width: int, height: int, count: int) -> list[av.VideoFrame]:
+    container = av.open(f"testsrc2=size={width}x{height}:rate=30", format="lavfi")
+    frames = []
+    for frame in container.decode(video=0):
+        frames.append(frame.reformat(format="yuv420p"))
+        if len(frames) == count:
+            break
+    container.close()
+    return frames
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_the_rate_changes_while_the_encoder_runs(codec: str) -> None:
+    """No keyframe, no gap: half the rate, then one and a half, as asked for."""
+    frames = moving(640, 360, 30)
+    encoder = encoders.make_picture_encoder(codec, 640, 360, 600_000)
+    rates = {"first": 600_000, "less": 300_000, "more": 900_000}
+    measured: dict[str, float] = {}
+    keyframes = 0
+    pts = 0
+    for name, rate in rates.items():
+        sizes = []
+        for index in range(150):
+            data, key = encoder.encode(frames[index % 30], pts, key=False, rate=rate)
+            pts += 3000
+            keyframes += key
+            sizes.append(len(data))
+        measured[name] = sum(sizes[75:]) * 8 / 2.5
+    assert keyframes == 1
+    assert measured["first"] == pytest.approx(600_000, rel=0.15), measured
+    assert measured["less"] == pytest.approx(300_000, rel=0.15), measured
+    # x264 goes up over many seconds
+    assert measured["more"] == pytest.approx(900_000, rel=0.15 if codec == "VP8" else 0.5), measured
+
+
+def test_a_pause_is_not_saved_up() -> None:
+    """After a minute without pictures (a machine that slept) the next ones are not a minute's worth."""
+    frames = moving(320, 180, 30)
+    encoder = encoders.Vp8Encoder(320, 180, 200_000)
+    before = [
+        len(encoder.encode(frame, 3000 * n, key=False, rate=200_000)[0]) for n, frame in enumerate(frames)
+    ]
+    later = 60 * 90_000
+    after = [
+        len(encoder.encode(frame, later + 3000 * n, key=False, rate=200_000)[0])
+        for n, frame in enumerate(frames)
+    ]
+    assert sum(after) < 3 * sum(before)
+
+
+def test_a_keyframe_on_demand_leaves_the_frame_clean() -> None:
+    """Another encoder of the same frame makes none."""
+    frame = moving(320, 180, 1)[0]
+    one, two = encoders.Vp8Encoder(320, 180, 200_000), encoders.H264Encoder(320, 180, 200_000)
+    for pts in (0, 3000):
+        one.encode(frame, pts, key=False, rate=200_000)
+        two.encode(frame, pts, key=False, rate=200_000)
+    assert one.encode(frame, 6000, key=True, rate=200_000)[1]
+    assert not two.encode(frame, 6000, key=False, rate=200_000)[1]
+    assert not one.encode(frame, 9000, key=False, rate=200_000)[1]
+
+
+def sine(frames: list[Any]) -> float:
+    """How much of what was decoded is not the 440 Hz that it should be, 0 to 1."""
+    values = array("h", b"".join(bytes(frame.planes[0])[: 4 * frame.samples] for frame in frames))[::2]
+    values = values[4800:]
+    real = sum(value * math.cos(2 * math.pi * 440 * n / 48_000) for n, value in enumerate(values))
+    imaginary = sum(value * math.sin(2 * math.pi * 440 * n / 48_000) for n, value in enumerate(values))
+    tone = 2 * (real**2 + imaginary**2) / len(values)
+    return 1 - tone / sum(value * value for value in values)
+
+
+def decode_sound(name: str, rate: int, data: list[bytes]) -> list[Any]:
+    codec = av.CodecContext.create(name, "r")
+    assert isinstance(codec, av.AudioCodecContext)
+    codec.format, codec.layout, codec.sample_rate = "s16", "stereo" if name == "libopus" else "mono", rate
+    resampler = av.AudioResampler("s16", "stereo", 48_000)
+    frames: list[Any] = []
+    for octets in data:
+        for frame in codec.decode(av.Packet(octets)):
+            frame.pts = None
+            frames += resampler.resample(frame)
+    return frames
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_opus_at_its_rate(channels: int) -> None:
+    """20 ms a packet, at 32 or 48 kb/s, and it sounds like what went in."""
+    encoder, tone = encoders.OpusEncoder(channels), Tone(440)
+    data = [packet for _ in range(100) for packet in encoder.encode(tone.next())]
+    assert len(data) == 100
+    wanted = limits.OPUS_RATE_MONO if channels == 1 else limits.OPUS_RATE_STEREO
+    assert sum(map(len, data)) * 8 / 2 <= 1.15 * wanted
+    assert sine(decode_sound("libopus", 48_000, data)) < 0.02
+
+
+def test_opus_goes_on_when_more_loss_is_expected() -> None:
+    """Another encoder takes over between two packets; nothing is missing, and nothing clicks."""
+    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+    data: list[bytes] = []
+    for index in range(100):
+        encoder.expect_loss(0.2 if 40 <= index < 70 else 0.0)
+        data += encoder.encode(tone.next())
+    assert len(data) == 100
+    assert sine(decode_sound("libopus", 48_000, data)) < 0.02
+
+
+def test_opus_packets_hold_a_copy_of_the_one_before() -> None:
+    """In-band FEC: the LBRR flag of the SILK frame is set (RFC 6716 section 4.2.4)."""
+    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+    encoder.expect_loss(0.1)
+    data = [packet for _ in range(60) for packet in encoder.encode(tone.next())]
+    configurations = {packet[0] >> 3 for packet in data[10:]}
+    assert max(configurations) < 16, "SILK or hybrid, which FEC needs"
+    assert any(packet[1] & 0x40 for packet in data[10:])
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "rate"),
+    [("PCMU", "pcm_mulaw", 8_000), ("PCMA", "pcm_alaw", 8_000), ("G722", "g722", 16_000)],
+)
+def test_plain_codecs(codec: str, name: str, rate: int) -> None:
+    """For peers that have nothing better: 160 octets in 20 ms."""
+    encoder, tone = encoders.make_sound_encoder(codec, 1), Tone(440)
+    encoder.expect_loss(0.5)
+    data = [packet for _ in range(100) for packet in encoder.encode(tone.next())]
+    assert 97 <= len(data) <= 100
+    assert {len(packet) for packet in data} == {160}
+    assert sine(decode_sound(name, rate, data)) < 0.05
+
+
+def test_loudness() -> None:
+    """A sine of a quarter of full scale is at -15 dBov, silence at -127."""
+    assert loudness(Tone(440).next()) == pytest.approx(-15, abs=1)
+    assert loudness(readers.silence()) == -127
