@@ -115,6 +115,8 @@ class RtcEndpoint:
         """``clock`` times the timeline."""
         hooks.install()
         self._plan = plan
+        self._node = port
+        """Whose endpoint it is: only those of one node share a studio."""
         self._ice_maker = make_ice or ice_on(port)
         self._ice: CallIce | None = None
         self._clock = clock
@@ -235,7 +237,7 @@ class RtcEndpoint:
             raise RuntimeError("an endpoint makes one offer or one answer")
         if self._plan.record is not None:
             check_record(self._plan.record)
-        await self._sending.open(self._plan, self._port)
+        await self._sending.open(self._plan, self._node)
         if self._closing is not None:
             await self._sending.close()  # closed meanwhile: nothing may be opened any more
             raise Rejected("state")
