@@ -19,10 +19,6 @@ from meshcall.aio.rtc import hooks
 from meshcall.media.feedback import Feedback, Rates
 from meshcall.media.plan import MediaKind, MediaPlan
 
-_HEAD_START = 0.1
-"""Seconds before encoders are opened, which holds everything up for 20 ms: a call on a LAN is up by then, and
-opens them with the gate; any other waits for the network longer than that."""
-
 
 class Sending:
     """Of one endpoint."""
@@ -66,7 +62,6 @@ class Sending:
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
-        await asyncio.sleep(_HEAD_START)
         codec = hooks.codec_name(transceiver)
         if codec and self._studio is not None and not self._gate:
             await self._studio.warm(kind, codec)
