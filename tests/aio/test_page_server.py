@@ -19,6 +19,7 @@ from meshcall.config import Config
 from meshcall.control import page_server as module
 from meshcall.control.page_server import PageServer, make_page_server, open_sockets, read_files
 from meshcall.control.server import ControlServer
+from meshcall.identity.sas import EMOJI
 from meshcall.paths import HomePaths
 from tests.unit.control.fake_node import FakeNode
 
@@ -245,6 +246,8 @@ def test_all_that_the_page_names_is_there() -> None:
     english = json.loads((WEB / "lang" / "en.json").read_text())
     for catalogue in (WEB / "lang").glob("*.json"):
         assert set(json.loads(catalogue.read_text())) == set(english), catalogue
+        words = [json.loads(catalogue.read_text())[f"word.{word}"] for _, word in EMOJI]
+        assert len(set(words)) == len(EMOJI), "two pictures must not read the same"
     used: set[str] = set()
     for path in WEB.rglob("*.js"):
         used |= set(re.findall(r"\bt\('([\w.-]+)'", path.read_text()))

@@ -241,7 +241,7 @@ export class CallScreen {
     await dialog(t('verify.title', {name: this.#name()}), close => [
       el('p', {}, t('verify.how', {name: this.#name()})),
       el('ol.emoji', {}, words.emoji.map(one => el('li', {},
-        el('span.symbol', {'aria-hidden': 'true'}, one.symbol), el('span', {}, one.word)))),
+        el('span.symbol', {'aria-hidden': 'true'}, one.symbol), el('span', {}, t(`word.${one.word}`))))),
       el('p.digits', {}, words.digits),
       el('div.buttons', {},
         el('button', {onclick: () => close()}, t('verify.different')),
