@@ -634,6 +634,53 @@ AUDIO_SEQUENCE_JUMP: Final = 1000
 """Numbers by which a packet may lie away from the last one; beyond, a second one must follow it before the
 sender has begun anew (RFC 3550 appendix A.1)."""
 
+NACK_PATIENCE: Final = 0.003
+"""Seconds before a missing packet of a picture is asked for: two that changed places are no loss."""
+
+NACK_RTT_FIRST: Final = 0.06
+NACK_RTT_MIN: Final = 0.005
+NACK_RTT_MAX: Final = 0.6
+"""Seconds of round trip that are believed: before it is measured, at least, and at most."""
+
+NACK_PAUSE: Final = 1.1
+"""Round trips before it is asked for again."""
+
+NACK_PAUSE_MIN: Final = 0.02
+"""Seconds before it is asked for again, at least: the sender's loop may be busy."""
+
+NACK_LIFE: Final = 0.5
+"""Seconds for which a missing packet is asked for: then a keyframe is the quicker way."""
+
+NACK_ROUNDS: Final = 3.5
+"""Round trips for which it is, where these are longer."""
+
+NACK_WANTED_MAX: Final = 300
+"""Packets that may be missing at a time (a peer whose numbers jump): two keyframes of 720p."""
+
+NACK_REPORT_MAX: Final = 100
+"""Numbers in one report: it fits into one packet however they lie."""
+
+KEYFRAME_AFTER: Final = 0.2
+"""Seconds for which a packet is missing before a keyframe is asked for."""
+
+KEYFRAME_AFTER_ROUNDS: Final = 2.5
+"""Round trips for which it is, where these are longer."""
+
+KEYFRAME_PAUSE: Final = 0.4
+"""Seconds before a keyframe is asked for again (a sender that is flooded with wishes)."""
+
+KEYFRAME_ROUNDS: Final = 3.0
+"""Round trips before that, where these are longer."""
+
+KEYFRAME_PAUSE_MAX: Final = 2.0
+"""Seconds before that at most, whatever a round trip is said to be."""
+
+KEYFRAME_PATIENCE: Final = 3.0
+"""Seconds without a keyframe that we know as one, after which the decoder gets what there is."""
+
+FREEZE: Final = 0.2
+"""Seconds after which a picture that stands still is a freeze: people see it."""
+
 # --- media ----------------------------------------------------------------------------------------
 
 MEDIA_GATHER_TIMEOUT: Final = 5.0

@@ -167,7 +167,14 @@ class KindStats:
     codec: str = ""
     """Name of the codec in use, such as ``opus`` or ``VP8``."""
     frames_recovered: int = 0
-    """Frames that were lost on their way, and had all the same: from a copy, or sent again."""
+    """Of sound: lost on their way, and had from copies."""
+    packets_repaired: int = 0
+    """Of pictures: lost on their way, and sent again because we asked."""
+    freezes: int = 0
+    """Times that pictures stood still for more than 0.2 s for want of packets."""
+    frozen_ms: int = 0
+    """How long they did, in all."""
+    longest_freeze_ms: int = 0
     concealed_ms: int = 0
     """Sound that was made up in the place of what was missing."""
     lag_ms: int = 0

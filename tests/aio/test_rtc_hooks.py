@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import queue
 import struct
 import time
 from collections import Counter
@@ -59,7 +58,6 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
-from meshcall.aio.rtc.reorder import FrameBatch, ReorderBuffer
 from meshcall.aio.rtc.sound import SoundDecoder
 
 
@@ -325,31 +323,48 @@ def test_receiver_has_the_parts_we_replace() -> None:
     assert worker.count("input_q.") == worker.count("input_q.get()") == 1
 
 
-async def test_prepared_receiver_drops_before_the_gate_and_decodes_after() -> None:
-    """Nothing reaches the decoder before the gate; stop ends the thread though frames are waiting."""
+async def test_receivers_of_pictures_have_our_buffer_repair_and_queue() -> None:
+    """What aiortc does about lost packets is done by us; its wishes for keyframes become ours."""
+    source = inspect.getsource(aiortc.rtcrtpreceiver.RTCRtpReceiver)
+    assert "self.__nack_generator.add(packet)" in source
+    assert source.count("self.__nack_generator") == 5
+    assert source.count("self._send_rtcp_pli(") == 1
     receiver = aiortc.RTCRtpReceiver("video", _transport())
-    counters: Counter[str] = Counter()
-    decoder_queue = hooks.prepare_receiver(receiver, "video", counters)
-    frame = FrameBatch(b"x", 1000)
-    frame.following = [FrameBatch(b"y", 4000), FrameBatch(b"z", 7000)]
-    frame.timestamp = 0
-    decoder_queue.put(("codec", frame))
-    assert decoder_queue.dropped == 3
-    assert counters == {"video-before-gate": 3}
-    decoder_queue.open = True
-    decoder_queue.put(("codec", frame))
-    taken = [decoder_queue.get() for _ in range(3)]
-    assert [item[1].timestamp for item in taken if item is not None] == [0, 3000, 6000]
-    for _ in range(limits.DECODE_QUEUE_MAX + 5):
-        decoder_queue.put(("codec", FrameBatch(b"x", 1)))
-    assert counters["video-decoder-behind"] == 5
-    decoder_queue.put(None)
-    assert decoder_queue.get() is None
-    decoder_queue.put(("codec", FrameBatch(b"x", 1)))
-    with pytest.raises(queue.Empty):
-        decoder_queue._queue.get_nowait()
-    hooks.request_keyframe(receiver)
-    assert receiver._RTCRtpReceiver__decoder_error.is_set()  # type: ignore[attr-defined]
+    sent: list[tuple[str, object]] = []
+
+    async def send_rtcp(packet: Any) -> None:
+        sent.append((type(packet).__name__, getattr(packet, "lost", None)))
+
+    receiver._send_rtcp = send_rtcp  # type: ignore[method-assign]
+    receiver._set_rtcp_ssrc(1)
+    receiver._RTCRtpReceiver__codecs[97] = RTCRtpCodecParameters(  # type: ignore[attr-defined]
+        "video/VP8", 90_000, payloadType=97
+    )
+    pictures = hooks.prepare_pictures(receiver, "video", Counter())
+    assert receiver._RTCRtpReceiver__decoder_queue is pictures.queue  # type: ignore[attr-defined]
+    for number in (0, 1, 4):
+        packet = aiortc.rtp.RtpPacket(
+            payload_type=97, sequence_number=number, timestamp=number * 3000, marker=1
+        )
+        packet.ssrc = 5
+        packet.payload = b"\x10\x00\x00\x00\x9d\x01\x2a" if number == 0 else b"\x10\x01"
+        await receiver._handle_rtp_packet(packet, arrival_time_ms=0)
+    await asyncio.sleep(0.02)
+    assert sent == [("RtcpRtpfbPacket", [2, 3])]
+    await receiver._send_rtcp_pli(5)
+    await receiver._send_rtcp_pli(5)
+    await asyncio.sleep(0)
+    assert sent[1:] == [("RtcpPsfbPacket", None)]
+    pictures.close()
+
+
+def test_a_report_of_missing_packets_takes_any_sorted_numbers() -> None:
+    """Also across the wrap."""
+    report = aiortc.rtp.RtcpRtpfbPacket(fmt=1, ssrc=1, media_ssrc=2)
+    report.lost = sorted([65_534, 0, 3, 30_000])
+    (parsed,) = aiortc.rtp.RtcpPacket.parse(bytes(report))
+    assert isinstance(parsed, aiortc.rtp.RtcpRtpfbPacket)
+    assert parsed.lost == report.lost
 
 
 async def test_receivers_of_sound_have_our_playout_and_our_decoder() -> None:
@@ -509,67 +524,3 @@ def test_a_sender_asks_itself_for_what_we_replace() -> None:
     assert "packet.extensions.audio_level = (False, -enc_frame.audio_level)" in source
     router = inspect.getsource(aiortc.rtcdtlstransport.RTCDtlsTransport)
     assert "await recipient._handle_rtcp_packet(packet)" in router
-
-
-# --- reordering -----------------------------------------------------------------------------------
-
-
-@dataclass
-class Packet:
-    sequence_number: int
-    timestamp: int
-    marker: int
-    data: bytes = b"."
-    ssrc: int = 1
-
-
-def video_buffer() -> ReorderBuffer:
-    return ReorderBuffer(16, payload=lambda packet: packet.data)  # type: ignore[attr-defined]
-
-
-def times(frame: FrameBatch | None) -> list[int]:
-    return [] if frame is None else [frame.timestamp, *(f.timestamp for f in frame.following)]
-
-
-def test_picture_leaves_with_its_marker() -> None:
-    """A whole frame does not wait for the next one's first packet; without marker the next time ends it."""
-    buffer = video_buffer()
-    pli, frame = buffer.add(Packet(1, 10, 0, b"a"))
-    assert (pli, frame) == (False, None)
-    _, frame = buffer.add(Packet(2, 10, 1, b"b"))
-    assert frame is not None
-    assert (frame.data, frame.timestamp) == (b"ab", 10)
-    assert buffer.add(Packet(3, 20, 0, b"c")) == (False, None)
-    assert times(buffer.add(Packet(4, 30, 1, b"d"))[1]) == [20, 30]
-
-
-def test_lost_picture_asks_for_a_keyframe_and_drops_its_rest() -> None:
-    """When the hole is given up, the damaged frame does not reach the decoder."""
-    buffer = video_buffer()
-    assert times(buffer.add(Packet(1, 10, 1))[1]) == [10]
-    results = [buffer.add(Packet(n, 20 + n // 10, n % 10 == 9)) for n in range(3, 19)]
-    assert any(pli for pli, _ in results)
-    assert not any(pli for pli, _ in results[:-3])
-    assert len(buffer._packets) < 16
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, 1)), max_size=80)
-)
-def test_any_packets_leave_bounded_memory(packets: list[tuple[int, int, int]]) -> None:
-    """Whatever the peer sends, at most ``capacity`` packets are held."""
-    buffer = video_buffer()
-    for sequence, timestamp, marker in packets:
-        buffer.add(Packet(sequence, timestamp, marker))
-        assert len(buffer._packets) <= buffer.capacity
-
-
-@given(st.randoms(use_true_random=False), st.integers(0, 0xFFFF))
-def test_shuffled_pictures_within_the_capacity_leave_in_order(random: Any, start: int) -> None:
-    """Packets displaced by fewer than the capacity all arrive, in order."""
-    order = sorted(range(1, 60), key=lambda n: n + random.uniform(0, 2.9))
-    buffer = video_buffer()
-    got = times(buffer.add(Packet(start, 0, 1))[1])
-    for index in order:
-        got += times(buffer.add(Packet((start + index) & 0xFFFF, index, 1))[1])
-    assert got == list(range(60))

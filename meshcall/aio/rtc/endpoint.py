@@ -266,8 +266,10 @@ class RtcEndpoint:
                     self._trickle.whole()
                 case _:
                     pass
-        if self._quality is not None and isinstance(event, Measured):
-            self._quality.measured(event.rtt)
+        if isinstance(event, Measured):
+            self._reception.measured(event.rtt)
+            if self._quality is not None:
+                self._quality.measured(event.rtt)
         if self._link is not None:
             self._link.ice_event(event)
 
@@ -595,16 +597,29 @@ class RtcEndpoint:
                 concealed_ms=round(sound.concealed * 1000),
                 lag_ms=round(self._reception.sound_lag * 1000),
             )
+        else:
+            stats = self._repairs(stats, kind)
         return replace(stats, packets_lost=self._reception.lost(kind), codec=self._codec(kind))
+
+    def _repairs(self, stats: KindStats, what: What) -> KindStats:
+        freezes = self._reception.freezes(what)
+        return replace(
+            stats,
+            packets_repaired=self._reception.repaired(what),
+            freezes=freezes.count,
+            frozen_ms=round(freezes.seconds * 1000),
+            longest_freeze_ms=round(freezes.longest * 1000),
+        )
 
     def _screen_stats(self) -> KindStats:
         recorder = self._reception.screen_recorder
-        return KindStats(
+        stats = KindStats(
             frames_received=self._reception.frames["screen"],
             frames_recorded=0 if recorder is None else recorder.frames["video"],
             packets_lost=self._reception.lost("screen"),
             codec=self._codec("screen"),
         )
+        return self._repairs(stats, "screen")
 
     def _codec(self, what: What) -> str:
         if self._pc is None or self._remote is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import av
@@ -19,12 +20,24 @@ from aiortc.mediastreams import MediaStreamError
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.pictures import Pictures
 from meshcall.aio.rtc.playout import Playout
 from meshcall.media.jitter import Counts
 from meshcall.media.plan import MediaKind
+from meshcall.media.repair import FreezeWatch
 
 What = Literal["audio", "video", "screen"]
 """What a track carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freezes:
+    """Of one kind of pictures."""
+
+    count: int
+    seconds: float
+    longest: float
+    """Seconds."""
 
 
 class Reception:
@@ -34,13 +47,17 @@ class Reception:
         """``on_first`` is called with the first decoded frame of each kind."""
         self._counters = counters
         self._on_first = on_first
-        self._queues: dict[RTCRtpReceiver, tuple[What, hooks.DecoderQueue | Playout]] = {}
+        self._streams: dict[RTCRtpReceiver, tuple[What, Pictures | Playout]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
         self._open = False
         self._record_screen: Callable[[], Recorder] | None = None
         self._lost: Counter[What] = Counter()
         self._played = Counts()
         """By receivers that were renewed."""
+        self._repaired: Counter[What] = Counter()
+        self._freezes: dict[What, list[FreezeWatch]] = {"video": [], "screen": []}
+        """Of all receivers so far."""
+        self._rtt: float | None = None
         self.recorder: Recorder | None = None
         self.screen_recorder: Recorder | None = None
         self.frames: Counter[What] = Counter()
@@ -48,31 +65,38 @@ class Reception:
 
     def prepare(self, receiver: RTCRtpReceiver, what: What) -> None:
         """Take over a receiver before it starts. Idempotent."""
-        if receiver not in self._queues:
-            decoder_queue = (
-                hooks.prepare_sound(receiver, self._counters)
-                if what == "audio"
-                else hooks.prepare_receiver(receiver, what, self._counters)
-            )
-            decoder_queue.open = self._open
-            self._queues[receiver] = what, decoder_queue
+        if receiver not in self._streams:
+            stream: Playout | Pictures
+            if what == "audio":
+                stream = hooks.prepare_sound(receiver, self._counters)
+                stream.open = self._open
+            else:
+                stream = hooks.prepare_pictures(receiver, what, self._counters)
+                stream.queue.open = self._open
+                self._freezes[what].append(stream.freezes)
+                if self._rtt is not None:
+                    stream.measured(self._rtt)
+            self._streams[receiver] = what, stream
 
     async def renew(self, transceiver: RTCRtpTransceiver) -> None:
         """The stream of a transceiver is over, or another one comes: receive that as if it were the first."""
         receiver = transceiver.receiver
-        what, decoder_queue = self._queues[receiver]
+        what, stream = self._streams[receiver]
         thread = hooks.stop_decoder(receiver)
         await wait_threads([] if thread is None else [thread], 1.0)
         await hooks.renew_receiver(transceiver)
         self._lost[what] += hooks.packets_lost(receiver)
-        if isinstance(decoder_queue, Playout):
-            self._played = self._played.added_to(decoder_queue.counts)
-        del self._queues[receiver]
+        if isinstance(stream, Playout):
+            self._played = self._played.added_to(stream.counts)
+        else:
+            stream.close()
+            self._repaired[what] += stream.repaired
+        del self._streams[receiver]
         self.prepare(transceiver.receiver, what)
 
     def lost(self, what: What) -> int:
         """RTP packets that did not arrive."""
-        lost = sum(hooks.packets_lost(one) for one, (carries, _) in self._queues.items() if carries == what)
+        lost = sum(hooks.packets_lost(one) for one, (carries, _) in self._streams.items() if carries == what)
         return lost + self._lost[what]
 
     @property
@@ -89,7 +113,31 @@ class Reception:
         return max((playout.lag for playout in self._playouts()), default=0.0)
 
     def _playouts(self) -> list[Playout]:
-        return [one for _, one in self._queues.values() if isinstance(one, Playout)]
+        return [one for _, one in self._streams.values() if isinstance(one, Playout)]
+
+    def _pictures(self) -> list[tuple[What, Pictures]]:
+        return [(what, one) for what, one in self._streams.values() if isinstance(one, Pictures)]
+
+    def repaired(self, what: What) -> int:
+        """Packets of pictures that were lost and came when they were asked for."""
+        return self._repaired[what] + sum(
+            one.repaired for carries, one in self._pictures() if carries == what
+        )
+
+    def freezes(self, what: What) -> Freezes:
+        """How often pictures stood still, and for how long."""
+        watches = self._freezes.get(what, [])
+        return Freezes(
+            sum(one.freezes for one in watches),
+            sum(one.frozen for one in watches),
+            max((one.longest for one in watches), default=0.0),
+        )
+
+    def measured(self, rtt: float) -> None:
+        """The path's round trip is ``rtt`` seconds."""
+        self._rtt = rtt
+        for _, pictures in self._pictures():
+            pictures.measured(rtt)
 
     def read(self, track: MediaStreamTrack, what: What) -> None:
         """Read ``track`` from now on."""
@@ -102,10 +150,13 @@ class Reception:
         self.recorder = recorder
         self._record_screen = record_screen
         self._open = True
-        for receiver, (_, decoder_queue) in self._queues.items():
-            decoder_queue.open = True
-            if decoder_queue.dropped:
-                hooks.request_keyframe(receiver)
+        for _, stream in self._streams.values():
+            if isinstance(stream, Playout):
+                stream.open = True
+                continue
+            stream.queue.open = True
+            if stream.queue.dropped:
+                stream.begin_again()
 
     async def _pump(self, track: MediaStreamTrack, what: What) -> None:
         while True:
@@ -136,7 +187,9 @@ class Reception:
 
     async def stop_decoders(self) -> None:
         """End the decoder threads without holding up the loop."""
-        threads = [hooks.stop_decoder(receiver) for receiver in self._queues]
+        for _, pictures in self._pictures():
+            pictures.close()
+        threads = [hooks.stop_decoder(receiver) for receiver in self._streams]
         await wait_threads([thread for thread in threads if thread is not None], 1.0)
 
     async def close(self) -> None:

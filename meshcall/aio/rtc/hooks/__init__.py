@@ -16,13 +16,11 @@ from meshcall.aio.rtc.hooks.library import (
     parse_message,
 )
 from meshcall.aio.rtc.hooks.receiving import (
-    DecoderQueue,
     packet_counts,
     packets_lost,
-    prepare_receiver,
+    prepare_pictures,
     prepare_sound,
     renew_receiver,
-    request_keyframe,
     stop_decoder,
 )
 from meshcall.aio.rtc.hooks.sending import (
@@ -45,7 +43,6 @@ __all__ = [
     "AIOICE",
     "AIORTC",
     "Counters",
-    "DecoderQueue",
     "codec_name",
     "control_idle",
     "decode_params",
@@ -62,10 +59,9 @@ __all__ = [
     "packet_counts",
     "packets_lost",
     "parse_message",
-    "prepare_receiver",
+    "prepare_pictures",
     "prepare_sound",
     "renew_receiver",
-    "request_keyframe",
     "stop_decoder",
     "tap_sender",
     "tell_loudness",

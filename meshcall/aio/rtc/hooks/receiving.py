@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-from contextlib import suppress
-from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 
 from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private, set_private
 from meshcall.aio.rtc.hooks.transport import Counters
+from meshcall.aio.rtc.pictures import DecoderQueue, Pictures
 from meshcall.aio.rtc.playout import Playout, SoundPassage
-from meshcall.aio.rtc.reorder import FrameBatch, Packet, ReorderBuffer
-
-
-class DecoderQueue:
-    """What stands between a receiver and its decoder thread, in place of aiortc's unbounded queue.
-
-    Before the gate is open everything is dropped: a stranger's frames never meet a decoder.
-    """
-
-    def __init__(self, kind: str, counters: Counters) -> None:
-        self._queue: queue.SimpleQueue[tuple[Any, FrameBatch] | None] = queue.SimpleQueue()
-        self._kind = kind
-        self._counters = counters
-        self._closed = False
-        self.open = False
-        self.dropped = 0
-
-    def get(self) -> tuple[Any, FrameBatch] | None:
-        """For the decoder thread."""
-        return self._queue.get()
-
-    def put(self, item: tuple[Any, FrameBatch] | None) -> None:
-        """For the receiver; None ends the thread at once, whatever was waiting."""
-        if item is None:
-            self._closed = True
-            with suppress(queue.Empty):  # the thread takes from it at the same time
-                while True:
-                    self._queue.get_nowait()
-            self._queue.put(None)
-            return
-        codec, first = item
-        frames = [first, *first.following]
-        for frame in first.following:
-            frame.timestamp = first.timestamp + ((frame.rtp_timestamp - first.rtp_timestamp) & 0xFFFFFFFF)
-        if self._closed:
-            return
-        if not self.open:
-            self.dropped += len(frames)
-            self._counters[f"{self._kind}-before-gate"] += len(frames)
-        elif self._queue.qsize() >= limits.DECODE_QUEUE_MAX:
-            self._counters[f"{self._kind}-decoder-behind"] += len(frames)
-        else:
-            for frame in frames:
-                self._queue.put((codec, frame))
+from meshcall.aio.rtc.reorder import Packet, ReorderBuffer
+from meshcall.media.repair import is_keyframe
 
 
 def prepare_sound(receiver: RTCRtpReceiver, counters: Counters) -> Playout:
@@ -67,16 +23,40 @@ def prepare_sound(receiver: RTCRtpReceiver, counters: Counters) -> Playout:
     return playout
 
 
-def prepare_receiver(receiver: RTCRtpReceiver, kind: str, counters: Counters) -> DecoderQueue:
-    """Give a receiver of pictures our reorder buffer and our queue to the decoder, before it starts.
+def prepare_pictures(receiver: RTCRtpReceiver, kind: str, counters: Counters) -> Pictures:
+    """Give a receiver of pictures our buffer, repair and queue to the decoder, before it starts.
 
+    aiortc asks for a lost packet again only when another one is lost, and for keyframes without limit.
     ``kind``: ``video`` or ``screen``.
     """
-    decoder_queue = DecoderQueue(kind, counters)
-    buffer = ReorderBuffer(limits.VIDEO_REORDER_MAX, payload=_payload)
-    set_private(receiver, "_RTCRtpReceiver__jitter_buffer", buffer)
-    set_private(receiver, "_RTCRtpReceiver__decoder_queue", decoder_queue)
-    return decoder_queue
+    codecs = get_private(receiver, "_RTCRtpReceiver__codecs")
+
+    def begins_keyframe(packet: Packet) -> bool:
+        codec = codecs.get(packet.payload_type)  # type: ignore[attr-defined]
+        return codec is not None and is_keyframe(codec.name, _payload(packet))
+
+    pictures = Pictures(
+        ReorderBuffer(limits.VIDEO_REORDER_MAX, payload=_payload, begins_keyframe=begins_keyframe),
+        DecoderQueue(kind, counters),
+        ask_packets=receiver._send_rtcp_nack,
+        ask_keyframe=receiver._send_rtcp_pli,
+    )
+
+    async def decoder_failed(media_ssrc: int) -> None:
+        pictures.want_keyframe()
+
+    receiver._send_rtcp_pli = decoder_failed  # type: ignore[method-assign]
+    set_private(receiver, "_RTCRtpReceiver__nack_generator", _NoNacks())
+    set_private(receiver, "_RTCRtpReceiver__jitter_buffer", pictures)
+    set_private(receiver, "_RTCRtpReceiver__decoder_queue", pictures.queue)
+    return pictures
+
+
+class _NoNacks:
+    """In the place of aiortc's list of missing packets; ours is in :class:`Pictures`."""
+
+    def add(self, packet: Packet) -> bool:
+        return False
 
 
 def _payload(packet: Packet) -> bytes:
@@ -97,11 +77,6 @@ async def renew_receiver(transceiver: RTCRtpTransceiver) -> None:
     fresh = RTCRtpReceiver(transceiver.kind, old.transport)
     fresh._set_rtcp_ssrc(transceiver.sender._ssrc)
     set_private(transceiver, "_RTCRtpTransceiver__receiver", fresh)
-
-
-def request_keyframe(receiver: RTCRtpReceiver) -> None:
-    """Ask for a keyframe with the next packet: what came before the gate is missing."""
-    get_private(receiver, "_RTCRtpReceiver__decoder_error").set()
 
 
 def stop_decoder(receiver: RTCRtpReceiver) -> threading.Thread | None:
