@@ -634,6 +634,12 @@ AUDIO_SEQUENCE_JUMP: Final = 1000
 """Numbers by which a packet may lie away from the last one; beyond, a second one must follow it before the
 sender has begun anew (RFC 3550 appendix A.1)."""
 
+COPIES_FROM: Final = 0.01
+"""Share of packets of sound lost from which on each is sent twice (30 to 60 kb/s)."""
+
+COPIES_UNTIL: Final = 0.004
+"""Share below which they are not any more; what is lost in spite of them counts here."""
+
 NACK_PATIENCE: Final = 0.003
 """Seconds before a missing packet of a picture is asked for: two that changed places are no loss."""
 

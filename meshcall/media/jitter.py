@@ -122,7 +122,7 @@ class JitterBuffer:
         return min(limits.AUDIO_TARGET_MAX, max(limits.AUDIO_TARGET_MIN, wanted + self._room()))
 
     def _room(self) -> float:
-        """For the packet that carries a copy."""
+        """For the packet that carries a copy of a lost one, or with which it is sent again."""
         return self._length / self._rate if self._repairs and self._lost_at is not None else 0.0
 
     def deadline(self) -> float | None:
@@ -158,6 +158,8 @@ class JitterBuffer:
         self._delay.add(transit, arrival)
         if time < self._next and (self._due is not None or number < self._newest):
             return
+        if number < self._newest and self._due is not None:  # a copy, or one that was overtaken
+            self._repairs, self._lost_at = True, arrival
         self._keep(number, time, packet)
         if self._due is None:
             self._resume(time, arrival)

@@ -517,6 +517,48 @@ async def test_encoded_frames_are_sent_as_they_are(mime: str, data: bytes) -> No
     await pc.close()
 
 
+async def test_sound_is_sent_again_with_the_next_packet() -> None:
+    """While it is wanted: the last packet as it was, with its numbers; SRTP lets it out twice."""
+    source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)
+    assert "self.__rtp_timestamp = packet.timestamp" in source
+    assert "self.__rtp_history[packet.sequence_number % RTP_HISTORY_SIZE] = (" in source
+    assert "tx_policy.allow_repeat_tx = True" in inspect.getsource(aiortc.rtcdtlstransport)
+    wanted = [False]
+    async with connected() as (left, right):
+        sender = left.getTransceivers()[0].sender
+        hooks.repeat_sound(sender, lambda: wanted[0])
+        sent: asyncio.Queue[int] = asyncio.Queue()
+        send = sender.transport._send_rtp
+
+        async def tapped(data: bytes) -> None:
+            if data[1] & 0x7F == 96:
+                sent.put_nowait(int.from_bytes(data[2:4]))
+            await send(data)
+
+        sender.transport._send_rtp = tapped  # type: ignore[method-assign]
+        once = [await sent.get() for _ in range(4)]
+        wanted[0] = True
+        twice = [await sent.get() for _ in range(9)]
+        base = once[0]
+        assert [(number - base) & 0xFFFF for number in once + twice] == [
+            0,
+            1,
+            2,
+            3,
+            3,
+            4,
+            4,
+            5,
+            5,
+            6,
+            6,
+            7,
+            7,
+        ]
+        received = hooks.packet_counts(right.getTransceivers()[0].receiver)
+        assert received[1] == 0
+
+
 def test_a_sender_asks_itself_for_what_we_replace() -> None:
     """Both methods are looked up on the object, each time; the level is negated there."""
     source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)

@@ -16,6 +16,7 @@ from meshcall.aio.media.encoded import Outlet
 from meshcall.aio.media.sources import OnEnded
 from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
+from meshcall.media.copies import Copies
 from meshcall.media.feedback import Feedback, Rates
 from meshcall.media.plan import MediaKind, MediaPlan
 
@@ -33,6 +34,7 @@ class Sending:
         self._transceivers: dict[MediaKind, RTCRtpTransceiver] = {}
         self._connected: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._copies = Copies()
         self._gate = False
 
     async def open(self, plan: MediaPlan, node: object) -> None:
@@ -59,6 +61,7 @@ class Sending:
         hooks.tap_sender(transceiver.sender, self._feedback(kind))
         if kind == "audio":
             hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
+            hooks.repeat_sound(transceiver.sender, lambda: self._copies.wanted)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
@@ -97,6 +100,7 @@ class Sending:
 
     def set_loss(self, share: float) -> None:
         """The share of the packets of sound that does not arrive, 0 to 1."""
+        self._copies.reported(share)
         if self._studio is not None and "audio" in self._outlets:
             self._studio.set_loss(self._outlets["audio"], share)
 

@@ -25,6 +25,7 @@ from meshcall.aio.rtc.hooks.receiving import (
 )
 from meshcall.aio.rtc.hooks.sending import (
     codec_name,
+    repeat_sound,
     tap_sender,
     tell_loudness,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "prepare_pictures",
     "prepare_sound",
     "renew_receiver",
+    "repeat_sound",
     "stop_decoder",
     "tap_sender",
     "tell_loudness",

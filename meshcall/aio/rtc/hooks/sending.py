@@ -87,6 +87,26 @@ def tell_loudness(sender: RTCRtpSender, level: Callable[[], int | None]) -> None
     sender._next_encoded_frame = with_level  # type: ignore[method-assign]
 
 
+def repeat_sound(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
+    """Send each packet again with the next one while ``wanted()``; aiortc has no redundancy of any kind.
+
+    What it kept for retransmissions is sent, with the same numbers.
+    """
+    next_frame = sender._next_encoded_frame
+
+    async def after_copy(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        encoded = await next_frame(codec)
+        if encoded is not None and wanted():
+            timestamp = get_private(sender, "_RTCRtpSender__rtp_timestamp")
+            history = get_private(sender, "_RTCRtpSender__rtp_history")
+            last = next((packet for packet in history.values() if packet.timestamp == timestamp), None)
+            if last is not None:
+                await sender._retransmit(last.sequence_number)
+        return encoded
+
+    sender._next_encoded_frame = after_copy  # type: ignore[method-assign]
+
+
 def codec_name(transceiver: RTCRtpTransceiver) -> str:
     """The codec that is sent: the first one negotiated."""
     codecs = transceiver._codecs
