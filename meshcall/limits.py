@@ -1221,11 +1221,39 @@ ENCODE_SOUND_WAITING: Final = 25
 PICTURES_RATE_MIN: Final = 50_000
 """Bits a second of pictures at least, however little a peer says it gets: the smallest layer needs it."""
 
-PICTURES_RATE_MAX: Final = 2_500_000
-"""Bits a second of pictures at most, however much a peer says it can take."""
-
 PICTURES_RATE_START: Final = 1_000_000
 """Bits a second of pictures before the peer has said anything."""
+
+LAYER_TICK: Final = 0.5
+"""Seconds between two looks at who gets which layer, and at the load of the encoders."""
+
+LAYER_IDLE_MAX: Final = 10.0
+"""Seconds for which the encoder of a layer is kept that nobody is sent: opening one costs 20 ms, keeping it
+some megabytes."""
+
+LAYER_UP_AFTER: Final = 2.0
+"""Seconds for which a way must carry a higher layer before it gets it: each switch costs a keyframe."""
+
+LAYER_SPARE: Final = 1.2
+"""How much more than a layer's least it must carry for that."""
+
+LAYER_KEEP: Final = 0.85
+"""Share of a layer's least down to which it is kept."""
+
+CPU_HIGH: Final = 0.85
+"""Share of the time that an encoder works from which on it is too slow: pictures are about to be left out."""
+
+CPU_HIGH_AFTER: Final = 2.0
+"""Seconds of that before less is encoded: a machine that stood still for a moment is fast enough."""
+
+CPU_LOW: Final = 0.35
+"""Share of the time from which down twice as much could be encoded."""
+
+CPU_LOW_AFTER: Final = 10.0
+"""Seconds of that before more is tried."""
+
+CPU_LOW_AFTER_MAX: Final = 160.0
+"""The same, after tries that failed."""
 
 OPUS_RATE_MONO: Final = 32_000
 """Bits a second of sound: speech is transparent at it, music good."""

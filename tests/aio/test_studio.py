@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.media.loudness import loudness
 from meshcall.aio.media.sources import Tone
 from meshcall.errors import SourceUnusable
+from meshcall.media.layers import Size, bits_most
 from meshcall.media.plan import MediaKind, MediaPlan
 
 TEST = MediaPlan(source="testsrc", room="0123")
@@ -145,13 +147,110 @@ async def test_the_end_of_a_source_is_told_once_to_each() -> None:
 async def test_the_rate_is_that_of_the_slowest() -> None:
     """Of those on a line; who left does not count any more."""
     async with opened() as one:
+        await one.warm("video", "VP8")
         fast, slow = Outlet("video", lambda: None), Outlet("video", lambda: None)
-        for outlet, bits in ((fast, 9_000_000), (slow, 300_000)):
+        for outlet, bits in ((fast, 9_000_000), (slow, 90_000)):
             one.connect(outlet, "VP8")
             one.set_rate(outlet, bits)
-        assert one._lines["VP8"].rate == 300_000
+            one.set_layer(outlet, 180, 15)
+        assert [line.rate for line in one._lines.values() if line.outlets] == [90_000]
         one.disconnect(slow)
-        assert one._lines["VP8"].rate == limits.PICTURES_RATE_MAX
+        most = bits_most(Size(240, 180), 15)
+        assert [line.rate for line in one._lines.values() if line.outlets] == [most]
+
+
+class Viewer:
+    """A peer that shows what it gets."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        codec = av.CodecContext.create("libvpx", "r")
+        assert isinstance(codec, av.VideoCodecContext)
+        self._codec = codec
+        self._outlet = outlet
+        self._last = -1
+
+    async def sizes(self, until: tuple[int, int]) -> list[tuple[int, int]]:
+        """Of all pictures until one has the size ``until``."""
+        seen: list[tuple[int, int]] = []
+        while not seen or seen[-1] != until:
+            packet = await self._outlet.recv()
+            assert packet.pts is not None
+            assert packet.pts > self._last
+            self._last = packet.pts
+            seen += [(frame.width, frame.height) for frame in self._codec.decode(packet)]
+            assert len(seen) < 60
+        return seen
+
+
+async def test_each_peer_gets_its_layer_and_changes_it_at_a_keyframe() -> None:
+    """No picture is lost for the decoder, none comes twice; what nobody gets is not encoded."""
+    async with opened() as one:
+        big, small = Outlet("video", lambda: None), Outlet("video", lambda: None)
+        for outlet in (big, small):
+            one.connect(outlet, "VP8")
+            one.set_rate(outlet, 2_000_000)
+            outlet.open()
+        one.set_layer(small, 200, 0)
+        one.open_gate()
+        stage, tile = Viewer(big), Viewer(small)
+        assert (await stage.sizes((640, 480)))[0] == (640, 480)
+        assert set(await tile.sizes((240, 180))) == {(240, 180)}
+        one.set_layer(small, 720, 30)
+        seen = await tile.sizes((640, 480))
+        assert seen[:-1] == [(240, 180)] * (len(seen) - 1)
+        await asyncio.sleep(0.1)
+        assert [str(key[1]) for key, line in one._lines.items() if line.outlets] == ["720p30"]
+        one.set_layer(small, 0, 0)
+        while small._queue:
+            await small.recv()
+        frames = small.frames
+        await take(big, 5)
+        assert small.frames == frames
+        one.set_rate(big, 210_000)
+        choice = one.choice(big)
+        assert choice is not None
+        assert (str(choice.layer), choice.why) == ("360p30", "rate")
+        assert (await stage.sizes((480, 360)))[-1] == (480, 360)
+
+
+async def test_a_slow_machine_encodes_less_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First fewer pictures, then smaller ones; sound is not touched."""
+    monkeypatch.setattr(limits, "CPU_HIGH_AFTER", 0.4)
+    monkeypatch.setattr(limits, "LAYER_TICK", 0.1)
+    made = encoders.make_picture_encoder
+
+    def slow(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
+        encoder = made(name, width, height, rate)
+        original = encoder.encode
+
+        def encode(frame: av.VideoFrame, pts: int, *, key: bool, rate: int) -> tuple[bytes, bool]:
+            time.sleep(width * height * 0.2 / (640 * 480))
+            return original(frame, pts, key=key, rate=rate)
+
+        encoder.encode = encode  # type: ignore[method-assign]
+        return encoder
+
+    monkeypatch.setattr(studio, "make_picture_encoder", slow)
+    async with opened() as one:
+        outlet, ear = Outlet("video", lambda: None), Outlet("audio", lambda: None)
+        one.connect(outlet, "VP8")
+        one.set_rate(outlet, 2_000_000)
+        one.connect(ear, "opus")
+        outlet.open()
+        ear.open()
+        one.open_gate()
+        told: list[str] = []
+        async with asyncio.timeout(10):
+            while not told or told[-1] != "180p15 cpu":
+                await outlet.recv()
+                choice = one.choice(outlet)
+                assert choice is not None
+                what = f"{choice.layer} {choice.why}".strip()
+                if told[-1:] != [what]:
+                    told.append(what)
+        assert told == ["720p30", "720p30 cpu", "360p15 cpu", "180p15 cpu"]
+        assert one.counters["encoder-behind"] > 0
+        assert one.counters["sound-encoder-behind"] == 0
 
 
 # --- queues ---------------------------------------------------------------------------------------

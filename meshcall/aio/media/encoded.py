@@ -2,7 +2,7 @@
 
 Law 1: a queue is bounded. A peer that is behind loses its oldest sound, and of pictures everything up to the
 next keyframe, which is asked for; what others are sent does not change.
-Law 2: times rise in every queue, whatever it was fed from.
+Law 2: times rise in every queue, whatever it is fed from; it goes over to another encoder at a keyframe.
 Law 3: nothing leaves before :meth:`Outlet.open`; the first picture that leaves is a keyframe.
 """
 
@@ -51,6 +51,10 @@ class Outlet(MediaStreamTrack):
         """Frames that it was given to send."""
         self.skipped = 0
         """Frames that the peer was too slow for."""
+        self.origin: object | None = None
+        """Whose frames it takes."""
+        self.wanted: object | None = None
+        """Whose it takes from the next keyframe on."""
         self._want_keyframe = want_keyframe
         self._queue: deque[Encoded] = deque()
         self._ready = asyncio.Event()
@@ -61,9 +65,22 @@ class Outlet(MediaStreamTrack):
         """Let frames leave from now on."""
         self.is_open = True
 
-    def put(self, encoded: Encoded) -> None:
-        """Send a frame, or lose it."""
+    def feed_from(self, origin: object | None) -> None:
+        """Take frames of ``origin`` from its next keyframe on, and of the one before until then. None: take
+        none from now on.
+        """
+        self.wanted = origin
+        if origin is None:
+            self.origin = None
+            self._queue.clear()
+
+    def put(self, encoded: Encoded, origin: object | None = None) -> None:
+        """Send a frame that ``origin`` made, or lose it."""
         if not self.is_open or self.readyState != "live":
+            return
+        if origin is self.wanted and encoded.key:
+            self.origin = origin
+        elif origin is not self.origin:
             return
         if encoded.key:
             self._wait_key = False

@@ -1,6 +1,6 @@
 """The studio: one opened source, encoded once, whoever and how many are sent it.
 
-Law 1: there is one encoder for each codec and size that somebody is sent, whatever the number of peers.
+Law 1: there is one encoder for each codec and layer that somebody is sent, whatever the number of peers.
 Law 2: encoders run in threads of their own; what waits for one is bounded, and a late picture is left out.
 Law 3: nothing is taken from the source before the first gate opens; then each peer gets what is encoded from
 its own gate on, pictures from a keyframe on.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -33,29 +33,40 @@ from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source
 from meshcall.aio.media.threads import Lane, wait_threads
 from meshcall.errors import SourceUnusable
 from meshcall.media.keyframes import Keyframes
+from meshcall.media.layers import Choice, Layer, Layers, Size, bits_middle
 from meshcall.media.plan import MediaKind, MediaPlan
 
+_TICKS = 90_000
+"""A second, in the time of pictures."""
 _WARM_PTS = -3000
 """Of the picture that opens an encoder: just before the first one, which has time 0."""
+_EARLY = 0.75
+"""Share of the time between two pictures of a layer from which on the next one is not too early."""
 
 
 class PictureLine:
-    """Pictures in one codec at one size: an encoder, and the outlets that get what it makes."""
+    """One layer in one codec: an encoder, and the outlets that get what it makes."""
 
-    def __init__(self, codec: str, counters: Counter[str], clock: Callable[[], float]) -> None:
-        """``clock``: the loop's."""
+    def __init__(self, codec: str, layer: Layer, counters: Counter[str], unscaled: threading.Lock) -> None:
+        """``unscaled``: held while a frame is encoded that other lines encode as it is, too."""
         self.outlets: set[Outlet] = set()
-        self.rate = limits.PICTURES_RATE_START
+        self.rate = 0
         """Bits a second."""
+        self.fps = layer.fps
+        """Pictures a second at most."""
+        self.idle_since: float | None = None
+        """When the last outlet went."""
         self._codec = codec
+        self._layer = layer
         self._counters = counters
-        self._clock = clock
+        self._unscaled = unscaled
         self._loop = asyncio.get_running_loop()
         self._keyframes = Keyframes()
+        self._last = float("-inf")
         self._encoder: PictureEncoder | None = None
-        self._size = (0, 0)
+        self._size: Size | None = None
         self._lane: Lane[tuple[av.VideoFrame, int, bool, int]] = Lane(
-            self._encode, limits.ENCODE_PICTURES_WAITING, f"encode-{codec}"
+            self._encode, limits.ENCODE_PICTURES_WAITING, f"encode-{codec}-{layer}"
         )
 
     @property
@@ -63,37 +74,55 @@ class PictureLine:
         """Where it is encoded."""
         return self._lane.thread
 
+    def load(self) -> float:
+        """The share of the time that its encoder worked since this was asked last, 0 to 1."""
+        return self._lane.load()
+
     def want_keyframe(self) -> None:
         """An outlet can't go on without one."""
         self._keyframes.want()
 
     def warm(self, size: tuple[int, int]) -> None:
         """Open the encoder in advance, which takes libvpx 20 ms."""
-        self._lane.put((readers.black(*size), _WARM_PTS, True, self.rate))
+        self._lane.put((readers.black(*size), _WARM_PTS, True, limits.PICTURES_RATE_START))
 
     def offer(self, frame: av.VideoFrame, pts: int) -> None:
-        """Encode a picture, unless two are waiting already."""
-        now = self._clock()
+        """Encode a picture, if it is time for one, and not two are waiting already."""
+        if (pts - self._last) * self.fps < _EARLY * _TICKS:
+            return
+        now = self._loop.time()
         key = self._keyframes.due(now)
         if not self._lane.put((frame, pts, key, self.rate)):
             self._counters["encoder-behind"] += 1
-        elif key:
+            return
+        self._last = pts
+        if key:
             self._keyframes.made(now)
 
     def _encode(self, item: tuple[av.VideoFrame, int, bool, int]) -> None:
         """In the thread."""
         frame, pts, key, rate = item
-        size = (frame.width, frame.height)
+        whole = Size(frame.width, frame.height)
+        size = whole.fit(self._layer.height)
         if self._encoder is None or size != self._size:
-            self._encoder, self._size = make_picture_encoder(self._codec, *size, rate), size
-        data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
+            opened_with = bits_middle(size, self._layer.fps)
+            self._encoder = make_picture_encoder(self._codec, size.width, size.height, opened_with)
+            self._size = size
+        if size == whole:
+            with self._unscaled:
+                data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
+        else:
+            frame = frame.reformat(width=size.width, height=size.height, interpolation="FAST_BILINEAR")
+            data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         if data and pts >= 0:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._made, Encoded(data, pts, VIDEO_BASE, is_key))
 
     def _made(self, encoded: Encoded) -> None:
-        for outlet in self.outlets:
-            outlet.put(encoded)
+        for outlet in tuple(self.outlets):
+            outlet.put(encoded, self)
+            if outlet.origin is not self and outlet.wanted is not self:
+                self.outlets.discard(outlet)  # it went over to another line
 
     def close(self) -> None:
         """End the thread."""
@@ -194,11 +223,14 @@ class Studio:
         self.source = source
         self.ends = ends
         self.counters: Counter[str] = Counter()
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._sound = SoundLines(source.channels, self.counters)
-        self._lines: dict[str, PictureLine] = {}
-        self._rates: dict[Outlet, int] = {}
+        self._layers = Layers()
+        self._lines: dict[tuple[str, Layer], PictureLine] = {}
+        self._choices: Mapping[Hashable, Choice] = {}
+        self._unscaled = threading.Lock()
         self._pumps: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def kinds(self) -> frozenset[MediaKind]:
         """What the source has."""
@@ -221,31 +253,32 @@ class Studio:
             return
         size = None if self.source.pictures is None else await self.source.pictures.size()
         if size is not None and not self.running:
-            self._line(codec).warm(size)
+            self._layers.resize(Size(*size))
+            self._line(codec, self._layers.highest()).warm(size)
 
     def connect(self, outlet: Outlet, codec: str) -> None:
         """Feed ``outlet`` from now on."""
         if outlet.kind == "audio":
             self._sound.outlets[outlet] = codec
         else:
-            self._line(codec).outlets.add(outlet)
-            self.want_keyframe(outlet)
-        self._set_rates()
+            self._layers.add(outlet, codec)
+            self._arrange()
 
     def disconnect(self, outlet: Outlet) -> None:
         """Feed it no more. Idempotent."""
         self._sound.outlets.pop(outlet, None)
         self._sound.loss.pop(outlet, None)
-        self._rates.pop(outlet, None)
+        self._layers.remove(outlet)
         for line in self._lines.values():
             line.outlets.discard(outlet)
-        self._set_rates()
+        self._arrange()
 
     def open_gate(self) -> None:
         """A gate is open: let the source run. Idempotent."""
         if self._pumps:
             return
         self.source.open_gate()
+        self._tick()
         if self.source.sound is not None:
             pump = self._pump_sound(self.source.sound)
             self._pumps.append(asyncio.create_task(pump, name="studio-sound"))
@@ -256,27 +289,81 @@ class Studio:
     def want_keyframe(self, outlet: Outlet) -> None:
         """The peer behind ``outlet`` can't go on without one."""
         for line in self._lines.values():
-            if outlet in line.outlets:
+            if line in (outlet.origin, outlet.wanted):
                 line.want_keyframe()
 
     def set_rate(self, outlet: Outlet, bits: int) -> None:
-        """What may be sent to one peer: bits a second of pictures."""
-        self._rates[outlet] = min(max(bits, limits.PICTURES_RATE_MIN), limits.PICTURES_RATE_MAX)
-        self._set_rates()
+        """What may be sent to one peer: bits a second of pictures; 0: none."""
+        self._layers.rate(outlet, bits)
+        self._arrange()
+
+    def set_layer(self, outlet: Outlet, height: int, fps: int) -> None:
+        """What one peer can show: pixels (0: nothing), and pictures a second (0: any number)."""
+        self._layers.ask(outlet, height, fps)
+        self._arrange()
 
     def set_loss(self, outlet: Outlet, share: float) -> None:
         """So much of the sound to one peer does not arrive, 0 to 1."""
         self._sound.loss[outlet] = share
 
-    def _set_rates(self) -> None:
-        for line in self._lines.values():
-            rates = [self._rates[outlet] for outlet in line.outlets if outlet in self._rates]
-            line.rate = min(rates, default=limits.PICTURES_RATE_START)
+    def useful(self, outlet: Outlet) -> int:
+        """Bits a second of pictures beyond which more are no use to one peer."""
+        return self._layers.useful(outlet)
 
-    def _line(self, codec: str) -> PictureLine:
-        if codec not in self._lines:
-            self._lines[codec] = PictureLine(codec, self.counters, self._clock)
-        return self._lines[codec]
+    def choice(self, outlet: Outlet) -> Choice | None:
+        """What one peer gets; None: it is not connected."""
+        return self._choices.get(outlet)
+
+    def _arrange(self) -> None:
+        """Feed each outlet from the line of its layer."""
+        now = self._loop.time()
+        arranged = self._layers.arrange(now)
+        self._choices = arranged.choices
+        for (codec, layer), bits in arranged.bits.items():
+            line = self._line(codec, layer)
+            line.rate, line.fps = bits, min(layer.fps, self._layers.load.fps)
+        for outlet, choice in arranged.choices.items():
+            assert isinstance(outlet, Outlet), "these are who was connected"
+            codec, chosen = self._layers.codec(outlet), choice.layer
+            self._feed(outlet, None if chosen is None else self._line(codec, chosen))
+        self._close_idle(now)
+
+    def _feed(self, outlet: Outlet, line: PictureLine | None) -> None:
+        if outlet.wanted is line:
+            return
+        for one in self._lines.values():
+            if one is not line and one is not outlet.origin:
+                one.outlets.discard(outlet)
+        outlet.feed_from(line)
+        if line is None:
+            for one in self._lines.values():
+                one.outlets.discard(outlet)
+        else:
+            line.outlets.add(outlet)
+            line.want_keyframe()
+
+    def _close_idle(self, now: float) -> None:
+        for key, line in tuple(self._lines.items()):
+            if line.outlets:
+                line.idle_since = None
+            elif line.idle_since is None:
+                line.idle_since = now
+            elif self.running and now - line.idle_since > limits.LAYER_IDLE_MAX:
+                line.close()
+                del self._lines[key]
+
+    def _line(self, codec: str, layer: Layer) -> PictureLine:
+        key = codec, layer
+        if key not in self._lines:
+            self._lines[key] = PictureLine(codec, layer, self.counters, self._unscaled)
+        return self._lines[key]
+
+    def _tick(self) -> None:
+        """Look whether this machine keeps up, and who can have more."""
+        self._timer = self._loop.call_later(limits.LAYER_TICK, self._tick)
+        busy = [line.load() for line in self._lines.values() if line.outlets]
+        self._layers.load.measured(max(busy, default=0.0), self._loop.time())
+        self._arrange()
 
     async def _pump_sound(self, track: SoundTrack) -> None:
         while True:
@@ -286,12 +373,16 @@ class Studio:
     async def _pump_pictures(self, track: PictureTrack) -> None:
         while True:
             frame = await track.recv()
+            if self._layers.resize(Size(frame.width, frame.height)):
+                self._arrange()
             for line in self._lines.values():
                 if line.outlets:
                     line.offer(frame, frame.pts or 0)
 
     async def close(self) -> None:
         """End everything."""
+        if self._timer is not None:
+            self._timer.cancel()
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -146,6 +147,10 @@ class Lane(Generic[T]):
         self._size = size
         self._items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
         self._closed = False
+        self._lock = threading.Lock()
+        self._begin: float | None = None
+        self._spent = 0.0
+        self._asked = time.perf_counter()
         self.failures = 0
         """How often ``work`` raised."""
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -166,9 +171,26 @@ class Lane(Generic[T]):
                 self._items.get_nowait()
         self._items.put(None)
 
+    def load(self) -> float:
+        """The share of the time since it was asked last that the thread was at work, 0 to 1."""
+        now = time.perf_counter()
+        with self._lock:
+            spent = self._spent
+            if self._begin is not None:
+                spent += now - self._begin
+                self._begin = now
+            share = spent / max(1e-9, now - self._asked)
+            self._spent, self._asked = 0.0, now
+        return min(1.0, share)
+
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
+            with self._lock:
+                self._begin = time.perf_counter()
             try:
                 self._work(item[0])
             except Exception:  # noqa: BLE001 - whatever FFmpeg raises for one frame; the next one may do
                 self.failures += 1
+            with self._lock:
+                self._spent += time.perf_counter() - (self._begin or 0.0)
+                self._begin = None

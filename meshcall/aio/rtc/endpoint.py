@@ -538,7 +538,8 @@ class RtcEndpoint:
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""
-        self._counters[f"layer-{kind}"] += 1
+        if kind == "camera":  # a screen is received only, none is sent from here
+            self._sending.set_layer(height, fps)
 
     def send_control(self, data: bytes) -> None:
         """See :class:`MediaEndpoint`."""

@@ -18,6 +18,7 @@ from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
 from meshcall.media.copies import Copies
 from meshcall.media.feedback import Feedback, Rates
+from meshcall.media.layers import Choice
 from meshcall.media.plan import MediaKind, MediaPlan
 
 
@@ -36,6 +37,8 @@ class Sending:
         self._tasks: list[asyncio.Task[None]] = []
         self._copies = Copies()
         self._gate = False
+        self._wish: tuple[int, int] | None = None
+        """Height and pictures a second that the peer asked for."""
 
     async def open(self, plan: MediaPlan, node: object) -> None:
         """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
@@ -89,12 +92,32 @@ class Sending:
             if sends and kind not in self._connected:
                 self._connected.add(kind)
                 self._studio.connect(self._outlets[kind], hooks.codec_name(transceiver))
+                if kind == "video" and self._wish is not None:
+                    self._studio.set_layer(self._outlets[kind], *self._wish)
             elif not sends and kind in self._connected:
                 self._connected.discard(kind)
                 self._studio.disconnect(self._outlets[kind])
 
+    def set_layer(self, height: int, fps: int) -> None:
+        """The peer can show pictures of ``height`` pixels (0: none) and ``fps`` a second (0: any number)."""
+        self._wish = height, fps
+        if self._studio is not None and "video" in self._outlets:
+            self._studio.set_layer(self._outlets["video"], height, fps)
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which layer the peer is sent, and why not a higher one; None: no pictures are sent at all."""
+        outlet = self._outlets.get("video")
+        return None if self._studio is None or outlet is None else self._studio.choice(outlet)
+
+    @property
+    def useful(self) -> int:
+        """Bits a second of pictures beyond which more are no use to the peer, by what it asked for."""
+        outlet = self._outlets.get("video")
+        return 0 if self._studio is None or outlet is None else self._studio.useful(outlet)
+
     def set_rate(self, bits: int) -> None:
-        """What the way to the peer carries of pictures, in bits a second."""
+        """What the way to the peer carries of pictures, in bits a second; 0: none, they are paused."""
         if self._studio is not None and "video" in self._outlets:
             self._studio.set_rate(self._outlets["video"], bits)
 

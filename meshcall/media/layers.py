@@ -1,0 +1,281 @@
+"""Which layer of the pictures each peer is sent, and which ones must be encoded for that. Pure.
+
+A layer is a size and a number of pictures a second. A peer gets the highest one that it can show, that its
+way carries, and that this machine can encode.
+
+Law 1: what is encoded is what somebody is sent, nothing else; nobody is sent what was not asked for.
+Law 2: down at once, up after LAYER_UP_AFTER with bits to spare: a rate that wavers switches nothing.
+Law 3: when the machine can't keep up, everybody gets fewer pictures a second, then smaller ones; it is tried
+again after a while that doubles with each failure.
+Law 4: the bits of a layer are those of the slowest way among those that get it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from meshcall import limits
+
+Why = Literal["", "asked", "rate", "cpu", "paused"]
+"""Why a peer does not get the highest layer: it asked for less, its way or this machine is too slow, or there
+is no room for pictures on its way at all. Empty: it gets it."""
+
+_PIXELS: Final = 1280 * 720
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A size and a rate of pictures."""
+
+    height: int
+    """Pixels at most; a source that has fewer stays as it is."""
+    fps: int
+    """Pictures a second at most."""
+
+    def __str__(self) -> str:
+        return f"{self.height}p{self.fps}"
+
+
+LADDER: Final = (Layer(720, 30), Layer(360, 30), Layer(360, 15), Layer(180, 15))
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a picture."""
+
+    width: int
+    height: int
+
+    def fit(self, height: int) -> Size:
+        """Scaled down to ``height``, both even."""
+        if height >= self.height:
+            return self
+        return Size(max(2, round(self.width * height / self.height) & ~1), max(2, height & ~1))
+
+
+def bits_least(size: Size, fps: int) -> int:
+    """Bits a second below which a smaller layer looks better: 700 kb/s at 720p30, 247 at 360p30.
+
+    Fewer pixels and pictures need more bits each: the eye looks as long at any of them.
+    """
+    pixels, pictures = size.width * size.height / _PIXELS, fps / limits.SOURCE_RATE_MAX
+    return round(700_000 * math.pow(pixels, 0.75) * math.pow(pictures, 0.6))
+
+
+def bits_most(size: Size, fps: int) -> int:
+    """Bits a second above which nobody sees a difference: 2,450 kb/s at 720p30."""
+    return round(3.5 * bits_least(size, fps))
+
+
+def bits_middle(size: Size, fps: int) -> int:
+    """What an encoder is opened with: its rate changes by half and twice of it."""
+    return round(1.75 * bits_least(size, fps))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one peer gets."""
+
+    layer: Layer | None
+    """None: no pictures."""
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What all get."""
+
+    choices: dict[Hashable, Choice]
+    """Peer to what it gets."""
+    bits: dict[tuple[str, Layer], int]
+    """Codec and layer to bits a second, of what must be encoded."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    codec: str
+    rate: int = limits.PICTURES_RATE_START
+    height: int | None = None
+    """That it asked for; None: it did not ask."""
+    fps: int = 0
+    layer: Layer | None = None
+    """That it gets."""
+    spare_since: float | None = None
+    """When its way began to carry a higher one."""
+
+
+@dataclass(slots=True)
+class Load:
+    """Whether this machine can encode what it is asked for."""
+
+    degree: int = 0
+    """0: everything; 1: half of the pictures; 2: no more than 360p; 3: the lowest layer."""
+    _high_since: float | None = None
+    _low_since: float | None = None
+    _changed: float = float("-inf")
+    _patience: float = field(default=limits.CPU_LOW_AFTER)
+
+    def measured(self, busy: float, now: float) -> None:
+        """The busiest encoder worked for this share of the time, 0 to 1."""
+        self._high_since = _since(self._high_since, busy >= limits.CPU_HIGH, now)
+        self._low_since = _since(self._low_since, busy <= limits.CPU_LOW, now)
+        if self._high_since is not None and now - self._high_since >= limits.CPU_HIGH_AFTER:
+            if now - self._changed < 2 * self._patience:  # the last try was one too many
+                self._patience = min(2 * self._patience, limits.CPU_LOW_AFTER_MAX)
+            self._change(min(3, self.degree + 1), now)
+        elif self.degree and self._low_since is not None and now - self._low_since >= self._patience:
+            self._change(self.degree - 1, now)
+
+    def _change(self, degree: int, now: float) -> None:
+        self.degree, self._changed = degree, now
+        self._high_since = self._low_since = None
+
+    @property
+    def fps(self) -> int:
+        """Pictures a second at most."""
+        return 30 if self.degree == 0 else 15
+
+    @property
+    def height(self) -> int:
+        """Of a picture at most."""
+        return {0: 720, 1: 720, 2: 360, 3: 180}[self.degree]
+
+
+def _since(since: float | None, holds: bool, now: float) -> float | None:
+    if not holds:
+        return None
+    return now if since is None else since
+
+
+class Layers:
+    """Of one source of pictures."""
+
+    def __init__(self) -> None:
+        self.load = Load()
+        self._peers: dict[Hashable, _Peer] = {}
+        self._size = Size(1280, 720)
+
+    def add(self, peer: Hashable, codec: str) -> None:
+        """A peer is to get pictures, in this codec."""
+        self._peers.setdefault(peer, _Peer(codec)).codec = codec
+
+    def remove(self, peer: Hashable) -> None:
+        """It gets none any more. Idempotent."""
+        self._peers.pop(peer, None)
+
+    def resize(self, size: Size) -> bool:
+        """Pictures come in this size; whether it is another one than before."""
+        changed, self._size = size != self._size, size
+        return changed
+
+    def ask(self, peer: Hashable, height: int, fps: int) -> None:
+        """It can show so much: pixels (0: no pictures), and pictures a second (0: any number)."""
+        if peer in self._peers:
+            one = self._peers[peer]
+            one.height, one.fps = height, fps
+            one.layer = one.spare_since = None  # no waiting for what was asked for
+
+    def rate(self, peer: Hashable, bits: int) -> None:
+        """Its way carries so many bits a second of pictures; 0: none at all."""
+        if peer in self._peers:
+            self._peers[peer].rate = bits
+
+    def highest(self) -> Layer:
+        """The highest layer of the source."""
+        return self._ladder()[0]
+
+    def size(self, layer: Layer) -> Size:
+        """Of the pictures of a layer."""
+        return self._size.fit(layer.height)
+
+    def codec(self, peer: Hashable) -> str:
+        """That a peer was added with."""
+        return self._peers[peer].codec
+
+    def useful(self, peer: Hashable) -> int:
+        """Bits a second beyond which more are no use to it."""
+        one = self._peers.get(peer)
+        shown = () if one is None else self._shown(one)
+        return bits_most(self.size(shown[0]), shown[0].fps) if shown else 0
+
+    def arrange(self, now: float) -> Arrangement:
+        """What each gets from now on."""
+        choices = {peer: self._choose(one, now) for peer, one in self._peers.items()}
+        bits: dict[tuple[str, Layer], int] = {}
+        for one in self._peers.values():
+            if one.layer is not None:
+                size, fps = self.size(one.layer), min(one.layer.fps, self.load.fps)
+                most = min(one.rate, bits_most(size, fps))
+                key = (one.codec, one.layer)
+                bits[key] = max(limits.PICTURES_RATE_MIN, min(most, bits.get(key, most)))
+        return Arrangement(choices, bits)
+
+    def _choose(self, one: _Peer, now: float) -> Choice:
+        shown = self._shown(one)
+        if not shown or not one.rate:
+            one.layer = one.spare_since = None
+            return Choice(None, "paused" if shown else "asked")
+        able = self._able(shown)
+        one.layer = self._carried(one, able, now)
+        if one.layer != able[0]:
+            return Choice(one.layer, "rate")
+        if able[0] != shown[0] or self.load.fps < one.layer.fps:
+            return Choice(one.layer, "cpu")
+        return Choice(one.layer, "" if shown[0] == self.highest() else "asked")
+
+    def _ladder(self) -> tuple[Layer, ...]:
+        """Without what would be the same as the layer below it: the source is small."""
+        size = self._size
+        return tuple(
+            layer
+            for layer, below in zip(LADDER, [*LADDER[1:], None], strict=True)
+            if below is None or layer.fps != below.fps or size.height > below.height
+        )
+
+    def _shown(self, one: _Peer) -> tuple[Layer, ...]:
+        """The layers that it can show, the highest first."""
+        ladder = self._ladder()
+        if one.height is None:
+            return ladder
+        if one.height <= 0:
+            return ()
+        height, fps = one.height, one.fps or limits.SOURCE_RATE_MAX
+        fits = [layer for layer in ladder if self.size(layer).height <= height and layer.fps <= fps]
+        return tuple(fits) or ladder[-1:]
+
+    def _able(self, shown: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        """Those of ``shown`` that this machine can encode, each at its rate of pictures once."""
+        height, fps = self.load.height, self.load.fps
+        able = (layer for layer in shown if layer.height <= height)
+        return tuple(x for x in able if x.fps <= fps or Layer(x.height, fps) not in shown) or shown[-1:]
+
+    def _carried(self, one: _Peer, able: tuple[Layer, ...], now: float) -> Layer:
+        """The highest of ``able`` that its way carries."""
+
+        def highest(share: float) -> Layer:
+            carried = (layer for layer in able if one.rate >= share * self._least(layer))
+            return next(carried, lowest)
+
+        lowest, current = able[-1], one.layer
+        if current is None or current not in able:
+            one.spare_since = None
+            return highest(1.0)
+        kept = current == lowest or one.rate >= limits.LAYER_KEEP * self._least(current)
+        above = highest(limits.LAYER_SPARE)
+        spare = self._order(above) < self._order(current)
+        one.spare_since = _since(one.spare_since, spare, now)
+        if not kept:
+            return highest(1.0)
+        if one.spare_since is not None and now - one.spare_since >= limits.LAYER_UP_AFTER:
+            one.spare_since = None
+            return above
+        return current
+
+    def _order(self, layer: Layer) -> int:
+        return LADDER.index(layer)
+
+    def _least(self, layer: Layer) -> int:
+        return bits_least(self.size(layer), layer.fps)
