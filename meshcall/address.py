@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from functools import lru_cache
 
@@ -26,6 +27,13 @@ def parse_host_port(text: str) -> Address:
     if not is_number or not 0 < int(port_text) < 65536:
         raise UsageError(f"{port_text!r} in {text!r} is not a port (1 to 65535)")
     return host, int(port_text)
+
+
+def parse_place(text: str) -> Address:
+    """``HOST`` or ``HOST:PORT`` as (host, port), port 0 if there is none; raises :class:`UsageError`."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))), 0
+    return parse_host_port(text) if ":" in text else (text, 0)
 
 
 def format_address(address: Address) -> str:

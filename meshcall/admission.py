@@ -90,6 +90,10 @@ class Admission:
             return True
         if kind is MessageKind.CANDIDATES or self._strangers.held(self._now()) < 1:
             return False
+        if kind is MessageKind.OFFER and self._has_room():
+            return (
+                True  # a member that we have not heard of yet may offer a link; what rings is looked at later
+            )
         return kind in (MessageKind.CONTACT_REQUEST, MessageKind.ROOM) or self._accept_strangers()
 
     def spend(self, sender: PeerId, kind: MessageKind) -> None:

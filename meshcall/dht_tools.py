@@ -200,7 +200,7 @@ class DhtTools:
         host, port = parse_host_port(text)
         if not self._enabled:
             raise DhtOff
-        addresses = await _resolve(host, port)
+        addresses = await resolve_place(host, port)
         for number in range(DHT_PING_TRIES):
             for answer in await asyncio.gather(*(self._dht.probe(address) for address in addresses)):
                 if answer is not None:
@@ -221,7 +221,8 @@ def _is_key(text: str) -> bool:
     return True
 
 
-async def _resolve(host: str, port: int) -> list[Address]:
+async def resolve_place(host: str, port: int) -> list[Address]:
+    """Where ``host`` may be; raises :class:`HostUnknown` or :class:`UsageError`."""
     try:
         infos = await asyncio.get_running_loop().getaddrinfo(host, port)
     except (OSError, UnicodeError):  # the latter: no name that DNS can hold

@@ -111,8 +111,11 @@ class Listener(Protocol):
     def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
         """The peer began anew: a call of its own."""
 
+    def on_over(self) -> None:
+        """It is over; what it held open is being closed."""
+
     def on_ended(self, outcome: Outcome) -> None:
-        """It is over. The last call of a listener."""
+        """Everything is closed. The last call of a listener."""
 
 
 class CallDriver:
@@ -281,7 +284,8 @@ class CallDriver:
             case c.SendReject(call_id, word, words):
                 self._reply_to(call_id, s.Reject(_REJECT_WORDS[word], words))
             case c.SendHangup(call_id, word):
-                self._send_hangup(call_id, s.Hangup(_HANGUP_WORDS[word]))
+                reason = s.HangupReason.LINK if self.room else _HANGUP_WORDS[word]
+                self._send_hangup(call_id, s.Hangup(reason))
             case c.AdoptCall(old_id, new_id):
                 self._listener.on_adopt(old_id, new_id)
             case c.StartIncoming(event):
@@ -329,6 +333,7 @@ class CallDriver:
             case c.Notify(kind, detail):
                 self._listener.on_notify(kind, detail)
             case c.Ended():
+                self._listener.on_over()
                 self._spawn(self._finish(command))
             case _:
                 raise AssertionError(f"no way to carry out {command!r}")

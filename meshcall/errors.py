@@ -321,6 +321,72 @@ class StateCorrupt(FileError):
     code = "state-corrupt"
 
 
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+class NoSuchRoom(UsageError):
+    """There is no such room here."""
+
+    code = "no-such-room"
+    default_hint = "`meshcall room list` lists the rooms"
+
+
+class NoSuchMember(UsageError):
+    """Nobody in the room is called that."""
+
+    code = "no-such-member"
+    default_hint = "`meshcall room status` lists the members"
+
+
+class RoomNotFound(MeshcallError):
+    """No room of that name is announced on this LAN."""
+
+    code = "room-not-found"
+    exit_code = 4
+    default_hint = (
+        "`meshcall room list` shows what is announced; where the network carries no multicast, ask for a link"
+        " (`meshcall room invite`) or name a machine of the room: `--at HOST`"
+    )
+
+
+class RoomSilent(MeshcallError):
+    """Nobody in that room answers."""
+
+    code = "room-silent"
+    exit_code = 4
+    default_hint = "is anybody in it now? `meshcall netcheck` tells what this network lets through"
+
+
+class RoomRefused(MeshcallError):
+    """The room did not let us in."""
+
+    code = "room-refused"
+    exit_code = 5
+
+
+class RoomCodeWrong(RoomRefused):
+    """The code is wrong, or works no more."""
+
+    code = "room-code"
+    default_hint = (
+        "a code lives ten minutes and bears five wrong tries; ask for a new one: `meshcall room code`"
+    )
+
+
+class NotInRoom(MeshcallError):
+    """We are not in that room now."""
+
+    code = "not-in-room"
+    default_hint = "`meshcall room join NAME` goes in"
+
+
+class NotCreator(MeshcallError):
+    """Only who made the room may do that."""
+
+    code = "not-creator"
+    default_hint = "`meshcall room block NAME` hides a member from yourself"
+
+
 # --- calls ----------------------------------------------------------------------------------------
 
 

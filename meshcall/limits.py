@@ -21,6 +21,44 @@ CLOCK_SKEW_MAX: Final = 120
 EPOCH: Final = 900
 """How long one rendezvous key serves (who-calls-whom tracking by storage nodes)."""
 
+# --- rooms: links and letters ---------------------------------------------------------------------
+
+ROOM_LINK_RING: Final = 15.0
+"""Seconds that the offer of a link waits for its answer: machines answer at once, or not at all."""
+
+ROOM_LINKS_ENDED_MAX: Final = 32
+"""Links that ended and are remembered, so that late messages of theirs begin nothing (memory)."""
+
+ROOM_ASKERS_MAX: Final = 64
+"""Peers whose last letter about a room is remembered, to answer it (strangers who ask to be let in)."""
+
+ROOM_ANSWER_WITHIN: Final = 15.0
+"""Seconds in which an answer goes where the letter came from: who waits to be let in writes every five."""
+
+ROOM_LETTERS_UNDER_WAY: Final = 4
+"""Letters to one peer that are being delivered at once; the oldest gives way (a peer that is not found)."""
+
+ROOM_LETTER_LIFE: Final = 30.0
+"""Seconds for which a letter about a room is valid, and its answer is waited for."""
+
+ROOMS_JOINED_MAX: Final = 4
+"""Rooms that one machine is in at once: as many as it announces."""
+
+ROOM_ID_SHORT: Final = 4
+"""Digits of a room's ID that name it on the command line."""
+
+ROOM_ANNOUNCE_PAUSE: Final = 0.3
+"""Seconds between two announcements of other member counts (everybody who comes or goes changes them)."""
+
+ROOM_REACH_PAUSE: Final = 1.0
+"""Seconds between two questions to a machine that was named by its address, until it has been found."""
+
+ROOM_TELL_PAUSE: Final = 0.1
+"""Seconds between two events that show the same room, or the rooms of the LAN (members that toggle)."""
+
+ROOM_BOXES_MAX: Final = 24
+"""Of the reply boxes, those that letters about rooms may have: calls keep the rest."""
+
 # --- call: control channel ------------------------------------------------------------------------
 
 WORDS_MAX: Final = 200
@@ -115,6 +153,9 @@ STATE_INVITES_MAX: Final = 1000
 
 STATE_HISTORY_MAX: Final = 10_000
 """Calls kept in the history, the newest (disk)."""
+
+STATE_ROOMS_MAX: Final = 64
+"""Rooms remembered; those that we left longest ago go first (disk)."""
 
 STATE_HISTORY_STRANGERS_MAX: Final = 1000
 """Of these, calls with who is no contact (strangers who ring to push the calls of contacts out)."""

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from meshcall import __version__, limits, surroundings
-from meshcall.address import Address, format_address
+from meshcall.address import Address, format_address, parse_place
 from meshcall.admission import Admission
 from meshcall.aio.carrier import DhtCarrier
 from meshcall.aio.clock import Clock, SystemClock, system_random
@@ -44,7 +44,7 @@ from meshcall.config import Config
 from meshcall.contacts import ContactBook
 from meshcall.dht.compact import is_public
 from meshcall.dht.saved import saved_contacts
-from meshcall.dht_tools import DhtTools
+from meshcall.dht_tools import DhtTools, resolve_place
 from meshcall.errors import MeshcallError, StateUnwritable
 from meshcall.finder import Finder
 from meshcall.handover import Handover
@@ -75,9 +75,19 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
+from meshcall.room_links import LinkTools
+from meshcall.rooms import Rooms
 from meshcall.settings import SettingsBook
 from meshcall.signaling.invite import Invite
-from meshcall.signaling.messages import ContactRequest, Hangup, HangupReason, Missed, PingOffer
+from meshcall.signaling.messages import (
+    ContactRequest,
+    Hangup,
+    HangupReason,
+    Missed,
+    Offer,
+    PingOffer,
+    RoomLetter,
+)
 from meshcall.switchboard import Switchboard
 from meshcall.tunnels import Tunnels
 from meshcall.turn.gateways import is_gateway
@@ -158,6 +168,8 @@ class Node:
             servers=self._page_servers,
         )
         self._calls: Switchboard
+        self._admission: Admission
+        self._rooms: Rooms
         self._pings: Pinger | None = None
         self._netcheck: Netcheck
         self._relay: RelayRole
@@ -287,6 +299,8 @@ class Node:
             known=self._contacts.peer_ids,
             on_change=self._lan_changed,
             on_service=lambda: self._ladder.lan_changed(),
+            rooms=lambda: self._rooms.announcements(),
+            on_rooms=lambda: self._rooms.lan_changed(),
         )
         self._ladder = BootstrapLadder(
             self._dht,
@@ -333,13 +347,15 @@ class Node:
             udp_blocked=lambda: self._carrier.tunnel is not None,
         )
         self._ice.lenders = self._relays
-        admission = Admission(
+        self._admission = admission = Admission(
             self._contacts,
             accept_strangers=lambda: self._settings.now.accept_strangers,
             answer_pings=config.answer_pings,
             now=clock.now,
             is_open=lambda: self._open,
-            in_call=lambda peer: self._calls.live(peer) is not None,
+            in_call=lambda peer: self._calls.live(peer) is not None or self._rooms.has_link(peer),
+            is_mate=lambda peer: self._rooms.is_mate(peer),
+            has_room=lambda: self._rooms.has_any(),
         )
         self._post = Post(
             self._identity,
@@ -420,6 +436,33 @@ class Node:
             counters=self._counters,
             network=self.network,
         )
+        self._rooms = Rooms(
+            self._me,
+            config,
+            tools=LinkTools(
+                identity=self._identity,
+                name=lambda: self._settings.now.name,
+                contacts=self._contacts,
+                post=self._post,
+                finder=self._finder,
+                secrets=self._handover,
+                make_endpoint=self._make_endpoint,
+                prepare_media=self._prepare_media,
+                clock=clock,
+                random=self._random,
+                spawn=self._spawn,
+                counters=self._counters,
+                network=self.network,
+            ),
+            state=self._state,
+            lan=self._lan,
+            base_plan=self._calls.plan,
+            is_verified=self._is_verified,
+            publish=self._events.publish,
+            reach=self._reach,
+            nodes=lambda: self._way_in()[0],
+        )
+        self._pages.on_gone = self._rooms.page_gone
         self._netcheck = Netcheck(
             self._dht,
             self._lan,
@@ -446,6 +489,7 @@ class Node:
         self._open = True  # from the first watch on, an offer that waited for us may come
         await self._post.refresh()
         tasks += [self._keep_up(work.run) for work in (self._post, self._missed, self._handover)]
+        self._rooms.start()
         if config.mdns:
             await self._lan.start()
         watcher = NetworkWatcher(self._network_changed, clock=clock, names=config.interfaces)
@@ -473,6 +517,9 @@ class Node:
             live = [call for call in self._calls if not call.ended]
             for call in live:
                 await call.shut_down()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.SHUTDOWN_PATIENCE):
+                    await self._rooms.close()
             if self._pings is not None:
                 await self._pings.close()
             with contextlib.suppress(TimeoutError):
@@ -550,6 +597,7 @@ class Node:
         self._port_mapper.network_changed()
         self._relays.hasten()
         self._post.hasten()
+        self._rooms.network_changed()
         self._spawn(self._lan.network_changed())
 
     # --- tasks ------------------------------------------------------------------------------------
@@ -601,6 +649,11 @@ class Node:
     def settings(self) -> SettingsBook:
         """What people set while the node runs."""
         return self._settings
+
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms."""
+        return self._rooms
 
     @property
     def dht(self) -> DhtTools:
@@ -731,6 +784,7 @@ class Node:
     def _contacts_changed(self) -> None:
         self._lan.contacts_changed()
         self._calls.contacts_changed()
+        self._rooms.contacts_changed()
         self._events.publish(ContactsChanged(at_ms=self._clock.now_ms()))
 
     def _settings_changed(self, before: SettingsView) -> None:
@@ -854,6 +908,14 @@ class Node:
             return
         opened = letter.opened
         self._missed.sighted(opened.sender)
+        if isinstance(opened.message, RoomLetter):
+            self._rooms.letter(letter)
+            return
+        if self._rooms.link_letter(letter) or opened.message == Hangup(HangupReason.LINK):
+            return
+        if isinstance(opened.message, Offer) and not self._admission.may_ring(opened.sender):
+            self._counters["offer-of-room-mate"] += 1  # it may write, for it is in a room with us, not call
+            return
         if isinstance(opened.message, ContactRequest):
             self._introductions.requested(opened.sender, opened.message)
             return
@@ -868,6 +930,11 @@ class Node:
 
     def create_invite(self, *, once: bool, expires: float) -> str:
         """A link that makes whoever opens it a contact; ``expires`` in seconds from now."""
+        nodes, gateways = self._way_in()
+        return self._introductions.invite(once=once, expires=expires, nodes=nodes, gateways=gateways).format()
+
+    def _way_in(self) -> tuple[list[Address], list[Address]]:
+        """DHT nodes and gateways through which whoever gets a link of ours can find us."""
         dht = self._dht.status()
         mapped = [one for one in self._port_mapper.external(self._service) if ":" not in one[0]]
         four = mapped[0] if mapped else dht.observed4
@@ -878,7 +945,7 @@ class Node:
         if any(is_public(address) for address in ours):
             nodes = [address for address in nodes if is_public(address)]  # a LAN's mean nothing elsewhere
         gateways = [*self._relay.gateways(), *(self._tunnels.known() if self._tunnels is not None else ())]
-        return self._introductions.invite(once=once, expires=expires, nodes=nodes, gateways=gateways).format()
+        return nodes, gateways
 
     async def _invited(self, invite: Invite) -> None:
         """Join through what an invite names."""
@@ -892,6 +959,20 @@ class Node:
         When the inviter is offline it is told later, while the invite is valid and this node runs.
         """
         return await self._introductions.accept(text)
+
+    # --- rooms ------------------------------------------------------------------------------------
+
+    def _is_verified(self, peer: PeerId) -> bool:
+        row = self._contacts.get(peer)
+        return row is not None and row.verified
+
+    async def _reach(self, text: str) -> None:
+        """Ask the machine at HOST or HOST:PORT who is there, by mDNS and as a DHT node."""
+        host, port = parse_place(text)
+        for ip, _ in await resolve_place(host, port or self._udp.port):
+            self._lan.ask(ip)
+            if port:
+                self._spawn(self._join_at((ip, port)))
 
     def _contact_made(self, contact: ContactView) -> None:
         self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))

@@ -215,8 +215,11 @@ class Post:
         report: Callable[[PostReport], None],
         *,
         on_reached: Callable[[], object] | None = None,
+        lan_only: bool = False,
     ) -> None:
         """Deliver ``sent`` (again), telling of each step; ``on_reached``: it is on the callee's machine.
+
+        ``lan_only``: by no other way, for who was found on the LAN.
 
         Over the DHT too if the LAN does not take it, or took it before and nothing came of it: whoever heard
         the peer's hint can pose as it there.
@@ -234,7 +237,7 @@ class Post:
             )
             if not self._keep(sent, delivery):
                 return
-            if not self._use_dht or (delivery.watchers and not again):
+            if lan_only or not self._use_dht or (delivery.watchers and not again):
                 report(PostReport(delivery.watchers, delivery.stored))
                 return
         delivery = await self._dht.deliver(sent.record, reply_watch=sent.box_key, on_reached=on_reached)

@@ -92,8 +92,11 @@ class Surroundings(Protocol):
     def tell(self, event: CallEvent) -> None:
         """Tell an event of a call to the node's listeners."""
 
+    def over(self, call: Call) -> None:
+        """The call is over; what it held open is being closed."""
+
     def ended(self, call: Call) -> None:
-        """The call is over."""
+        """The call is over, and all that it held open is closed."""
 
     def connected(self, call: Call) -> None:
         """Both sides are confirmed."""
@@ -433,6 +436,10 @@ class Call:
     def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
         """The peer began anew."""
         self._node.start_incoming(event, letter)
+
+    def on_over(self) -> None:
+        """The next event is the end, as soon as everything is closed."""
+        self._node.over(self)
 
     def on_ended(self, outcome: Outcome) -> None:
         """Tell the end."""

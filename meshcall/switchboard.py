@@ -159,7 +159,7 @@ class Switchboard:
             )
         if self.live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
-        plan = replace(self._plan(source, record), page=page, peer=peer_id.text, video=video)
+        plan = replace(self.plan(source, record), page=page, peer=peer_id.text, video=video)
         call = self._make_call(peer_id, self._random(16), "out", plan)
         call.dial(timeout, wait)
         return call
@@ -190,7 +190,8 @@ class Switchboard:
             self._calls.remove(old)
         return call
 
-    def _plan(self, source: str, record: Path | None) -> MediaPlan:
+    def plan(self, source: str, record: Path | None) -> MediaPlan:
+        """What every endpoint of this node is made from."""
         interfaces = self._config.interfaces
         return MediaPlan(
             source=source,
@@ -246,7 +247,7 @@ class Switchboard:
 
     def _incoming(self, letter: Letter) -> Call:
         opened = letter.opened
-        plan = replace(self._plan(self._config.source, None), peer=opened.sender.text)
+        plan = replace(self.plan(self._config.source, None), peer=opened.sender.text)
         call = self._make_call(opened.sender, opened.call_id, "in", plan)
         if isinstance(opened.message, Offer):
             call.self_name = opened.message.caller_name
@@ -311,6 +312,9 @@ class Switchboard:
 
     def adopted(self, call: Call) -> None:
         """The history is written under the new id when the call gets further."""
+
+    def over(self, call: Call) -> None:
+        """What it was is known when everything is closed."""
 
     def ended(self, call: Call) -> None:
         """Note it in the history; a contact who could not be reached is told of it later."""

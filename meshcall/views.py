@@ -591,6 +591,156 @@ class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):
     """Set when the call did not end as somebody wanted it to."""
 
 
+# --- rooms ----------------------------------------------------------------------------------------
+
+RoomState = Literal["known", "joining", "waiting", "joined"]
+"""known: we were in it and left. waiting: we have knocked, and its members are being asked."""
+
+MemberState = Literal["here", "connecting", "lost"]
+"""connecting: here, and there is no link to it yet. lost: it was here, and gives no sign of life now."""
+
+
+class ReceivedView(View, frozen=True, kw_only=True):
+    """What came of a member's media."""
+
+    video_frames: int = 0
+    screen_frames: int = 0
+    audio_seconds: float = 0.0
+    height: int = 0
+    """Of the last picture; 0: it is not known."""
+
+
+class MemberView(View, frozen=True, kw_only=True):
+    """Somebody in a room, ourselves too."""
+
+    peer_id: str
+    short: str
+    name: str
+    """As all members are shown it: two that share one are told apart by a number."""
+    contact: str = ""
+    """The name that we gave it, if it is a contact."""
+    me: bool = False
+    state: MemberState = "here"
+    audio: bool = False
+    video: bool = False
+    screen: bool = False
+    hand: bool = False
+    speaking: bool = False
+    path: PathKind = ""
+    call: str = ""
+    """ID of the link with it; empty: there is none."""
+    layer: int = -1
+    """Height that it is asked for; 0: no picture, -1: it is not asked."""
+    received: ReceivedView = ReceivedView()
+    verified: bool = False
+    blocked: bool = False
+
+
+class KnockView(View, frozen=True, kw_only=True):
+    """Somebody who wants to be let in."""
+
+    peer_id: str
+    name: str = ""
+    """What it calls itself, unverified."""
+
+
+class RoomView(View, frozen=True, kw_only=True):
+    """A room that we are in, come into or were in."""
+
+    id: str
+    """32 hexadecimal digits; of a room that we are not in yet, a number for the waiting."""
+    name: str
+    state: RoomState
+    secret: bool = False
+    """Its name is not shown on the LAN."""
+    locked: bool = False
+    creator: str = ""
+    """ID of who made it; empty: not known yet."""
+    mine: bool = False
+    members: list[MemberView] = []
+    knocks: list[KnockView] = []
+    code: str = ""
+    """A code of ours that works now."""
+    code_ms: int = 0
+    """Until when, unix milliseconds."""
+    trouble: str = ""
+    """What does not work in it now."""
+
+
+class LanRoomView(View, frozen=True, kw_only=True):
+    """A room on this LAN."""
+
+    tag: str
+    """Today's, 16 hexadecimal digits."""
+    name: str
+    """Empty: it is secret."""
+    members: int
+    locked: bool = False
+    secret: bool = False
+    joined: bool = False
+    code: bool = False
+    """Somebody in it has a code that works now."""
+
+
+class RoomsView(View, frozen=True, kw_only=True):
+    """What `meshcall room list` shows."""
+
+    rooms: list[RoomView]
+    """Those that we are in first, then those that we know."""
+    here: list[LanRoomView]
+
+
+class RoomInviteView(View, frozen=True, kw_only=True):
+    """A link that leads into a room. Whoever has it gets in: it holds the room's secret."""
+
+    uri: str
+
+
+class RoomCodeView(View, frozen=True, kw_only=True):
+    """A short code to be spoken."""
+
+    code: str
+    expires_s: float
+
+
+class RoomChanged(View, frozen=True, kw_only=True, tag_field="event", tag="room"):
+    """A room, its members or their states are others now; at most ten times a second."""
+
+    at_ms: int
+    room: RoomView
+
+
+class RoomChat(View, frozen=True, kw_only=True, tag_field="event", tag="room-chat"):
+    """A line of chat in a room."""
+
+    at_ms: int
+    room: str
+    """Its ID."""
+    peer_id: str
+    name: str
+    text: str
+    sender: Literal["peer", "me"] = "peer"
+
+
+class LanRoomsChanged(View, frozen=True, kw_only=True, tag_field="event", tag="lan-rooms"):
+    """Other rooms are on this LAN now; at most ten times a second."""
+
+    at_ms: int
+    here: list[LanRoomView]
+
+
+class RoomEnded(View, frozen=True, kw_only=True, tag_field="event", tag="room-ended"):
+    """We are not in a room any more, or did not get in."""
+
+    at_ms: int
+    room: str
+    """Its ID, or the number of the waiting."""
+    reason: str
+    """``left`` or ``removed``; of the way in: ``admitted`` (the room has an ID of its own now),
+    ``no-answer``, ``declined``, ``full``, ``removed``, ``code``, ``busy``, ``gone``, ``not-found``,
+    ``given-up``."""
+
+
 class FindingView(View, frozen=True, kw_only=True):
     """One check of `meshcall doctor`."""
 
@@ -702,6 +852,10 @@ NodeEvent = (
     | ContactsChanged
     | ContactRequested
     | SettingsChanged
+    | RoomChanged
+    | RoomChat
+    | LanRoomsChanged
+    | RoomEnded
     | Warned
     | Lagged
 )

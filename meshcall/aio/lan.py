@@ -1,4 +1,4 @@
-"""The LAN of a node: mDNS, and the directory of who was seen there.
+"""The LAN of a node: mDNS, and the directories of who and which rooms were seen there.
 
 Law 1: what mDNS says is a hint where to ask; who it is, only that peer's signed presence says.
 Law 2: zeroconf is loaded only when mDNS is used.
@@ -15,6 +15,7 @@ from meshcall.aio.clock import Clock
 from meshcall.config import Config
 from meshcall.discovery.directory import Directory, Entry
 from meshcall.discovery.lan import LanAnnouncement, LanSeen
+from meshcall.discovery.rooms import RoomAnnouncement, RoomsSeen
 from meshcall.identity.keys import Random
 from meshcall.identity.peer_id import PeerId
 
@@ -37,11 +38,14 @@ class Lan:
         known: Callable[[], list[PeerId]],
         on_change: Callable[[PeerId], None],
         on_service: Callable[[], None] = lambda: None,
+        rooms: Callable[[], tuple[RoomAnnouncement, ...]] = lambda: (),
+        on_rooms: Callable[[], None] = lambda: None,
     ) -> None:
         """``name``: what everybody here is shown as ours, with our ID; None: neither.
 
         ``known``: our contacts, who are recognised unasked. ``on_change``: one of them, or somebody
-        visible, came or went. ``on_service``: a daemon is here, whoever it is.
+        visible, came or went. ``on_service``: a daemon is here, whoever it is. ``rooms``: what is said of
+        those that we are in. ``on_rooms``: what is said of rooms here is new.
         """
         self._config = config
         self._me = me
@@ -52,6 +56,10 @@ class Lan:
         self._known = known
         self._on_change = on_change
         self._on_service = on_service
+        self._our_rooms = rooms
+        self._on_rooms = on_rooms
+        self.rooms = RoomsSeen()
+        """The rooms that are announced here."""
         self._recognised = set(known())
         self._directory = Directory(self._recognised)
         self._service: LanService | None = None
@@ -102,6 +110,14 @@ class Lan:
     def addresses(self, peer: PeerId) -> list[Address]:
         """Where ``peer`` may be on this LAN, best first."""
         return self._directory.on_lan(peer, now_ms=self._clock.now_ms())
+
+    def ask(self, host: str) -> None:
+        """Ask that machine alone who it is and tell it who we are, for multicast may not reach it.
+
+        ``host``: an IP address. Nothing happens while mDNS is off.
+        """
+        if self._service is not None:
+            self._service.ask(host)
 
     async def resolve_untrusted(self, name: str) -> list[str]:
         """The addresses of a browser's ``<uuid>.local`` by mDNS; none while that is off. Cannot fail."""
@@ -158,7 +174,13 @@ class Lan:
 
     def _announcement(self) -> LanAnnouncement:
         name = self._name()
-        return LanAnnouncement.of(self._me, self._clock.now_ms(), visible=name is not None, name=name or "")
+        return LanAnnouncement.of(
+            self._me,
+            self._clock.now_ms(),
+            visible=name is not None,
+            name=name or "",
+            rooms=self._our_rooms(),
+        )
 
     def _seen(self, seen: LanSeen) -> bool:
         """Note it; True for a contact, whom a flood of strangers must not drive out."""
@@ -166,9 +188,13 @@ class Lan:
         if peer is not None and peer != self._me:
             self._on_change(peer)
         self._on_service()
-        return peer in self._recognised
+        if self.rooms.seen(seen.instance, seen.announcement.rooms):
+            self._on_rooms()
+        return peer in self._recognised or self.rooms.matters(seen.instance)
 
     def _gone(self, instance: str) -> None:
         peer = self._directory.gone_lan(instance, now_ms=self._clock.now_ms())
+        if self.rooms.gone(instance):
+            self._on_rooms()
         if peer is not None and peer != self._me:
             self._on_change(peer)

@@ -20,7 +20,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zeroconf import AddressResolver, IPVersion, ServiceStateChange, Zeroconf  # type: ignore[attr-defined]
+from zeroconf import (  # type: ignore[attr-defined]
+    AddressResolver,
+    DNSOutgoing,
+    DNSQuestion,
+    IPVersion,
+    ServiceStateChange,
+    Zeroconf,
+)
 from zeroconf import Error as ZeroconfError
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
@@ -39,6 +46,12 @@ from meshcall.discovery.lan import (
 from meshcall.errors import Rejected
 
 _log: Final = logging.getLogger("meshcall.lan")
+
+_PTR: Final = 12
+"""Record type (RFC 1035 section 3.2.2)."""
+
+_IN_UNICAST: Final = 0x8001
+"""Class IN, and the bit that asks for a unicast answer (RFC 6762 section 5.4)."""
 
 OnSeen = Callable[[LanSeen], bool | None]
 """A service is there, or says something new. True: it is one that matters, forget others first."""
@@ -105,6 +118,7 @@ class LanService:
         self._resolving: set[str] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._sending: asyncio.Future[Any] | None = None
         self._change = asyncio.Lock()
         self._closed = False
         self.heard_itself = False
@@ -124,6 +138,25 @@ class LanService:
     async def renew(self) -> None:
         """The network may be another one: announce and browse afresh."""
         await self._look(renew=True)
+
+    def ask(self, host: str) -> None:
+        """Ask the machine at that IP address who is there, and tell it who is here (RFC 6762 section 5.5).
+
+        What it answers is reported like all else. For networks that carry no multicast; the answer comes by
+        unicast, too.
+        """
+        zeroconf = self._zeroconf
+        info = None if zeroconf is None else zeroconf.zeroconf.registry.async_get_info_name(self.instance)
+        if zeroconf is None or info is None:
+            return
+        query = DNSOutgoing(0)
+        query.add_question(DNSQuestion(SERVICE_TYPE, _PTR, _IN_UNICAST))
+        news = zeroconf.zeroconf.generate_service_broadcast(info, None)
+        try:
+            for out in (query, news):
+                zeroconf.zeroconf.async_send(out, addr=host)
+        except (OSError, RuntimeError):
+            self._counters["ask"] += 1
 
     async def close(self) -> None:
         """Say goodbye and free everything. Idempotent."""
@@ -257,11 +290,14 @@ class LanService:
             host_ttl=limits.LAN_HOST_TTL,
             other_ttl=limits.LAN_OTHER_TTL,
         )
+        if self._sending is not None:
+            self._sending.cancel()  # it would go on saying what was true before
         if first:
             sending = await zeroconf.async_register_service(info, cooperating_responders=True)
         else:
             sending = await zeroconf.async_update_service(info)
-        self._keep(asyncio.ensure_future(sending))
+        self._sending = asyncio.ensure_future(sending)
+        self._keep(self._sending)
 
     # --- others ---
 

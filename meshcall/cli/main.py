@@ -26,6 +26,7 @@ from meshcall.cli import (
     netcheck,
     ping,
     relay,
+    room,
     service,
     status,
 )
@@ -109,6 +110,7 @@ app.command()(calls_commands.hangup)
 app.command()(calls_commands.calls)
 app.command()(calls_commands.history)
 app.command()(calls_commands.chat)
+app.add_typer(room.room_commands, name="room")
 app.command()(ping.ping)
 app.command()(netcheck.netcheck)
 app.command()(doctor.doctor)

@@ -49,6 +49,7 @@ PICTURE: Final = "image/svg+xml"
 """In place of an answer's type: it is a picture."""
 
 _CALL: Final = {"call": "a call's ID, 4 or more digits of it, the other side's name or ID, or `-`"}
+_ROOM: Final = {"room": "a room's ID, 4 or more digits of it, its name, or `-`: the only one that we are in"}
 _CONTACT: Final = {"name": "a contact's name, or a full ID"}
 
 ENDPOINTS: Final = (
@@ -157,6 +158,49 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST", "/calls/{call}/verified", "The words were the same: mark the contact as verified",
         v.ContactView, models.Empty, attributes=_CALL,
+    ),
+    Endpoint("GET", "/rooms", "Rooms that we are in or know, and those on this LAN", v.RoomsView),
+    Endpoint("POST", "/rooms", "Make a room and go in", v.RoomView, models.CreateRoom, 201),
+    Endpoint("POST", "/rooms/join", "Go into a room by name, code or link", v.RoomView, models.JoinRoom),
+    Endpoint("GET", "/rooms/{room}", "One room", v.RoomView, attributes=_ROOM),
+    Endpoint(
+        "DELETE", "/rooms/{room}", "Leave a room and forget its secret", {}, models.Empty, attributes=_ROOM
+    ),
+    Endpoint("POST", "/rooms/{room}/leave", "Leave a room", v.RoomView, models.Empty, attributes=_ROOM),
+    Endpoint(
+        "POST", "/rooms/{room}/invite", "A link that leads into a room",
+        v.RoomInviteView, models.Empty, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/code", "A short code that leads into a room",
+        v.RoomCodeView, models.Empty, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/state", "What the others are shown of us",
+        v.RoomView, models.SetRoomState, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/chat", "Say a line to all", {"room": str}, models.SayInRoom, attributes=_ROOM
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/lock", "Have who comes without the secret knock, or not",
+        v.RoomView, models.LockRoom, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/admit", "Let in who knocks, or do not",
+        v.RoomView, models.AdmitToRoom, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/remove", "Put a member out for good",
+        v.RoomView, models.NameMember, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/block", "See and hear nothing of a member, or do again",
+        v.RoomView, models.BlockMember, attributes=_ROOM,
+    ),
+    Endpoint(
+        "POST", "/rooms/{room}/layer", "Tell a member how large its pictures are shown",
+        {"room": str}, models.AskLayer, attributes=_ROOM,
     ),
     Endpoint(
         "POST", "/pings", "Find the paths to a contact, without a ring: a stream of its answers",

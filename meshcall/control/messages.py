@@ -23,6 +23,8 @@ _STATUS_BY_CODE = {
     "forbidden": 403,
     "unknown-contact": 404,
     "no-such-call": 404,
+    "no-such-room": 404,
+    "no-such-member": 404,
     "not-found": 404,
     "request-timeout": 504,
     "too-many-listeners": 503,

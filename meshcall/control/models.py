@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 
 from meshcall import limits
+from meshcall.call.control import LayerKind
 from meshcall.config import AutoAnswer
 
 API_PREFIX: Final = "/api/v1"
@@ -39,6 +40,10 @@ HISTORY_DEFAULT: Final = 50
 ANY_CALL: Final = "-"
 """In place of a call's ID: the only call that the request can mean."""
 
+ROOM_TEXT_MAX: Final = 2048
+"""Characters of what names a room to come into: its name, a code or a link."""
+
+RoomText = Annotated[str, msgspec.Meta(min_length=1, max_length=ROOM_TEXT_MAX)]
 PeerText = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 NameText = Annotated[str, msgspec.Meta(max_length=256)]
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -149,6 +154,91 @@ class TellMedia(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     audio: bool
     video: bool
     screen: bool = False
+
+
+class CreateRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms."""
+
+    name: RoomText
+    secret: bool = False
+    """Do not show its name on the LAN."""
+    lan_only: bool = False
+    """Look for members, and let oneself be found, on the LAN alone."""
+    source: PathText | None = None
+    record: PathText | None = None
+    """A folder: each member is recorded into a file of its own."""
+    page: PageName = ""
+    video: bool = True
+
+
+class JoinRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/join."""
+
+    room: RoomText
+    """Its name, a code or a link."""
+    source: PathText | None = None
+    record: PathText | None = None
+    """A folder, as in ``CreateRoom``."""
+    page: PageName = ""
+    video: bool = True
+    at: Annotated[str, msgspec.Meta(max_length=262)] = ""
+    """HOST or HOST:PORT of a machine in the room, where the LAN carries no multicast."""
+
+
+class SetRoomState(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/state: what is left out stays as it is."""
+
+    audio: bool | None = None
+    video: bool | None = None
+    screen: bool | None = None
+    hand: bool | None = None
+    speaking: bool | None = None
+
+
+class SayInRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/chat."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=CHAT_MAX)]
+
+
+class LockRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/lock."""
+
+    locked: bool = True
+
+
+class AdmitToRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/admit."""
+
+    peer: PeerText
+    """Who knocks: ID or name."""
+    admit: bool = True
+    """False: do not let in."""
+
+
+class NameMember(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/remove."""
+
+    peer: PeerText
+    """ID or name, as the room shows it."""
+
+
+class BlockMember(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/block."""
+
+    peer: PeerText
+    blocked: bool = True
+
+
+class AskLayer(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/layer."""
+
+    peer: PeerText
+    kind: LayerKind = "camera"
+    height: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+    """Pixels that can be shown; 0: none."""
+    fps: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    """Pictures a second that can be shown; 0: any."""
 
 
 class DeclineCall(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshcall.call.control import LayerKind
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.page import ToPage
 from meshcall.netcheck_views import NetcheckView
@@ -28,6 +29,10 @@ from meshcall.views import (
     PeerView,
     RelayCoturnView,
     RelayCredentialsView,
+    RoomCodeView,
+    RoomInviteView,
+    RoomsView,
+    RoomView,
     SettingsView,
     VerificationView,
 )
@@ -139,6 +144,90 @@ class DhtApi(Protocol):
         """Ask whoever is at HOST:PORT who it is."""
 
 
+class RoomsApi(Protocol):
+    """The rooms. One is named by its ID, 4 or more digits of it, or its name; a member by ID or shown name.
+
+    What can't be done raises :class:`meshcall.errors.MeshcallError`: ``NoSuchRoom``, ``NoSuchMember``,
+    ``NotInRoom``, ``NotCreator`` and what the methods name.
+    """
+
+    def show(self) -> RoomsView:
+        """Those that we are in or know, and those on this LAN."""
+
+    def view(self, room: str) -> RoomView:
+        """One that we are in or know."""
+
+    async def create(
+        self,
+        name: str,
+        *,
+        secret: bool = False,
+        lan_only: bool = False,
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> RoomView:
+        """Make a room and go in; on the disk when this returns. Raises ``InvalidRoom``."""
+
+    async def join(
+        self,
+        text: str,
+        *,
+        at: str = "",
+        source: str | None = None,
+        record: Path | None = None,
+        page: str = "",
+        video: bool = True,
+    ) -> RoomView:
+        """Go in by name, code or link; returns when we are in, or have knocked.
+
+        Raises ``RoomNotFound``, ``RoomSilent``, ``RoomRefused``, ``RoomCodeWrong``.
+        """
+
+    async def leave(self, room: str) -> RoomView:
+        """Go, or do not wait any longer to be let in."""
+
+    async def forget(self, room: str) -> None:
+        """Leave it, and forget its secret."""
+
+    def invite(self, room: str) -> RoomInviteView:
+        """A link that leads in."""
+
+    def code(self, room: str) -> RoomCodeView:
+        """A new short code; the one before works no more."""
+
+    def set_state(
+        self,
+        room: str,
+        *,
+        audio: bool | None = None,
+        video: bool | None = None,
+        screen: bool | None = None,
+        hand: bool | None = None,
+        speaking: bool | None = None,
+    ) -> RoomView:
+        """What the others are shown of us; None: as before."""
+
+    def say(self, room: str, text: str) -> None:
+        """A line of chat to all."""
+
+    async def lock(self, room: str, *, locked: bool) -> RoomView:
+        """Whether who comes without the secret knocks."""
+
+    def admit(self, room: str, peer: str, *, admit: bool) -> RoomView:
+        """Let in who knocks, or do not."""
+
+    async def remove(self, room: str, peer: str) -> RoomView:
+        """Put a member out for good."""
+
+    async def block(self, room: str, peer: str, *, blocked: bool) -> RoomView:
+        """See and hear nothing of a member, or do again."""
+
+    def ask_layer(self, room: str, peer: str, kind: LayerKind, height: int, fps: int) -> None:
+        """Tell a member how large its pictures are shown."""
+
+
 class PagesApi(Protocol):
     """Pages that are open, and their calls' media."""
 
@@ -169,6 +258,10 @@ class NodeApi(Protocol):
     @property
     def settings(self) -> SettingsApi:
         """The settings."""
+
+    @property
+    def rooms(self) -> RoomsApi:
+        """The rooms."""
 
     @property
     def dht(self) -> DhtApi:

@@ -38,6 +38,7 @@ from meshcall.control.metrics import METRICS_TYPE, format_metrics
 from meshcall.control.node_api import CallApi, NodeApi
 from meshcall.control.openapi import make_openapi
 from meshcall.control.page_socket import PageSocket
+from meshcall.control.room_routes import RoomRoutes
 from meshcall.control.selection import Purpose, choose_call
 from meshcall.control.serving import Handler, answered, make_runner
 from meshcall.control.unix_socket import listen, peer_uid
@@ -184,6 +185,7 @@ class ControlServer:
             ("POST", "/calls/{call}/media", self._tell_media),
             ("GET", "/calls/{call}/verification", self._get_verification),
             ("POST", "/calls/{call}/verified", self._verified),
+            *RoomRoutes(self._node).table(),
             ("POST", "/pings", self._start_ping),
             ("GET", "/history", self._get_history),
             ("POST", "/history/seen", self._see_missed),

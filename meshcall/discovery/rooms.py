@@ -238,6 +238,10 @@ class RoomsSeen:
         """The service is not there any more; whether that changes anything."""
         return self.seen(instance, ())
 
+    def matters(self, instance: str) -> bool:
+        """Whether a service announces a room that we are in or know."""
+        return any(instance in self._rooms.get(tag, ()) for tag in self._known)
+
     def rooms(self) -> tuple[SeenRoom, ...]:
         """All, by name, those without one last."""
         found = [_summary(tag, by) for tag, by in self._rooms.items()]

@@ -179,6 +179,8 @@ class KindStats:
     """Sound that was made up in the place of what was missing."""
     lag_ms: int = 0
     """How long the last frame waited here before it was played, against the fastest of the last seconds."""
+    height: int = 0
+    """Pixels of the last picture that was decoded; 0: there was none, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

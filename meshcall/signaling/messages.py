@@ -102,6 +102,8 @@ class HangupReason(IntEnum):
     ANSWERED_ELSEWHERE = 5
     PING = 6
     """No call ended, but a ping: said to who answered it, and nothing that anybody missed."""
+    LINK = 7
+    """Likewise, of a link of a room."""
 
 
 @dataclass(frozen=True, slots=True)

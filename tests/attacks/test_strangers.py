@@ -143,11 +143,11 @@ async def test_an_offer_can_aim_few_packets_and_none_at_some(
     Until there is no path: nobody answers.
     """
     stranger, call_id = Stranger(), os.urandom(16)
-    plan = Switchboard._plan  # as if this machine had another network than its loopback
+    plan = Switchboard.plan  # as if this machine had another network than its loopback
     monkeypatch.setattr(endpoint_module, "only_loopback", lambda addresses: False)
     monkeypatch.setattr("meshcall.ice.checklist.can_pair", lambda local, remote: ":" not in remote.address)
     monkeypatch.setattr(
-        Switchboard, "_plan", lambda board, *args: replace(plan(board, *args), allow_loopback=False)
+        Switchboard, "plan", lambda board, *args: replace(plan(board, *args), allow_loopback=False)
     )
     victims = [Candidate("host", "udp", f"203.0.113.{n}", 40_000, 1000 - n) for n in range(1, 30)]
     victim = [Candidate("host", "udp", "203.0.113.200", 20_000 + n, 5000 - n) for n in range(10)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,4 +47,6 @@ async def test_nothing_that_is_sent_is_a_server_error(tmp_path: Path) -> None:
     text = out.decode()
     print(text[-3000:])
     assert tool.returncode == 0, text[-6000:]
-    assert "Tested: 3" in text or "Tested: 4" in text, "every address was tried"
+    tested = re.search(r"Tested: (\d+)", text)
+    assert tested is not None
+    assert int(tested[1]) >= 50, "every address was tried"

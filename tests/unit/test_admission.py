@@ -123,7 +123,8 @@ def test_strangers_write_about_rooms_while_we_are_in_one(tmp_path: Path) -> None
     world = World(tmp_path, accept_strangers=False)
     assert ROOM not in world.admitted(ANN) | world.admitted(FRIEND)
     world.in_room = True
-    assert world.admitted(ANN) == {ROOM, REQUEST}
+    assert world.admitted(ANN) == {ROOM, REQUEST, OFFER}  # of a link, by a member we have not heard of yet
+    assert not world.policy.may_ring(ANN)
     assert ROOM in world.admitted(FRIEND)
     assert ROOM not in world.admitted(ENEMY)
     for _ in range(limits.STRANGERS_BURST):

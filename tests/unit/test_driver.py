@@ -201,6 +201,9 @@ class Side:
     def on_start_incoming(self, event: e.OfferReceived, letter: Letter) -> None:
         """There is one call."""
 
+    def on_over(self) -> None:
+        """The outcome says more."""
+
     def on_ended(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.changed.set()

@@ -30,14 +30,22 @@ if TYPE_CHECKING:
         load_key,
         load_peer_id,
     )
-    from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, NoteRow, ReplayRow
+    from meshcall.aio.files.rows import (
+        AddressRow,
+        CallRow,
+        ContactRow,
+        InviteRow,
+        NoteRow,
+        ReplayRow,
+        RoomRow,
+    )
     from meshcall.aio.files.statedb import StateDb
 
 _PLACES: Final = {
     "atomic": ("create_exclusive", "load_or_set_aside", "read_limited", "set_aside", "sweep", "write_atomic"),
     "home": ("HomeLock", "open_home"),
     "keyfile": ("change_passphrase", "create_key", "key_is_locked", "load_key", "load_peer_id"),
-    "rows": ("AddressRow", "CallRow", "ContactRow", "InviteRow", "NoteRow", "ReplayRow"),
+    "rows": ("AddressRow", "CallRow", "ContactRow", "InviteRow", "NoteRow", "ReplayRow", "RoomRow"),
     "statedb": ("StateDb",),
 }
 """Which module has which names. Each is loaded when first asked for: a bootstrap node needs no SQLite."""
@@ -58,6 +66,7 @@ __all__ = [
     "InviteRow",
     "NoteRow",
     "ReplayRow",
+    "RoomRow",
     "StateDb",
     "change_passphrase",
     "create_exclusive",

@@ -87,6 +87,25 @@ class NoteRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomRow:
+    """A room that we are in, or were in."""
+
+    room_id: bytes
+    """16 octets."""
+    descriptor: bytes
+    secret: bytes = field(repr=False)
+    """Who holds it is let in."""
+    memory: bytes = field(repr=False)
+    """What its machine wants to know after a restart; opaque here."""
+    joined: bool
+    """Whether we are in it, also after a restart."""
+    plan: bytes = b"{}"
+    """What is sent and recorded in it, as JSON."""
+    last_ms: int = 0
+    """When we were in it last, unix milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddressRow:
     """Where a peer was last seen."""
 

@@ -86,5 +86,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE contacts ADD COLUMN known INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE contacts ADD COLUMN owed_ms INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        """CREATE TABLE rooms (
+            room_id BLOB PRIMARY KEY CHECK (length(room_id) = 16),
+            descriptor BLOB NOT NULL,
+            secret BLOB NOT NULL,
+            memory BLOB NOT NULL,
+            joined INTEGER NOT NULL,
+            plan BLOB NOT NULL,
+            last_ms INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 """``MIGRATIONS[n]`` takes schema version n to n + 1."""

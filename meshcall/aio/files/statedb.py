@@ -1,4 +1,4 @@
-"""What a node remembers: contacts, prekeys, counters, replay, invites, history, notes, addresses, blobs.
+"""What a node remembers: contacts, prekeys, counters, replay, invites, history, rooms, addresses, blobs.
 
 Law 1: all SQL is here (and in :mod:`database`, :mod:`schema`); outside there are only values.
 Law 2: every table has a cap in :mod:`meshcall.limits`.
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from meshcall import limits
 from meshcall.aio.files.database import Database, connect
-from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, NoteRow, ReplayRow
+from meshcall.aio.files.rows import AddressRow, CallRow, ContactRow, InviteRow, NoteRow, ReplayRow, RoomRow
 from meshcall.errors import DuplicateContact, InvalidPeerId, UsageError
 from meshcall.identity.peer_id import PeerId
 
@@ -332,6 +332,44 @@ class StateDb(Database):
         """Drop the note for a contact; whether there was one."""
         return self._write("DELETE FROM notes WHERE peer_id = ?", peer_id.key) > 0
 
+    # --- rooms ------------------------------------------------------------------------------------
+
+    def rooms(self) -> list[RoomRow]:
+        """All rooms that we know, the last one that we were in first."""
+        rows = self._rows(
+            "SELECT room_id, descriptor, secret, memory, joined, plan, last_ms FROM rooms"
+            " ORDER BY last_ms DESC, room_id"
+        )
+        return _sensible(rows, _room)
+
+    def put_room(self, room: RoomRow) -> None:
+        """Remember a room, or what is new of it; those that we left longest ago fall out."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO rooms (room_id, descriptor, secret, memory, joined, plan, last_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    room.room_id,
+                    room.descriptor,
+                    room.secret,
+                    room.memory,
+                    room.joined,
+                    room.plan,
+                    room.last_ms,
+                ),
+            )
+            connection.execute(
+                "DELETE FROM rooms WHERE room_id IN"
+                " (SELECT room_id FROM rooms ORDER BY joined DESC, last_ms DESC LIMIT -1 OFFSET ?)",
+                (limits.STATE_ROOMS_MAX,),
+            )
+
+    def remove_room(self, room_id: bytes) -> bool:
+        """Forget a room, its secret included; whether there was one."""
+        removed = self._write("DELETE FROM rooms WHERE room_id = ?", room_id) > 0
+        self._forget_deleted()
+        return removed
+
     # --- addresses --------------------------------------------------------------------------------
 
     def put_addresses(self, rows: Iterable[AddressRow]) -> None:
@@ -433,6 +471,19 @@ def _contact(row: tuple[Any, ...]) -> ContactRow:
     key, name, blocked, verified, secret, *numbers = row
     return ContactRow(
         PeerId.from_key(key), str(name), bool(blocked), bool(verified), bytes(secret), *map(int, numbers)
+    )
+
+
+def _room(row: tuple[Any, ...]) -> RoomRow:
+    room_id, descriptor, secret, memory, joined, plan, last_ms = row
+    return RoomRow(
+        bytes(room_id),
+        bytes(descriptor),
+        bytes(secret),
+        bytes(memory),
+        joined=bool(joined),
+        plan=bytes(plan),
+        last_ms=int(last_ms),
     )
 
 

@@ -38,6 +38,8 @@ class PageDesk:
         self._random = random
         self._counters = counters
         self._servers = servers
+        self.on_gone: Callable[[str], object] = lambda page: None
+        """Told of each page that is gone."""
         self._pages: dict[str, Send] = {}
         self._endpoints: dict[str, tuple[str, PageEndpoint]] = {}
 
@@ -59,6 +61,7 @@ class PageDesk:
         for owner, endpoint in list(self._endpoints.values()):
             if owner == page:
                 endpoint.page_gone()
+        self.on_gone(page)
 
     def has(self, page: str) -> bool:
         """Whether that page is open."""

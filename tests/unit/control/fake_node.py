@@ -80,6 +80,8 @@ from meshcall.views import (
     VerificationView,
 )
 
+from .fake_rooms import FakeRooms
+
 E = TypeVar("E")
 
 EVENTS_OF_CHATTY = 3000
@@ -488,6 +490,7 @@ class FakeNode:
         self.contacts = FakeContacts()
         self.settings = SettingsBook(HomePaths(config.home).settings, config)
         self.dht = FakeDht()
+        self.rooms = FakeRooms()
         self.made: dict[str, FakeCall] = {}
         self.queues: list[asyncio.Queue[NodeEvent]] = []
         friend, stranger = peer_id_of(7).text, peer_id_of(99).text

@@ -47,6 +47,10 @@ EVENTS: list[views.NodeEvent] = [
     views.PresenceChanged(at_ms=1, peer=views.PeerView(peer_id="p", short="s")),
     views.ContactsChanged(at_ms=1),
     views.ContactRequested(at_ms=1, contact=views.ContactView(peer_id="p", short="s", name="n")),
+    views.RoomChanged(at_ms=1, room=views.RoomView(id="r", name="Tea", state="joined")),
+    views.RoomChat(at_ms=1, room="r", peer_id="p", name="ann", text="hi"),
+    views.LanRoomsChanged(at_ms=1, here=[views.LanRoomView(tag="t", name="", members=2, secret=True)]),
+    views.RoomEnded(at_ms=1, room="r", reason="left"),
     views.Warned(at_ms=1, message="m"),
     views.Lagged(at_ms=1, dropped=2),
 ]
