@@ -675,6 +675,21 @@ AUDIO_SEQUENCE_JUMP: Final = 1000
 """Numbers by which a packet may lie away from the last one; beyond, a second one must follow it before the
 sender has begun anew (RFC 3550 appendix A.1)."""
 
+SYNC_SLACK: Final = 0.03
+"""Seconds that sound may come out before or after its picture: nobody notices 40 ms (ITU-R BT.1359)."""
+
+SYNC_STEP: Final = 0.002
+"""Seconds by which a hold changes with each picture: nobody sees it."""
+
+SYNC_HOLD_MAX: Final = 0.2
+"""Seconds for which pictures are held, or sound waits, at most (a peer whose reports are nonsense)."""
+
+SYNC_JUMP: Final = 0.5
+"""Seconds by which a delay jumps when it is another stream, or another clock."""
+
+PICTURES_HELD_MAX: Final = 16
+"""Decoded pictures that are held (memory: 1.4 MB each at 720p)."""
+
 COPIES_FROM: Final = 0.01
 """Share of packets of sound lost from which on each is sent twice (30 to 60 kb/s)."""
 

@@ -192,7 +192,9 @@ class EndpointStats:
     screen: KindStats = field(default_factory=KindStats)
     """Pictures of a shared screen."""
     audio_seconds_received: float = 0.0
-    """Length of the sound that was decoded."""
+    """Length of the sound that was played, with what was made up in the place of what was missing."""
+    sync_ms: int | None = None
+    """How much later sound comes out than the picture of the same moment; None: not known yet."""
     path: PathKind | Literal[""] = ""
     """Empty: no pair was selected yet."""
     rtt_ms: float | None = None

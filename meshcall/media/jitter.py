@@ -110,6 +110,8 @@ class JitterBuffer:
         self._length = 0
         """Of the packet that came last."""
         self._since_stretch = 0
+        self.wait = 0.0
+        """Seconds that sound shall wait beyond what the jitter asks for."""
         self.lag = 0.0
         """Seconds that the last step lagged behind the fastest packets."""
         self.counts = Counts()
@@ -119,7 +121,8 @@ class JitterBuffer:
         """Seconds that sound shall wait for, after the fastest packet."""
         needed = self._delay.needed
         wanted = limits.AUDIO_TARGET_FIRST if needed is None else needed + limits.AUDIO_MARGIN
-        return min(limits.AUDIO_TARGET_MAX, max(limits.AUDIO_TARGET_MIN, wanted + self._room()))
+        wanted = min(limits.AUDIO_TARGET_MAX, max(limits.AUDIO_TARGET_MIN, wanted + self._room()))
+        return wanted + self.wait
 
     def _room(self) -> float:
         """For the packet that carries a copy of a lost one, or with which it is sent again."""

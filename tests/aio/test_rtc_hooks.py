@@ -391,6 +391,19 @@ async def test_receivers_of_sound_have_our_playout_and_our_decoder() -> None:
         )
 
 
+async def test_sender_reports_reach_whoever_synchronises() -> None:
+    """The receiver is asked for its method each time, and the report has both times."""
+    router = inspect.getsource(aiortc.rtcdtlstransport.RTCDtlsTransport)
+    assert "await recipient._handle_rtcp_packet(packet)" in router
+    receiver = aiortc.RTCRtpReceiver("audio", _transport())
+    heard: list[tuple[int, int]] = []
+    hooks.tap_receiver(receiver, lambda ntp, rtp: heard.append((ntp, rtp)))
+    info = aiortc.rtp.RtcpSenderInfo(ntp_timestamp=5 << 32, rtp_timestamp=7, packet_count=1, octet_count=1)
+    await receiver._handle_rtcp_packet(aiortc.rtp.RtcpSrPacket(ssrc=3, sender_info=info))
+    assert heard == [(5 << 32, 7)]
+    assert receiver._RTCRtpReceiver__lsr[3] == 5 << 16  # type: ignore[attr-defined]
+
+
 async def test_a_renewed_receiver_can_begin() -> None:
     """aiortc's own takes the parameters of its first start only, and a BYE ends its decoder for good."""
     source = inspect.getsource(aiortc.rtcrtpreceiver.RTCRtpReceiver)

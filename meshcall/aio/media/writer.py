@@ -46,6 +46,8 @@ class _Timeline:
         """Seconds in the recording of a frame with RTP time ``rtp`` that arrived at ``arrival``."""
         if self._offset is None or abs(rtp + self._offset - arrival) > limits.RECORD_DRIFT_MAX:
             self._offset = arrival - rtp
+        # The first one may have been slow to come; none is shown before it is there, so those after it tell.
+        self._offset = min(self._offset, arrival - rtp)
         return max(0.0, rtp + self._offset)
 
 

@@ -565,7 +565,7 @@ class RtcEndpoint:
         return self._final or self._snapshot()
 
     def _snapshot(self) -> EndpointStats:
-        link, recorder = self._link, self._reception.recorder
+        link, recorder, offset = self._link, self._reception.recorder, self._reception.offset
         rtt = None if link is None or link.rtt is None else round(link.rtt * 1000, 2)
         counters = {reason: count for reason, count in self._counters.items() if count}
         if recorder is not None:
@@ -576,6 +576,7 @@ class RtcEndpoint:
             video=kinds["video"],
             screen=self._screen_stats(),
             audio_seconds_received=round(self._reception.audio_seconds, 2),
+            sync_ms=None if offset is None else round(offset * 1000),
             path="" if link is None else link.path,
             route="" if link is None else link.route,
             rtt_ms=rtt,

@@ -56,6 +56,8 @@ class Playout:
         self._origin: float | None = None
         self.open = False
         self.dropped = 0
+        self.wait = 0.0
+        """Seconds that sound shall wait longer, for its pictures."""
         self.position: tuple[int, float] | None = None
         """RTP time of the packet that was played last, and when."""
 
@@ -124,6 +126,8 @@ class Playout:
 
     def _due(self) -> SoundStep | None:
         buffer = self._buffer
+        if buffer is not None:
+            buffer.wait = self.wait
         step = None if buffer is None else buffer.take(self._clock())
         if buffer is None or step is None:
             return None

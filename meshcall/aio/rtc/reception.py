@@ -8,9 +8,11 @@ Law 3: a shared screen is counted and recorded apart from the camera.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import av
@@ -20,11 +22,13 @@ from aiortc.mediastreams import MediaStreamError
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.holding import Holding
 from meshcall.aio.rtc.pictures import Pictures
 from meshcall.aio.rtc.playout import Playout
 from meshcall.media.jitter import Counts
 from meshcall.media.plan import MediaKind
 from meshcall.media.repair import FreezeWatch
+from meshcall.media.sync import Sync
 
 What = Literal["audio", "video", "screen"]
 """What a track carries."""
@@ -58,6 +62,9 @@ class Reception:
         self._freezes: dict[What, list[FreezeWatch]] = {"video": [], "screen": []}
         """Of all receivers so far."""
         self._rtt: float | None = None
+        self._sync = Sync(48_000, 90_000)
+        self._position: tuple[int, float] | None = None
+        self._holding = Holding(partial(self._take, "video"))
         self.recorder: Recorder | None = None
         self.screen_recorder: Recorder | None = None
         self.frames: Counter[What] = Counter()
@@ -70,9 +77,12 @@ class Reception:
             if what == "audio":
                 stream = hooks.prepare_sound(receiver, self._counters)
                 stream.open = self._open
+                hooks.tap_receiver(receiver, self._sync.sound.report)
             else:
                 stream = hooks.prepare_pictures(receiver, what, self._counters)
                 stream.queue.open = self._open
+                if what == "video":
+                    hooks.tap_receiver(receiver, self._sync.pictures.report)
                 self._freezes[what].append(stream.freezes)
                 if self._rtt is not None:
                     stream.measured(self._rtt)
@@ -164,8 +174,30 @@ class Reception:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            if self._open and isinstance(frame, av.AudioFrame | av.VideoFrame):
+            if not self._open or not isinstance(frame, av.AudioFrame | av.VideoFrame):
+                continue
+            if what == "video":
+                self._synchronise(frame)
+                self._holding.put(frame, self._sync.hold)
+            else:
                 self._take(what, frame)
+
+    def _synchronise(self, frame: av.AudioFrame | av.VideoFrame) -> None:
+        """A picture came from its decoder: see how far sound is."""
+        now = time.monotonic()
+        for playout in self._playouts():
+            if playout.position is not None and playout.position != self._position:
+                self._position = playout.position
+                self._sync.sound_played(*playout.position)
+            playout.wait = self._sync.wait
+        for what, pictures in self._pictures():
+            if what == "video" and frame.pts is not None:
+                self._sync.picture_came(pictures.queue.rtp_timestamp(frame.pts), now)
+
+    @property
+    def offset(self) -> float | None:
+        """Seconds that sound comes out later than the picture of the same moment; None: not known."""
+        return self._sync.offset
 
     def _take(self, what: What, frame: av.AudioFrame | av.VideoFrame) -> None:
         self.frames[what] += 1
@@ -198,6 +230,7 @@ class Reception:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+        self._holding.close()
         self._record_screen = None
         for recorder in (self.recorder, self.screen_recorder):
             if recorder is not None:

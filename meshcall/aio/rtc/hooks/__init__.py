@@ -22,6 +22,7 @@ from meshcall.aio.rtc.hooks.receiving import (
     prepare_sound,
     renew_receiver,
     stop_decoder,
+    tap_receiver,
 )
 from meshcall.aio.rtc.hooks.sending import (
     codec_name,
@@ -65,6 +66,7 @@ __all__ = [
     "renew_receiver",
     "repeat_sound",
     "stop_decoder",
+    "tap_receiver",
     "tap_sender",
     "tell_loudness",
 ]

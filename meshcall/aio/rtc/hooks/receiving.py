@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
+from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 
 from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private, set_private
@@ -85,6 +87,18 @@ def stop_decoder(receiver: RTCRtpReceiver) -> threading.Thread | None:
     if thread is not None:
         get_private(receiver, "_RTCRtpReceiver__decoder_queue").put(None)
     return thread
+
+
+def tap_receiver(receiver: RTCRtpReceiver, reported: Callable[[int, int], None]) -> None:
+    """Tell ``reported(NTP time, RTP time)`` of each sender report; aiortc keeps the middle of the first."""
+    handle = receiver._handle_rtcp_packet
+
+    async def tapped(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            reported(packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp)
+        await handle(packet)
+
+    receiver._handle_rtcp_packet = tapped  # type: ignore[method-assign]
 
 
 def packets_lost(receiver: RTCRtpReceiver) -> int:
