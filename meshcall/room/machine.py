@@ -373,7 +373,7 @@ class RoomMachine:
         self._beaten = self._now
         entry, digest = self._own_octets(), self._roster.digest()
         linked = frozenset(short_key(p.peer) for p in self._peers.values() if p.healthy(self._now))
-        data = encode_message(Beat(entry, linked, digest))
+        data = encode_message(Beat(entry, linked, digest), int(self._now * 1000))
         for peering in self._peers.values():
             if peering.link is Link.UP:
                 self._out.append(c.SendLink(peering.peer, data))
@@ -453,8 +453,8 @@ class RoomMachine:
             newcomer = now < self._entered + limits.ROOM_NEWCOMER
             ours = newcomer or self._me < peer
             peering.want(now, 0.0 if ours else limits.ROOM_OFFER_WAIT)
-        elif not peering.named:
-            peering.connect_at = _NEVER
+        elif known is not None or not peering.named:
+            peering.connect_at = _NEVER  # there is nobody to offer to
 
     def _forget(self, peering: Peering) -> None:
         if peering.link is not Link.NONE:
@@ -475,7 +475,6 @@ class RoomMachine:
             self._out.append(c.Drop(peering.peer))
             peering.down(now)
         if now >= peering.connect_at and peering.link is Link.NONE:
-            peering.named = False
             peering.connecting(now)
             self._out.append(c.Connect(peering.peer))
         if now >= peering.seek_at:
@@ -491,17 +490,18 @@ class RoomMachine:
             raise Rejected("no link")
         if not peering.messages.take(self._now):
             raise Rejected("link flood")
-        message = decode_message_untrusted(data)
+        said, message = decode_message_untrusted(data)
+        late = peering.held_back(said, self._now)
         peering.heard = self._now
         match message:
             case Beat(entry, linked, digest):
                 peering.linked = linked
-                self._merge_entries_untrusted(((0, entry),), peering)
+                self._merge_entries_untrusted(((0, entry),), peering, late)
                 if digest != self._roster.digest():
                     self._settle(peering)
             case Sync(entries, settings, removals):
                 self._merge_lasting_untrusted(settings, removals, peering)
-                self._merge_entries_untrusted(entries, peering)
+                self._merge_entries_untrusted(entries, peering, late)
             case SaidLine(octets):
                 self._said_untrusted(octets, peering)
             case KnockNote():
@@ -518,11 +518,12 @@ class RoomMachine:
                 self._send(peering.peer, sync)
 
     def _merge_entries_untrusted(
-        self, entries: tuple[tuple[int, bytes], ...], source: Peering, *, by_letter: bool = False
+        self, entries: tuple[tuple[int, bytes], ...], source: Peering, late: float, *, by_letter: bool = False
     ) -> None:
+        """Lines, each with its age in ms when it was said, ``late`` seconds ago."""
         for age_ms, octets in entries:
             try:
-                merged, peer = self._roster.merge_entry_untrusted(octets, age_ms / 1000, self._now)
+                merged, peer = self._roster.merge_entry_untrusted(octets, late + age_ms / 1000, self._now)
             except Rejected as error:
                 self._counters[error.reason] += 1
                 continue
@@ -793,7 +794,7 @@ class RoomMachine:
     def _here_untrusted(self, peer: PeerId, entry: bytes, *, asks: bool) -> None:
         known_before = self._peers.get(peer)
         source = known_before or Peering(peer, Bucket(0, 0, self._now))
-        self._merge_entries_untrusted(((0, entry),), source, by_letter=True)
+        self._merge_entries_untrusted(((0, entry),), source, 0.0, by_letter=True)
         peering = self._peers.get(peer)
         if peering is None:
             return
@@ -821,7 +822,7 @@ class RoomMachine:
         return self._room.tag(self._now_ms)
 
     def _send(self, peer: PeerId, message: Sayable) -> None:
-        self._out.append(c.SendLink(peer, encode_message(message)))
+        self._out.append(c.SendLink(peer, encode_message(message, int(self._now * 1000))))
 
     def _write(self, peer: PeerId, letter: Letter) -> None:
         self._out.append(c.SendLetter(peer, encode_letter(letter)))

@@ -16,7 +16,8 @@ settings, removals and chat lines carry their own signatures.
     6 Here      asks(u8: 0 or 1) entry               I am here; asks: where are you?
     7 Out       removal(96)                          the creator has removed you
 
-    message = kind(u8) body                          at most 16,384 octets, on a link's control channel
+    message = kind(u8) said(u32) body               at most 16,384 octets, on a link's control channel
+                                                     said: ms, by a clock that only goes forward
     1 Beat      e(u8) entry(e) n(u8) short keys of linked members(8 n) digest(8)
     2 Sync      *part      part = kind(u8) length(u16) value
                            1 age(u32, ms) entry   2 setting   3 removal; others are skipped
@@ -314,12 +315,18 @@ def short_key(peer: PeerId) -> bytes:
     return peer.key[:SHORT_KEY]
 
 
-def encode_message(message: Sayable) -> bytes:
-    """The octets of ``message``; raises ValueError when there are more than 16,384."""
+def encode_message(message: Sayable, said: int) -> bytes:
+    """The octets of ``message``; ``said``: milliseconds now, of a clock that only goes forward.
+
+    Raises ValueError when there are more than 16,384.
+    """
+    stamp = (said % 2**32).to_bytes(4, "big")
     match message:
         case Beat(entry, linked, digest):
             keys = sorted(linked)[:255]
-            data = b"\x01" + bytes([len(entry)]) + entry + bytes([len(keys)]) + b"".join(keys) + digest
+            data = (
+                b"\x01" + stamp + bytes([len(entry)]) + entry + bytes([len(keys)]) + b"".join(keys) + digest
+            )
         case Sync(entries, settings, removals):
             parts = [
                 _part(_ENTRY_PART, min(max(0, age), _AGE_MAX).to_bytes(4, "big") + entry)
@@ -327,12 +334,12 @@ def encode_message(message: Sayable) -> bytes:
             ]
             parts += [_part(_SETTING_PART, setting) for setting in settings]
             parts += [_part(_REMOVAL_PART, removal) for removal in removals]
-            data = b"\x02" + b"".join(parts)
+            data = b"\x02" + stamp + b"".join(parts)
         case SaidLine(octets):
-            data = b"\x03" + octets
+            data = b"\x03" + stamp + octets
         case KnockNote(peer, state, name):
             octets = clean_name(name).encode()
-            data = b"\x04" + bytes([state]) + peer.key + bytes([len(octets)]) + octets
+            data = b"\x04" + stamp + bytes([state]) + peer.key + bytes([len(octets)]) + octets
     if len(data) > limits.ROOM_MESSAGE_MAX:
         raise ValueError(f"a message has at most {limits.ROOM_MESSAGE_MAX} octets, not {len(data)}")
     return data
@@ -367,18 +374,18 @@ def syncs(
     return messages
 
 
-def decode_message_untrusted(data: bytes) -> LinkMessage:
-    """The message in ``data``; raises :class:`Rejected` ("room-message", "truncated", "peer-id")."""
+def decode_message_untrusted(data: bytes) -> tuple[int, LinkMessage]:
+    """(said, message) in ``data``; raises :class:`Rejected` ("room-message", "truncated", "peer-id")."""
     if not 0 < len(data) <= limits.ROOM_MESSAGE_MAX:
         raise Rejected("room-message")
     octets = Octets(data)
-    kind = octets.u8()
+    kind, said = octets.u8(), octets.u32()
     if not 0x01 <= kind <= 0x04:
-        return UnknownMessage(kind)
+        return said, UnknownMessage(kind)
     message = _message_untrusted(kind, octets)
     if octets.left:
         raise Rejected("room-message")
-    return message
+    return said, message
 
 
 def _message_untrusted(kind: int, octets: Octets) -> LinkMessage:

@@ -40,6 +40,8 @@ class Peering:
     """When the link last said anything."""
     linked: frozenset[bytes] = field(default_factory=frozenset)
     """Short keys of whom the peer has links with, by its last sign of life."""
+    offset: int | None = None
+    """The least difference between our clock and the peer's at a message of this link, ms modulo 2^32."""
     named: bool = False
     """Whether a welcome or our own memory names it a member, though it has not been heard of."""
     connect_at: float = _NEVER
@@ -65,7 +67,15 @@ class Peering:
         self.link, self.changed, self.heard = Link.UP, now, now
         self.pause = limits.ROOM_CONNECT_RETRY
         self.linked = frozenset()
+        self.offset = None
         self.rest()
+
+    def held_back(self, said: int, now: float) -> float:
+        """Seconds that a message took longer than the fastest of this link: a broken path held it back."""
+        offset = (int(now * 1000) - said) % 2**32
+        if self.offset is None or (self.offset - offset) % 2**32 < 2**31:
+            self.offset = offset
+        return (offset - self.offset) % 2**32 / 1000
 
     def rest(self) -> None:
         """The link works: there is nothing to do."""
