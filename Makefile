@@ -6,10 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: help venv demo test check format bench clean
+.PHONY: help venv demo demo-meeting test check format bench clean
 
 help: ## Print this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 21
 
 venv: ## Make or update the virtual environment
 	@scripts/venv.sh dev
@@ -17,6 +17,9 @@ venv: ## Make or update the virtual environment
 demo: ## Two daemons on this machine call each other by ID (FILE=movie.mkv sends that instead of a test picture)
 	@scripts/venv.sh run
 	@$(BIN)/python scripts/demo.py $(if $(FILE),--source "$(FILE)")
+
+demo-meeting: venv ## Five daemons meet on a LAN that leads nowhere, each in a network namespace of its own
+	@$(BIN)/python scripts/demo_meeting.py
 
 test: venv ## Run every test; installs missing system packages where it may
 	@scripts/system_packages.sh
@@ -41,5 +44,5 @@ bench: venv ## Measure what the project promises (BENCH="call-setup --quick" run
 	@$(BIN)/python -m netsim bench $(or $(BENCH),--all)
 
 clean: ## Remove what make and the tests made
-	rm -rf $(VENV) demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-out demo-meeting-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -52,12 +52,25 @@ ADDRESS_PLANS: dict[str, AddressPlan] = {
 }
 
 
+def _bridge(lan: str) -> str:
+    """The device that is a LAN's switch."""
+    return f"br-{lan}"[:15]
+
+
+def _port(host: Host) -> str:
+    """The device at the switch's end of a host's wire."""
+    return f"v{host.mac[-5:].replace(':', '')}"
+
+
 class Lan:
     """Hosts on one segment. ``lan["alice"]`` is a host."""
 
-    def __init__(self, name: str, hosts: dict[str, Host], emulation: Emulation | None) -> None:
+    def __init__(
+        self, sandbox: Sandbox, name: str, hosts: dict[str, Host], emulation: Emulation | None
+    ) -> None:
         self.name = name
         self.hosts = hosts
+        self._sandbox = sandbox
         self._emulation = emulation
 
     def __getitem__(self, name: str) -> Host:
@@ -71,6 +84,30 @@ class Lan:
         if self._emulation is None:
             raise LabError(f"{self.name} is a kernel bridge; make it with lan(..., emulated=True)")
         await self._emulation.set(conditions, host)
+
+    async def split(self, hosts: Sequence[str]) -> None:
+        """Put these hosts on a segment of their own until :meth:`unite`. Raises LabError."""
+        self._needs_bridge()
+        away = f"{_bridge(self.name)[:13]}-2"
+        lines = [f"link add {away} type bridge mcast_snooping 0", f"link set {away} up"]
+        lines += [f"link set {_port(self.hosts[host])} master {away}" for host in hosts]
+        await self._sandbox.ip(lines)
+
+    async def unite(self) -> None:
+        """Put all hosts on one segment again. Raises LabError."""
+        self._needs_bridge()
+        lines = [f"link set {_port(host)} master {_bridge(self.name)}" for host in self]
+        await self._sandbox.ip([*lines, f"link del {_bridge(self.name)[:13]}-2"])
+
+    async def power(self, *, on: bool) -> None:
+        """Unplug the switch, or plug it in again: every host's link goes down, or up. Raises LabError."""
+        self._needs_bridge()
+        state = "up" if on else "down"
+        await self._sandbox.ip([f"link set {_port(host)} {state}" for host in self])
+
+    def _needs_bridge(self) -> None:
+        if self._emulation is not None:
+            raise LabError(f"{self.name} is emulated; only a kernel bridge can be taken apart")
 
     def close(self) -> None:
         """What emulates it, if anything does, ends."""
@@ -181,25 +218,24 @@ class Lab:
             emulation = await self._emulate(name, members, conditions, seed)
         else:
             await self._make_bridge(name, members)
-        lan = Lan(name, {host.name: host for host in members}, emulation)
+        lan = Lan(self.sandbox, name, {host.name: host for host in members}, emulation)
         self.lans[name] = lan
         self.hosts.update(lan.hosts)
         await asyncio.gather(*(self._configure(host, members, neighbours == "static") for host in members))
         return lan
 
     async def _make_bridge(self, name: str, members: Sequence[Host]) -> None:
-        bridge = f"br-{name}"[:15]
+        bridge = _bridge(name)
         await self.sandbox.ip(
             [
                 # Snooping without a querier forgets multicast members after some minutes, and mDNS with them.
                 f"link add {bridge} type bridge mcast_snooping 0",
                 f"link set {bridge} up",
                 *(
-                    f"link add name v{host.mac[-5:].replace(':', '')} type veth"
-                    f" peer name {host.interface} netns {host.name}"
+                    f"link add name {_port(host)} type veth peer name {host.interface} netns {host.name}"
                     for host in members
                 ),
-                *(f"link set v{host.mac[-5:].replace(':', '')} master {bridge} up" for host in members),
+                *(f"link set {_port(host)} master {bridge} up" for host in members),
             ]
         )
 

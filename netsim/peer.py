@@ -128,15 +128,22 @@ class Peer:
 
     async def get(self, path: str) -> Any:
         """One GET of the local API. Raises OSError."""
-        reader, writer = await self._request(path)
+        return await self._exchange(path)
+
+    async def post(self, path: str, **fields: object) -> Any:
+        """One POST of the local API. Raises OSError, whose text has what the API says."""
+        return await self._exchange(path, json.dumps(fields).encode())
+
+    async def _exchange(self, path: str, body: bytes | None = None) -> Any:
+        reader, writer = await self._request(path, body)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            body = await reader.read()
+            answer = await reader.read()
         finally:
             writer.close()
-        if " 200 " not in head.splitlines()[0]:
-            raise OSError(f"{path}: {head.splitlines()[0]}: {body.decode(errors='replace')}")
-        return json.loads(body)
+        if head.split(" ", 2)[1] not in ("200", "201"):
+            raise OSError(f"{path}: {head.splitlines()[0]}: {answer.decode(errors='replace')}")
+        return json.loads(answer)
 
     async def events(self, path: str = "events") -> AsyncIterator[dict[str, Any]]:
         """The local API's stream of events; ends with the daemon."""
@@ -149,7 +156,9 @@ class Peer:
         finally:
             writer.close()
 
-    async def _request(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _request(
+        self, path: str, body: bytes | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         # Unix sockets with a path cross network namespaces. A path longer than an address is reached by
         # way of its folder's descriptor.
         folder = os.open(self.home / "run", os.O_RDONLY | os.O_DIRECTORY)
@@ -158,7 +167,10 @@ class Peer:
         finally:
             os.close(folder)
         # HTTP 1.0: the answer comes in one piece, or line by line, until the connection ends.
-        writer.write(f"GET /api/v1/{path} HTTP/1.0\r\nHost: meshcall\r\n\r\n".encode())
+        head = f"{'GET' if body is None else 'POST'} /api/v1/{path} HTTP/1.0\r\nHost: meshcall\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}\r\n".encode() + (body or b""))
         return reader, writer
 
 

@@ -102,7 +102,7 @@ async def test_chat(tmp_path: Path) -> None:
             assert "ended: hangup" in await bob.finish()
 
 
-@pytest.mark.parametrize("name", ["call_by_id.py", "chat.py", "answering_machine.py"])
+@pytest.mark.parametrize("name", ["call_by_id.py", "chat.py", "answering_machine.py", "lan_meeting.py"])
 def test_examples_are_short(name: str) -> None:
     """An example has fewer than 100 lines."""
     assert len((EXAMPLES / name).read_text().splitlines()) < 100

@@ -82,20 +82,19 @@ class End:
         self._reading = reading
         self._played: dict[str, PlayedLog] = {}
         self._wire: list[tuple[float, int, int]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until stdin ends."""
         reader = asyncio.StreamReader(limit=1 << 20)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        watch = asyncio.create_task(self._watch_wire())
         say("ready")
-        while line := await reader.readline():
-            task = asyncio.create_task(self._carry_out(json.loads(line)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        watch.cancel()
+        # Whatever goes wrong ends the program, with the reason on stderr.
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch_wire())
+            while line := await reader.readline():
+                group.create_task(self._carry_out(json.loads(line)))
+            watch.cancel()
         await self._engine.close()
 
     async def _watch_wire(self) -> None:

@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import av
 
+from meshcall.aio.media import studio as studio_module
 from meshcall.aio.media.readers import Picture
 from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, Tone
 from meshcall.aio.media.threads import Feed
@@ -92,11 +94,9 @@ class OurEngine:
         def record(path: Path, *_: object, **__: object) -> _Tap:
             return _Tap(self._played[path.stem])
 
-        replacements: dict[str, Callable[..., Any]] = {"open_source": open_source, "Recorder": record}
-        for attribute, value in replacements.items():
-            assert hasattr(endpoint_module, attribute), f"the endpoint has no {attribute}"
-            setattr(endpoint_module, attribute, value)
-        self._plan = MediaPlan("testsrc", audio=sound, video=form is not None)
+        _replace(studio_module, "open_source", open_source)
+        _replace(endpoint_module, "Recorder", record)
+        self._plan = MediaPlan("testsrc", room="bench", audio=sound, video=form is not None)
         self._calls: dict[str, MediaEndpoint] = {}
         self._played: dict[str, PlayedLog] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,6 +126,11 @@ class OurEngine:
     async def close(self) -> None:
         """End all calls."""
         await asyncio.gather(*(end.close() for end in self._calls.values()))
+
+
+def _replace(module: ModuleType, name: str, value: Callable[..., Any]) -> None:
+    assert hasattr(module, name), f"{module.__name__} has no {name}"
+    setattr(module, name, value)
 
 
 async def _open_gate(end: MediaEndpoint) -> None:

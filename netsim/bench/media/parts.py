@@ -8,7 +8,9 @@ import time
 from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
-PARTS = {name: f"{__package__}.{name}" for name in ("sending", "receiving", "rate")}
+PARTS = {
+    name: f"{__package__}.{name}" for name in ("joining", "sending", "receiving", "rate", "mesh", "soak")
+}
 """Modules by the names that ``--only`` takes."""
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from netsim.bench.figure import Figure, Report
 from netsim.bench.media import heard
 from netsim.bench.media.marks import PITCHES
-from netsim.bench.media.trial import EngineName, Records, connect, pair
+from netsim.bench.media.trial import EngineName, Records, Troubles, connect, pair
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.lab import Lab
@@ -133,13 +133,13 @@ def _first(begin: float, end: float, test: Callable[[float], bool]) -> float:
 async def measure(options: Options) -> Report:
     """Both engines in turns."""
     courses: dict[EngineName, list[Course]] = {engine: [] for engine in ENGINES}
-    failures: list[str] = []
+    troubles = Troubles()
     for turn in range(1 if options.quick else min(options.repeat, REPEAT_MAX)):
         for engine, record in courses.items():
             try:
                 course = await run(engine, turn)
             except LabError as error:
-                failures.append(f"{engine}, cut link: {str(error).splitlines()[0]}")
+                troubles.add(engine, "cut link", error)
                 continue
             record.append(course)
             options.log(
@@ -148,7 +148,7 @@ async def measure(options: Options) -> Report:
                 f" frozen {course.frozen:.0f} %, sound {course.played:.0f} %"
             )
     figures = [figure for engine, record in courses.items() for figure in make_figures(engine, record)]
-    return Report("Rate", tuple(figures), failures=tuple(failures))
+    return Report("Rate", tuple(figures), (), tuple(troubles.notes), tuple(troubles.failures))
 
 
 def make_figures(engine: EngineName, courses: Sequence[Course]) -> list[Figure]:

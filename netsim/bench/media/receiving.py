@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from netsim.bench.figure import Figure, Report
 from netsim.bench.media import heard
 from netsim.bench.media.marks import PITCHES
-from netsim.bench.media.trial import EngineName, Records, connect, pair
+from netsim.bench.media.trial import EngineName, Records, Troubles, connect, pair
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.lab import Lab
@@ -146,14 +146,14 @@ async def measure(options: Options) -> Report:
     """Both engines in turns."""
     window = QUICK_WINDOW_S if options.quick else WINDOW_S
     found: dict[EngineName, Found] = {engine: Found() for engine in ENGINES}
-    failures: list[str] = []
+    troubles = Troubles()
     for turn in range(1 if options.quick else min(options.repeat, REPEAT_MAX)):
         for engine, record in found.items():
             for loss in LOSSES:
                 try:
                     run = await run_link(engine, loss, window, turn)
                 except LabError as error:
-                    failures.append(f"{engine}, loss {100 * loss:.0f} %: {str(error).splitlines()[0]}")
+                    troubles.add(engine, f"loss {100 * loss:.0f} %", error)
                     continue
                 record.runs.setdefault(loss, []).append(run)
                 options.log(
@@ -165,14 +165,14 @@ async def measure(options: Options) -> Report:
                 record.bursts.append(await run_burst(engine, turn))
                 record.glass.append(await run_glass(engine, window / 2))
             except LabError as error:
-                failures.append(f"{engine}: {str(error).splitlines()[0]}")
+                troubles.add(engine, "burst, glass", error)
                 continue
             options.log(
                 f"{engine}, {turn + 1}: lag {record.bursts[-1]:.0f} ms after a burst,"
                 f" glass to glass {record.glass[-1]:.0f} ms"
             )
     figures = [figure for engine, record in found.items() for figure in make_figures(engine, record)]
-    return Report("Receiving", tuple(figures), failures=tuple(failures))
+    return Report("Receiving", tuple(figures), (), tuple(troubles.notes), tuple(troubles.failures))
 
 
 def make_figures(engine: EngineName, found: Found) -> list[Figure]:

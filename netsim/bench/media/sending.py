@@ -9,7 +9,7 @@ import asyncio
 import statistics
 
 from netsim.bench.figure import Figure, Report, Table, number
-from netsim.bench.media.trial import EngineName, connect, pair
+from netsim.bench.media.trial import EngineName, Troubles, connect, pair
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.lab import Lab
@@ -56,7 +56,7 @@ async def measure(options: Options) -> Report:
     window = QUICK_WINDOW_S if options.quick else WINDOW_S
     costs: dict[tuple[EngineName, int], list[float]] = {}
     shares: dict[tuple[EngineName, int], list[float]] = {}
-    failures: list[str] = []
+    troubles = Troubles()
     for turn in range(1 if options.quick else min(options.repeat, REPEAT_MAX)):
         engines: tuple[EngineName, ...] = ("ours", "stock")
         for engine in engines:
@@ -64,18 +64,18 @@ async def measure(options: Options) -> Report:
                 try:
                     spent, share = await cost(engine, peers, window)
                 except LabError as error:
-                    failures.append(f"{engine}, {peers} peers: {str(error).splitlines()[0]}")
+                    troubles.add(engine, f"{peers} peers", error)
                     continue
                 costs.setdefault((engine, peers), []).append(spent)
                 shares.setdefault((engine, peers), []).append(share)
                 options.log(f"{engine}, {peers} peers, {turn + 1}: {spent:.1f} ms, {share:.0%} arrived")
-    return make_report(costs, shares, failures)
+    return make_report(costs, shares, troubles)
 
 
 def make_report(
     costs: dict[tuple[EngineName, int], list[float]],
     shares: dict[tuple[EngineName, int], list[float]],
-    failures: list[str],
+    troubles: Troubles,
 ) -> Report:
     """Ratios to the same engine with one peer."""
 
@@ -111,5 +111,6 @@ def make_report(
                 tuple(rows),
             ),
         ),
-        failures=tuple(failures),
+        tuple(troubles.notes),
+        tuple(troubles.failures),
     )

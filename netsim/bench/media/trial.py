@@ -93,6 +93,19 @@ class RemoteEnd:
             await self._process.kill()
 
 
+class Troubles:
+    """Attempts that did not work: ours are failures, of stock aiortc they are told."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.notes: list[str] = []
+
+    def add(self, engine: EngineName, what: str, error: LabError) -> None:
+        """One more."""
+        line = f"{engine}, {what}: {str(error).splitlines()[0]}"
+        (self.failures if engine == "ours" else self.notes).append(line)
+
+
 _numbers = itertools.count(1)
 
 

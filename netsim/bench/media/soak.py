@@ -1,0 +1,90 @@
+"""A guest that joins and leaves a room again and again: what stays behind at those who were there, and at it.
+
+Two members and a guest, each with a test picture and a tone. A stay ends when sound and pictures of all came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from netsim.bench.figure import Figure, Report, Table, number
+from netsim.bench.runner import Options
+from netsim.errors import LabError
+from netsim.lab import Lab
+from netsim.meeting import Attendee, agree, all_media
+from netsim.peer import Peer
+from netsim.weights import Weight, weigh
+
+STAYS, QUICK_STAYS = 500, 40
+LOOKS = 10
+WARM_SHARE = 0.2
+"""Of the stays: what grows until then is what a daemon needs."""
+MEMORY_GROWTH = 5.0
+"""Percent."""
+ROOM = "soak"
+
+
+async def measure(options: Options) -> Report:
+    """One lab."""
+    stays = QUICK_STAYS if options.quick else STAYS
+    looks: list[tuple[int, list[Weight]]] = []
+    failures: list[str] = []
+    async with Lab() as lab:
+        everybody = [Attendee(Peer(host)) for host in await lab.lan(["one", "two", "guest"])]
+        *members, guest = everybody
+        await asyncio.gather(*(one.peer.start("--lan-only") for one in everybody))
+        await members[0].create(ROOM, source="testsrc")
+        await members[1].join(ROOM, source="testsrc")
+        await agree(members)
+        for stay in range(1, stays + 1):
+            try:
+                await guest.join(ROOM, source="testsrc")
+                await all_media(everybody)
+                await guest.do("leave")
+                await agree(members)
+            except (LabError, OSError) as error:
+                failures.append(f"stay {stay}: {str(error).splitlines()[0]}")
+                break
+            if stay % max(1, stays // LOOKS) == 0:
+                looks.append((stay, [await weigh_one(one) for one in everybody]))
+                options.log(f"{stay} of {stays} stays: {describe(looks[-1][1])}")
+    return make_report(stays, looks, failures)
+
+
+async def weigh_one(one: Attendee) -> Weight:
+    """Its daemon. Raises LabError."""
+    assert one.peer.daemon is not None, "it was started"
+    return await weigh(one.peer.host, one.peer.daemon)
+
+
+def describe(weights: list[Weight]) -> str:
+    """In a line."""
+    return ", ".join(f"{w.rss / 2**20:.0f} MB {w.fds} fds {w.threads} threads" for w in weights)
+
+
+def make_report(stays: int, looks: list[tuple[int, list[Weight]]], failures: list[str]) -> Report:
+    """Growth from the first look after warm-up to the last."""
+    warm = [weights for stay, weights in looks if stay >= WARM_SHARE * stays]
+    memory: tuple[float, ...] = ()
+    fds: tuple[float, ...] = ()
+    threads: tuple[float, ...] = ()
+    if len(warm) > 1:
+        pairs = list(zip(warm[0], warm[-1], strict=True))
+        memory = tuple(100 * (new.rss - old.rss) / old.rss for old, new in pairs)
+        fds = tuple(float(new.fds - old.fds) for old, new in pairs)
+        threads = tuple(float(new.threads - old.threads) for old, new in pairs)
+    rows = [
+        (str(stay), *(f"{number(w.rss / 2**20)} / {w.fds} / {w.threads}" for w in weights))
+        for stay, weights in looks
+    ]
+    done = f"{looks[-1][0] if looks else 0} joins and leaves"
+    return Report(
+        "Soak",
+        (
+            Figure(f"{done}: growth of memory after warm-up", "%", memory, MEMORY_GROWTH, "max"),
+            Figure(f"{done}: descriptors more", "", fds, 0, "max"),
+            Figure(f"{done}: threads more", "", threads, 0, "max"),
+        ),
+        (Table("MB / descriptors / threads after stays", ("stays", "one", "two", "guest"), tuple(rows)),),
+        failures=tuple(failures),
+    )
