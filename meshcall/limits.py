@@ -1311,6 +1311,27 @@ CPU_LOW_AFTER: Final = 10.0
 CPU_LOW_AFTER_MAX: Final = 160.0
 """The same, after tries that failed."""
 
+SPEECH_FLOOR_MAX: Final = -45
+"""dBov that background noise is thought to have at most: louder is somebody."""
+
+SPEECH_ABOVE_FLOOR: Final = 10
+"""Decibels by which speech is louder than the background."""
+
+SPEECH_LEVEL_MIN: Final = -55
+"""dBov of speech at least."""
+
+SPEECH_HOLD: Final = 0.6
+"""Seconds from the last loud moment for which somebody is said to speak."""
+
+SILENCE_LEVEL: Final = -75
+"""dBov up to which nobody hears anything, and nothing needs to be sent."""
+
+SILENCE_FRAMES: Final = 10
+"""Frames of 20 ms that are sent before silence is left out: the end of a word is quiet."""
+
+SILENCE_PACKETS: Final = 20
+"""Of so many frames of silence one is sent: 0.4 s, as Opus's own DTX."""
+
 OPUS_RATE_MONO: Final = 32_000
 """Bits a second of sound: speech is transparent at it, music good."""
 

@@ -109,6 +109,13 @@ class SourceEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Speaking:
+    """Somebody begins to speak into the source, or ends to."""
+
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RecordFailed:
     """The recording can't be written any more; the call goes on, what was written is kept."""
 
@@ -146,6 +153,7 @@ EndpointEvent = (
     | Change
     | FirstMedia
     | SourceEnded
+    | Speaking
     | RecordFailed
     | TransportLost
     | Failed

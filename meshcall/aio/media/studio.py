@@ -35,6 +35,7 @@ from meshcall.errors import SourceUnusable
 from meshcall.media.keyframes import Keyframes
 from meshcall.media.layers import Choice, Layer, Layers, Size, bits_middle
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.media.speech import Silence, Speech
 
 _TICKS = 90_000
 """A second, in the time of pictures."""
@@ -145,6 +146,10 @@ class SoundLines:
         self._lane: Lane[tuple[av.AudioFrame, int, frozenset[str], float]] = Lane(
             self._encode, limits.ENCODE_SOUND_WAITING, "encode-sound"
         )
+        self._silence = Silence()
+        self.speech = Speech()
+        self.on_speech: Callable[[], None] = lambda: None
+        """Is called when somebody begins or ends to speak."""
 
     @property
     def thread(self) -> threading.Thread:
@@ -178,10 +183,15 @@ class SoundLines:
             ]
         if pts >= 0:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._made, made)
+                self._loop.call_soon_threadsafe(self._made, made, level)
 
-    def _made(self, made: dict[str, list[Encoded]]) -> None:
+    def _made(self, made: dict[str, list[Encoded]], level: int) -> None:
+        if self.speech.heard(level):
+            self.on_speech()
+        skip = self._silence.skip(level)
         for outlet, codec in self.outlets.items():
+            if skip and codec.lower() == "opus":
+                continue
             for encoded in made.get(codec, ()):
                 outlet.put(encoded)
 
@@ -225,6 +235,8 @@ class Studio:
         self.counters: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._sound = SoundLines(source.channels, self.counters)
+        self._sound.on_speech = self._tell_speech
+        self._speech_listeners: list[Callable[[bool], None]] = []
         self._layers = Layers()
         self._lines: dict[tuple[str, Layer], PictureLine] = {}
         self._choices: Mapping[Hashable, Choice] = {}
@@ -272,6 +284,21 @@ class Studio:
         for line in self._lines.values():
             line.outlets.discard(outlet)
         self._arrange()
+
+    def listen(self, on_speech: Callable[[bool], None]) -> None:
+        """Tell from now on whether somebody speaks: with each change, and now if somebody does."""
+        self._speech_listeners.append(on_speech)
+        if self._sound.speech.speaking:
+            on_speech(True)
+
+    def forget(self, on_speech: Callable[[bool], None]) -> None:
+        """Tell no more. Idempotent."""
+        if on_speech in self._speech_listeners:
+            self._speech_listeners.remove(on_speech)
+
+    def _tell_speech(self) -> None:
+        for listener in tuple(self._speech_listeners):
+            listener(self._sound.speech.speaking)
 
     def open_gate(self) -> None:
         """A gate is open: let the source run. Idempotent."""

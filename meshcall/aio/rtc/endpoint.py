@@ -71,6 +71,7 @@ from meshcall.media.endpoint import (
     RecordFailed,
     Secured,
     SourceEnded,
+    Speaking,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media_paths import check_record, screen_record
@@ -134,7 +135,11 @@ class RtcEndpoint:
         self._link: Link | None = None
         self._quality: QualityWatch | None = None
         self._reception = Reception(self._counters, self._first_media)
-        self._sending = Sending(self._counters, lambda kind: self._emit(SourceEnded(kind)))
+        self._sending = Sending(
+            self._counters,
+            lambda kind: self._emit(SourceEnded(kind)),
+            lambda speaking: self._emit(Speaking(speaking)),
+        )
         self._changes = Changes(self._answer_change, self._send_change, self._counters)
         self._rounds = Rounds()
         self._broken = False

@@ -25,10 +25,13 @@ from meshcall.media.plan import MediaKind, MediaPlan
 class Sending:
     """Of one endpoint."""
 
-    def __init__(self, counters: Counter[str], on_ended: OnEnded) -> None:
-        """``on_ended`` is told of the source's end, once for each kind."""
+    def __init__(self, counters: Counter[str], on_ended: OnEnded, on_speech: Callable[[bool], None]) -> None:
+        """``on_ended`` is told of the source's end, once for each kind; ``on_speech`` whether somebody speaks
+        into it, with each change.
+        """
         self._counters = counters
         self._on_ended = on_ended
+        self._on_speech = on_speech
         self._studio: Studio | None = None
         self._leave: Callable[[], Awaitable[None]] | None = None
         self._outlets: dict[MediaKind, Outlet] = {}
@@ -78,6 +81,7 @@ class Sending:
         if self._studio is None:
             return
         self._studio.ends.listen(self._on_ended)
+        self._studio.listen(self._on_speech)
         for outlet in self._outlets.values():
             outlet.open()
         self.negotiated()
@@ -151,6 +155,7 @@ class Sending:
         studio, self._studio = self._studio, None
         if studio is not None and self._leave is not None:
             studio.ends.forget(self._on_ended)
+            studio.forget(self._on_speech)
             for outlet in self._outlets.values():
                 studio.disconnect(outlet)
             await self._leave()
