@@ -1040,6 +1040,9 @@ QUALITY_RTT: Final = 0.6
 """Round trip in seconds from which on a path is called degraded: people begin to talk at once (ITU-T G.114
 wants 0.4 s one way at most)."""
 
+QUALITY_PICTURES: Final = 250_000
+"""Bits per second of pictures below which they are the smallest ones, or none: people see that."""
+
 QUALITY_HOLD: Final = 3.0
 """Seconds for which a path stays degraded after the last sign of it."""
 
@@ -1130,6 +1133,9 @@ RATE_START: Final = 1_000_000
 
 RATE_MAX: Final = 6_000_000
 """Bits per second to one peer at most: a camera and a screen at their best (a peer that asks for a flood)."""
+
+RATE_TICK: Final = 0.1
+"""Seconds between two looks at what a peer gets; a cut is looked at at once."""
 
 RATE_FLOOR: Final = 80_000
 """Bits per second below which pictures are no use; they are paused, and the sound has the link alone."""
@@ -1225,6 +1231,10 @@ ARRIVALS_PACKETS_MIN: Final = 4
 
 ARRIVALS_PACKETS_MAX: Final = 2048
 """Packets remembered for it (memory: a flood)."""
+
+ARRIVALS_SSRCS_MAX: Final = 8
+"""Streams that a report names: a camera, a screen, and those that took their places (a peer that sends ever
+new ones; a REMB has room for 255)."""
 
 ARRIVALS_GIVE_WAY: Final = 0.9
 """Share of what arrives through a full link that is asked for next: the queue drains."""

@@ -560,8 +560,8 @@ class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
 class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
     """The path is a poor one; or, with an empty ``why``, a good one again."""
 
-    why: Literal["", "silent", "loss", "slow"] = ""
-    """No answer for a second; a tenth of the packets lost; a long round trip."""
+    why: Literal["", "silent", "loss", "slow", "narrow"] = ""
+    """No answer for a second; a tenth of the packets lost; a long round trip; little room for pictures."""
 
 
 class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):

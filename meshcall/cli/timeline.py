@@ -34,6 +34,7 @@ _WHY: dict[str, str] = {
     "silent": "degraded: no answer for a second",
     "loss": "degraded: packets are lost",
     "slow": "degraded: the round trip is long",
+    "narrow": "degraded: hardly any room for pictures",
     "well": "well again",
 }
 

@@ -94,6 +94,11 @@ class Arrivals:
             return self.estimate
         return None
 
+    def add_repair(self, arrived: float, octets: int) -> None:
+        """A packet came that was sent again: it takes room on the link, and tells nothing of delay."""
+        if self._packets:
+            self._remember(arrived, octets, self._packets[-1][2])
+
     def _unwrapped(self, ticks: int) -> float:
         if self._sent_ticks is not None:
             step = (ticks - self._sent_ticks) % _WRAP
@@ -115,12 +120,17 @@ class Arrivals:
             self._octets -= packets.popleft()[1]
 
     def _least(self, now: float) -> float:
-        """The least lateness of the window; 0: too few packets to tell."""
-        least, count = float("inf"), 0
+        """The least lateness of the window; 0: too few packets to tell.
+
+        It reaches back over a pause: what comes in one heap after it was held up by this machine, or by a
+        radio, and is late for no full queue.
+        """
+        least, count, since = float("inf"), 0, now
         for arrived, _, lateness in reversed(self._packets):
-            if arrived < now - limits.ARRIVALS_WINDOW and count >= limits.ARRIVALS_PACKETS_MIN:
+            long = arrived < now - limits.ARRIVALS_WINDOW and now - since >= limits.ARRIVALS_WINDOW / 2
+            if long and count >= limits.ARRIVALS_PACKETS_MIN:
                 break
-            least, count = min(least, lateness), count + 1
+            least, count, since = min(least, lateness), count + 1, arrived
         return least if count >= limits.ARRIVALS_PACKETS_MIN else 0.0
 
     def _look(self, least: float, seconds: float, now: float) -> bool:

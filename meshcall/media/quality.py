@@ -3,7 +3,8 @@
 It is degraded, in this order, while
 ``silent``: a consent check has had no answer for ``QUALITY_SILENT``; it may be dying;
 ``loss``: of the packets of the last ``QUALITY_WINDOW`` at least ``QUALITY_LOSS`` did not arrive;
-``slow``: the round trip was longer than ``QUALITY_RTT`` three times in a row.
+``slow``: the round trip was longer than ``QUALITY_RTT`` three times in a row;
+``narrow``: there is so little room on it that what we send has small pictures, or none.
 
 Law: a word holds for ``QUALITY_HOLD`` after its last sign, so that nothing flickers.
 """
@@ -15,10 +16,10 @@ from typing import Final, Literal
 
 from meshcall import limits
 
-Trouble = Literal["", "silent", "loss", "slow"]
+Trouble = Literal["", "silent", "loss", "slow", "narrow"]
 """What is wrong; empty: nothing."""
 
-_ORDER: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow")
+_ORDER: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow", "narrow")
 _SLOW_ANSWERS: Final = 3
 
 
@@ -50,6 +51,11 @@ class Quality:
         sent, missing = expected - counts[0][1], lost - counts[0][2]
         if sent >= limits.QUALITY_PACKETS_MIN and missing >= limits.QUALITY_LOSS * sent:
             self._sign("loss", now)
+
+    def allotted(self, pictures: int, now: float) -> None:
+        """What we send has so many bits per second of pictures, because the path carries no more."""
+        if pictures < limits.QUALITY_PICTURES:
+            self._sign("narrow", now)
 
     def trouble(self, now: float) -> Trouble:
         """What is wrong now."""

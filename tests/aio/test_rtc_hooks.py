@@ -404,6 +404,51 @@ async def test_sender_reports_reach_whoever_synchronises() -> None:
     assert receiver._RTCRtpReceiver__lsr[3] == 5 << 16  # type: ignore[attr-defined]
 
 
+async def test_receivers_of_pictures_tell_our_estimate() -> None:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver = pc.addTransceiver("video").receiver
+    now = [100.0]
+    estimation = hooks.Estimation(lambda: now[0])
+    estimation.watch(receiver)
+    told: list[bytes] = []
+
+    async def send(packet: Any) -> None:
+        told.append(bytes(packet))
+
+    receiver._send_rtcp = send  # type: ignore[method-assign]
+    receiver._set_rtcp_ssrc(1)
+    for number in range(40):
+        now[0] += 0.01
+        packet = aiortc.rtp.RtpPacket(payload_type=96, sequence_number=number, ssrc=5, payload=bytes(1000))
+        packet.extensions.abs_send_time = round(now[0] * (1 << 18)) % (1 << 24)
+        await receiver._handle_rtp_packet(packet, arrival_time_ms=round(now[0] * 1000))
+    packets = [aiortc.rtp.RtcpPacket.parse(data)[0] for data in told]
+    fci = [packet.fci for packet in packets if isinstance(packet, RtcpPsfbPacket)]
+    bits, ssrcs = aiortc.rtp.unpack_remb_fci(fci[-1])
+    assert ssrcs == [5]
+    assert 1_000_000 < bits <= estimation.arrivals.estimate
+    await pc.close()
+
+
+async def test_a_packet_sent_again_is_no_late_one() -> None:
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    receiver = pc.addTransceiver("video").receiver
+    hooks.private.get_private(receiver, "_RTCRtpReceiver__rtx_ssrc")[6] = 5
+    now = [100.0]
+    estimation = hooks.Estimation(lambda: now[0])
+    estimation.watch(receiver)
+    for number in range(400):
+        now[0] += 0.01
+        for ssrc, age in ((5, 0.0), (6, 0.3)):
+            packet = aiortc.rtp.RtpPacket(
+                payload_type=96, sequence_number=number, ssrc=ssrc, payload=bytes(1000)
+            )
+            packet.extensions.abs_send_time = round((now[0] - age) * (1 << 18)) % (1 << 24)
+            await receiver._handle_rtp_packet(packet, arrival_time_ms=round(now[0] * 1000))
+    assert estimation.arrivals.lateness < 0.01
+    await pc.close()
+
+
 async def test_a_renewed_receiver_can_begin() -> None:
     """aiortc's own takes the parameters of its first start only, and a BYE ends its decoder for good."""
     source = inspect.getsource(aiortc.rtcrtpreceiver.RTCRtpReceiver)

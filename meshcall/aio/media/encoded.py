@@ -49,6 +49,9 @@ class Outlet(MediaStreamTrack):
         """Of the frame that was taken last, see :class:`Encoded`."""
         self.frames = 0
         """Frames that it was given to send."""
+        self.packets = 0
+        self.octets = 0
+        """Of what was taken to be sent."""
         self.skipped = 0
         """Frames that the peer was too slow for."""
         self.origin: object | None = None
@@ -114,6 +117,8 @@ class Outlet(MediaStreamTrack):
             self._ready.clear()
             await self._ready.wait()
         encoded = self._queue.popleft()
+        self.packets += -(-len(encoded.data) // limits.RTP_PAYLOAD_MAX)
+        self.octets += len(encoded.data)
         packet = av.Packet(encoded.data)
         self._last_pts = packet.pts = max(encoded.pts, self._last_pts + 1)
         packet.time_base = encoded.time_base

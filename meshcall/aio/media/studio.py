@@ -36,6 +36,7 @@ from meshcall.media.keyframes import Keyframes
 from meshcall.media.layers import Choice, Layer, Layers, Size, bits_middle
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media.speech import Silence, Speech
+from meshcall.media.uplink import Uplink
 
 _TICKS = 90_000
 """A second, in the time of pictures."""
@@ -233,6 +234,8 @@ class Studio:
         self.source = source
         self.ends = ends
         self.counters: Counter[str] = Counter()
+        self.uplink = Uplink()
+        """That all who are sent this share."""
         self._loop = asyncio.get_running_loop()
         self._sound = SoundLines(source.channels, self.counters)
         self._sound.on_speech = self._tell_speech

@@ -74,6 +74,7 @@ from meshcall.media.endpoint import (
     Speaking,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.media.rate import Allotment
 from meshcall.media_paths import check_record, screen_record
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
@@ -139,6 +140,7 @@ class RtcEndpoint:
             self._counters,
             lambda kind: self._emit(SourceEnded(kind)),
             lambda speaking: self._emit(Speaking(speaking)),
+            self._allotted,
         )
         self._changes = Changes(self._answer_change, self._send_change, self._counters)
         self._rounds = Rounds()
@@ -273,6 +275,7 @@ class RtcEndpoint:
                     pass
         if isinstance(event, Measured):
             self._reception.measured(event.rtt)
+            self._sending.measured(event.rtt)
             if self._quality is not None:
                 self._quality.measured(event.rtt)
         if self._link is not None:
@@ -488,6 +491,10 @@ class RtcEndpoint:
 
     def _first_media(self, kind: MediaKind) -> None:
         self._emit(FirstMedia(kind))
+
+    def _allotted(self, allotment: Allotment) -> None:
+        if self._quality is not None and allotment.reason:
+            self._quality.allotted(allotment.pictures)
 
     def _record_failed(self, message: str) -> None:
         self._emit(RecordFailed(message))

@@ -39,6 +39,10 @@ class QualityWatch:
         """The path answered a check."""
         self._quality.measured(rtt, self._loop.time())
 
+    def allotted(self, pictures: int) -> None:
+        """There is room for so many bits per second of the pictures that we send."""
+        self._quality.allotted(pictures, self._loop.time())
+
     def close(self) -> None:
         """Look no more. Idempotent."""
         if self._timer is not None:

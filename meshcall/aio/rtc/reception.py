@@ -53,6 +53,7 @@ class Reception:
         self._on_first = on_first
         self._streams: dict[RTCRtpReceiver, tuple[What, Pictures | Playout]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
+        self._estimation = hooks.Estimation(asyncio.get_running_loop().time)
         self._open = False
         self._record_screen: Callable[[], Recorder] | None = None
         self._lost: Counter[What] = Counter()
@@ -80,6 +81,7 @@ class Reception:
                 hooks.tap_receiver(receiver, self._sync.sound.report)
             else:
                 stream = hooks.prepare_pictures(receiver, what, self._counters)
+                self._estimation.watch(receiver)
                 stream.queue.open = self._open
                 if what == "video":
                     hooks.tap_receiver(receiver, self._sync.pictures.report)

@@ -16,22 +16,31 @@ from meshcall.aio.media.encoded import Outlet
 from meshcall.aio.media.sources import OnEnded
 from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc.rate import Rate
 from meshcall.media.copies import Copies
-from meshcall.media.feedback import Feedback, Rates
 from meshcall.media.layers import Choice
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.media.rate import Allotment
 
 
 class Sending:
     """Of one endpoint."""
 
-    def __init__(self, counters: Counter[str], on_ended: OnEnded, on_speech: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        counters: Counter[str],
+        on_ended: OnEnded,
+        on_speech: Callable[[bool], None],
+        on_allotment: Callable[[Allotment], None],
+    ) -> None:
         """``on_ended`` is told of the source's end, once for each kind; ``on_speech`` whether somebody speaks
-        into it, with each change.
+        into it, with each change; ``on_allotment`` what there is room for, while pictures are sent.
         """
         self._counters = counters
         self._on_ended = on_ended
         self._on_speech = on_speech
+        self._on_allotment = on_allotment
+        self._rate: Rate | None = None
         self._studio: Studio | None = None
         self._leave: Callable[[], Awaitable[None]] | None = None
         self._outlets: dict[MediaKind, Outlet] = {}
@@ -46,8 +55,9 @@ class Sending:
     async def open(self, plan: MediaPlan, node: object) -> None:
         """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
         self._studio, self._leave = await enter(plan, node)
+        self._rate = Rate(self, self._studio.uplink, self._on_allotment)
         for kind in self._studio.kinds():
-            self._outlets[kind] = Outlet(kind, self._want_pictures)
+            self._outlets[kind] = Outlet(kind, self.want_keyframe)
 
     def tracks(self) -> dict[MediaKind, Outlet]:
         """What there is to send."""
@@ -64,7 +74,8 @@ class Sending:
             return
         kind: MediaKind = "audio" if transceiver.kind == "audio" else "video"
         self._transceivers[kind] = transceiver
-        hooks.tap_sender(transceiver.sender, self._feedback(kind))
+        assert self._rate is not None, "the source is open"
+        hooks.tap_sender(transceiver.sender, self._rate.feedback(kind))
         if kind == "audio":
             hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
             hooks.repeat_sound(transceiver.sender, lambda: self._copies.wanted)
@@ -93,6 +104,8 @@ class Sending:
             return
         for kind, transceiver in self._transceivers.items():
             sends = transceiver.currentDirection in ("sendrecv", "sendonly")
+            if sends and kind == "video" and self._rate is not None:
+                self._rate.start()
             if sends and kind not in self._connected:
                 self._connected.add(kind)
                 self._studio.connect(self._outlets[kind], hooks.codec_name(transceiver))
@@ -125,26 +138,31 @@ class Sending:
         if self._studio is not None and "video" in self._outlets:
             self._studio.set_rate(self._outlets["video"], bits)
 
+    def pictures_sent(self) -> tuple[int, int]:
+        """Packets and octets of pictures so far."""
+        outlet = self._outlets.get("video")
+        return (0, 0) if outlet is None else (outlet.packets, outlet.octets)
+
+    def measured(self, rtt: float) -> None:
+        """The path answered a check after so many seconds."""
+        if self._rate is not None:
+            self._rate.measured(rtt)
+
     def set_loss(self, share: float) -> None:
         """The share of the packets of sound that does not arrive, 0 to 1."""
         self._copies.reported(share)
         if self._studio is not None and "audio" in self._outlets:
             self._studio.set_loss(self._outlets["audio"], share)
 
-    def _want_pictures(self) -> None:
+    def want_keyframe(self) -> None:
+        """The peer can't go on without one."""
         if self._studio is not None and "video" in self._outlets:
             self._studio.want_keyframe(self._outlets["video"])
 
-    def _feedback(self, kind: MediaKind) -> Feedback:
-        """Who decides on what the peer reports of this kind."""
-        return Rates(
-            set_rate=self.set_rate if kind == "video" else None,
-            set_loss=self.set_loss if kind == "audio" else None,
-            want_keyframe=self._want_pictures,
-        )
-
     async def close(self) -> None:
         """Send no more."""
+        if self._rate is not None:
+            self._rate.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

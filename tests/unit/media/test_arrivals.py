@@ -66,6 +66,16 @@ def test_one_late_packet_is_no_full_link() -> None:
     assert path.arrivals.estimate >= before
 
 
+def test_a_heap_after_a_pause_is_no_full_link() -> None:
+    path = Path()
+    path.send(2, 1.8e6, 10e6)
+    before = path.arrivals.estimate
+    path.free = path.now + 0.3  # nothing is read for so long; then all at once
+    path.send(0.3, 1.8e6, 1e9)
+    path.send(1, 1.8e6, 10e6)
+    assert path.arrivals.estimate >= before
+
+
 def test_a_clock_that_is_set_measures_anew() -> None:
     path = Path()
     path.send(2, 1e6, 10e6)

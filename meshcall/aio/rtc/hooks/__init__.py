@@ -5,6 +5,7 @@ Law 2: each function says why it is needed; tests/aio/test_rtc_hooks.py fails wh
 Law 3: a peer's octets end in a counter: nothing here lets an exception out for them.
 """
 
+from meshcall.aio.rtc.hooks.estimation import Estimation
 from meshcall.aio.rtc.hooks.library import (
     AIOICE,
     AIORTC,
@@ -45,6 +46,7 @@ __all__ = [
     "AIOICE",
     "AIORTC",
     "Counters",
+    "Estimation",
     "codec_name",
     "control_idle",
     "decode_params",

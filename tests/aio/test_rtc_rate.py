@@ -1,0 +1,96 @@
+"""Rate control of an endpoint: reports in, bits out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from meshcall import limits
+from meshcall.aio.rtc.rate import Rate
+from meshcall.media.rate import Allotment
+from meshcall.media.uplink import Uplink
+
+
+class Sender:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.rates: list[int] = []
+        self.losses: list[float] = []
+        self.keyframes = 0
+        self.sent = (0, 0)
+        self.useful = limits.RATE_MAX
+
+    def set_rate(self, bits: int) -> None:
+        self.rates.append(bits)
+
+    def set_loss(self, share: float) -> None:
+        self.losses.append(share)
+
+    def want_keyframe(self) -> None:
+        self.keyframes += 1
+
+    def pictures_sent(self) -> tuple[int, int]:
+        return self.sent
+
+
+def make() -> tuple[Sender, Rate, list[Allotment]]:
+    sender, told = Sender(), list[Allotment]()
+    return sender, Rate(sender, Uplink(), told.append), told
+
+
+async def test_an_estimate_counts_at_once() -> None:
+    sender, rate, told = make()
+    rate.start()
+    rate.start()
+    assert sender.rates == [limits.RATE_START - limits.RATE_AUDIO]
+    reports = rate.feedback("video")
+    reports.remb(900_000)
+    reports.remb(500_000)
+    assert sender.rates[-1] == 500_000 - limits.RATE_AUDIO
+    assert told[-1].reason == "delay"
+    rate.close()
+
+
+async def test_sound_hears_of_its_loss_and_pictures_of_keyframes() -> None:
+    sender, rate, _ = make()
+    rate.feedback("audio").rr(0.1, 0.0, 0.05)
+    rate.feedback("video").rr(0.2, 0.0, None)
+    rate.feedback("video").keyframe()
+    assert sender.losses == [0.1]
+    assert sender.keyframes == 1
+    rate.close()
+
+
+async def test_nothing_is_decided_before_the_start_and_after_the_end() -> None:
+    sender, rate, told = make()
+    rate.feedback("video").remb(500_000)
+    rate.measured(0.05)
+    assert not sender.rates
+    rate.start()
+    rate.close()
+    rate.close()
+    count = len(sender.rates)
+    rate.feedback("video").remb(100_000)
+    rate.feedback("video").remb(90_000)
+    await asyncio.sleep(0)
+    rate.start()
+    assert len(sender.rates) == len(told) == count
+
+
+async def test_members_that_are_sent_the_same_share_an_uplink() -> None:
+    uplink = Uplink()
+    senders = [Sender(), Sender()]
+    rates = [Rate(sender, uplink, lambda _: None) for sender in senders]
+    for rate in rates:
+        rate.start()
+    for bits in (900_000, 800_000):
+        for rate in rates:
+            rate.feedback("video").remb(bits)
+    for rate, bits in zip(rates, (700_000, 300_000), strict=True):
+        rate.feedback("video").remb(bits)
+        rate.feedback("video").remb(bits - 1)
+        rate.look()
+    assert uplink.shared
+    for rate in rates:
+        rate.close()
+    assert not senders[0].keyframes
