@@ -642,8 +642,18 @@ AUDIO_MARGIN: Final = 0.01
 AUDIO_IN_TIME: Final = 0.95
 """Share of tenths of a second in which every packet shall be in time."""
 
+AUDIO_JITTER_SLOTS: Final = 15
+"""Tenths of a second over which that is so: what one stall asks for is forgotten after these."""
+
+AUDIO_STALL_PAUSE: Final = 1.0
+"""Seconds between two stalls: what comes sooner is the same one."""
+
+AUDIO_STALL_MEMORY: Final = 10.0
+"""Seconds in which two stalls make a network that stalls now and then: then the lower one is waited for."""
+
 AUDIO_DELAY_SLOTS: Final = 60
-"""Tenths of a second of arrivals that are remembered: a change of the way is believed after six seconds."""
+"""Tenths of a second of arrivals in which the fastest is looked for: a way that became slower is believed
+after six seconds."""
 
 AUDIO_DELAY_SLOTS_MIN: Final = 4
 """Tenths of a second after which the jitter is known well enough."""

@@ -182,10 +182,10 @@ class Asked:
 def make_pictures() -> tuple[Pictures, Asked, DecoderQueue]:
     asked = Asked([])
 
-    async def ask_packets(ssrc: int, lost: list[int]) -> None:
+    def ask_packets(ssrc: int, lost: list[int]) -> None:
         asked.packets.append(lost)
 
-    async def ask_keyframe(ssrc: int) -> None:
+    def ask_keyframe(ssrc: int) -> None:
         asked.keyframes += 1
 
     decoder_queue = DecoderQueue("video", Counter())

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from meshcall import limits
 from meshcall.aio.rtc.reorder import FrameBatch, Packet, ReorderBuffer
@@ -20,6 +20,23 @@ from meshcall.media.repair import FreezeWatch, KeyframeWish, Missing
 
 _CLOCK_RATE = 90_000
 """Of the RTP time of pictures (RFC 3551 section 5)."""
+
+
+class Handle(Protocol):
+    """Of a timer."""
+
+    def cancel(self) -> None:
+        """It shall not ring."""
+
+
+class Loop(Protocol):
+    """The part of an event loop that is needed here."""
+
+    def time(self) -> float:
+        """Seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Handle:
+        """Call at that time."""
 
 
 class DecoderQueue:
@@ -96,20 +113,20 @@ class Pictures:
         buffer: ReorderBuffer,
         decoder_queue: DecoderQueue,
         *,
-        ask_packets: Callable[[int, list[int]], Awaitable[None]],
-        ask_keyframe: Callable[[int], Awaitable[None]],
+        ask_packets: Callable[[int, list[int]], None],
+        ask_keyframe: Callable[[int], None],
+        loop: Loop | None = None,
     ) -> None:
-        """``ask_packets`` and ``ask_keyframe`` send reports about an SSRC."""
+        """``ask_packets`` and ``ask_keyframe`` send reports about an SSRC. ``loop``: not the running one."""
         self._buffer = buffer
         self.queue = decoder_queue
         self._ask_packets = ask_packets
         self._ask_keyframe = ask_keyframe
-        self._loop = asyncio.get_running_loop()
+        self._loop: Loop = asyncio.get_running_loop() if loop is None else loop
         self._missing = Missing()
         self._wish = KeyframeWish()
         self._rtt = limits.NACK_RTT_FIRST
-        self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._timer: Handle | None = None
         self._ssrc: int | None = None
         self._heard = 0.0
         """When the last packet came."""
@@ -201,10 +218,10 @@ class Pictures:
             self._wish.want()
         wanted = self._missing.due(now)
         if wanted:
-            self._send(self._ask_packets(self._ssrc, sorted(wanted)))
+            self._ask_packets(self._ssrc, sorted(wanted))
         if self._wish.due(now):
             self.keyframes_asked += 1
-            self._send(self._ask_keyframe(self._ssrc))
+            self._ask_keyframe(self._ssrc)
         self._set_timer(now)
 
     def _set_timer(self, now: float) -> None:
@@ -221,8 +238,3 @@ class Pictures:
     def _wake(self) -> None:
         self._timer = None
         self._look(self._loop.time())
-
-    def _send(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

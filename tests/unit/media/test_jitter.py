@@ -138,6 +138,33 @@ def test_what_a_stall_held_up_is_played_and_its_lag_played_off(length: float) ->
     assert max(lag for at, lag in heard.lags if at > end + DELAY + 2) <= 0.06
 
 
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_after_half_a_second_of_slowness_the_lag_is_gone_in_two(loss: float) -> None:
+    """Each packet of half a second takes 250 ms longer, and those after it queue behind them."""
+    buffer = JitterBuffer(RATE)
+    arrivals, last = [], 0.0
+    for arrival, sound in stream(600, loss=loss, copies=0.85):
+        last = max(last, arrival + (0.25 if 6.0 <= arrival < 6.5 else 0.0))
+        arrivals.append((last, sound))
+    heard = play(buffer, arrivals)
+    assert max(lag for at, lag in heard.lags if at >= 8.75) <= 0.06
+    assert buffer.counts.packets >= 0.99 * len(arrivals)
+
+
+def test_a_network_that_stalls_now_and_then_is_waited_for() -> None:
+    """After two stalls the lower one is, for ten seconds."""
+    buffer = JitterBuffer(RATE)
+    arrivals = [
+        (max(arrival, 10.1 if arrival >= 10 else 0.0, 13.08 if arrival >= 13 else 0.0), sound)
+        for arrival, sound in stream(1500)
+    ]
+    heard = play(buffer, arrivals)
+    assert heard.median_lag(9, 9.9) <= 0.04
+    assert heard.median_lag(12, 12.9) <= 0.04
+    assert 0.07 <= heard.median_lag(15, 20) <= 0.11
+    assert heard.median_lag(26) <= 0.04
+
+
 @pytest.mark.parametrize("length", [0.45, 1.2, 5.0])
 def test_after_a_long_stall_sound_goes_on_with_what_is_new(length: float) -> None:
     """What is too old is left out; the lag is small within two seconds."""

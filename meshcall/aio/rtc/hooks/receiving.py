@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
@@ -37,11 +39,19 @@ def prepare_pictures(receiver: RTCRtpReceiver, kind: str, counters: Counters) ->
         codec = codecs.get(packet.payload_type)  # type: ignore[attr-defined]
         return codec is not None and is_keyframe(codec.name, _payload(packet))
 
+    tasks: set[asyncio.Future[None]] = set()
+
+    def send(report: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(report)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    ask_packets, ask_keyframe = receiver._send_rtcp_nack, receiver._send_rtcp_pli
     pictures = Pictures(
         ReorderBuffer(limits.VIDEO_REORDER_MAX, payload=_payload, begins_keyframe=begins_keyframe),
         DecoderQueue(kind, counters),
-        ask_packets=receiver._send_rtcp_nack,
-        ask_keyframe=receiver._send_rtcp_pli,
+        ask_packets=lambda ssrc, lost: send(ask_packets(ssrc, lost)),
+        ask_keyframe=lambda ssrc: send(ask_keyframe(ssrc)),
     )
 
     async def decoder_failed(media_ssrc: int) -> None:
