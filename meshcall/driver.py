@@ -31,7 +31,7 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.identity.sas import SasView
 from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.media import endpoint as m
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.post import Post
 from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret
@@ -174,6 +174,7 @@ class CallDriver:
         self._endpoint_task: asyncio.Task[None] | None = None
         self._change: s.Candidates | None = None  # what the peer is told while no path answers
         self._media_round = 0
+        self._muted: set[MediaKind] = set()
         self._late: list[bytes] = []  # our candidates that came after our description
         self._closing: asyncio.Task[None] | None = None
         self._statistics = m.EndpointStats()
@@ -513,6 +514,8 @@ class CallDriver:
             await endpoint.close()
             raise asyncio.CancelledError  # closed before it was there
         self._endpoint = endpoint
+        for kind in self._muted:
+            endpoint.set_muted(kind, muted=True)
         self._spawn(self._pump(endpoint))
         return endpoint
 
@@ -677,6 +680,12 @@ class CallDriver:
         """Tell the peer what is muted, or what a room says; it matters only in a connected call."""
         if self.machine.state is State.CONNECTED:
             self._send_control(message)
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Send nothing of this kind from now on, or send it again."""
+        (self._muted.add if muted else self._muted.discard)(kind)
+        if self._endpoint is not None:
+            self._endpoint.set_muted(kind, muted=muted)
 
     def _send_confirm(self, role: Role) -> None:
         if self._transcript.is_whole:

@@ -22,7 +22,7 @@ from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.post import Post
 from meshcall.signaling.messages import Offer, Reject, RejectReason
 from meshcall.views import CallDirection, CallEvent
@@ -90,6 +90,7 @@ class RoomLinks:
         self._finder = finder
         self._calls: list[Call] = []
         self._current: dict[PeerId, Call] = {}
+        self._muted: set[MediaKind] = set()
 
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._current.values()))
@@ -128,6 +129,12 @@ class RoomLinks:
         call = self._current.get(peer)
         if call is not None:
             call.tell_room(body)
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Send nothing of this kind to anybody, or send it again."""
+        (self._muted.add if muted else self._muted.discard)(kind)
+        for call in self._current.values():
+            call.set_muted(kind, muted=muted)
 
     def ask_layer(self, peer: PeerId, kind: LayerKind, height: int, fps: int) -> bool:
         """Tell ``peer`` how large its pictures are shown; whether there is a link to say it on."""
@@ -199,6 +206,8 @@ class RoomLinks:
             random=tools.random,
             room=tag,
         )
+        for kind in self._muted:
+            call.set_muted(kind, muted=True)
         self._calls.append(call)
         self._current[peer] = call
         ended = [old for old in self._calls if old.ended_ms is not None]

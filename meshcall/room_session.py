@@ -23,7 +23,7 @@ from meshcall.call.control import LayerKind
 from meshcall.errors import InvalidPeerId, LocalProtocolError, MeshcallError, NoSuchMember, UsageError
 from meshcall.finder import Finder, Found
 from meshcall.identity.peer_id import PeerId
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.codes import new_code
@@ -125,6 +125,9 @@ class RoomSession:
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
+        self._listening: asyncio.TimerHandle | None = None
+        self._spoke = float("-inf")
+        self._speaks = False
         self._told = float("-inf")
         self._saving: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
@@ -141,6 +144,24 @@ class RoomSession:
     def enter(self, members: tuple[PeerId, ...] = ()) -> None:
         """Take part from now on; ``members``: who is there, as far as we were told."""
         self.feed(e.Enter(members))
+        kind = parse_source(self.options.source).kind
+        sends = bool(self.options.page) or kind != "none"
+        self.feed(e.SetState(audio=sends, video=sends and self.options.video))
+        self._listen()
+
+    def _listen(self) -> None:
+        """Look whether we speak: who shows us marks who does. In a browser its page listens."""
+        if self._over or self.options.page:
+            return
+        self._listening = asyncio.get_running_loop().call_later(limits.ROOM_LISTEN, self._listen)
+        heard = [call.driver.statistics().loudness for call in self.links]
+        now = self._tools.clock.now()
+        if any(level is not None and level > limits.ROOM_LOUD for level in heard):
+            self._spoke = now
+        speaks = now - self._spoke < limits.ROOM_SPEAKS_ON
+        if speaks != self._speaks:
+            self._speaks = speaks
+            self.feed(e.SetState(speaking=speaks))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -227,7 +248,7 @@ class RoomSession:
         self._over = True
         self.announcement = None
         self.mates = frozenset()
-        for handle in (self._timer, self._telling):
+        for handle in (self._timer, self._telling, self._listening):
             if handle is not None:
                 handle.cancel()
         if not self._stops:
@@ -336,6 +357,14 @@ class RoomSession:
         self._changed()
 
     # --- what a user does -------------------------------------------------------------------------
+
+    def set_state(self, state: e.SetState) -> None:
+        """What the others are shown of us; what is not to be heard or seen is not sent either."""
+        self.feed(state)
+        if state.audio is not None:
+            self.links.set_muted("audio", muted=not state.audio)
+        if state.video is not None:
+            self.links.set_muted("video", muted=not state.video)
 
     def say(self, text: str) -> None:
         """A line to all; raises :class:`UsageError` for one that is too long."""

@@ -404,7 +404,7 @@ class Rooms:
     ) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
         session = self._session(room)
-        session.feed(e.SetState(audio=audio, video=video, screen=screen, hand=hand, speaking=speaking))
+        session.set_state(e.SetState(audio=audio, video=video, screen=screen, hand=hand, speaking=speaking))
         return session.view()
 
     def say(self, room: str, text: str) -> None:

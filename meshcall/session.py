@@ -29,7 +29,7 @@ from meshcall.ice.verdict import hint_of
 from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media.quality import Trouble
 from meshcall.media_paths import check_record, check_source
 from meshcall.post import Post
@@ -257,6 +257,10 @@ class Call:
     def tell_media(self, *, audio: bool, video: bool, screen: bool) -> None:
         """Tell the peer what is muted and what is shown. Nothing happens unless the call is connected."""
         self.driver.send_aside(control.MediaState(audio, video, screen))
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Send nothing of this kind from now on, or send it again."""
+        self.driver.set_muted(kind, muted=muted)
 
     def tell_room(self, body: bytes) -> None:
         """Say this about the room to its other member. Nothing happens unless the link is connected."""

@@ -203,6 +203,9 @@ class EndpointStats:
     """Length of the sound that was played, with what was made up in the place of what was missing."""
     sync_ms: int | None = None
     """How much later sound comes out than the picture of the same moment; None: not known yet."""
+    """Length of the sound that was decoded."""
+    loudness: int | None = None
+    """Of the sound that was sent last, in dBov, 0 to -127 (RFC 6464); None: there was none."""
     path: PathKind | Literal[""] = ""
     """Empty: no pair was selected yet."""
     rtt_ms: float | None = None
@@ -241,6 +244,9 @@ class MediaEndpoint(Protocol):
 
     async def open_gate(self) -> None:
         """Send media, and decode and record what arrives, from now on: the peer's confirm was verified."""
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Send nothing of this kind from now on, or send it again; in a browser its page does so."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """The peer can show pictures of at most ``height`` pixels (0: none) and ``fps`` a second (0: any)."""

@@ -18,7 +18,7 @@ from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.ice.candidate import Candidate
 from meshcall.media import endpoint as m
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.node import Node
 from meshcall.session import Call
 from meshcall.signaling.codecs import OPUS, Codec
@@ -119,6 +119,9 @@ class PlayedEndpoint:
 
     async def open_gate(self) -> None:
         """Nothing is behind it."""
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Nothing is sent."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """There is one layer."""

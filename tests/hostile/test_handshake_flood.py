@@ -19,7 +19,7 @@ from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.identity.keys import AgreementKey
 from meshcall.media import endpoint as media
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.node import Node
 from meshcall.signaling import messages as m
 from tests.aio.test_node_hostile import Attacker, _id, live, settle
@@ -65,6 +65,9 @@ class CountedEndpoint:
 
     async def open_gate(self) -> None:
         """Never asked for."""
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Nothing is sent."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """There is one layer."""

@@ -27,7 +27,7 @@ from meshcall.finder import Found
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, SentOffer
 from meshcall.media import endpoint as m
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
@@ -94,6 +94,9 @@ class PlayedEndpoint:
 
     async def open_gate(self) -> None:
         self.gate_open = True
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Nothing is sent."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         self.layers.append((kind, height, fps))

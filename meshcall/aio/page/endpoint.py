@@ -44,7 +44,7 @@ from meshcall.ice.notes import RoundNote
 from meshcall.media import endpoint as m
 from meshcall.media import page as p
 from meshcall.media.path import path_of
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
 
@@ -381,6 +381,9 @@ class PageEndpoint:
             self._gate = True
             self._mark("gate")
             self._send(p.Gate(media=self._name))
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """See :class:`MediaEndpoint`: the page that wants it has done so."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""

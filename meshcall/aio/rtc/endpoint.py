@@ -548,6 +548,10 @@ class RtcEndpoint:
             if transceiver.currentDirection in ("sendrecv", "recvonly")
         )
 
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """See :class:`MediaEndpoint`."""
+        self._sending.set_muted(kind, muted=muted)
+
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""
         if kind == "camera":  # a screen is received only, none is sent from here
@@ -589,6 +593,7 @@ class RtcEndpoint:
             screen=self._screen_stats(),
             audio_seconds_received=round(self._reception.audio_seconds, 2),
             sync_ms=None if offset is None else round(offset * 1000),
+            loudness=self._sending.loudness,
             path="" if link is None else link.path,
             route="" if link is None else link.route,
             rtt_ms=rtt,
@@ -619,6 +624,7 @@ class RtcEndpoint:
         freezes = self._reception.freezes(what)
         return replace(
             stats,
+            height=self._reception.heights.get(what, 0),
             packets_repaired=self._reception.repaired(what),
             freezes=freezes.count,
             frozen_ms=round(freezes.seconds * 1000),

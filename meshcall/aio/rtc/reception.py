@@ -69,6 +69,8 @@ class Reception:
         self.recorder: Recorder | None = None
         self.screen_recorder: Recorder | None = None
         self.frames: Counter[What] = Counter()
+        self.heights: dict[What, int] = {}
+        """Of the last picture of each."""
         self.audio_seconds = 0.0
 
     def prepare(self, receiver: RTCRtpReceiver, what: What) -> None:
@@ -203,6 +205,8 @@ class Reception:
 
     def _take(self, what: What, frame: av.AudioFrame | av.VideoFrame) -> None:
         self.frames[what] += 1
+        if isinstance(frame, av.VideoFrame):
+            self.heights[what] = frame.height
         if what == "screen":
             self._take_screen(frame)
             return

@@ -46,6 +46,7 @@ class Sending:
         self._outlets: dict[MediaKind, Outlet] = {}
         self._transceivers: dict[MediaKind, RTCRtpTransceiver] = {}
         self._connected: set[MediaKind] = set()
+        self._muted: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._copies = Copies()
         self._gate = False
@@ -103,7 +104,7 @@ class Sending:
         if not self._gate or self._studio is None:
             return
         for kind, transceiver in self._transceivers.items():
-            sends = transceiver.currentDirection in ("sendrecv", "sendonly")
+            sends = transceiver.currentDirection in ("sendrecv", "sendonly") and kind not in self._muted
             if sends and kind == "video" and self._rate is not None:
                 self._rate.start()
             if sends and kind not in self._connected:
@@ -114,6 +115,17 @@ class Sending:
             elif not sends and kind in self._connected:
                 self._connected.discard(kind)
                 self._studio.disconnect(self._outlets[kind])
+                self._outlets[kind].feed_from(None)
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """Send nothing of this kind, or again."""
+        (self._muted.add if muted else self._muted.discard)(kind)
+        self.negotiated()
+
+    @property
+    def loudness(self) -> int | None:
+        """Of the sound that was sent last, in dBov; None: none is sent."""
+        return self._outlets["audio"].level if "audio" in self._connected else None
 
     def set_layer(self, height: int, fps: int) -> None:
         """The peer can show pictures of ``height`` pixels (0: none) and ``fps`` a second (0: any number)."""
