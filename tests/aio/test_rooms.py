@@ -1,0 +1,298 @@
+"""Rooms of whole nodes on loopback, with played media: over the DHT, and as if on one LAN."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from meshcall import errors, limits
+from meshcall.config import Config
+from meshcall.node import Node
+from meshcall.testing.testnet import Testnet
+from meshcall.views import NodeEvent, RoomChat, RoomEnded, RoomView
+from tests.attacks.nodes import play_media
+
+StartNode = Callable[..., Any]
+E = TypeVar("E", bound=NodeEvent)
+
+
+@pytest.fixture
+async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartNode]:
+    """Starts nodes by name on a small DHT; all are stopped after the test."""
+    play_media(monkeypatch, 7)
+    async with Testnet(8) as net, AsyncExitStack() as stack:
+
+        async def node(who: str, **changes: Any) -> Node:
+            config = Config(
+                home=tmp_path / who,
+                name=who,
+                mdns=False,
+                mainline=False,
+                bootstrap=net.bootstrap,
+                interfaces=("lo",),
+                source="none",
+            )
+            made = Node(replace(config, **changes))
+            await stack.enter_async_context(made)
+            async with asyncio.timeout(10):
+                while made.status().dht.watches < 8 or not made.status().counters.get("sent-store"):  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.02)
+            return made
+
+        yield node
+
+
+async def until(what: Callable[[], object], seconds: float = 15) -> None:
+    """Return when ``what`` is so."""
+    async with asyncio.timeout(seconds):
+        while not what():  # noqa: ASYNC110 - each turn moves the room on
+            await asyncio.sleep(0.01)
+
+
+def names(node: Node, room: str = "-") -> list[str]:
+    """Who is linked with ``node`` in its room, and itself."""
+    return sorted(member.name for member in node.rooms.view(room).members if member.state == "here")
+
+
+async def agree(*nodes: Node) -> None:
+    """All are in one room and see each other."""
+    wanted = sorted(node.settings.now.name for node in nodes)
+    await until(lambda: all(names(node) == wanted for node in nodes))
+
+
+def show_lan(here: Node, *others: Node) -> None:
+    """``here`` hears what the others announce, as mDNS would have it."""
+    for other in others:
+        here._lan.rooms.seen(other.id_text(), other.rooms.announcements())
+    here.rooms.lan_changed()
+
+
+class Heard:
+    """The events of a node from now on."""
+
+    def __init__(self, node: Node) -> None:
+        self.events: list[NodeEvent] = []
+        self._task = asyncio.ensure_future(self._listen(node))
+
+    async def _listen(self, node: Node) -> None:
+        async for event in node.events():
+            self.events.append(event)
+
+    async def first(self, kind: type[E]) -> E:
+        """The first event of this kind; nothing is heard after it."""
+        await until(lambda: [event for event in self.events if isinstance(event, kind)])
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        return next(event for event in self.events if isinstance(event, kind))
+
+    async def ended(self) -> str:
+        """Why the first room ended."""
+        return (await self.first(RoomEnded)).reason
+
+
+async def test_a_room_over_the_internet(start: StartNode) -> None:
+    """By its link: three meet without a LAN, talk, and one goes; nothing rang, nothing is in the history."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    made: RoomView = await ann.rooms.create("Tea")
+    assert (made.state, made.mine, made.creator) == ("joined", True, ann.id_text())
+    link = ann.rooms.invite("tea").uri
+    joined = await ben.rooms.join(link)
+    assert (joined.id, joined.state, joined.mine) == (made.id, "joined", False)
+    assert (await cem.rooms.join(ben.rooms.invite("-").uri)).id == made.id
+    await agree(ann, ben, cem)
+    heard = Heard(cem)
+    await asyncio.sleep(0)
+    ann.rooms.say("Tea", "salut ✓")
+    chat = await heard.first(RoomChat)
+    assert (chat.name, chat.text, chat.room, chat.sender) == ("ann", "salut ✓", made.id, "peer")
+    ben.rooms.set_state("-", hand=True)
+    await until(lambda: [m.hand for m in cem.rooms.view("-").members if m.name == "ben"] == [True])
+    await ann.rooms.leave("Tea")
+    assert ann.rooms.view("tea").state == "known"
+    await agree(ben, cem)
+    for node in (ann, ben, cem):
+        assert node.calls() == []
+        assert await node.history() == []
+
+
+async def test_a_room_is_gone_into_again_after_a_restart(start: StartNode, tmp_path: Path) -> None:
+    """With its secret, and with whom it had; a room that was left is known, one that was forgotten is not."""
+    ann = await start("ann")
+    made = await ann.rooms.create("Tea")
+    config = Config(
+        home=tmp_path / "ben", name="ben", mdns=False, mainline=False, interfaces=("lo",), source="none",
+        bootstrap=ann.config.bootstrap,
+    )  # fmt: skip
+    async with Node(config) as ben:
+        await ben.rooms.join(ann.rooms.invite("tea").uri)
+        await agree(ann, ben)
+    await until(lambda: names(ann) == ["ann"])
+    async with Node(config) as ben:
+        assert ben.rooms.view("-").id == made.id
+        await agree(ann, ben)
+        await ben.rooms.leave("-")
+    async with Node(config) as ben:
+        assert [(room.name, room.state) for room in ben.rooms.show().rooms] == [("Tea", "known")]
+        await ben.rooms.join("tea")
+        await agree(ann, ben)
+        await ben.rooms.forget("tea")
+        with pytest.raises(errors.NoSuchRoom):
+            ben.rooms.view("tea")
+    async with Node(config) as ben:
+        assert ben.rooms.show().rooms == []
+
+
+async def test_in_by_name_by_code_and_by_knocking(start: StartNode) -> None:
+    """As on a LAN. A wrong code opens nothing, a locked door asks the members."""
+    ann, ben, cem, dee = [await start(who) for who in ("ann", "ben", "cem", "dee")]
+    made = await ann.rooms.create("Tea time")
+    show_lan(ben, ann)
+    (here,) = ben.rooms.show().here
+    assert (here.name, here.members, here.joined) == ("Tea time", 1, False)
+    assert (await ben.rooms.join("TEA time")).id == made.id
+    await agree(ann, ben)
+
+    code = ben.rooms.code("-").code
+    await until(lambda: any(one.nameplate for one in ben.rooms.announcements()))
+    show_lan(cem, ann, ben)
+    wrong = code.rpartition("-")[0] + ("-tiger" if not code.endswith("tiger") else "-zebra")
+    with pytest.raises(errors.RoomCodeWrong):
+        await cem.rooms.join(wrong)
+    assert (await cem.rooms.join(code.upper())).id == made.id
+    await agree(ann, ben, cem)
+
+    await ann.rooms.lock("-", locked=True)
+    await until(lambda: cem.rooms.view("-").locked)
+    await until(lambda: all(one.locked for one in cem.rooms.announcements()))
+    show_lan(dee, cem)
+    waiting = await dee.rooms.join("tea time")
+    assert waiting.state == "waiting"
+    await until(lambda: ann.rooms.view("-").knocks)
+    assert [knock.name for knock in ann.rooms.view("-").knocks] == ["dee"]
+    heard = Heard(dee)
+    await asyncio.sleep(0)
+    ann.rooms.admit("-", "dee", admit=True)
+    assert await heard.ended() == "admitted"
+    await agree(ann, ben, cem, dee)
+
+
+async def test_who_is_refused_is_told(start: StartNode) -> None:
+    """And who gives up waits no more."""
+    ann, ben = await start("ann"), await start("ben")
+    await ann.rooms.create("Tea")
+    await ann.rooms.lock("-", locked=True)
+    await until(lambda: all(one.locked for one in ann.rooms.announcements()))
+    show_lan(ben, ann)
+    heard = Heard(ben)
+    assert (await ben.rooms.join("tea")).state == "waiting"
+    await until(lambda: ann.rooms.view("-").knocks)
+    ann.rooms.admit("-", ben.id_text(), admit=False)
+    assert await heard.ended() == "declined"
+    assert ben.rooms.show().rooms == []
+    with pytest.raises(errors.NoSuchMember):
+        ann.rooms.admit("-", "ben", admit=True)
+
+
+async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) -> None:
+    """Who made the room puts out for good; everybody hides whom they like, contacts that are blocked too."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    for node in (ben, cem):
+        await node.rooms.join(link)
+    await agree(ann, ben, cem)
+    with pytest.raises(errors.NotCreator):
+        await ben.rooms.remove("-", "cem")
+    with pytest.raises(errors.NoSuchMember):
+        await ann.rooms.remove("-", "nobody")
+    with pytest.raises(errors.UsageError):
+        await ann.rooms.remove("-", "ann")
+    ben.contacts.add(cem.id_text(), "cem")
+    ben.contacts.block("cem")
+    await until(lambda: names(ben) == ["ann", "ben"])
+    await until(lambda: names(cem) == ["ann", "cem"])
+    await until(lambda: names(ann) == ["ann", "ben", "cem"])
+    heard = Heard(cem)
+    await asyncio.sleep(0)
+    await ann.rooms.remove("-", "cem")
+    assert await heard.ended() == "removed"
+    await agree(ann, ben)
+    with pytest.raises(errors.RoomRefused):
+        await cem.rooms.join(link)
+
+
+async def test_room_mates_call_each_other_as_before(start: StartNode) -> None:
+    """A call beside the link; and who takes no strangers' calls is not rung by being in a room with them."""
+    ann, ben = await start("ann"), await start("ben", accept_strangers=False)
+    await ann.rooms.create("Tea")
+    await ben.rooms.join(ann.rooms.invite("-").uri)
+    await agree(ann, ben)
+    unheard = await ann.call(ben.id_text())
+    await until(lambda: ben.status().counters.get("offer-of-room-mate"))
+    assert ben.calls() == []
+    await unheard.hangup()
+    call = await ben.call(ann.id_text())
+    await until(lambda: [one.state for one in ann.calls() if one.direction == "in"] == ["incoming"])
+    await ann.get_call(call.id).answer()
+    await call.wait_connected()
+    assert names(ann) == ["ann", "ben"]
+    await call.hangup()
+    await call.wait_ended()
+    assert names(ann) == names(ben) == ["ann", "ben"]
+
+
+async def test_an_offer_without_the_secret_is_refused(start: StartNode) -> None:
+    """A tag that proves nothing opens no link and rings nowhere."""
+    ann, eve = await start("ann"), await start("eve")
+    await ann.rooms.create("Tea")
+    await eve.rooms.create("Tea")
+    session = next(iter(eve.rooms._sessions.values()))
+    session.links.connect(ann.peer_id)
+    await until(lambda: ann.status().counters.get("room-link-refused"))
+    await until(lambda: session.links.get(ann.peer_id) is None)
+    assert names(ann) == ["ann"]
+    assert ann.calls() == []
+
+
+async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) -> None:
+    """Before anything is made or asked."""
+    ann = await start("ann")
+    with pytest.raises(errors.InvalidRoom):
+        await ann.rooms.create("\u202e")
+    with pytest.raises(errors.SourceUnusable):
+        await ann.rooms.create("Tea", source=str(tmp_path / "nothing.mkv"))
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.RecordTargetExists):
+        await ann.rooms.create("Tea", record=tmp_path / "file")
+    with pytest.raises(errors.HostUnknown):
+        await ann.rooms.join("Tea", at="no.such.host.invalid:7")
+    with pytest.raises(errors.NoSuchRoom):
+        ann.rooms.invite("-")
+    for number in range(limits.ROOMS_JOINED_MAX):
+        await ann.rooms.create(f"Room {number}")
+    with pytest.raises(errors.UsageError, match="leave one"):
+        await ann.rooms.create("One more")
+    with pytest.raises(errors.NoSuchRoom, match="several"):
+        ann.rooms.view("-")
+    with pytest.raises(errors.UsageError):
+        ann.rooms.say("room 1", "x" * (limits.CHAT_MAX + 1))
+    await ann.rooms.leave("room 1")
+    with pytest.raises(errors.NotInRoom):
+        ann.rooms.say("room 1", "hello")
+    assert len(ann.rooms.announcements()) == limits.ROOMS_JOINED_MAX - 1
+
+
+async def test_nobody_is_found_under_that_name(start: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for as long as a cold machine takes to hear of it, and no longer."""
+    monkeypatch.setattr(limits, "ROOM_JOIN_PATIENCE", 0.3)
+    ann = await start("ann")
+    with pytest.raises(errors.RoomNotFound) as caught:
+        await ann.rooms.join("Tea")
+    assert caught.value.exit_code == 4
+    assert "--at" in (caught.value.hint or "")
