@@ -102,6 +102,9 @@ class Listener(Protocol):
     def on_notify(self, kind: str, detail: str) -> None:
         """Chat, first media, path, source-ended, record-failed, waiting."""
 
+    def on_speaking(self, speaking: bool) -> None:
+        """Somebody begins to speak into our source, or ends to."""
+
     def on_room(self, body: bytes) -> None:
         """The peer says this about the room whose link it is."""
 
@@ -609,6 +612,8 @@ class CallDriver:
                     self._control_received(data)
                 case m.FirstMedia(kind):
                     self.feed(e.FirstMedia(kind))
+                case m.Speaking(speaking):
+                    self._listener.on_speaking(speaking)
                 case m.SourceEnded(kind):
                     self.feed(e.SourceEnded(kind))
                 case m.RecordFailed(message):

@@ -53,15 +53,6 @@ ROOM_ANNOUNCE_PAUSE: Final = 0.3
 ROOM_REACH_PAUSE: Final = 1.0
 """Seconds between two questions to a machine that was named by its address, until it has been found."""
 
-ROOM_LISTEN: Final = 0.25
-"""Seconds between two looks at how loud we are."""
-
-ROOM_LOUD: Final = -45
-"""dBov above which a microphone hears somebody speak: a quiet room is at -60 and less."""
-
-ROOM_SPEAKS_ON: Final = 1.0
-"""Seconds for which somebody who falls silent still counts as speaking: people breathe."""
-
 ROOM_TELL_PAUSE: Final = 0.1
 """Seconds between two events that show the same room, or the rooms of the LAN (members that toggle)."""
 

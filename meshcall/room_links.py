@@ -76,6 +76,9 @@ class Room(Protocol):
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """``peer`` says this."""
 
+    def spoke(self, *, speaking: bool) -> None:
+        """Somebody begins to speak into our source, or ends to."""
+
     def link_changed(self) -> None:
         """Something that is shown of a link is new."""
 
@@ -241,6 +244,11 @@ class RoomLinks:
         """The member says something to the room."""
         if self._counts(call):
             self._room.link_message(call.peer, body)
+
+    def spoke(self, call: Call, *, speaking: bool) -> None:
+        """Somebody speaks here."""
+        if self._counts(call):
+            self._room.spoke(speaking=speaking)
 
     def connected(self, call: Call) -> None:
         """It is up."""

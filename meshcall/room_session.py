@@ -125,9 +125,6 @@ class RoomSession:
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
-        self._listening: asyncio.TimerHandle | None = None
-        self._spoke = float("-inf")
-        self._speaks = False
         self._told = float("-inf")
         self._saving: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
@@ -147,21 +144,6 @@ class RoomSession:
         kind = parse_source(self.options.source).kind
         sends = bool(self.options.page) or kind != "none"
         self.feed(e.SetState(audio=sends, video=sends and self.options.video))
-        self._listen()
-
-    def _listen(self) -> None:
-        """Look whether we speak: who shows us marks who does. In a browser its page listens."""
-        if self._over or self.options.page:
-            return
-        self._listening = asyncio.get_running_loop().call_later(limits.ROOM_LISTEN, self._listen)
-        heard = [call.driver.statistics().loudness for call in self.links]
-        now = self._tools.clock.now()
-        if any(level is not None and level > limits.ROOM_LOUD for level in heard):
-            self._spoke = now
-        speaks = now - self._spoke < limits.ROOM_SPEAKS_ON
-        if speaks != self._speaks:
-            self._speaks = speaks
-            self.feed(e.SetState(speaking=speaks))
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -248,7 +230,7 @@ class RoomSession:
         self._over = True
         self.announcement = None
         self.mates = frozenset()
-        for handle in (self._timer, self._telling, self._listening):
+        for handle in (self._timer, self._telling):
             if handle is not None:
                 handle.cancel()
         if not self._stops:
@@ -351,6 +333,11 @@ class RoomSession:
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """See :class:`meshcall.room_links.Room`."""
         self.feed(e.LinkMessage(peer, body))
+
+    def spoke(self, *, speaking: bool) -> None:
+        """See :class:`meshcall.room_links.Room`. All links have one source, so each says the same."""
+        if not self._over:
+            self.feed(e.SetState(speaking=speaking))
 
     def link_changed(self) -> None:
         """See :class:`meshcall.room_links.Room`."""

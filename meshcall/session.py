@@ -110,6 +110,9 @@ class Surroundings(Protocol):
     def network(self) -> Network:
         """What is known of the network that we are in."""
 
+    def spoke(self, call: Call, *, speaking: bool) -> None:
+        """Somebody begins to speak into what the call sends, or ends to."""
+
     def room_message(self, call: Call, body: bytes) -> None:
         """The peer says this about the room whose link the call is; never for a call without a room."""
 
@@ -428,6 +431,10 @@ class Call:
                 self._tell(Calling(call=call, at_ms=at_ms, via="waiting"))
             case "reached":
                 self._tell(Calling(call=call, at_ms=at_ms, via=self._via, by=self._by, reached=True))
+
+    def on_speaking(self, speaking: bool) -> None:
+        """Somebody speaks here, or does so no more."""
+        self._node.spoke(self, speaking=speaking)
 
     def on_room(self, body: bytes) -> None:
         """The peer says something about the room."""

@@ -303,6 +303,9 @@ class Switchboard:
         """Tell an event of a call to all listeners."""
         self._publish(event)
 
+    def spoke(self, call: Call, *, speaking: bool) -> None:
+        """Of two people each hears who speaks."""
+
     def room_message(self, call: Call, body: bytes) -> None:
         """No call of ours is a link of a room."""
 

@@ -204,8 +204,6 @@ class EndpointStats:
     sync_ms: int | None = None
     """How much later sound comes out than the picture of the same moment; None: not known yet."""
     """Length of the sound that was decoded."""
-    loudness: int | None = None
-    """Of the sound that was sent last, in dBov, 0 to -127 (RFC 6464); None: there was none."""
     path: PathKind | Literal[""] = ""
     """Empty: no pair was selected yet."""
     rtt_ms: float | None = None

@@ -192,6 +192,9 @@ class Side:
     def on_ring(self, ringing: bool) -> None:
         """Nobody rings."""
 
+    def on_speaking(self, speaking: bool) -> None:
+        """Both hear it."""
+
     def on_room(self, body: bytes) -> None:
         self.room_said.append(body)
 

@@ -593,7 +593,6 @@ class RtcEndpoint:
             screen=self._screen_stats(),
             audio_seconds_received=round(self._reception.audio_seconds, 2),
             sync_ms=None if offset is None else round(offset * 1000),
-            loudness=self._sending.loudness,
             path="" if link is None else link.path,
             route="" if link is None else link.route,
             rtt_ms=rtt,

@@ -122,11 +122,6 @@ class Sending:
         (self._muted.add if muted else self._muted.discard)(kind)
         self.negotiated()
 
-    @property
-    def loudness(self) -> int | None:
-        """Of the sound that was sent last, in dBov; None: none is sent."""
-        return self._outlets["audio"].level if "audio" in self._connected else None
-
     def set_layer(self, height: int, fps: int) -> None:
         """The peer can show pictures of ``height`` pixels (0: none) and ``fps`` a second (0: any number)."""
         self._wish = height, fps
