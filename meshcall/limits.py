@@ -717,6 +717,9 @@ NACK_RTT_MAX: Final = 0.6
 NACK_PAUSE: Final = 1.1
 """Round trips before it is asked for again."""
 
+NACK_PAUSE_AGAIN: Final = 0.5
+"""Round trips before it is asked for once more, and so on."""
+
 NACK_PAUSE_MIN: Final = 0.02
 """Seconds before it is asked for again, at least: the sender's loop may be busy."""
 

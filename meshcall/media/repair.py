@@ -1,7 +1,7 @@
 """Pictures that lost packets: what to ask for again and when, when to ask for a keyframe, what froze. Pure.
 
-Law 1: a missing packet is asked for at once and again after each round trip, until it comes or its time is
-over; a lost repair costs one round trip.
+Law 1: a missing packet is asked for at once, again after a round trip, and then twice in each, until it comes
+or its time is over: few get that far, and pictures stand still for them.
 Law 2: keyframes are asked for rarely, however much goes wrong: each is as large as many pictures.
 Law 3: numbers are the peer's: what is kept here is bounded.
 """
@@ -76,8 +76,9 @@ class Missing:
         found: list[int] = []
         for number, want in self._wanted.items():
             if want.due <= now and len(found) < limits.NACK_REPORT_MAX:
+                rounds = limits.NACK_PAUSE_AGAIN if want.asked else limits.NACK_PAUSE
                 want.asked += 1
-                want.due = now + max(limits.NACK_PAUSE_MIN, limits.NACK_PAUSE * self._rtt)
+                want.due = now + max(limits.NACK_PAUSE_MIN, rounds * self._rtt)
                 found.append(number & 0xFFFF)
         return found
 

@@ -9,7 +9,8 @@ from netsim.bench.figure import Report
 from netsim.bench.runner import Options
 
 PARTS = {
-    name: f"{__package__}.{name}" for name in ("joining", "sending", "receiving", "rate", "mesh", "soak")
+    name: f"{__package__}.{name}"
+    for name in ("joining", "sending", "receiving", "virtual", "rate", "mesh", "soak")
 }
 """Modules by the names that ``--only`` takes."""
 
