@@ -61,7 +61,9 @@ class Config:
     """Which incoming calls are answered without asking."""
 
     source: str = "testsrc"
-    """What is sent in calls that are answered automatically: FILE, testsrc, camera[:N] or none."""
+    """What is sent in calls that are answered automatically: FILE, testsrc, camera[:N], screen, mic,
+    camera+mic or none.
+    """
 
     record_dir: Path | None = None
     """Record every call that is answered automatically into this folder."""

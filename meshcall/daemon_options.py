@@ -98,7 +98,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--source",
         default="testsrc",
         metavar="S",
-        help="what calls send unless they say otherwise: FILE, testsrc (default), camera[:N], none",
+        help="what calls send unless they say otherwise: FILE, testsrc (default), camera[:N], screen, mic, "
+        "camera+mic, none",
     )
     add(
         "--record",

@@ -299,7 +299,9 @@ class SourceUnusable(FileError):
     """The media source can't be read."""
 
     code = "source-unusable"
-    default_hint = "a source is a media file, `testsrc`, `camera[:N]` or `none`"
+    default_hint = (
+        "a source is a media file, `testsrc`, `camera[:N]`, `screen`, `mic`, `camera+mic` or `none`"
+    )
 
 
 class RecordTargetExists(FileError):

@@ -1121,6 +1121,20 @@ SOURCE_RATE_MAX: Final = 30
 SOURCE_OPEN_TIMEOUT: Final = 5.0
 """For opening a source (a camera that hangs, a file on a dead network share)."""
 
+SOURCE_MICROPHONE_QUEUE: Final = 8
+"""Frames of a microphone that wait: 160 ms, for devices that hand out sound in large pieces. The oldest goes
+when its clock is faster than ours."""
+
+DEVICE_RETRY: Final = 1.0
+"""Seconds between two looks for a device that was unplugged."""
+
+DEVICE_PATIENCE: Final = 0.25
+"""Seconds without a frame after which a microphone is taken for gone, and silence is sent."""
+
+DEVICE_REPEAT: Final = 1.0
+"""Seconds without a picture after which the last one is sent again, and so on: a camera in the dark has five
+a second."""
+
 RECORD_QUEUE_MAX: Final = 64 * 1024 * 1024
 """Octets of decoded media that wait for the disk (a slow disk): then pictures are dropped."""
 

@@ -28,7 +28,7 @@ def _load_media() -> Callable[..., MediaEndpoint]:
 async def probe_source(source: str) -> None:
     """Raise :class:`SourceUnusable` unless ``source`` can be sent; before anybody's phone rings."""
     check_source(source)
-    if parse_source(source).kind in ("file", "camera"):
+    if parse_source(source).kind not in ("testsrc", "none"):
         await asyncio.get_running_loop().run_in_executor(None, _load_media)
         from meshcall.aio.media.sources import check_source as open_source
 

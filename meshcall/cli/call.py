@@ -39,7 +39,7 @@ SourceOption = Annotated[
     typer.Option(
         "--source",
         metavar="S",
-        help="What to send: FILE, testsrc, camera[:N] or none; if left out, the daemon's.",
+        help="What to send: FILE, testsrc, camera[:N], screen, mic, camera+mic, none; else the daemon's.",
     ),
 ]
 RecordOption = Annotated[

@@ -7,14 +7,14 @@ Law 2: parsing opens nothing; whether a file is media is found out by who opens 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from meshcall import limits
 from meshcall.errors import InvalidConfig, SourceUnusable
 
-SourceKind = Literal["testsrc", "none", "camera", "file"]
+SourceKind = Literal["testsrc", "none", "camera", "screen", "mic", "file"]
 MediaKind = Literal["audio", "video"]
 
 TONE_DEFAULT: Final = 440
@@ -22,6 +22,9 @@ TONE_DEFAULT: Final = 440
 TONE_MIN: Final = 20
 TONE_MAX: Final = 20_000
 CAMERA_MAX: Final = 255
+MICROPHONE_DEFAULT: Final = "default"
+_MICROPHONE: Final = re.compile(r"[A-Za-z0-9_.,:=-]{1,64}")
+_DISPLAY: Final = re.compile(r"[A-Za-z0-9_.-]{0,64}:\d{1,4}(\.\d{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class SourceSpec:
     """Frequency in Hz of the sine, for ``testsrc``: two ends with different tones can be told apart."""
     camera: int = 0
     """Number of the camera, for ``camera``."""
+    display: str = ""
+    """The display of X, for ``screen``; empty: the one that this machine uses."""
+    microphone: str = ""
+    """ALSA's name of the microphone, for ``mic``, or beside a camera or a screen; empty: no sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,9 @@ class MediaPlan:
     """What one media endpoint does. It holds no secret but TURN credentials."""
 
     source: str = "none"
-    """What is sent: a media file, ``testsrc[:HZ]``, ``camera[:N]`` or ``none``."""
+    """What is sent: a media file, ``testsrc[:HZ]``, ``camera[:N]`` or ``screen[:DISPLAY]``, both also with
+    ``+mic[:NAME]``, ``mic[:NAME]`` alone, or ``none``.
+    """
     record: Path | None = None
     """Matroska file that what arrives is recorded to; it must not exist yet."""
     page: str = ""
@@ -109,6 +118,9 @@ def parse_ice_server(text: str) -> IceServer:
 
 def parse_source(text: str) -> SourceSpec:
     """The source that ``text`` names; raises :class:`SourceUnusable`."""
+    seen, plus, heard = text.partition("+")
+    if plus and seen.partition(":")[0] in ("camera", "screen") and heard.partition(":")[0] == "mic":
+        return replace(parse_source(seen), microphone=parse_source(heard).microphone)
     name, colon, argument = text.partition(":")
     if name == "none" and not colon:
         return SourceSpec("none")
@@ -118,9 +130,21 @@ def parse_source(text: str) -> SourceSpec:
         )
     if name == "camera":
         return SourceSpec("camera", camera=_number(text, argument, 0, CAMERA_MAX) if colon else 0)
+    if name == "screen":
+        return SourceSpec("screen", display=_named(text, argument, _DISPLAY) if colon else "")
+    if name == "mic":
+        return SourceSpec(
+            "mic", microphone=_named(text, argument, _MICROPHONE) if colon else MICROPHONE_DEFAULT
+        )
     if not text or "\0" in text:
         raise SourceUnusable("the name of the media source is empty or holds a null character")
     return SourceSpec("file", path=Path(text))
+
+
+def _named(text: str, name: str, form: re.Pattern[str]) -> str:
+    if not form.fullmatch(name):
+        raise SourceUnusable(f"{name!r} in the source {text!r} is no name of a device.")
+    return name
 
 
 def _number(text: str, digits: str, low: int, high: int) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from fractions import Fraction
 from functools import partial
@@ -15,8 +18,10 @@ import av
 import numpy as np
 import pytest
 
+from meshcall import limits
 from meshcall.aio.media import readers
-from meshcall.aio.media.sources import Source, check_source, open_source
+from meshcall.aio.media.loudness import loudness
+from meshcall.aio.media.sources import PictureTrack, Source, Tone, check_source, open_source
 from meshcall.aio.media.threads import Feed, call_in_thread
 from meshcall.errors import SourceUnusable
 from meshcall.media.plan import MediaKind, MediaPlan
@@ -218,6 +223,77 @@ async def test_live_source_sends_the_newest_picture(monkeypatch: pytest.MonkeyPa
         source._feeds[0].close()
         await asyncio.wait_for(pull_pictures(source, 2), 1)
         assert ended == ["video"]
+
+
+async def test_an_unplugged_device_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence and the last picture are sent until it is back; then what it gives."""
+    monkeypatch.setattr(limits, "DEVICE_RETRY", 0.2)
+    monkeypatch.setattr(limits, "DEVICE_REPEAT", 0.1)
+    times: Counter[str] = Counter()
+
+    def device(name: str, text: str) -> av.container.InputContainer:
+        times[name] += 1
+        if 2 <= times[name] <= 6:
+            raise SourceUnusable("it is not there")
+        return av.open(text, format="lavfi")
+
+    monkeypatch.setattr(
+        readers,
+        "open_camera",
+        lambda _: device("camera", "testsrc2=size=160x120:rate=30:duration=0.4,realtime"),
+    )
+    monkeypatch.setattr(
+        readers,
+        "open_microphone",
+        lambda _: device("microphone", "sine=frequency=440:sample_rate=48000:duration=0.4,arealtime"),
+    )
+    async with opened(MediaPlan(source="camera+mic")) as (source, ended):
+        assert source.channels == 1
+        source.open_gate()
+        assert source.pictures is not None
+
+        async def watch(track: PictureTrack) -> list[float]:
+            return [(await track.recv()).time or 0.0 for _ in range(20)]
+
+        sound, times_shown = await asyncio.gather(pull_sound(source, 120), watch(source.pictures))
+        heard = "".join("x" if loudness(frame) > -60 else "." for frame in sound)
+        assert re.fullmatch(r"\.*x+\.{10,}x+\.*", heard), heard
+        assert max(later - earlier for earlier, later in itertools.pairwise(times_shown)) < 0.8
+        assert ended == []
+        assert source.devices["camera"].lost >= 1
+        assert source.devices["microphone"].lost >= 1
+
+
+@pytest.mark.skipif("alsa" not in av.formats_available, reason="FFmpeg was built without ALSA")
+async def test_a_microphone_of_alsa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ALSA's own file device is one; what is not there is said, with a hint."""
+    recorded = tmp_path / "recorded"
+    tone = Tone(440)
+    recorded.write_bytes(b"".join(bytes(tone.next().planes[0])[:3840] for _ in range(100)))
+    configuration = tmp_path / "alsa.conf"
+    configuration.write_text(
+        "pcm.nothing { type null }\n"
+        f'pcm.recorded {{ type file slave.pcm nothing file /dev/null infile "{recorded}" format raw }}\n'
+    )
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(configuration))
+    async with opened(MediaPlan(source="mic:recorded")) as (source, _):
+        source.open_gate()
+        frames = await pull_sound(source, 10)
+        assert loudness(frames[-1]) > -30
+        assert source.pictures is None
+    with pytest.raises(SourceUnusable, match="no microphone") as caught:
+        await check_source(MediaPlan(source="mic:nowhere"))
+    assert "arecord" in (caught.value.hint or "")
+
+
+async def test_a_screen_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon without a display says so."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(SourceUnusable, match="no screen") as caught:
+        await check_source(MediaPlan(source="screen"))
+    assert "DISPLAY" in (caught.value.hint or "")
+    with pytest.raises(SourceUnusable, match="can't be read"):
+        await check_source(MediaPlan(source="screen::77"))
 
 
 async def test_slow_encoder_gets_fewer_pictures_not_later_ones() -> None:

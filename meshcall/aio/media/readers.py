@@ -9,6 +9,7 @@ Law 3: whatever is wrong with a source is a :class:`SourceUnusable` at opening, 
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,6 +23,7 @@ from av.stream import Disposition
 from meshcall import limits
 from meshcall.aio.media.threads import Feed
 from meshcall.errors import SourceUnusable
+from meshcall.media.plan import MICROPHONE_DEFAULT
 
 SAMPLE_RATE = 48_000
 FRAME_SAMPLES = 960
@@ -37,6 +39,11 @@ _SPACING_MIN = 0.75 / limits.SOURCE_RATE_MAX
 """Seconds between two pictures: 60 a second become 30, 30 with jitter stay."""
 _EMPTY_READS_MAX = 2000
 """Reads of 5 ms without a picture before a camera counts as gone."""
+_SCREEN_RATE = 15
+"""Pictures of a screen in a second: enough to read by, and to see a pointer move."""
+_ALSA_CONFIGURATION = "/usr/share/alsa/alsa.conf"
+_FIRST_CARD = "plughw:0"
+"""Where ALSA's default leads to a sound server that it can't load."""
 _TEST_PICTURE = "testsrc2=size=640x480:rate=30"
 
 Picture = tuple[float, av.VideoFrame]
@@ -88,6 +95,40 @@ def open_camera(number: int) -> av.container.InputContainer:
     ) from failure
 
 
+def open_screen(display: str) -> av.container.InputContainer:
+    """Open an X display, the machine's own if none is named; raises :class:`SourceUnusable`."""
+    display = display or os.environ.get("DISPLAY", "")
+    if not display:
+        raise SourceUnusable(
+            "there is no screen to send", hint="the daemon needs DISPLAY, or name one: screen::0"
+        )
+    try:
+        return av.open(display, format="x11grab", options={"framerate": str(_SCREEN_RATE)})
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceUnusable(f"the screen {display} can't be read") from error
+
+
+def open_microphone(name: str) -> av.container.InputContainer:
+    """Open a microphone through ALSA; raises :class:`SourceUnusable`."""
+    # PyAV brings a libasound that looks for its configuration where it was built.
+    if Path(_ALSA_CONFIGURATION).exists():
+        os.environ.setdefault("ALSA_CONFIG_PATH", _ALSA_CONFIGURATION)
+    names = (name, _FIRST_CARD) if name == MICROPHONE_DEFAULT else (name,)
+    failure: Exception | None = None
+    for one in names:
+        for channels in ("1", "2"):
+            options = {"sample_rate": str(SAMPLE_RATE), "channels": channels}
+            try:
+                return av.open(one, format="alsa", options=options)
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                failure = failure or error
+    busy = getattr(failure, "errno", None) == errno.EBUSY
+    raise SourceUnusable(
+        f"the microphone {name} is used by another program" if busy else f"there is no microphone {name}",
+        hint="`arecord -l` lists them; card 1, device 0 is mic:plughw:1,0",
+    ) from failure
+
+
 def open_test_picture() -> av.container.InputContainer:
     """FFmpeg's moving test picture, 640x480 at 30 a second."""
     return av.open(_TEST_PICTURE, format="lavfi")
@@ -108,51 +149,102 @@ def read_pictures(
     ``clock``: take the times from it, in seconds, and not from the pictures (live sources).
     """
     try:
-        origin = (container.start_time or 0) / av.time_base
-        begin = clock() if clock is not None else 0.0
-        last = -1.0
-        for index, frame in enumerate(_pictures(container)):
-            if clock is not None:
-                at = clock() - begin
-            elif frame.pts is None or frame.time_base is None:
-                at = index / limits.SOURCE_RATE_MAX
-            else:
-                at = max(0.0, float(frame.pts * frame.time_base) - origin)
-            if at < last + _SPACING_MIN:
-                continue
-            last = at
-            if not feed.put((at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX))):
-                return
+        _feed_pictures(container, feed, clock)
     finally:
         feed.end()
         container.close()
+
+
+def _feed_pictures(
+    container: av.container.InputContainer, feed: Feed[Picture], clock: Callable[[], float] | None
+) -> None:
+    origin = (container.start_time or 0) / av.time_base
+    begin = clock() if clock is not None else 0.0
+    last = -1.0
+    for index, frame in enumerate(_pictures(container)):
+        if clock is not None:
+            at = clock() - begin
+        elif frame.pts is None or frame.time_base is None:
+            at = index / limits.SOURCE_RATE_MAX
+        else:
+            at = max(0.0, float(frame.pts * frame.time_base) - origin)
+        if at < last + _SPACING_MIN:
+            continue
+        last = at
+        if not feed.put((at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX))):
+            return
 
 
 def read_sound(container: av.container.InputContainer, feed: Feed[av.AudioFrame]) -> None:
     """Feed the sound of ``container``, with silence first if it starts late; closes it."""
     try:
-        resampler = av.AudioResampler(
-            format="s16", layout="stereo", rate=SAMPLE_RATE, frame_size=FRAME_SAMPLES
-        )
-        origin = (container.start_time or 0) / av.time_base
-        first = True
-        for frame in _sound(container):
-            if first and frame.pts is not None and frame.time_base is not None:
-                late = float(frame.pts * frame.time_base) - origin
-                for _ in range(min(int(late / FRAME_SECONDS), 3600 * 50) if late > 0 else 0):
-                    if not feed.put(silence()):
-                        return
-            first = False
-            frame.pts = None
-            for piece in resampler.resample(frame):
-                if not feed.put(piece):
-                    return
-        for piece in resampler.resample(None) if not first else ():
-            if not feed.put(padded(piece)):
-                return
+        _feed_sound(container, feed)
     finally:
         feed.end()
         container.close()
+
+
+def _feed_sound(container: av.container.InputContainer, feed: Feed[av.AudioFrame]) -> None:
+    resampler = sound_resampler()
+    origin = (container.start_time or 0) / av.time_base
+    first = True
+    for frame in _sound(container):
+        if first and frame.pts is not None and frame.time_base is not None:
+            late = float(frame.pts * frame.time_base) - origin
+            for _ in range(min(int(late / FRAME_SECONDS), 3600 * 50) if late > 0 else 0):
+                if not feed.put(silence()):
+                    return
+        first = False
+        frame.pts = None
+        for piece in resampler.resample(frame):
+            if not feed.put(piece):
+                return
+    for piece in resampler.resample(None) if not first else ():
+        if not feed.put(padded(piece)):
+            return
+
+
+class Device:
+    """A camera, a screen or a microphone: what is unplugged is looked for until it is back."""
+
+    def __init__(
+        self, container: av.container.InputContainer, again: Callable[[], av.container.InputContainer]
+    ) -> None:
+        """``container``: opened; ``again`` opens it once more, or raises :class:`SourceUnusable`."""
+        self._container = container
+        self._again = again
+        self.lost = 0
+        """How often it went away."""
+
+    def read_pictures(self, feed: Feed[Picture], clock: Callable[[], float]) -> None:
+        """Feed its pictures, by the time of ``clock``, until nobody wants more."""
+        self._read(feed, lambda: _feed_pictures(self._container, feed, clock))
+
+    def read_sound(self, feed: Feed[av.AudioFrame]) -> None:
+        """Feed its sound until nobody wants more."""
+        self._read(feed, lambda: _feed_sound(self._container, feed))
+
+    def _read(self, feed: Feed[Picture] | Feed[av.AudioFrame], read: Callable[[], None]) -> None:
+        there = True
+        while True:
+            if there:
+                try:
+                    read()
+                finally:
+                    self._container.close()
+                if feed.closed:
+                    return
+                self.lost += 1
+            if feed.wait_closed(limits.DEVICE_RETRY):
+                return
+            there = self._open()
+
+    def _open(self) -> bool:
+        try:
+            self._container = self._again()
+        except SourceUnusable:
+            return False
+        return True
 
 
 def _pictures(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:

@@ -5,6 +5,7 @@ when the source was opened.
 Law 2: a track never ends under its sender, because aiortc's sender ends for good with it: after the source's
 end come silence and the last picture, and ``on_ended`` is called once for each kind.
 Law 3: sound and pictures keep one clock; a picture that is late is skipped, sound never is.
+Law 4: a device that is unplugged ends nothing; silence and the last picture are sent until it is back.
 """
 
 from __future__ import annotations
@@ -95,12 +96,20 @@ class SoundTrack(_Track):
     kind = "audio"
 
     def __init__(
-        self, pace: Pace, on_ended: OnEnded, feed: Feed[av.AudioFrame] | None, tone: Tone | None
+        self,
+        pace: Pace,
+        on_ended: OnEnded,
+        feed: Feed[av.AudioFrame] | None,
+        tone: Tone | None,
+        *,
+        live: bool = False,
     ) -> None:
-        """Sound comes from ``feed``, or from ``tone``."""
+        """Sound comes from ``feed``, or from ``tone``. ``live``: what does not come in time is silence."""
         super().__init__(pace, on_ended)
         self._feed = feed
         self._tone = tone
+        self._live = live
+        self._gone = False
 
     async def recv(self) -> av.AudioFrame:
         """The next 20 ms, when they are due."""
@@ -116,11 +125,20 @@ class SoundTrack(_Track):
         if self._tone is not None:
             return self._tone.next()
         assert self._feed is not None, "a sound track has a feed or a tone"
+        if self._live:
+            return await self._heard(self._feed)
         await self._feed.wait()
         if self._feed.peek() is None:
             self._ended()
             return readers.silence()
         return self._feed.pop()
+
+    async def _heard(self, feed: Feed[av.AudioFrame]) -> av.AudioFrame:
+        """From a device, which may be gone, and come back."""
+        while self.frames_sent == 0 and feed.peek(1) is not None:
+            feed.pop()  # what was said before the gate opened would stay as a delay
+        self._gone = not await feed.wait_for(0.0 if self._gone else limits.DEVICE_PATIENCE)
+        return readers.silence() if self._gone else feed.pop()
 
 
 class PictureTrack(_Track):
@@ -140,8 +158,7 @@ class PictureTrack(_Track):
     async def recv(self) -> av.VideoFrame:
         """The next picture, when it is due."""
         await self._pace.gate.wait()
-        await self._feed.wait()
-        item = self._feed.peek()
+        item = await self._item()
         frame, at = await (self._repeated() if item is None else self._due(item))
         at = max(at, self._last_at + 0.001)
         frame.pts = round(at / float(VIDEO_BASE))
@@ -168,8 +185,17 @@ class PictureTrack(_Track):
             self.frames_skipped += 1
         return item[1], item[0]
 
+    async def _item(self) -> Picture | None:
+        """The next one; None: there is none any more, or none of a device for a second."""
+        if self._live and self._last is not None:
+            await self._feed.wait_for(limits.DEVICE_REPEAT)
+        else:
+            await self._feed.wait()
+        return self._feed.peek()
+
     async def _repeated(self) -> tuple[av.VideoFrame, float]:
-        self._ended()
+        if self._feed.ended:
+            self._ended()
         if self._last is None:
             return readers.black(), self._pace.now()
         await self._pace.wait_until(self._last_at + _REPEAT_SECONDS)
@@ -210,6 +236,8 @@ class Source:
         self.pictures: PictureTrack | None = None
         self.channels = 1
         """Of the sound: 1 or 2, where 1 has two equal ones."""
+        self.devices: dict[str, readers.Device] = {}
+        """``camera`` (or a screen), ``microphone``: those that there are."""
         self._on_ended = on_ended
         self._feeds: list[Feed[av.AudioFrame] | Feed[Picture]] = []
         self._threads: list[threading.Thread] = []
@@ -225,12 +253,27 @@ class Source:
         self.sound = SoundTrack(self.pace, self._on_ended, feed, None)
         self._start("sound", feed, partial(readers.read_sound, container, feed))
 
-    def add_pictures(self, container: av.container.InputContainer, *, live: bool) -> None:
+    def add_pictures(self, container: av.container.InputContainer) -> None:
         """Send the pictures of ``container``."""
-        feed: Feed[Picture] = Feed(1 if live else limits.SOURCE_VIDEO_QUEUE, newest=live)
-        clock = asyncio.get_running_loop().time if live else None
-        self.pictures = PictureTrack(self.pace, self._on_ended, feed, live=live)
-        self._start("pictures", feed, partial(readers.read_pictures, container, feed, clock))
+        feed: Feed[Picture] = Feed(limits.SOURCE_VIDEO_QUEUE)
+        self.pictures = PictureTrack(self.pace, self._on_ended, feed, live=False)
+        self._start("pictures", feed, partial(readers.read_pictures, container, feed))
+
+    def add_camera(self, device: readers.Device) -> None:
+        """Send the pictures of a camera or a screen, as they come."""
+        self.devices["camera"] = device
+        feed: Feed[Picture] = Feed(1, newest=True)
+        clock = asyncio.get_running_loop().time
+        self.pictures = PictureTrack(self.pace, self._on_ended, feed, live=True)
+        self._start("pictures", feed, partial(device.read_pictures, feed, clock))
+
+    def add_microphone(self, device: readers.Device, channels: int) -> None:
+        """Send the sound of a microphone, as it comes."""
+        self.devices["microphone"] = device
+        feed: Feed[av.AudioFrame] = Feed(limits.SOURCE_MICROPHONE_QUEUE, newest=True)
+        self.channels = min(2, channels)
+        self.sound = SoundTrack(self.pace, self._on_ended, feed, None, live=True)
+        self._start("sound", feed, partial(device.read_sound, feed))
 
     def _start(self, what: str, feed: Feed[av.AudioFrame] | Feed[Picture], run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run, name=f"source-{what}", daemon=True)
@@ -256,16 +299,43 @@ async def open_source(plan: MediaPlan, on_ended: OnEnded) -> Source:
     """Open what ``plan`` sends; raises :class:`SourceUnusable`."""
     spec = parse_source(plan.source)
     source = Source(on_ended)
+    try:
+        await _add(source, spec, plan)
+    except SourceUnusable:
+        await source.close()
+        raise
+    return source
+
+
+async def _add(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
     if spec.kind == "testsrc":
         if plan.audio:
             source.add_tone(spec.tone)
         if plan.video:
-            source.add_pictures(await _open(readers.open_test_picture), live=False)
-    elif spec.kind == "camera" and plan.video:
-        source.add_pictures(await _open(partial(readers.open_camera, spec.camera)), live=True)
+            source.add_pictures(await _open(readers.open_test_picture))
     elif spec.kind == "file":
         await _add_file(source, spec, plan)
-    return source
+    else:
+        seen, heard = _devices(spec)
+        if seen is not None and plan.video:
+            source.add_camera(readers.Device(await _open(seen), seen))
+        if heard is not None and plan.audio:
+            container = await _open(heard)
+            channels = container.streams.audio[0].codec_context.channels
+            source.add_microphone(readers.Device(container, heard), channels)
+
+
+_Opener = Callable[[], av.container.InputContainer]
+
+
+def _devices(spec: SourceSpec) -> tuple[_Opener | None, _Opener | None]:
+    """What opens the camera or screen, and the microphone, of a source."""
+    seen: _Opener | None = None
+    if spec.kind == "camera":
+        seen = partial(readers.open_camera, spec.camera)
+    elif spec.kind == "screen":
+        seen = partial(readers.open_screen, spec.display)
+    return seen, partial(readers.open_microphone, spec.microphone) if spec.microphone else None
 
 
 async def _add_file(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
@@ -276,12 +346,12 @@ async def _add_file(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
     pictures = plan.video and readers.has_kind(container, "video")
     if sound and pictures:
         try:
-            source.add_pictures(await _open(partial(readers.open_file, spec.path)), live=False)
+            source.add_pictures(await _open(partial(readers.open_file, spec.path)))
         except SourceUnusable:
             container.close()
             raise
     elif pictures:
-        source.add_pictures(container, live=False)
+        source.add_pictures(container)
     if sound:
         source.add_sound(container)
     elif not pictures:
@@ -296,11 +366,12 @@ async def check_source(plan: MediaPlan) -> None:
     spec = parse_source(plan.source)
     if spec.kind == "file" and spec.path is not None:
         (await _open(partial(readers.open_file, spec.path))).close()
-    elif spec.kind == "camera":
-        (await _open(partial(readers.open_camera, spec.camera))).close()
+    for opener in _devices(spec):
+        if opener is not None:
+            (await _open(opener)).close()
 
 
-async def _open(opener: Callable[[], av.container.InputContainer]) -> av.container.InputContainer:
+async def _open(opener: _Opener) -> av.container.InputContainer:
     try:
         return await call_in_thread(opener, name="source-open", timeout=limits.SOURCE_OPEN_TIMEOUT)
     except TimeoutError as error:

@@ -95,6 +95,16 @@ class Feed(Generic[T]):
         self._wake()
         return True
 
+    @property
+    def closed(self) -> bool:
+        """Nobody wants any more."""
+        return self._closed
+
+    def wait_closed(self, timeout: float) -> bool:
+        """Wait until nobody wants any more; whether that is so after ``timeout`` seconds."""
+        with self._room:
+            return self._room.wait_for(lambda: self._closed, timeout)
+
     def end(self) -> None:
         """No more items will come."""
         self._complete = True
@@ -127,6 +137,14 @@ class Feed(Generic[T]):
         while not self._items and not self._complete and not self._closed:
             self._event.clear()
             await self._event.wait()
+
+    async def wait_for(self, timeout: float) -> bool:
+        """Wait until there is an item, the end, or ``timeout`` seconds are over; whether there is an item."""
+        if not self._items and timeout > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self.wait()
+        return bool(self._items)
 
     def close(self) -> None:
         """Let the thread go and forget the items."""

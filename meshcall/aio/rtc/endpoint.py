@@ -584,6 +584,7 @@ class RtcEndpoint:
         link, recorder, offset = self._link, self._reception.recorder, self._reception.offset
         rtt = None if link is None or link.rtt is None else round(link.rtt * 1000, 2)
         counters = {reason: count for reason, count in self._counters.items() if count}
+        counters |= self._sending.counters()
         if recorder is not None:
             counters |= {f"{kind}-not-recorded": count for kind, count in recorder.dropped.items()}
         kinds = {kind: self._kind_stats(kind) for kind in _KINDS}

@@ -64,6 +64,13 @@ class Sending:
         """What there is to send."""
         return dict(self._outlets)
 
+    def counters(self) -> dict[str, int]:
+        """What encoders left out, and how often a device was unplugged."""
+        if self._studio is None:
+            return {}
+        lost = {f"{name}-lost": device.lost for name, device in self._studio.source.devices.items()}
+        return {reason: count for reason, count in (self._studio.counters | lost).items() if count}
+
     def frames_sent(self, kind: MediaKind) -> int:
         """Frames given to the sender since the gate opened."""
         return self._outlets[kind].frames if kind in self._outlets else 0
@@ -177,6 +184,7 @@ class Sending:
             outlet.stop()
             if outlet.skipped:
                 self._counters[f"{kind}-sender-behind"] += outlet.skipped
+        self._counters.update(self.counters())
         studio, self._studio = self._studio, None
         if studio is not None and self._leave is not None:
             studio.ends.forget(self._on_ended)

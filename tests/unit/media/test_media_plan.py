@@ -20,6 +20,14 @@ from meshcall.media.plan import IceServer, MediaPlan, SourceSpec, parse_ice_serv
         ("testsrc:880", SourceSpec("testsrc", tone=880)),
         ("camera", SourceSpec("camera", camera=0)),
         ("camera:2", SourceSpec("camera", camera=2)),
+        ("camera+mic", SourceSpec("camera", microphone="default")),
+        ("camera:1+mic:plughw:1,0", SourceSpec("camera", camera=1, microphone="plughw:1,0")),
+        ("mic", SourceSpec("mic", microphone="default")),
+        ("mic:hw:CARD=Device", SourceSpec("mic", microphone="hw:CARD=Device")),
+        ("screen", SourceSpec("screen")),
+        ("screen::0.1+mic", SourceSpec("screen", display=":0.1", microphone="default")),
+        ("testsrc+mic", SourceSpec("file", path=Path("testsrc+mic"))),
+        ("camera+film.mkv", SourceSpec("file", path=Path("camera+film.mkv"))),
         ("a film.mkv", SourceSpec("file", path=Path("a film.mkv"))),
         ("/x/camera:9", SourceSpec("file", path=Path("/x/camera:9"))),
         ("./none", SourceSpec("file", path=Path("none"))),
@@ -43,6 +51,12 @@ def test_source_strings(text: str, spec: SourceSpec) -> None:
         "testsrc:-1",
         "camera:256",
         "camera:٣",
+        "camera:256+mic",
+        "camera+mic:",
+        "mic:",
+        "mic:a b",
+        "screen:",
+        "screen:nowhere",
     ],
 )
 def test_bad_source_strings(text: str) -> None:
@@ -59,7 +73,7 @@ def test_any_text_parses_or_is_unusable(text: str) -> None:
         spec = parse_source(text)
     except SourceUnusable:
         return
-    assert spec.kind in ("testsrc", "none", "camera", "file")
+    assert spec.kind in ("testsrc", "none", "camera", "screen", "mic", "file")
 
 
 def test_plan_names_no_server() -> None:
