@@ -103,6 +103,7 @@ class Rooms:
         self._announcing: asyncio.TimerHandle | None = None
         self._announced = float("-inf")
         self._telling: asyncio.TimerHandle | None = None
+        self._told = float("-inf")
         self._stops = False
 
     # --- life -------------------------------------------------------------------------------------
@@ -207,7 +208,11 @@ class Rooms:
         for joining in list(self._joining.values()):
             joining.look(self._lan.rooms)
         if self._telling is None and not self._stops:
-            self._telling = asyncio.get_running_loop().call_later(limits.ROOM_TELL_PAUSE, self._tell_lan)
+            wait = self._told + limits.ROOM_TELL_PAUSE - self._tools.clock.now()
+            if wait <= 0:
+                self._tell_lan()
+            else:
+                self._telling = asyncio.get_running_loop().call_later(wait, self._tell_lan)
 
     def _look_for_members(self, session: RoomSession) -> None:
         seen: set[tuple[bytes, PeerId]] = set()
@@ -222,6 +227,7 @@ class Rooms:
 
     def _tell_lan(self) -> None:
         self._telling = None
+        self._told = self._tools.clock.now()
         self._publish(LanRoomsChanged(at_ms=self._tools.clock.now_ms(), here=self._here()))
 
     def _here(self) -> list[LanRoomView]:

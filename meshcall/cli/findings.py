@@ -351,24 +351,25 @@ def _relays(facts: Facts) -> Finding:
     return Finding("relays", "WARN", "none is known: a call without a direct path fails", fix)
 
 
+_WITHOUT_MULTICAST: Final = "meanwhile `meshcall room join NAME --at HOST`, or a room's link, finds a meeting"
+
+
 def _lan(facts: Facts) -> Finding:
     lan = _net(facts)["lan"]
     if not lan["enabled"]:
         return Finding("lan", "SKIP", "switched off: `--no-mdns`")
     if lan["fault"]:
-        return Finding(
-            "lan", "WARN", f"mDNS does not work: {lan['fault']}", "let UDP port 5353 through the firewall"
-        )
+        fix = f"let UDP port 5353 through the firewall; {_WITHOUT_MULTICAST}"
+        return Finding("lan", "WARN", f"mDNS does not work: {lan['fault']}", fix)
     if not lan["heard_itself"]:
         found = "our own mDNS announcement does not come back: multicast is filtered on this machine"
-        return Finding(
-            "lan", "WARN", found, "let UDP port 5353 (to 224.0.0.251 and ff02::fb) through the firewall"
-        )
+        fix = f"let UDP port 5353 (to 224.0.0.251 and ff02::fb) through the firewall; {_WITHOUT_MULTICAST}"
+        return Finding("lan", "WARN", found, fix)
     if not lan["peers"]:
         found = "mDNS works on this machine; no other daemon is seen"
         fix = (
             "if one should be: the switch or access point may filter multicast; switch off client "
-            "isolation and IGMP snooping there"
+            f"isolation and IGMP snooping there; {_WITHOUT_MULTICAST}"
         )
         return Finding("lan", "OK", found, fix)
     peers = f"{lan['peers']} other {'daemon' if lan['peers'] == 1 else 'daemons'}"

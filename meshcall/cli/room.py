@@ -418,9 +418,8 @@ def _show(view: dict[str, Any]) -> None:
 
 
 def _kind(view: dict[str, Any]) -> str:
-    words = [word for word in ("secret", "locked") if view.get(word)]
-    words += ["code"] if view.get("code") is True else []
-    return ", ".join(words) or "open"
+    words = [word for word in ("secret", "locked") if view.get(word)] or ["open"]
+    return ", ".join([*words, "code"] if view.get("code") is True else words)
 
 
 def _media(member: dict[str, Any]) -> str:
