@@ -103,7 +103,7 @@ def make() -> dict[str, dict[str, bytes]]:
     golden = {vector["name"]: vector for vector in vectors("records")["records"]}
     described = {v["name"]: bytes.fromhex(v["hex"]) for v in vectors("description")["vectors"]}
     peer_id = SigningKey.from_seed(bytes(32)).peer_id
-    identity = vectors("identity")
+    identity, rooms = vectors("identity"), vectors("rooms")
     contacts = [Contact(bytes([n]) * 20, (f"11.0.{n}.1", 4000), last_seen=0.0) for n in range(1, 4)]
     return {
         "frame": frames(),
@@ -138,10 +138,21 @@ def make() -> dict[str, dict[str, bytes]]:
             "id": peer_id.text.encode(),
             "grouped": peer_id.grouped.encode(),
             **{f"uri-{n}": vector["uri"].encode() for n, vector in enumerate(identity["uris"])},
+            "room": rooms["uri"].encode(),
+            "code": b"7-acorn-zebra",
             **{f"invite-{n}": vector["uri"].encode() for n, vector in enumerate(identity["invites"])},
         },
         "grant": {"three": bytes.fromhex(vectors("relay")["grant"]["plain"])},
         "announcement": {"both": bytes.fromhex(vectors("relay")["announcement"]["record"])[48:-64]},
+        "room-announcement": {
+            name.replace(", ", "-").replace(" ", "-"): bytes.fromhex(text)
+            for name, text in rooms["announcements"].items()
+        },
+        "room-letter": {
+            name.replace(" ", "-"): bytes.fromhex(text) for name, text in rooms["letters"].items()
+        },
+        "room-memory": {"all": bytes.fromhex(rooms["memory"])},
+        "room-message": {name: bytes.fromhex(text) for name, text in rooms["messages"].items()},
         "table": {"three": encode_table(contacts), "none": encode_table([])},
     }
 

@@ -15,7 +15,8 @@ from tests.fuzz.targets import Dht, Records, parsers
 
 WEIGHTS = {
     "frame": 40, "record": 12, "inner": 8, "body": 8, "description": 10, "candidates": 6, "txt": 5,
-    "control": 4, "text": 5, "table": 2,
+    "control": 4, "text": 5, "table": 2, "room-announcement": 2, "room-letter": 4, "room-memory": 1,
+    "room-message": 4,
 }  # fmt: skip
 """How many of a hundred inputs go to each target."""
 WARM_UP = 0.2

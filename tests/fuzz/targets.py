@@ -15,13 +15,21 @@ from meshcall.call.control import decode_control_untrusted
 from meshcall.dht import DhtEngine
 from meshcall.dht.saved import decode_table_untrusted
 from meshcall.discovery.lan import decode_txt_untrusted
-from meshcall.errors import InvalidInvite, InvalidPeerId, InvalidUri, Rejected
+from meshcall.discovery.rooms import decode_announcement_untrusted, name_key
+from meshcall.errors import InvalidInvite, InvalidPeerId, InvalidRoom, InvalidUri, Rejected
 from meshcall.ice.candidate import CandidatePolicy, decode_candidates_untrusted, filter_untrusted
 from meshcall.identity.keys import AgreementKey, SigningKey, mac, open_untrusted, seal
 from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import parse_peer
 from meshcall.record.codec import RELAY_VALUE, RecordType, sign_record
 from meshcall.record.validation import check_record_untrusted
+from meshcall.room import events as room_events
+from meshcall.room.codes import parse_code
+from meshcall.room.descriptor import Room
+from meshcall.room.joiner import ByCode, Joiner
+from meshcall.room.machine import RoomMachine
+from meshcall.room.memory import decode_memory_untrusted
+from meshcall.room.uri import RoomInvite
 from meshcall.signaling.description import decode_description_untrusted
 from meshcall.signaling.envelope import open_message_untrusted
 from meshcall.signaling.invite import Invite
@@ -200,10 +208,10 @@ def _body(data: bytes) -> str:
 def _text(data: bytes) -> str:
     """As text of any kind: valid, with replacement characters, or one character per octet."""
     for text in (data.decode("utf-8", "replace"), data.decode("latin-1")):
-        for parse in (PeerId.parse, parse_peer, Invite.parse):
+        for parse in (PeerId.parse, parse_peer, Invite.parse, RoomInvite.parse, parse_code):
             try:
                 parse(text)
-            except (InvalidPeerId, InvalidUri, InvalidInvite) as error:
+            except (InvalidPeerId, InvalidUri, InvalidInvite, InvalidRoom) as error:
                 str(error)
     return "parsed"
 
@@ -225,8 +233,61 @@ def _announcement(value: bytes) -> object:
     )
 
 
+class Rooms:
+    """A member in the midst of a meeting, with a knock and a code, and somebody who comes in by code."""
+
+    def __init__(self) -> None:
+        golden = vectors("rooms")
+        ann, bob, eve = (SigningKey.from_seed(bytes.fromhex(seed)) for seed in golden["seeds"].values())
+        self._bob, self._eve = bob.peer_id, eve.peer_id
+        self._now, self._now_ms = 1.0, golden["now_ms"]
+        room = Room.decode_untrusted(
+            bytes.fromhex(golden["room"]["descriptor"]), bytes.fromhex(golden["secret"])
+        )  # fmt: skip
+        rng = random.Random(1)
+        self._member = RoomMachine(ann.peer_id, room, ann.sign, "Ann", rng.randbytes)
+        for event in (
+            room_events.Enter(),
+            room_events.Lock(True),
+            room_events.NewCode("7-acorn-zebra"),
+            room_events.LinkUp(self._bob),
+        ):
+            self._member.handle(event, self._now, self._now_ms)
+        self._joiner = Joiner(eve.peer_id, ByCode("7-acorn-zebra"), "Eve", rng.randbytes)
+        found = room_events.Found(self._bob, room.tag(self._now_ms))
+        self._joiner.start(self._now, self._now_ms, [found])
+
+    def message(self, data: bytes) -> str:
+        """What a member says on its link."""
+        self._step()
+        self._member.handle(room_events.LinkMessage(self._bob, data), self._now, self._now_ms)
+        return "taken"
+
+    def letter(self, data: bytes) -> str:
+        """A letter, to a member and to who comes in."""
+        self._step()
+        for sender in (self._bob, self._eve):
+            self._member.handle(room_events.LetterReceived(sender, data), self._now, self._now_ms)
+        self._joiner.handle(room_events.LetterReceived(self._bob, data), self._now, self._now_ms)
+        return "taken"
+
+    def _step(self) -> None:
+        """Time goes by, so that no limit keeps all of it out."""
+        self._now += 0.5
+        self._member.handle_timer(self._now, self._now_ms)
+
+
+def _room_announcement(data: bytes) -> str:
+    try:
+        decode_announcement_untrusted(data).announcer_untrusted(name_key("deck 7"))
+    except Rejected as rejected:
+        return rejected.reason
+    return "accepted"
+
+
 def parsers() -> dict[str, Target]:
-    """The targets without a memory, by the name of their corpus."""
+    """The targets that take octets one by one, by the name of their corpus."""
+    rooms = Rooms()
     return {
         "body": _body,
         "description": _description,
@@ -237,4 +298,8 @@ def parsers() -> dict[str, Target]:
         "table": lambda data: _rejected(decode_table_untrusted, data),
         "grant": lambda data: _rejected(decode_grant_untrusted, data),
         "announcement": lambda data: _rejected(_announcement, data),
+        "room-announcement": _room_announcement,
+        "room-letter": rooms.letter,
+        "room-memory": lambda data: _rejected(decode_memory_untrusted, data),
+        "room-message": rooms.message,
     }

@@ -315,8 +315,8 @@ def test_a_full_room_takes_nobody_more() -> None:
     world = World()
     world.add(0)
     for number in range(1, limits.ROOM_MEMBERS_MAX):
-        world.add(number, number - 1)
-        world.run(0.3)
+        world.add(number, 0)
+        world.run(0.05)
     assert len(world.seen_by(0)) == limits.ROOM_MEMBERS_MAX
     assert Guest(world, 20, ByName("deck 7"), found=(3,)).reason() == "full"
     machine = world.machines[KEYS[0].peer_id]
