@@ -1743,6 +1743,7 @@ ROOM_CONNECT_PATIENCE: Final = 15.0
 """Seconds for a link to come up; a call says no path after 10."""
 
 ROOM_LINK_PATIENCE: Final = 0.7
+ROOM_LINK_PATIENCE_MORE: Final = 1.0
 """Seconds that a silent link may stay silent after a letter of its member has come through: then it is made
 anew. SCTP doubles its pauses (RFC 9260 section 6.3.3), so after 20 s without a path it wakes too late."""
 
@@ -1760,8 +1761,22 @@ back)."""
 ROOM_LOST_SHOWN: Final = 30.0
 """Seconds that a lost member is shown as lost, and not yet left out."""
 
-ROOM_SOUGHT_MAX: Final = 32
-"""Members looked for at once, the last lost first (letters to IDs that a member invents)."""
+ROOM_SEEKS_PER_SECOND: Final = 16.0
+ROOM_SEEKS_BURST: Final = 32.0
+"""Letters to members that are looked for: all of a full room; who was known first goes first (letters to IDs
+that a member invents)."""
+
+ROOM_CONNECTING_MAX: Final = 16
+"""Links that we offer at once: all of a full room (offers to IDs that a member invents)."""
+
+ROOM_REMEMBERED: Final = 8
+"""Members of last time that are looked for when we come back in, those seen last."""
+
+ROOM_REMEMBERED_TRIES: Final = 5
+"""Letters to each of them, one a second; then they are looked for rarely (a room that nobody is in)."""
+
+ROOM_SIGHTED_MAX: Final = 32
+"""IDs that mDNS shows as members and nobody knows, at once (announcements that name others' IDs)."""
 
 ROOM_SIGHTED_TRIES: Final = 3
 """Letters to an ID that mDNS shows as a member and nobody knows (announcements that name others' IDs)."""

@@ -70,6 +70,8 @@ MemberState = Literal["here", "connecting", "lost"]
 """here: with a link (or we ourselves); connecting: here, without one yet; lost: it fell silent."""
 
 _NEVER: Final = float("inf")
+_TOLD: Final = {"knocked lately": RefusedReason.DECLINED, "too many knock": RefusedReason.BUSY}
+"""What who asks to come in is told of a refusal."""
 _LINK: Final = b"link"
 
 
@@ -106,6 +108,8 @@ class RoomMachine:
         self._said: dict[bytes, tuple[int, int]] = {}
         self._chatters: dict[bytes, Bucket] = {}
         self._senders: Senders | None = None
+        self._seeks = Bucket(limits.ROOM_SEEKS_PER_SECOND, limits.ROOM_SEEKS_BURST, 0.0)
+        self._outdone = -_NEVER
         self._in = False
         self._ended = False
         self._entered = 0.0
@@ -192,6 +196,11 @@ class RoomMachine:
             tuple(sorted(self._blocked)),
             tuple(peer for peer in members if peer != self._me),
         ).encode()
+
+    @property
+    def removed(self) -> frozenset[PeerId]:
+        """Whom the creator has removed."""
+        return frozenset(self._roster.removed)
 
     @property
     def blocked(self) -> frozenset[PeerId]:
@@ -294,16 +303,21 @@ class RoomMachine:
         now = self._now
         self._in, self._entered = True, now
         self._senders = Senders(now)
+        self._seeks = Bucket(limits.ROOM_SEEKS_PER_SECOND, limits.ROOM_SEEKS_BURST, now)
         self._incarnation, self._seq = max(0, self._now_ms), 0
         self._put_own()
-        named = dict.fromkeys((*vouchers, *self._remembered))
-        for peer in list(named)[: limits.ROOM_ENTRIES_MAX]:
+        if self._me in self._roster.removed:
+            self._out.append(c.Removed())
+            self._end("removed")
+            return
+        remembered = self._remembered[: limits.ROOM_REMEMBERED]
+        for peer in dict.fromkeys((*vouchers[: limits.ROOM_MEMBERS_MAX], *remembered)):
             if not self._shut_out(peer):
                 peering = self._peering(peer)
                 peering.named = True
-                peering.connect_at = now
-                peering.seek_at = now
-                peering.missing = now
+                peering.remembered = peer not in vouchers
+                peering.connect_at = _NEVER if peering.remembered else now
+                peering.seek_at = peering.missing = now
 
     def _remember(self, memory: Memory) -> None:
         """What was kept, once it is checked."""
@@ -422,9 +436,10 @@ class RoomMachine:
         peering = self._peers.get(peer)
         if peering is None:
             unknown = [p for p in self._peers.values() if self._roster.known(p.peer) is None and not p.named]
-            if len(unknown) >= limits.ROOM_SOUGHT_MAX:
+            if len(unknown) >= limits.ROOM_SIGHTED_MAX:
                 raise Rejected("too many sighted")
             peering = self._peering(peer)
+        peering.sighted = True
         if not peering.healthy(self._now):
             peering.missing = self._now if peering.missing is None else peering.missing
             peering.seek_at = self._now
@@ -445,16 +460,22 @@ class RoomMachine:
             self._forget(peering)
             return
         stranger = known is None and not peering.named and peering.link is Link.NONE
-        if stranger and peering.tries >= limits.ROOM_SIGHTED_TRIES:
+        if stranger and (not peering.sighted or peering.tries >= limits.ROOM_SIGHTED_TRIES):
             self._forget(peering)
             return
         peering.miss(now, here=here)
         if here:
-            newcomer = now < self._entered + limits.ROOM_NEWCOMER
-            ours = newcomer or self._me < peer
-            peering.want(now, 0.0 if ours else limits.ROOM_OFFER_WAIT)
+            peering.want(now, self._wait_for_offer(peering))
         elif known is not None or not peering.named:
             peering.connect_at = _NEVER  # there is nobody to offer to
+
+    def _wait_for_offer(self, peering: Peering) -> float:
+        """Seconds that we leave it to a member to offer us a link."""
+        if self._now < self._entered + limits.ROOM_NEWCOMER:
+            return 0.0
+        if self._me < peering.peer:
+            return max(0.0, peering.arrived + limits.ROOM_FIRST_WAIT - self._now)
+        return limits.ROOM_OFFER_WAIT
 
     def _forget(self, peering: Peering) -> None:
         if peering.link is not Link.NONE:
@@ -475,9 +496,16 @@ class RoomMachine:
             self._out.append(c.Drop(peering.peer))
             peering.down(now)
         if now >= peering.connect_at and peering.link is Link.NONE:
-            peering.connecting(now)
-            self._out.append(c.Connect(peering.peer))
+            under_way = sum(other.link is Link.CONNECTING for other in self._peers.values())
+            if under_way < limits.ROOM_CONNECTING_MAX:
+                peering.connecting(now)
+                self._out.append(c.Connect(peering.peer))
+            else:
+                peering.connect_at = now + limits.ROOM_CONNECT_RETRY
         if now >= peering.seek_at:
+            if not self._seeks.take(now):
+                peering.seek_at = now + limits.ROOM_SEEK
+                return
             peering.sought(now, here=self._roster.is_here(peering.peer, now))
             self._put_own()
             self._write(peering.peer, Here(self._tag(), self._own_octets(), asks=True))
@@ -538,11 +566,13 @@ class RoomMachine:
             # It does not know what it said before: tell it, so that it outdoes that
             self._pass_to(source, known.entry.octets, known.heard, by_letter=by_letter)
         elif merged in (Merged.NEWER, Merged.ARRIVED) and known is not None:
+            peering = None if self._shut_out(peer) else self._peering(peer)
             if merged is Merged.ARRIVED:
                 self._out.append(c.SaveRoom())
-            peering = None if self._shut_out(peer) else self._peering(peer)
             if peering is not None:
+                peering.arrived = self._now if merged is Merged.ARRIVED else peering.arrived
                 peering.by_letter = by_letter
+                peering.named = peering.remembered = False
                 peering.tries = 0
             everybody = merged is Merged.ARRIVED or known.entry.left
             for other in self._peers.values():
@@ -555,7 +585,11 @@ class RoomMachine:
         _, (incarnation, _, _) = peek_entry_untrusted(octets)
         self._incarnation = max(self._incarnation, incarnation) + 1
         self._seq = 0
-        self._beat()
+        self._put_own()
+        if self._now >= self._outdone + limits.ROOM_BEAT:
+            # Else the next beat tells it: a twin with our key would outdo us as fast as we it
+            self._outdone = self._now
+            self._beat()
 
     def _merge_lasting_untrusted(
         self, settings: tuple[bytes, ...], removals: tuple[bytes, ...], source: Peering
@@ -731,9 +765,9 @@ class RoomMachine:
         try:
             verdict = self._door.asked_untrusted(peer, join, self._now, closed=closed)
         except Rejected as error:
-            declined = error.reason == "knocked lately"
-            reason = RefusedReason.DECLINED if declined else RefusedReason.BUSY
-            self._answer(peer, Refused(self._tag(), reason))
+            reason = _TOLD.get(error.reason)
+            if reason is not None:
+                self._answer(peer, Refused(self._tag(), reason))
             raise
         if verdict is Verdict.WELCOME:
             self._welcome(peer)
@@ -799,7 +833,9 @@ class RoomMachine:
         if peering is None:
             return
         if peering.link is Link.UP and not peering.healthy(self._now) and peering.revived == _NEVER:
-            peering.revived = self._now
+            # One of both makes the link anew, or the other would end the new one
+            more = 0.0 if self._me < peer else limits.ROOM_LINK_PATIENCE_MORE
+            peering.revived = self._now + more
         if asks:
             self._put_own()
             self._answer(peer, Here(self._tag(), self._own_octets()))

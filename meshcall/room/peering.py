@@ -44,6 +44,12 @@ class Peering:
     """The least difference between our clock and the peer's at a message of this link, ms modulo 2^32."""
     named: bool = False
     """Whether a welcome or our own memory names it a member, though it has not been heard of."""
+    sighted: bool = False
+    """Whether mDNS showed it as a member."""
+    remembered: bool = False
+    """Whether that is all that speaks for it: it may have left long ago."""
+    arrived: float = -_NEVER
+    """When its present stay was first heard of."""
     connect_at: float = _NEVER
     pause: float = limits.ROOM_CONNECT_RETRY
     seek_at: float = _NEVER
@@ -87,7 +93,8 @@ class Peering:
         """The link ended, or did not come about; the next try comes later each time."""
         failed = self.link is Link.CONNECTING
         self.link, self.changed, self.revived = Link.NONE, now, _NEVER
-        self.connect_at = now + self.pause if failed else _NEVER
+        # Who has only been named, and never heard of, is offered a link once; then letters look for it
+        self.connect_at = now + self.pause if failed and not self.named else _NEVER
         if failed:
             self.pause = min(2 * self.pause, limits.ROOM_CONNECT_RETRY_MAX)
 
@@ -123,6 +130,8 @@ class Peering:
 
     def _seek_pause(self, now: float) -> float:
         gone = now - self.missing if self.missing is not None else 0.0
+        if self.remembered and self.tries >= limits.ROOM_REMEMBERED_TRIES:
+            return limits.ROOM_SEEK_RARE
         if gone < limits.ROOM_SEEK_SOON:
             return limits.ROOM_SEEK
         return limits.ROOM_SEEK_LATE if gone < limits.ROOM_SEEK_LONG else limits.ROOM_SEEK_RARE

@@ -131,6 +131,11 @@ class Network:
                     self.at(self.delay(), self._sighting(other, number))
                     self.at(self.delay(), self._sighting(number, other))
 
+    def remove(self, number: int) -> None:
+        """By the creator, if it is there."""
+        if number and 0 in self.machines:
+            self.tell(0, e.Remove(KEYS[number].peer_id))
+
     def leave(self, number: int) -> None:
         if number in self.machines:
             self.tell(number, e.Leave())
@@ -371,8 +376,11 @@ class Network:
     # --- what is right ----------------------------------------------------------------------------
 
     def present(self) -> set[int]:
-        """Who is in the room."""
-        return {number for number, machine in self.machines.items() if machine.inside}
+        """Who is in the room, and may be."""
+        inside = {number: machine for number, machine in self.machines.items() if machine.inside}
+        # A removal that only its creator knew, which died, is none
+        removed = {NUMBER[peer] for machine in inside.values() for peer in machine.removed}
+        return set(inside) - removed
 
     def seen_by(self, number: int) -> list[tuple[PeerId, str, object]]:
         return [(member.peer, member.name, member.flags) for member in self.machines[number].members()]
@@ -393,6 +401,8 @@ class Network:
         ]
         if wrong:
             return f"{sorted(self.present())} are here: " + "; ".join(wrong)
+        if len({self.machines[number].locked for number in views}) > 1:
+            return "the lock differs"
         if any(view != next(iter(views.values())) for view in views.values()):
             return f"names or states differ: {views}"
         return ""

@@ -21,6 +21,7 @@ steps = st.one_of(
     st.tuples(st.just("crash"), members, st.booleans()),
     st.tuples(st.just("split"), st.sets(members, min_size=1)),
     st.tuples(st.just("heal")),
+    st.tuples(st.just("remove"), members),
     st.tuples(st.just("state"), members, st.booleans()),
     st.tuples(st.just("lock"), members, st.booleans()),
     st.tuples(st.just("clock"), members, st.sampled_from([-(10**11), -60_000, 60_000, 10**12])),
@@ -45,6 +46,8 @@ def play(network: Network, schedule: list[tuple[float, tuple[object, ...]]]) -> 
                 network.leave(number)
             case ("crash", int(number), bool(forget)):
                 network.crash(number, forget=forget)
+            case ("remove", int(number)):
+                network.remove(number)
             case ("split", set(numbers)):
                 network.split(numbers)
             case ("heal",):

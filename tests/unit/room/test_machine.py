@@ -581,3 +581,68 @@ def test_beats_of_somebody_elses_line_are_as_good_as_passing_it_on() -> None:
     world.do(0, e.LinkMessage(PEERS[1], b"\x01"))
     world.do(0, e.LinkMessage(PEERS[7], b"\x01"))
     assert machine(world, 0).statistics()["no link"] == 1
+
+
+def test_a_newcomer_offers_and_the_others_wait_for_it() -> None:
+    """So that not both do: in a room of five no link is offered twice."""
+    world = meeting(5)
+    world.run(limits.ROOM_NEWCOMER)
+    for told in world.told.values():
+        told.clear()
+    world.add(5, 2)
+    world.run(2)
+    assert world.states(5) == ["here"] * 6
+    offered = [len(world.all_told(number, c.Connect)) for number in range(6)]
+    assert offered == [0, 0, 0, 0, 0, 5]
+
+
+def test_links_and_letters_to_invented_members_are_few() -> None:
+    """Each offer costs us candidates and look-ups."""
+    world = meeting(2)
+    invented = []
+    for number in range(60):
+        key = SigningKey.from_seed(bytes([7]) * 30 + number.to_bytes(2, "big"))
+        entry = sign_entry(
+            key.peer_id, key.sign, world.room.roster_key,
+            incarnation=1, seq=1, left=False, flags=MediaFlags(), name="x",
+        )  # fmt: skip
+        invented.append((0, entry.octets))
+    me, now, now_ms = machine(world, 0), world.now, world.now_ms
+    world.machines.pop(PEERS[0])
+    me.handle(
+        e.LinkMessage(PEERS[1], encode_message(Sync(entries=tuple(invented)), int(now * 1000))), now, now_ms
+    )
+    offers = letters = 0
+    while me.deadline() is not None and now < world.now + 20:
+        now = max(now + 0.01, me.deadline() or now)
+        commands = me.handle_timer(now, now_ms)
+        offers += sum(isinstance(one, c.Connect) for one in commands)
+        letters += sum(isinstance(one, c.SendLetter) for one in commands)
+    assert offers <= limits.ROOM_CONNECTING_MAX
+    assert letters <= limits.ROOM_SEEKS_BURST + 21 * limits.ROOM_SEEKS_PER_SECOND
+
+
+def test_a_twin_with_our_key_makes_no_storm() -> None:
+    """Two machines with one key, both in the room: each outdoes the other, once a second."""
+    world = meeting(3)
+    twin = RoomMachine(PEERS[0], world.room, KEYS[0].sign, "twin", bytes)
+    said = 0
+    now, start = world.now, world.now
+    twin.handle(e.Enter(), now, world.now_ms + 5000)
+    twin.handle(e.LinkUp(PEERS[1]), now, world.now_ms)
+    while now < start + 5:
+        now += 0.05
+        for command in twin.handle_timer(now, world.now_ms):
+            if isinstance(command, c.SendLink) and command.peer == PEERS[1]:
+                world.do(1, e.LinkMessage(PEERS[0], command.data))
+        # What member 1 says to its neighbour with that key reaches both
+        for one in world.all_told(1, c.SendLink):
+            assert isinstance(one, c.SendLink)
+            if one.peer == PEERS[0]:
+                twin.handle(e.LinkMessage(PEERS[1], one.data), now, world.now_ms)
+        world.told[PEERS[1]].clear()
+        world.run(0.05)
+        said += len(world.all_told(0, c.SendLink))
+        world.told[PEERS[0]].clear()
+    assert said < 5 * 2 * 10
+    assert world.seen_by(2)[1:] == ["member 1", "member 2"]
