@@ -189,6 +189,10 @@ class KindStats:
     """How long the last frame waited here before it was played, against the fastest of the last seconds."""
     height: int = 0
     """Pixels of the last picture that was decoded; 0: there was none, or it is not known."""
+    layer: str = ""
+    """Which pictures are sent, such as ``720p30``, or ``none``; and why no higher ones:
+    :data:`meshcall.media.layers.Why`. Empty: none can be sent.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -617,7 +617,7 @@ class RtcEndpoint:
                 lag_ms=round(self._reception.sound_lag * 1000),
             )
         else:
-            stats = self._repairs(stats, kind)
+            stats = replace(self._repairs(stats, kind), layer=self._sending.layer())
         return replace(stats, packets_lost=self._reception.lost(kind), codec=self._codec(kind))
 
     def _repairs(self, stats: KindStats, what: What) -> KindStats:

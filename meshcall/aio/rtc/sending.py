@@ -141,6 +141,11 @@ class Sending:
         outlet = self._outlets.get("video")
         return None if self._studio is None or outlet is None else self._studio.choice(outlet)
 
+    def layer(self) -> str:
+        """The same in words, for people: ``720p30``, ``360p15 rate``, ``none asked`` or nothing."""
+        choice = self.choice
+        return "" if choice is None else f"{choice.layer or 'none'} {choice.why}".strip()
+
     @property
     def useful(self) -> int:
         """Bits a second of pictures beyond which more are no use to the peer, by what it asked for."""
