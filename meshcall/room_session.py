@@ -482,4 +482,8 @@ def _received(call: Call) -> ReceivedView:
         screen_frames=statistics.screen.frames_received,
         audio_seconds=statistics.audio_seconds_received,
         height=statistics.video.height,
+        lag_ms=statistics.audio.lag_ms,
+        concealed_ms=statistics.audio.concealed_ms,
+        freezes=statistics.video.freezes,
+        sync_ms=statistics.sync_ms,
     )

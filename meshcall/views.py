@@ -608,6 +608,14 @@ class ReceivedView(View, frozen=True, kw_only=True):
     audio_seconds: float = 0.0
     height: int = 0
     """Of the last picture; 0: it is not known."""
+    lag_ms: int = 0
+    """How long sound waits here before it is played."""
+    concealed_ms: int = 0
+    """Sound that was made up in the place of what was missing."""
+    freezes: int = 0
+    """Times that pictures stood still for more than 0.2 s for want of packets."""
+    sync_ms: int | None = None
+    """How much later sound comes out than the picture of the same moment; None: it is not known."""
 
 
 class MemberView(View, frozen=True, kw_only=True):
