@@ -72,7 +72,7 @@ _STATES: Final[dict[State, CallState]] = {
     State.CONNECTED: "connected",
     State.ENDED: "ended",
 }
-_TROUBLES: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow", "narrow")
+_TROUBLES: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow", "narrow", "cpu")
 _AUDIO_FRAME: Final = 0.02
 """Seconds in one audio frame (RFC 7587: 20 ms)."""
 

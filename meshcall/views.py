@@ -408,7 +408,9 @@ class PathStep(View, frozen=True, kw_only=True):
     """Empty: no path answered."""
     why: str = ""
     """``first``, ``better``, ``nominated``, ``failover``, ``named``, ``revived``: why that one;
-    ``lost``: none answers; ``silent``, ``loss``, ``slow``: it is degraded; ``well``: it is no more."""
+    ``lost``: none answers; ``silent``, ``loss``, ``slow``, ``narrow``, ``cpu``: it is degraded; ``well``: it
+    is no more.
+    """
     local: str = ""
     """Kind of our candidate, ``host``, ``srflx``, ``prflx`` or ``relay``; empty: the quality changed."""
     remote: str = ""
@@ -560,7 +562,7 @@ class PathChanged(CallEventBase, frozen=True, kw_only=True, tag="path"):
 class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
     """The path is a poor one; or, with an empty ``why``, a good one again."""
 
-    why: Literal["", "silent", "loss", "slow", "narrow"] = ""
+    why: Literal["", "silent", "loss", "slow", "narrow", "cpu"] = ""
     """No answer for a second; a tenth of the packets lost; a long round trip; little room for pictures."""
 
 

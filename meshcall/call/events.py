@@ -267,7 +267,7 @@ class IceConnected(MediaEvent):
 class PathQuality(MediaEvent):
     """The path is a poor one now, or a good one again."""
 
-    trouble: Literal["", "silent", "loss", "slow", "narrow"] = ""
+    trouble: Literal["", "silent", "loss", "slow", "narrow", "cpu"] = ""
     """Empty: it is good."""
 
 

@@ -35,6 +35,7 @@ _WHY: dict[str, str] = {
     "loss": "degraded: packets are lost",
     "slow": "degraded: the round trip is long",
     "narrow": "degraded: hardly any room for pictures",
+    "cpu": "degraded: this machine is too slow",
     "well": "well again",
 }
 

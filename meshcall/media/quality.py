@@ -4,7 +4,8 @@ It is degraded, in this order, while
 ``silent``: a consent check has had no answer for ``QUALITY_SILENT``; it may be dying;
 ``loss``: of the packets of the last ``QUALITY_WINDOW`` at least ``QUALITY_LOSS`` did not arrive;
 ``slow``: the round trip was longer than ``QUALITY_RTT`` three times in a row;
-``narrow``: there is so little room on it that what we send has small pictures, or none.
+``narrow``: there is so little room on it that what we send has small pictures, or none;
+``cpu``: this machine is too slow for what it is to send, and sends fewer pictures, or smaller ones.
 
 Law: a word holds for ``QUALITY_HOLD`` after its last sign, so that nothing flickers.
 """
@@ -16,10 +17,10 @@ from typing import Final, Literal
 
 from meshcall import limits
 
-Trouble = Literal["", "silent", "loss", "slow", "narrow"]
+Trouble = Literal["", "silent", "loss", "slow", "narrow", "cpu"]
 """What is wrong; empty: nothing."""
 
-_ORDER: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow", "narrow")
+_ORDER: Final[tuple[Trouble, ...]] = ("silent", "loss", "slow", "narrow", "cpu")
 _SLOW_ANSWERS: Final = 3
 
 
@@ -56,6 +57,10 @@ class Quality:
         """What we send has so many bits per second of pictures, because the path carries no more."""
         if pictures < limits.QUALITY_PICTURES:
             self._sign("narrow", now)
+
+    def overloaded(self, now: float) -> None:
+        """This machine can't encode all that the peer could be sent."""
+        self._sign("cpu", now)
 
     def trouble(self, now: float) -> Trouble:
         """What is wrong now."""

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 from aiortc import RTCRtpSender
 
+from meshcall import limits
 from meshcall.aio.media import encoders, studio
-from meshcall.media.endpoint import FirstMedia, Speaking
+from meshcall.media.endpoint import FirstMedia, PathQuality, Speaking
 from meshcall.media.plan import MediaPlan
 from tests.aio.test_rtc_endpoint import LOCAL, End, connect
 
@@ -129,3 +130,16 @@ async def test_a_peer_with_another_codec_is_served(codec: str, monkeypatch: pyte
     finally:
         await left.finish()
         await right.finish()
+
+
+async def test_a_machine_that_is_too_slow_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call goes on with fewer pictures; ``cpu`` is told as what is wrong."""
+    monkeypatch.setattr(limits, "CPU_HIGH", 0.0)
+    monkeypatch.setattr(limits, "CPU_HIGH_AFTER", 0.2)
+    async with room(1) as links:
+        left, right = links[0]
+        await connect(left, right)
+        await left.wait_for_last(PathQuality("cpu"))
+        await until(lambda: left.endpoint.statistics().video.layer.endswith("cpu"))
+        seen = received(right)
+        await until(lambda: received(right) > seen + 5)

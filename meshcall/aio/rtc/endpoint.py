@@ -301,7 +301,9 @@ class RtcEndpoint:
             self._reception.prepare(transceiver.receiver, _kind(transceiver))
         self._link = Link(pc, self._counters, self._emit, self._fail)
         assert self._ice is not None, "the transport was made with the tracks"
-        self._quality = QualityWatch(pc, self._ice, lambda trouble: self._emit(PathQuality(trouble)))
+        self._quality = QualityWatch(
+            pc, self._ice, lambda trouble: self._emit(PathQuality(trouble)), lambda: self._sending.overloaded
+        )
         if self._remote is not None:
             self._link.expect(self._remote.fingerprint)
         for data in self._unsent:

@@ -20,8 +20,17 @@ from meshcall.media.quality import Quality, Trouble
 class QualityWatch:
     """Tells by ``tell(trouble)``, in the loop that it is started in."""
 
-    def __init__(self, pc: RTCPeerConnection, ice: CallIce, tell: Callable[[Trouble], None]) -> None:
-        """Nothing is looked at before :meth:`start`."""
+    def __init__(
+        self,
+        pc: RTCPeerConnection,
+        ice: CallIce,
+        tell: Callable[[Trouble], None],
+        overloaded: Callable[[], bool],
+    ) -> None:
+        """Nothing is looked at before :meth:`start`. ``overloaded``: whether this machine sends less than it
+        could, because it is too slow.
+        """
+        self._overloaded = overloaded
         self._pc = pc
         self._ice = ice
         self._tell = tell
@@ -55,6 +64,8 @@ class QualityWatch:
         self._quality.unanswered(self._ice.silence(), now)
         counts = [hooks.packet_counts(one.receiver) for one in self._pc.getTransceivers()]
         self._quality.counted(sum(one[0] for one in counts), sum(one[1] for one in counts), now)
+        if self._overloaded():
+            self._quality.overloaded(now)
         trouble = self._quality.trouble(now)
         if trouble != self._told:
             self._told = trouble

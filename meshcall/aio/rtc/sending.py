@@ -147,6 +147,11 @@ class Sending:
         return "" if choice is None else f"{choice.layer or 'none'} {choice.why}".strip()
 
     @property
+    def overloaded(self) -> bool:
+        """This machine is too slow for what the peer could be sent."""
+        return self.choice is not None and self.choice.why == "cpu"
+
+    @property
     def useful(self) -> int:
         """Bits a second of pictures beyond which more are no use to the peer, by what it asked for."""
         outlet = self._outlets.get("video")

@@ -65,3 +65,13 @@ def test_few_packets_say_nothing_and_the_worst_word_comes_first() -> None:
     assert quality.trouble(1002.0) == "loss"
     quality.unanswered(1.5, 1002.0)
     assert quality.trouble(1002.0) == "silent"
+
+
+def test_a_machine_that_is_too_slow_is_told_last() -> None:
+    """It is the call that suffers, not the path; what ails the path goes first."""
+    quality = Quality()
+    quality.overloaded(1000.0)
+    assert quality.trouble(1000.0) == "cpu"
+    quality.unanswered(1.5, 1000.5)
+    assert quality.trouble(1000.5) == "silent"
+    assert quality.trouble(1000.0 + limits.QUALITY_HOLD + 1) == ""
