@@ -685,7 +685,7 @@ AUDIO_SEQUENCE_JUMP: Final = 1000
 """Numbers by which a packet may lie away from the last one; beyond, a second one must follow it before the
 sender has begun anew (RFC 3550 appendix A.1)."""
 
-SYNC_SLACK: Final = 0.03
+SYNC_SLACK: Final = 0.02
 """Seconds that sound may come out before or after its picture: nobody notices 40 ms (ITU-R BT.1359)."""
 
 SYNC_STEP: Final = 0.002
