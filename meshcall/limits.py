@@ -1053,9 +1053,6 @@ QUALITY_RTT: Final = 0.6
 """Round trip in seconds from which on a path is called degraded: people begin to talk at once (ITU-T G.114
 wants 0.4 s one way at most)."""
 
-QUALITY_PICTURES: Final = 250_000
-"""Bits per second of pictures below which they are the smallest ones, or none: people see that."""
-
 QUALITY_HOLD: Final = 3.0
 """Seconds for which a path stays degraded after the last sign of it."""
 
@@ -1289,6 +1286,10 @@ send times: all is measured anew."""
 
 UPLINK_TOGETHER: Final = 0.6
 """Seconds within which links that are cut count as cut by the same bottleneck: ours."""
+
+RATE_SHARE_RAISE: Final = 1.5
+"""How many times its own estimate a link gets at most when its part of a shared uplink is larger: if its own
+way is no wider, that is found out in no time."""
 
 UPLINK_SHARE: Final = 0.5
 """Share of the links with pictures that must be cut together."""

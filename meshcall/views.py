@@ -563,7 +563,7 @@ class Degraded(CallEventBase, frozen=True, kw_only=True, tag="degraded"):
     """The path is a poor one; or, with an empty ``why``, a good one again."""
 
     why: Literal["", "silent", "loss", "slow", "narrow", "cpu"] = ""
-    """No answer for a second; a tenth of the packets lost; a long round trip; little room for pictures."""
+    """No answer for a second; a tenth of the packets lost; a long round trip; no room for full pictures."""
 
 
 class Ended(CallEventBase, frozen=True, kw_only=True, tag="ended"):

@@ -34,7 +34,7 @@ _WHY: dict[str, str] = {
     "silent": "degraded: no answer for a second",
     "loss": "degraded: packets are lost",
     "slow": "degraded: the round trip is long",
-    "narrow": "degraded: hardly any room for pictures",
+    "narrow": "degraded: no room for full pictures",
     "cpu": "degraded: this machine is too slow",
     "well": "well again",
 }

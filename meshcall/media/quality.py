@@ -4,7 +4,7 @@ It is degraded, in this order, while
 ``silent``: a consent check has had no answer for ``QUALITY_SILENT``; it may be dying;
 ``loss``: of the packets of the last ``QUALITY_WINDOW`` at least ``QUALITY_LOSS`` did not arrive;
 ``slow``: the round trip was longer than ``QUALITY_RTT`` three times in a row;
-``narrow``: there is so little room on it that what we send has small pictures, or none;
+``narrow``: there is so little room on it that the pictures that we send are smaller or fewer, or none;
 ``cpu``: this machine is too slow for what it is to send, and sends fewer pictures, or smaller ones.
 
 Law: a word holds for ``QUALITY_HOLD`` after its last sign, so that nothing flickers.
@@ -53,10 +53,9 @@ class Quality:
         if sent >= limits.QUALITY_PACKETS_MIN and missing >= limits.QUALITY_LOSS * sent:
             self._sign("loss", now)
 
-    def allotted(self, pictures: int, now: float) -> None:
-        """What we send has so many bits per second of pictures, because the path carries no more."""
-        if pictures < limits.QUALITY_PICTURES:
-            self._sign("narrow", now)
+    def narrowed(self, now: float) -> None:
+        """What we send has smaller pictures than the peer could show, because the path carries no more."""
+        self._sign("narrow", now)
 
     def overloaded(self, now: float) -> None:
         """This machine can't encode all that the peer could be sent."""

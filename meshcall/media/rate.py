@@ -46,7 +46,7 @@ class RateControl:
         self._by_peer_at = now
         self._heard_at = now
         self._halved_at = now
-        self._cap: int | None = None
+        self._share: int | None = None
         self._losses = _Losses()
         self._traffic = _Traffic()
         self._cut_at = float("-inf")
@@ -121,8 +121,8 @@ class RateControl:
             self._cut(0.8, now)
 
     def share(self, bits: int | None) -> None:
-        """What our uplink leaves for this peer, sound included; None: as much as it takes."""
-        self._cap = bits
+        """This peer's part of what our uplink carries, sound included; None: nothing is shared."""
+        self._share = bits
 
     # --- what follows ---
 
@@ -140,8 +140,9 @@ class RateControl:
         """What it gets now. To be asked at least every 0.1 s."""
         self._listen(now)
         bits, reason = self._of_link()
-        if self._cap is not None and self._cap < bits:
-            bits, reason = float(self._cap), "share"
+        if self._share is not None:
+            # Less than its part is chance: what was cut by all at once is not cut for this peer's way.
+            bits, reason = min(float(self._share), limits.RATE_SHARE_RAISE * bits), "share"
         pictures = round(max(0.0, bits - limits.RATE_AUDIO))
         return Allotment(self._pause.look(pictures, now), "silence" if self._silent else reason)
 
@@ -273,7 +274,7 @@ class _Pause:
         """Bits per second of pictures for what there is room for."""
         if self._paused_at is not None:
             calm = self._lost < limits.RATE_LOSS_HIGH and self._waits < limits.RATE_QUEUE_RTT
-            if now - self._paused_at < (self._wait if calm else limits.RATE_RESUME_MAX):
+            if now - self._paused_at < (self._wait if calm else 2 * self._wait):
                 return 0
             self._paused_at, self._trying = None, True
             self._resumed_at = self._low_since = now

@@ -22,6 +22,7 @@ from itertools import pairwise
 
 from meshcall import limits
 from meshcall.media.arrivals import Arrivals
+from meshcall.media.layers import Layer, Layers
 from meshcall.media.rate import RateControl
 from meshcall.media.uplink import Uplink
 
@@ -126,6 +127,12 @@ class CallFlow:
         self.arrivals = Arrivals()
         if uplink is not None:
             uplink.add(self, self.control)
+        self._layers = Layers()
+        self._layers.add(self, "VP8")
+        self.layer: Layer | None = None
+        """Of the pictures that are sent."""
+        self.switches: list[tuple[float, Layer | None]] = []
+        """When it was changed."""
         self.sound: list[float] = []
         """When each packet of sound arrived."""
         self.delays: list[tuple[float, float]] = []
@@ -165,16 +172,22 @@ class CallFlow:
 
     def _film(self) -> None:
         world = self._world
-        world.after(1 / 30, self._film)
         if self._uplink is not None:
             self._uplink.look(world.now)
         allotted = self.control.allotment(world.now).pictures
         self.targets.append((world.now, allotted))
-        rate = min(allotted, self._most)
-        if not rate:
-            self._keyframe = True
+        self._layers.rate(self, allotted)
+        arranged = self._layers.arrange(world.now)
+        layer = arranged.choices[self].layer
+        world.after(1 / (30 if layer is None else layer.fps), self._film)
+        self._keyframe |= layer != self.layer
+        if layer != self.layer:
+            self.layer = layer
+            self.switches.append((world.now, layer))
+        if layer is None:
             return
-        octets = rate / 30 / 8 * world.random.uniform(0.7, 1.3)
+        rate = min(arranged.bits["VP8", layer], self._most)
+        octets = rate / layer.fps / 8 * world.random.uniform(0.7, 1.3)
         if self._keyframe:
             octets, self._keyframe = octets * 6, False
         packets = max(1, -(-round(octets) // limits.RTP_PAYLOAD_MAX))

@@ -6,7 +6,6 @@ import asyncio
 
 from meshcall import limits
 from meshcall.aio.rtc.rate import Rate
-from meshcall.media.rate import Allotment
 from meshcall.media.uplink import Uplink
 
 
@@ -33,13 +32,13 @@ class Sender:
         return self.sent
 
 
-def make() -> tuple[Sender, Rate, list[Allotment]]:
-    sender, told = Sender(), list[Allotment]()
-    return sender, Rate(sender, Uplink(), told.append), told
+def make() -> tuple[Sender, Rate]:
+    sender = Sender()
+    return sender, Rate(sender, Uplink())
 
 
 async def test_an_estimate_counts_at_once() -> None:
-    sender, rate, told = make()
+    sender, rate = make()
     rate.start()
     rate.start()
     assert sender.rates == [limits.RATE_START - limits.RATE_AUDIO]
@@ -47,12 +46,11 @@ async def test_an_estimate_counts_at_once() -> None:
     reports.remb(900_000)
     reports.remb(500_000)
     assert sender.rates[-1] == 500_000 - limits.RATE_AUDIO
-    assert told[-1].reason == "delay"
     rate.close()
 
 
 async def test_sound_hears_of_its_loss_and_pictures_of_keyframes() -> None:
-    sender, rate, _ = make()
+    sender, rate = make()
     rate.feedback("audio").rr(0.1, 0.0, 0.05)
     rate.feedback("video").rr(0.2, 0.0, None)
     rate.feedback("video").keyframe()
@@ -62,7 +60,7 @@ async def test_sound_hears_of_its_loss_and_pictures_of_keyframes() -> None:
 
 
 async def test_nothing_is_decided_before_the_start_and_after_the_end() -> None:
-    sender, rate, told = make()
+    sender, rate = make()
     rate.feedback("video").remb(500_000)
     rate.measured(0.05)
     assert not sender.rates
@@ -74,13 +72,13 @@ async def test_nothing_is_decided_before_the_start_and_after_the_end() -> None:
     rate.feedback("video").remb(90_000)
     await asyncio.sleep(0)
     rate.start()
-    assert len(sender.rates) == len(told) == count
+    assert len(sender.rates) == count
 
 
 async def test_members_that_are_sent_the_same_share_an_uplink() -> None:
     uplink = Uplink()
     senders = [Sender(), Sender()]
-    rates = [Rate(sender, uplink, lambda _: None) for sender in senders]
+    rates = [Rate(sender, uplink) for sender in senders]
     for rate in rates:
         rate.start()
     for bits in (900_000, 800_000):

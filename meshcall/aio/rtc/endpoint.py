@@ -74,7 +74,6 @@ from meshcall.media.endpoint import (
     Speaking,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
-from meshcall.media.rate import Allotment
 from meshcall.media_paths import check_record, screen_record
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
@@ -140,7 +139,7 @@ class RtcEndpoint:
             self._counters,
             lambda kind: self._emit(SourceEnded(kind)),
             lambda speaking: self._emit(Speaking(speaking)),
-            self._allotted,
+            self._narrowed,
         )
         self._changes = Changes(self._answer_change, self._send_change, self._counters)
         self._rounds = Rounds()
@@ -494,9 +493,9 @@ class RtcEndpoint:
     def _first_media(self, kind: MediaKind) -> None:
         self._emit(FirstMedia(kind))
 
-    def _allotted(self, allotment: Allotment) -> None:
-        if self._quality is not None and allotment.reason:
-            self._quality.allotted(allotment.pictures)
+    def _narrowed(self) -> None:
+        if self._quality is not None:
+            self._quality.narrowed()
 
     def _record_failed(self, message: str) -> None:
         self._emit(RecordFailed(message))

@@ -48,9 +48,9 @@ class QualityWatch:
         """The path answered a check."""
         self._quality.measured(rtt, self._loop.time())
 
-    def allotted(self, pictures: int) -> None:
-        """There is room for so many bits per second of the pictures that we send."""
-        self._quality.allotted(pictures, self._loop.time())
+    def narrowed(self) -> None:
+        """There is no room for the pictures that the peer could show."""
+        self._quality.narrowed(self._loop.time())
 
     def close(self) -> None:
         """Look no more. Idempotent."""

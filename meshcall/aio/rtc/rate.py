@@ -8,13 +8,12 @@ Law 3: a peer that floods us with reports costs a comparison for each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 from meshcall import limits
 from meshcall.media.feedback import Feedback, Rates
 from meshcall.media.plan import MediaKind
-from meshcall.media.rate import Allotment, RateControl
+from meshcall.media.rate import RateControl
 from meshcall.media.uplink import Uplink
 
 
@@ -41,11 +40,10 @@ class Sends(Protocol):
 class Rate:
     """From the gate to the end."""
 
-    def __init__(self, sends: Sends, uplink: Uplink, told: Callable[[Allotment], None]) -> None:
-        """``uplink``: of all that are sent the same; ``told``: hears every decision."""
+    def __init__(self, sends: Sends, uplink: Uplink) -> None:
+        """``uplink``: of all that are sent the same."""
         self._sends = sends
         self._uplink = uplink
-        self._told = told
         self._loop = asyncio.get_running_loop()
         self.control = RateControl(self._loop.time())
         self._sent = (0, 0)
@@ -85,9 +83,7 @@ class Rate:
             self._sent = packets, octets
         self._uplink.want(self, self._sends.useful + limits.RATE_AUDIO)
         self._uplink.look(now)
-        allotment = self.control.allotment(now)
-        self._sends.set_rate(allotment.pictures)
-        self._told(allotment)
+        self._sends.set_rate(self.control.allotment(now).pictures)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(limits.RATE_TICK, self._tick)

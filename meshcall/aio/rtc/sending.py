@@ -20,7 +20,6 @@ from meshcall.aio.rtc.rate import Rate
 from meshcall.media.copies import Copies
 from meshcall.media.layers import Choice
 from meshcall.media.plan import MediaKind, MediaPlan
-from meshcall.media.rate import Allotment
 
 
 class Sending:
@@ -31,15 +30,16 @@ class Sending:
         counters: Counter[str],
         on_ended: OnEnded,
         on_speech: Callable[[bool], None],
-        on_allotment: Callable[[Allotment], None],
+        on_narrow: Callable[[], None],
     ) -> None:
         """``on_ended`` is told of the source's end, once for each kind; ``on_speech`` whether somebody speaks
-        into it, with each change; ``on_allotment`` what there is room for, while pictures are sent.
+        into it, with each change; ``on_narrow`` again and again while there is no room for the pictures that
+        the peer could show.
         """
         self._counters = counters
         self._on_ended = on_ended
         self._on_speech = on_speech
-        self._on_allotment = on_allotment
+        self._on_narrow = on_narrow
         self._rate: Rate | None = None
         self._studio: Studio | None = None
         self._leave: Callable[[], Awaitable[None]] | None = None
@@ -56,7 +56,7 @@ class Sending:
     async def open(self, plan: MediaPlan, node: object) -> None:
         """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
         self._studio, self._leave = await enter(plan, node)
-        self._rate = Rate(self, self._studio.uplink, self._on_allotment)
+        self._rate = Rate(self, self._studio.uplink)
         for kind in self._studio.kinds():
             self._outlets[kind] = Outlet(kind, self.want_keyframe)
 
@@ -161,6 +161,9 @@ class Sending:
         """What the way to the peer carries of pictures, in bits a second; 0: none, they are paused."""
         if self._studio is not None and "video" in self._outlets:
             self._studio.set_rate(self._outlets["video"], bits)
+        choice = self.choice
+        if choice is not None and choice.why in ("rate", "paused"):
+            self._on_narrow()
 
     def pictures_sent(self) -> tuple[int, int]:
         """Packets and octets of pictures so far."""

@@ -75,3 +75,12 @@ def test_a_machine_that_is_too_slow_is_told_last() -> None:
     quality.unanswered(1.5, 1000.5)
     assert quality.trouble(1000.5) == "silent"
     assert quality.trouble(1000.0 + limits.QUALITY_HOLD + 1) == ""
+
+
+def test_smaller_pictures_are_told_while_nothing_worse_is() -> None:
+    quality = Quality()
+    quality.narrowed(1000.0)
+    assert quality.trouble(1000.5) == "narrow"
+    quality.unanswered(1.5, 1001.0)
+    assert quality.trouble(1001.0) == "silent"
+    assert quality.trouble(1000.0 + limits.QUALITY_HOLD + 1.5) == ""

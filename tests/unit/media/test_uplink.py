@@ -43,7 +43,7 @@ class Member:
 def test_links_that_are_cut_together_share_what_they_carry() -> None:
     member = Member(3)
     member.hear(800_000, 800_000, 800_000)
-    assert member.hear(700_000, 300_000, 200_000) == [400_000, 300_000, 200_000]
+    assert member.hear(700_000, 300_000, 200_000) == [400_000, 400_000, 300_000]
     assert member.uplink.shared
 
 
@@ -68,13 +68,13 @@ def test_what_one_link_does_not_want_is_for_the_others() -> None:
     member = Member(2)
     member.uplink.want(0, 150_000)
     member.hear(900_000, 900_000)
-    assert member.hear(800_000, 800_000) == [150_000, 800_000]
+    assert member.hear(800_000, 800_000) == [150_000, 1_200_000]
 
 
 def test_nothing_is_shared_a_while_after_the_last_sign() -> None:
     member = Member(2)
     member.hear(800_000, 800_000)
-    assert member.hear(700_000, 300_000) == [500_000, 300_000]
+    assert member.hear(700_000, 300_000) == [500_000, 450_000]
     for _ in range(round(limits.UPLINK_LIFE * 10) + 2):
         last = member.hear(700_000, 300_000)
     assert last == [700_000, 300_000]
