@@ -648,8 +648,11 @@ AUDIO_JITTER_SLOTS: Final = 15
 AUDIO_STALL_PAUSE: Final = 1.0
 """Seconds between two stalls: what comes sooner is the same one."""
 
+AUDIO_STALLS: Final = 3
+"""Stalls that make a network which stalls now and then: then the shortest of them is waited for."""
+
 AUDIO_STALL_MEMORY: Final = 10.0
-"""Seconds in which two stalls make a network that stalls now and then: then the lower one is waited for."""
+"""Seconds in which there are so many."""
 
 AUDIO_DELAY_SLOTS: Final = 60
 """Tenths of a second of arrivals in which the fastest is looked for: a way that became slower is believed
@@ -688,7 +691,7 @@ sender has begun anew (RFC 3550 appendix A.1)."""
 SYNC_SLACK: Final = 0.02
 """Seconds that sound may come out before or after its picture: nobody notices 40 ms (ITU-R BT.1359)."""
 
-SYNC_STEP: Final = 0.002
+SYNC_STEP: Final = 0.005
 """Seconds by which a hold changes with each picture: nobody sees it."""
 
 SYNC_HOLD_MAX: Final = 0.2

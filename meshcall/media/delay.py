@@ -3,7 +3,7 @@
 Law 1: delay is told against the fastest packet of the last seconds, so clocks of two machines may differ and
 drift.
 Law 2: one stall of the network is one event, however many packets it held up: later packets wait for it for
-no more than two seconds, unless there is another one.
+no more than two seconds, unless there are others.
 Law 3: what is remembered is bounded, whatever the timestamps say.
 """
 
@@ -80,5 +80,6 @@ class DelayEstimate:
         self.needed = late[int(limits.AUDIO_IN_TIME * (len(late) - 1))]
         while self._stalls and now - self._stalls[0][0] > limits.AUDIO_STALL_MEMORY:
             self._stalls.popleft()
-        if len(self._stalls) > 1:
-            self.needed = max(self.needed, sorted(late for _, late in self._stalls)[-2])
+        if len(self._stalls) >= limits.AUDIO_STALLS:
+            lengths = sorted(late for _, late in self._stalls)
+            self.needed = max(self.needed, lengths[-limits.AUDIO_STALLS])

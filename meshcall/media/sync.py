@@ -15,8 +15,9 @@ from typing import Final
 from meshcall import limits
 
 _NTP_SECOND: Final = 1 << 32
-_SMOOTH: Final = 0.1
-"""Share of a new delay in the mean."""
+_SMOOTH_SOUND: Final = 0.25
+_SMOOTH_PICTURES: Final = 0.1
+"""Share of a new delay in the mean: that of sound is what it waits, those of pictures scatter."""
 
 
 class StreamClock:
@@ -59,13 +60,13 @@ class Sync:
         """Sound of RTP time ``timestamp`` came out."""
         delay = self._delay(self.sound.moment(timestamp), at)
         if delay is not None:
-            self._sound_delay = _mean(self._sound_delay, delay)
+            self._sound_delay = _mean(self._sound_delay, delay, _SMOOTH_SOUND)
 
     def picture_came(self, timestamp: int, at: float) -> None:
         """A picture came out of its decoder; it is held from now on."""
         delay = self._delay(self.pictures.moment(timestamp), at)
         if delay is not None:
-            self._picture_delay = _mean(self._picture_delay, delay)
+            self._picture_delay = _mean(self._picture_delay, delay, _SMOOTH_PICTURES)
         self._adjust()
 
     def _delay(self, moment: float | None, at: float) -> float | None:
@@ -97,10 +98,10 @@ class Sync:
         self.wait = _toward(self.wait, self.wait - difference - limits.SYNC_SLACK)
 
 
-def _mean(old: float | None, new: float) -> float:
+def _mean(old: float | None, new: float, share: float) -> float:
     if old is None or abs(new - old) > limits.SYNC_JUMP:
         return new
-    return old + _SMOOTH * (new - old)
+    return old + share * (new - old)
 
 
 def _toward(value: float, wanted: float) -> float:

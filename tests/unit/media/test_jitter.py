@@ -152,10 +152,11 @@ def test_after_half_a_second_of_slowness_the_lag_is_gone_in_two(loss: float) -> 
 
 
 def test_a_network_that_stalls_now_and_then_is_waited_for() -> None:
-    """After two stalls the lower one is, for ten seconds."""
+    """After three stalls the shortest is, for ten seconds."""
     buffer = JitterBuffer(RATE)
+    stalls = {10: 10.1, 11.5: 11.6, 13: 13.08}
     arrivals = [
-        (max(arrival, 10.1 if arrival >= 10 else 0.0, 13.08 if arrival >= 13 else 0.0), sound)
+        (max([arrival, *(end for begin, end in stalls.items() if arrival >= begin)]), sound)
         for arrival, sound in stream(1500)
     ]
     heard = play(buffer, arrivals)
