@@ -50,6 +50,12 @@ ROOM_ID_SHORT: Final = 4
 ROOM_ANNOUNCE_PAUSE: Final = 0.3
 """Seconds between two announcements of other member counts (everybody who comes or goes changes them)."""
 
+ROOM_REACHED_MAX: Final = 16
+"""Members whose address is remembered because they were found by it (memory)."""
+
+ROOM_REACHED_LIFE: Final = 30.0
+"""Seconds for which a room that was found by address is shown like those of the LAN."""
+
 ROOM_REACH_PAUSE: Final = 1.0
 """Seconds between two questions to a machine that was named by its address, until it has been found."""
 

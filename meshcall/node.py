@@ -75,6 +75,7 @@ from meshcall.post import Post
 from meshcall.relay_finder import RelayFinder
 from meshcall.relay_role import RelayRole
 from meshcall.rendezvous_keys import RendezvousKeys
+from meshcall.room_board import RoomBoard
 from meshcall.room_links import LinkTools
 from meshcall.rooms import Rooms
 from meshcall.settings import SettingsBook
@@ -332,7 +333,7 @@ class Node:
         self._finder = Finder(
             self._dht,
             clock=clock,
-            lan_addresses=self._lan.addresses,
+            lan_addresses=lambda peer: self._lan.addresses(peer) or self._rooms.reached(peer),
             use_dht=self._uses_dht,
             counters=self._counters,
             secret_of=self._contacts.secret,
@@ -459,6 +460,7 @@ class Node:
             base_plan=self._calls.plan,
             is_verified=self._is_verified,
             publish=self._events.publish,
+            board=RoomBoard(self._dht, clock, self._random),
             reach=self._reach,
             nodes=lambda: self._way_in()[0],
         )
@@ -966,13 +968,15 @@ class Node:
         row = self._contacts.get(peer)
         return row is not None and row.verified
 
-    async def _reach(self, text: str) -> None:
-        """Ask the machine at HOST or HOST:PORT who is there, by mDNS and as a DHT node."""
+    async def _reach(self, text: str) -> list[Address]:
+        """Ask the machine at HOST or HOST:PORT who is there, by mDNS and as a DHT node; where that may be."""
         host, port = parse_place(text)
-        for ip, _ in await resolve_place(host, port or self._udp.port):
-            self._lan.ask(ip)
+        places = await resolve_place(host, port or self._udp.port)
+        for place in places:
+            self._lan.ask(place[0])
             if port:
-                self._spawn(self._join_at((ip, port)))
+                self._spawn(self._join_at(place))
+        return places if port else []
 
     def _contact_made(self, contact: ContactView) -> None:
         self._events.publish(ContactRequested(at_ms=self._clock.now_ms(), contact=contact))

@@ -11,7 +11,7 @@ from typing import Final
 
 from meshcall import limits
 from meshcall.address import format_address
-from meshcall.discovery.rooms import RoomsSeen
+from meshcall.discovery.rooms import RoomsSeen, name_key, nameplate_key
 from meshcall.errors import MeshcallError, RoomCodeWrong, RoomNotFound, RoomRefused, RoomSilent
 from meshcall.identity.peer_id import PeerId
 from meshcall.room import commands as c
@@ -90,6 +90,17 @@ class Joining:
         if not isinstance(self._way, ByInvite):
             return ()
         return tuple(format_address(node) for node in self._way.invite.nodes)
+
+    @property
+    def key(self) -> bytes:
+        """By which a machine that was named by its address is asked; empty: the members are known."""
+        match self._way:
+            case ByName(name):
+                return name_key(name)
+            case ByCode(code):
+                return nameplate_key(nameplate_of(code))
+            case _:
+                return b""
 
     def start(self, rooms: RoomsSeen) -> None:
         """Begin; ``rooms``: those on the LAN now."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from meshcall import limits
-from meshcall.address import Address
+from meshcall.address import Address, format_address
 from meshcall.aio.files import RoomRow, StateDb
 from meshcall.aio.lan import Lan
 from meshcall.call.control import LayerKind
@@ -37,6 +38,7 @@ from meshcall.media_loader import probe_source
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.descriptor import Room
+from meshcall.room_board import RoomBoard
 from meshcall.room_joining import Joining
 from meshcall.room_letters import RoomLetters
 from meshcall.room_links import LinkTools
@@ -77,10 +79,11 @@ class Rooms:
         base_plan: Callable[[str, Path | None], MediaPlan],
         is_verified: Callable[[PeerId], bool],
         publish: Callable[[NodeEvent], None],
-        reach: Callable[[str], Awaitable[None]],
+        board: RoomBoard,
+        reach: Callable[[str], Awaitable[list[Address]]],
         nodes: Callable[[], list[Address]],
     ) -> None:
-        """``reach``: make what is at HOST or HOST:PORT known to discovery and the DHT.
+        """``reach``: make what is at HOST or HOST:PORT known to discovery and the DHT; tells its addresses.
 
         ``nodes``: through which others can join the DHT, for links.
         """
@@ -92,7 +95,9 @@ class Rooms:
         self._base_plan = base_plan
         self._is_verified = is_verified
         self._publish = publish
+        self._board = board
         self._reach = reach
+        self._reached: OrderedDict[PeerId, Address] = OrderedDict()
         self._nodes = nodes
         self._letters = RoomLetters(tools.post, clock=tools.clock, spawn=tools.spawn, counters=tools.counters)
         self._sessions: dict[bytes, RoomSession] = {}
@@ -101,6 +106,7 @@ class Rooms:
         self._mates: frozenset[PeerId] = frozenset()
         self._sighted: set[tuple[bytes, PeerId]] = set()
         self._announcing: asyncio.TimerHandle | None = None
+        self._showing: asyncio.TimerHandle | None = None
         self._announced = float("-inf")
         self._telling: asyncio.TimerHandle | None = None
         self._told = float("-inf")
@@ -123,7 +129,7 @@ class Rooms:
         for joining in list(self._joining.values()):
             joining.give_up()
         await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
-        for handle in (self._announcing, self._telling):
+        for handle in (self._announcing, self._telling, self._showing):
             if handle is not None:
                 handle.cancel()
 
@@ -352,7 +358,7 @@ class Rooms:
             options,
             tools=self._tools,
             letters=self._letters,
-            reach=lambda: self._reach_all([*([at] if at else ()), *joining.nodes]),
+            reach=lambda: self._reach_all([*([at] if at else ()), *joining.nodes], joining.key),
             on_admitted=self._admitted,
             on_changed=self._joining_changed,
             on_over=self._joining_over,
@@ -361,13 +367,34 @@ class Rooms:
         joining.start(self._lan.rooms)
         return joining
 
-    def _reach_all(self, places: Iterable[str]) -> None:
+    def _reach_all(self, places: Iterable[str], key: bytes) -> None:
         for place in places:
-            self._tools.spawn(self._reach_quietly(place))
+            self._tools.spawn(self._reach_quietly(place, key))
 
-    async def _reach_quietly(self, place: str) -> None:
+    async def _reach_quietly(self, place: str, key: bytes) -> None:
         with contextlib.suppress(MeshcallError):  # it was said when it was named, or stands in a link
-            await self._reach(place)
+            for address in await self._reach(place):
+                await self._ask_board(address, key)
+
+    async def _ask_board(self, address: Address, key: bytes) -> None:
+        """Ask who is there for its room: it may be one that no mDNS shows."""
+        announcement = await self._board.ask(address, key) if key else None
+        if announcement is None:
+            return
+        with contextlib.suppress(Rejected):
+            peer = announcement.announcer_untrusted(key)
+            self._reached[peer] = address
+            while len(self._reached) > limits.ROOM_REACHED_MAX:
+                self._reached.popitem(last=False)
+        instance = f"at {format_address(address)}"
+        if self._lan.rooms.seen(instance, [announcement]):
+            self.lan_changed()
+        asyncio.get_running_loop().call_later(limits.ROOM_REACHED_LIFE, self._lan.rooms.gone, instance)
+
+    def reached(self, peer: PeerId) -> list[Address]:
+        """Where a member was found by its address."""
+        address = self._reached.get(peer)
+        return [] if address is None else [address]
 
     async def leave(self, room: str) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
@@ -610,7 +637,17 @@ class Rooms:
         self._announcing = None
         self._announced = self._tools.clock.now()
         self._know_tags()
+        self._show_board()
         self._tools.spawn(self._lan.announce())
+
+    def _show_board(self) -> None:
+        """Tell who asks us directly; again before the epoch ends."""
+        if self._showing is not None:
+            self._showing.cancel()
+        if self._sessions:
+            self._showing = asyncio.get_running_loop().call_later(limits.EPOCH_OVERLAP, self._show_board)
+        names = [one.room.name for one in self._sessions.values() if one.announcement is not None]
+        self._board.show(zip(names, self.announcements(), strict=True))
 
     def ended(self, session: RoomSession, reason: c.EndReason) -> None:
         """We are not in it any more."""

@@ -79,7 +79,8 @@ def name_key(name: str) -> bytes:
     return hkdf(folded.encode(), _NAME)
 
 
-def _nameplate_key(nameplate: int) -> bytes:
+def nameplate_key(nameplate: int) -> bytes:
+    """What who knows the number of a code can compute: 32 octets."""
     return hkdf(nameplate.to_bytes(2, "big"), _NAMEPLATE)
 
 
@@ -114,7 +115,7 @@ class RoomAnnouncement:
         """Our own for today. The same arguments give the same announcement."""
         tag = room_tag(room_id, now_ms)
         by_name = name_key(name)
-        key = _nameplate_key(nameplate) if nameplate else by_name
+        key = nameplate_key(nameplate) if nameplate else by_name
         nonce = mac(key, b"nonce", tag, me.key)[:12]
         return cls(
             tag=tag,
@@ -138,7 +139,7 @@ class RoomAnnouncement:
         Raises :class:`Rejected` ("sealed", "peer-id"). A claim: anybody can seal anybody's ID.
         """
         if self.nameplate:
-            key = _nameplate_key(self.nameplate)
+            key = nameplate_key(self.nameplate)
         elif not key:
             key = name_key(self.name)
         return PeerId.from_key_untrusted(aead_open_untrusted(key, self.nonce, self.sealed, self.tag))

@@ -182,6 +182,23 @@ async def test_in_by_name_by_code_and_by_knocking(start: StartNode) -> None:
     await agree(ann, ben, cem, dee)
 
 
+async def test_a_machine_of_the_room_is_named_by_its_address(start: StartNode) -> None:
+    """Nobody is seen, and no mDNS gets through: its own node tells who can say the name, or the code."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    made = await ann.rooms.create("Tea", secret=True)
+    place = f"127.0.0.1:{ann.port}"
+    assert ben.rooms.show().here == []
+    code = ann.rooms.code("-").code
+    await until(lambda: any(one.nameplate for one in ann.rooms.announcements()))
+    assert (await ben.rooms.join(code, at=place)).id == made.id
+    await agree(ann, ben)
+    waiting = await cem.rooms.join("tea", at=place)  # a secret room: who knows its name knocks
+    assert waiting.state == "waiting"
+    await until(lambda: ann.rooms.view("-").knocks)
+    ann.rooms.admit("-", "cem", admit=True)
+    await agree(ann, ben, cem)
+
+
 async def test_who_is_refused_is_told(start: StartNode) -> None:
     """And who gives up waits no more."""
     ann, ben = await start("ann"), await start("ben")
