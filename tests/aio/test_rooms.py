@@ -18,14 +18,21 @@ from meshcall.testing.testnet import Testnet
 from meshcall.views import NodeEvent, RoomChat, RoomEnded, RoomView
 from tests.attacks.nodes import play_media
 
+played_media = pytest.mark.usefixtures("played")
+
 StartNode = Callable[..., Any]
 E = TypeVar("E", bound=NodeEvent)
 
 
 @pytest.fixture
-async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartNode]:
-    """Starts nodes by name on a small DHT; all are stopped after the test."""
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's media are real."""
     play_media(monkeypatch, 7)
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[StartNode]:
+    """Starts nodes by name on a small DHT; all are stopped after the test."""
     async with Testnet(8) as net, AsyncExitStack() as stack:
 
         async def node(who: str, **changes: Any) -> Node:
@@ -96,6 +103,7 @@ class Heard:
         return (await self.first(RoomEnded)).reason
 
 
+@played_media
 async def test_a_room_over_the_internet(start: StartNode) -> None:
     """By its link: three meet without a LAN, talk, and one goes; nothing rang, nothing is in the history."""
     ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
@@ -121,6 +129,7 @@ async def test_a_room_over_the_internet(start: StartNode) -> None:
         assert await node.history() == []
 
 
+@played_media
 async def test_a_room_is_gone_into_again_after_a_restart(start: StartNode, tmp_path: Path) -> None:
     """With its secret, and with whom it had; a room that was left is known, one that was forgotten is not."""
     ann = await start("ann")
@@ -148,6 +157,7 @@ async def test_a_room_is_gone_into_again_after_a_restart(start: StartNode, tmp_p
         assert ben.rooms.show().rooms == []
 
 
+@played_media
 async def test_in_by_name_by_code_and_by_knocking(start: StartNode) -> None:
     """As on a LAN. A wrong code opens nothing, a locked door asks the members."""
     ann, ben, cem, dee = [await start(who) for who in ("ann", "ben", "cem", "dee")]
@@ -182,6 +192,7 @@ async def test_in_by_name_by_code_and_by_knocking(start: StartNode) -> None:
     await agree(ann, ben, cem, dee)
 
 
+@played_media
 async def test_a_machine_of_the_room_is_named_by_its_address(start: StartNode) -> None:
     """Nobody is seen, and no mDNS gets through: its own node tells who can say the name, or the code."""
     ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
@@ -199,6 +210,7 @@ async def test_a_machine_of_the_room_is_named_by_its_address(start: StartNode) -
     await agree(ann, ben, cem)
 
 
+@played_media
 async def test_who_is_refused_is_told(start: StartNode) -> None:
     """And who gives up waits no more."""
     ann, ben = await start("ann"), await start("ben")
@@ -216,6 +228,7 @@ async def test_who_is_refused_is_told(start: StartNode) -> None:
         ann.rooms.admit("-", "ben", admit=True)
 
 
+@played_media
 async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) -> None:
     """Who made the room puts out for good; everybody hides whom they like, contacts that are blocked too."""
     ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
@@ -244,6 +257,7 @@ async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) 
         await cem.rooms.join(link)
 
 
+@played_media
 async def test_room_mates_call_each_other_as_before(start: StartNode) -> None:
     """A call beside the link; and who takes no strangers' calls is not rung by being in a room with them."""
     ann, ben = await start("ann"), await start("ben", accept_strangers=False)
@@ -264,6 +278,7 @@ async def test_room_mates_call_each_other_as_before(start: StartNode) -> None:
     assert names(ann) == names(ben) == ["ann", "ben"]
 
 
+@played_media
 async def test_an_offer_without_the_secret_is_refused(start: StartNode) -> None:
     """A tag that proves nothing opens no link and rings nowhere."""
     ann, eve = await start("ann"), await start("eve")
@@ -277,6 +292,7 @@ async def test_an_offer_without_the_secret_is_refused(start: StartNode) -> None:
     assert ann.calls() == []
 
 
+@played_media
 async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) -> None:
     """Before anything is made or asked."""
     ann = await start("ann")
@@ -305,6 +321,7 @@ async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) ->
     assert len(ann.rooms.announcements()) == limits.ROOMS_JOINED_MAX - 1
 
 
+@played_media
 async def test_nobody_is_found_under_that_name(start: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked for as long as a cold machine takes to hear of it, and no longer."""
     monkeypatch.setattr(limits, "ROOM_JOIN_PATIENCE", 0.3)
@@ -313,3 +330,33 @@ async def test_nobody_is_found_under_that_name(start: StartNode, monkeypatch: py
         await ann.rooms.join("Tea")
     assert caught.value.exit_code == 4
     assert "--at" in (caught.value.hint or "")
+
+
+def received(node: Node) -> tuple[int, int]:
+    """Pictures and seconds of sound that came from the other member."""
+    (other,) = [member for member in node.rooms.view("-").members if not member.me]
+    return other.received.video_frames, int(other.received.audio_seconds)
+
+
+async def test_media_flow_are_muted_and_recorded(start: StartNode, tmp_path: Path) -> None:
+    """Both ways; who mutes sends nothing more; each member is in a file of its own."""
+    ann, ben = await start("ann", source="testsrc"), await start("ben", source="testsrc:880")
+    await ann.rooms.create("Tea", record=tmp_path / "tea")
+    await ben.rooms.join(ann.rooms.invite("-").uri)
+    await agree(ann, ben)
+    await until(lambda: min(*received(ann), *received(ben)) > 0, 30)
+    (member,) = [one for one in ben.rooms.view("-").members if one.name == "ann"]
+    assert (member.audio, member.video, member.received.height) == (True, True, 480)
+    ann.rooms.set_state("-", video=False)
+    await until(lambda: [one.video for one in ben.rooms.view("-").members if one.name == "ann"] == [False])
+    await asyncio.sleep(0.5)
+    frames, _ = received(ben)
+    await asyncio.sleep(0.7)
+    assert received(ben)[0] == frames
+    ann.rooms.set_state("-", video=True)
+    await until(lambda: received(ben)[0] > frames, 10)
+    await ann.rooms.leave("-")
+    files = list((tmp_path / "tea").iterdir())
+    assert len(files) == 1
+    assert ben.peer_id.short in files[0].name
+    await until(lambda: files[0].stat().st_size > 10_000, 5)
