@@ -150,13 +150,25 @@ def _since(since: float | None, holds: bool, now: float) -> float | None:
     return now if since is None else since
 
 
+def _ladder(size: Size) -> tuple[Layer, ...]:
+    """For a source of this size: without what would be the same as the layer below it."""
+    return tuple(
+        layer
+        for layer, below in zip(LADDER, [*LADDER[1:], None], strict=True)
+        if below is None or layer.fps != below.fps or size.height > below.height
+    )
+
+
 class Layers:
     """Of one source of pictures."""
 
     def __init__(self) -> None:
         self.load = Load()
         self._peers: dict[Hashable, _Peer] = {}
-        self._size = Size(1280, 720)
+        self._size = Size(0, 0)
+        self._ladder: tuple[Layer, ...] = ()
+        self._leasts: dict[Layer, int] = {}
+        self.resize(Size(1280, 720))
 
     def add(self, peer: Hashable, codec: str) -> None:
         """A peer is to get pictures, in this codec."""
@@ -168,8 +180,12 @@ class Layers:
 
     def resize(self, size: Size) -> bool:
         """Pictures come in this size; whether it is another one than before."""
-        changed, self._size = size != self._size, size
-        return changed
+        if size == self._size:
+            return False
+        self._size = size
+        self._ladder = _ladder(size)
+        self._leasts = {layer: bits_least(size.fit(layer.height), layer.fps) for layer in LADDER}
+        return True
 
     def ask(self, peer: Hashable, height: int, fps: int) -> None:
         """It can show so much: pixels (0: no pictures), and pictures a second (0: any number)."""
@@ -178,14 +194,17 @@ class Layers:
             one.height, one.fps = height, fps
             one.layer = one.spare_since = None  # no waiting for what was asked for
 
-    def rate(self, peer: Hashable, bits: int) -> None:
-        """Its way carries so many bits a second of pictures; 0: none at all."""
-        if peer in self._peers:
-            self._peers[peer].rate = bits
+    def rate(self, peer: Hashable, bits: int) -> bool:
+        """Its way carries so many bits a second of pictures; 0: none at all. Whether that is news."""
+        one = self._peers.get(peer)
+        if one is None or one.rate == bits:
+            return False
+        one.rate = bits
+        return True
 
     def highest(self) -> Layer:
         """The highest layer of the source."""
-        return self._ladder()[0]
+        return self._ladder[0]
 
     def size(self, layer: Layer) -> Size:
         """Of the pictures of a layer."""
@@ -226,18 +245,9 @@ class Layers:
             return Choice(one.layer, "cpu")
         return Choice(one.layer, "" if shown[0] == self.highest() else "asked")
 
-    def _ladder(self) -> tuple[Layer, ...]:
-        """Without what would be the same as the layer below it: the source is small."""
-        size = self._size
-        return tuple(
-            layer
-            for layer, below in zip(LADDER, [*LADDER[1:], None], strict=True)
-            if below is None or layer.fps != below.fps or size.height > below.height
-        )
-
     def _shown(self, one: _Peer) -> tuple[Layer, ...]:
         """The layers that it can show, the highest first."""
-        ladder = self._ladder()
+        ladder = self._ladder
         if one.height is None:
             return ladder
         if one.height <= 0:
@@ -278,4 +288,4 @@ class Layers:
         return LADDER.index(layer)
 
     def _least(self, layer: Layer) -> int:
-        return bits_least(self.size(layer), layer.fps)
+        return self._leasts[layer]

@@ -207,6 +207,7 @@ async def test_each_peer_gets_its_layer_and_changes_it_at_a_keyframe() -> None:
         await take(big, 5)
         assert small.frames == frames
         one.set_rate(big, 210_000)
+        await asyncio.sleep(0.1)
         choice = one.choice(big)
         assert choice is not None
         assert (str(choice.layer), choice.why) == ("360p30", "rate")

@@ -42,6 +42,8 @@ _TICKS = 90_000
 """A second, in the time of pictures."""
 _WARM_PTS = -3000
 """Of the picture that opens an encoder: just before the first one, which has time 0."""
+_SOON = 0.02
+"""Seconds that a change of rates waits for others."""
 _EARLY = 0.75
 """Share of the time between two pictures of a layer from which on the next one is not too early."""
 
@@ -246,6 +248,7 @@ class Studio:
         self._unscaled = threading.Lock()
         self._pumps: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._arranging: asyncio.TimerHandle | None = None
 
     def kinds(self) -> frozenset[MediaKind]:
         """What the source has."""
@@ -324,8 +327,9 @@ class Studio:
 
     def set_rate(self, outlet: Outlet, bits: int) -> None:
         """What may be sent to one peer: bits a second of pictures; 0: none."""
-        self._layers.rate(outlet, bits)
-        self._arrange()
+        if self._layers.rate(outlet, bits) and self._arranging is None:
+            # Each of many peers has news ten times a second.
+            self._arranging = self._loop.call_later(_SOON, self._arrange)
 
     def set_layer(self, outlet: Outlet, height: int, fps: int) -> None:
         """What one peer can show: pixels (0: nothing), and pictures a second (0: any number)."""
@@ -346,6 +350,9 @@ class Studio:
 
     def _arrange(self) -> None:
         """Feed each outlet from the line of its layer."""
+        if self._arranging is not None:
+            self._arranging.cancel()
+            self._arranging = None
         now = self._loop.time()
         arranged = self._layers.arrange(now)
         self._choices = arranged.choices
@@ -411,8 +418,9 @@ class Studio:
 
     async def close(self) -> None:
         """End everything."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._arranging):
+            if timer is not None:
+                timer.cancel()
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
