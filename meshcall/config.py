@@ -81,6 +81,9 @@ class Config:
     notifications: bool = True
     """Show calls on the desktop while no call page is open."""
 
+    media_workers: bool = False
+    """Run each call's media in a process of its own; a program that is this node may have them in its own."""
+
     page_port: int | None = 6374
     """TCP port of the call page on the loopback interface, or one of the next nine; None: no page."""
 

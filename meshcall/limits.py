@@ -1388,6 +1388,75 @@ OPUS_RATE_STEREO: Final = 48_000
 OPUS_LOSS_STEPS: Final = (5, 10, 20)
 """Percent of loss that Opus is told to expect. Each change of it opens another encoder, so there are few.
 From the first one on each packet holds a coarse copy of the one before."""
+# --- media workers --------------------------------------------------------------------------------
+
+WORKER_MESSAGE_MAX: Final = 96 * 1024
+"""Octets of one message between a node and a worker (memory of a node whose worker was taken over):
+statistics and a control message fit."""
+
+WORKER_TEXT_MAX: Final = 1024
+"""Characters of one text that a worker tells, which people are shown."""
+
+WORKER_COUNTERS_MAX: Final = 512
+"""Names in one table that a worker tells."""
+
+WORKER_CANDIDATES_MAX: Final = 64
+"""Candidates in one message; what a call takes of them is ICE_REMOTE_CANDIDATES_MAX."""
+
+WORKER_BATCH: Final = 64
+"""Messages of a worker that one wake-up of the loop takes: then others have their turn."""
+
+WORKER_RATE: Final = 2000
+"""Messages a second that are read of one endpoint (a worker that floods): a call makes some twenty."""
+
+WORKER_DATAGRAM_RATE: Final = 20_000
+"""Datagrams a second that are taken of one endpoint: 20 MB/s, more than one worker encrypts."""
+
+WORKER_DATAGRAM_MAX: Final = 2048
+"""Octets of a datagram: what DTLS and RTP make fits an Ethernet frame; longer ones are dropped."""
+
+WORKER_DATAGRAMS_MAX: Final = 256
+"""Datagrams that wait for a worker that is behind, a tenth of a second of video: then they are lost, as on a
+line."""
+
+WORKER_WAITING_MAX: Final = 512
+"""Messages that wait for a worker: one that has so many unread is stuck."""
+
+WORKER_EVENTS_MAX: Final = 1024
+"""Events of a worker that wait for the call (memory); one that tells more is ended."""
+
+WORKER_CONTROL_RATE: Final = 500
+"""Control messages of a peer that are told a second (a peer that floods the node through its worker)."""
+
+WORKER_BUFFER: Final = 1024 * 1024
+"""Octets that the kernel holds each way, if it may: a burst of a keyframe."""
+
+WORKER_PING: Final = 0.3
+"""How often a worker is asked whether its loop is alive."""
+
+WORKER_SILENT: Final = 5
+"""Questions without an answer after which a worker is ended: 1.5 s, so that its call is over or anew in 3."""
+
+WORKER_COUNT: Final = 0.25
+"""How often a worker tells its statistics."""
+
+WORKER_START: Final = 10.0
+"""For the first worker: loading the media engine takes 0.5 s, on a slow disk some seconds."""
+
+WORKER_END: Final = 15.0
+"""For closing a worker's endpoints, recordings included; then it is killed."""
+
+WORKER_EXIT: Final = 1.0
+"""For a worker without endpoints to exit; then it is killed."""
+
+WORKER_WARM: Final = 300.0
+"""How long the media engine stays loaded after the last call: an idle node is small again."""
+
+WORKER_MEMORY_MAX: Final = 2 * 1024**3
+"""Octets of data that one worker may hold (a stream that makes a decoder take memory without end)."""
+
+WORKER_FDS_MAX: Final = 256
+"""Files and sockets that one worker may hold: a room of 16 has 2 for each member, and its recordings."""
 
 # --- post -----------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from meshcall.aio.network import NetworkWatcher
 from meshcall.aio.page.desk import PageDesk
 from meshcall.aio.portmap import PortMapper
 from meshcall.aio.udp import UdpPort
+from meshcall.aio.worker.pool import Workers
 from meshcall.bootstrap_ladder import BootstrapLadder
 from meshcall.broadcast import Broadcast
 from meshcall.call.ping import PingPlan
@@ -66,7 +67,7 @@ from meshcall.letters import Letter
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.page import IceServerView
 from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import make_endpoint, prepare_media
+from meshcall.media_loader import make_endpoint, prepare_media, probe_source
 from meshcall.missed import MissedNotes
 from meshcall.netcheck import Netcheck, Sources
 from meshcall.netcheck_views import NetcheckView
@@ -168,6 +169,8 @@ class Node:
             counters=self._counters,
             servers=self._page_servers,
         )
+        self._workers: Workers | None = None
+        """The media of calls; None: they are in this process."""
         self._calls: Switchboard
         self._admission: Admission
         self._rooms: Rooms
@@ -314,6 +317,9 @@ class Node:
             on_joined=self._joined,
             on_warning=self._warn,
         )
+        if config.media_workers:
+            self._workers = Workers()
+            stack.push_async_callback(self._workers.close)
         self._group = await stack.enter_async_context(asyncio.TaskGroup())
         if not config.lan_only:
             self._tunnels = Tunnels(
@@ -430,6 +436,7 @@ class Node:
             missed=self._missed,
             make_endpoint=self._make_endpoint,
             prepare_media=self._prepare_media,
+            probe_source=self._probe_source,
             clock=clock,
             random=self._random,
             spawn=self._spawn,
@@ -846,12 +853,24 @@ class Node:
 
     def _prepare_media(self) -> None:
         """Somebody calls: our own media engine is loaded, unless a page is open that has one."""
-        if not len(self._pages):
+        if len(self._pages):
+            return
+        if self._workers is None:
             prepare_media()
+        else:
+            self._workers.prepare()
+
+    async def _probe_source(self, source: str) -> None:
+        if self._workers is None:
+            await probe_source(source)
+        else:
+            await self._workers.probe(source)
 
     async def _make_endpoint(self, plan: MediaPlan) -> MediaEndpoint:
         if plan.page:
             return self._pages.make(plan)
+        if self._workers is not None:
+            return await self._workers.make(plan, self._ice, self._lan.resolve_untrusted)
         return await make_endpoint(plan, self._ice, self._lan.resolve_untrusted)
 
     def _page_servers(self) -> list[IceServerView]:

@@ -8,7 +8,7 @@ Law 3: what strangers ring leaves places for contacts, and keeps no contact from
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,6 @@ from meshcall.identity.keys import Random, SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan, parse_ice_server
-from meshcall.media_loader import probe_source
 from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
@@ -60,6 +59,7 @@ class Switchboard:
         missed: MissedNotes,
         make_endpoint: MakeEndpoint,
         prepare_media: Callable[[], None],
+        probe_source: Callable[[str], Awaitable[None]],
         clock: Clock,
         random: Random,
         spawn: Spawn,
@@ -69,7 +69,8 @@ class Switchboard:
     ) -> None:
         """``publish`` tells all listeners; ``network`` says what is known of the one that we are in.
 
-        ``prepare_media`` is called when a call may be answered soon.
+        ``prepare_media`` is called when a call may be answered soon; ``probe_source`` raises unless a source
+        can be sent.
         """
         self._me = me
         self._config = config
@@ -83,6 +84,7 @@ class Switchboard:
         self._missed = missed
         self._make_endpoint = make_endpoint
         self._prepare_media = prepare_media
+        self._probe_source = probe_source
         self._clock = clock
         self._random = random
         self._spawn = spawn
@@ -144,7 +146,7 @@ class Switchboard:
             raise OwnId()
         source = self._config.source if source is None else source
         if not page:
-            await probe_source(source)
+            await self._probe_source(source)
         if record is not None:
             check_record(record)
         live = self.live(peer_id)

@@ -78,6 +78,11 @@ class Candidate:
         return str(int.from_bytes(hashlib.sha256(key).digest()[:4], "big"))
 
 
+def is_mdns_name(text: str) -> bool:
+    """Whether it is a name as browsers make them."""
+    return _MDNS_NAME.fullmatch(text) is not None
+
+
 def flaw(candidate: Candidate) -> str | None:
     """What is wrong with a candidate's fields, as a short word; None when nothing is."""
     if candidate.kind not in KINDS:
@@ -102,7 +107,7 @@ def _is_address(text: str) -> bool:
     if "%" in text:
         return _SCOPED.fullmatch(text) is not None and _is_address(text.partition("%")[0])
     if text.endswith(".local"):
-        return _MDNS_NAME.fullmatch(text) is not None
+        return is_mdns_name(text)
     try:
         return str(ipaddress.ip_address(text)) == text
     except ValueError:

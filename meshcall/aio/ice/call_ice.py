@@ -85,9 +85,11 @@ MakeIce = Callable[[MediaPlan, Counter[str], Callable[[IceEvent], None]], CallIc
 """Plan, what is refused is counted in, who is told what happens -> the ICE of one call."""
 
 
-def ice_on(
-    port: IcePort | None,
-) -> Callable[[MediaPlan, Counter[str], Callable[[IceEvent], None]], IceSession]:
+MakeSession = Callable[[MediaPlan, Counter[str], Callable[[IceEvent], None]], IceSession]
+"""A :data:`MakeIce` whose ICE is in this process."""
+
+
+def ice_on(port: IcePort | None) -> MakeSession:
     """Makes sessions on the node's port; None: each has a port of its own."""
 
     def make(plan: MediaPlan, counters: Counter[str], on_event: Callable[[IceEvent], None]) -> IceSession:
