@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -105,6 +106,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--record",
         metavar="DIR",
         help="record auto-answered calls into this folder, which is made if need be",
+    )
+    add(
+        "--no-media-workers",
+        action="store_true",
+        help="decode and encode in the daemon's own process, not in one for each call",
     )
     lends = parser.add_mutually_exclusive_group()
     lends.add_argument(
@@ -209,6 +215,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         auto_answer=options.auto_answer or "off",
         source=source,
         record_dir=record_dir,
+        media_workers=not options.no_media_workers and sys.platform == "linux",
         accept_strangers=not (options.no_strangers or options.contacts_only),
         answer_pings=not options.no_pings,
         notifications=not options.no_notifications,

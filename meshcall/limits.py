@@ -1446,6 +1446,9 @@ WORKER_START: Final = 10.0
 WORKER_END: Final = 15.0
 """For closing a worker's endpoints, recordings included; then it is killed."""
 
+WORKER_SPARE: Final = 2.0
+"""How long after a worker was taken the next one is forked: then the call that took it is connected."""
+
 WORKER_EXIT: Final = 1.0
 """For a worker without endpoints to exit; then it is killed."""
 

@@ -335,7 +335,7 @@ def event_untrusted(message: Happened) -> m.EndpointEvent:
     if decoder is None:
         raise Rejected("worker-event")
     event: m.EndpointEvent = _decode_untrusted(decoder, message.body)
-    _check(msgspec.to_builtins(event))
+    _check(msgspec.to_builtins(event, builtin_types=(bytes,)))
     match event:
         case m.ControlMessage(data) | m.Change(data):
             if len(data) > limits.CONTROL_MESSAGE_MAX:

@@ -122,6 +122,12 @@ class _Zygote:
         await self._loop.run_in_executor(None, self._process.wait)
 
 
+def _look_at(task: asyncio.Task[Worker]) -> None:
+    """That there is no worker is told to the call that wants one."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.debug("no worker in advance: %s", error)
+
+
 class Workers:
     """See the laws."""
 
@@ -129,21 +135,20 @@ class Workers:
         """Nothing is started."""
         self._zygote: _Zygote | None = None
         self._starting = asyncio.Lock()
-        self._preparing: asyncio.Task[None] | None = None
         self._workers: set[Worker] = set()
         self._rooms: dict[str, asyncio.Future[Worker]] = {}
+        self._spare: asyncio.Task[Worker] | None = None
+        """A worker for the next call, forked before that is there."""
+        self._sparing: asyncio.TimerHandle | None = None
         self._cooling: asyncio.TimerHandle | None = None
         self._closed = False
 
     def prepare(self) -> None:
-        """A call is near: load the media engine."""
+        """A call is near: load the media engine, and have a worker."""
         self._warm()
-        if self._preparing is None or self._preparing.done():
-            self._preparing = asyncio.get_running_loop().create_task(self._prepare(), name="media-prepare")
-
-    async def _prepare(self) -> None:
-        with suppress(MeshcallError):
-            await self._forker()
+        if self._spare is None and not self._closed:
+            self._spare = asyncio.get_running_loop().create_task(self._fork(), name="media-spare")
+            self._spare.add_done_callback(_look_at)
 
     async def make(
         self,
@@ -152,7 +157,7 @@ class Workers:
         resolve: Callable[[str], Awaitable[list[str]]] | None = None,
     ) -> MediaEndpoint:
         """An endpoint in a worker; raises :class:`MeshcallError`."""
-        worker = await (self._of_room(plan.room) if plan.room else self._fork())
+        worker = await (self._of_room(plan.room) if plan.room else self._take())
         try:
             return WorkerEndpoint(plan, worker, ice_on(port), resolve)
         except BaseException:
@@ -164,7 +169,7 @@ class Workers:
         """Raise :class:`SourceUnusable` unless ``source`` can be sent; before anybody's phone rings."""
         check_source(source)
         if parse_source(source).kind in ("file", "camera"):
-            await (await self._fork()).probe(source)
+            await (await self._take()).probe(source)
 
     @property
     def pids(self) -> list[int]:
@@ -176,8 +181,22 @@ class Workers:
         there = self._rooms.get(room)
         if there is not None and not (there.done() and (there.exception() or there.result().ended)):
             return await asyncio.shield(there)
-        made = self._rooms[room] = asyncio.ensure_future(self._fork())
+        made = self._rooms[room] = asyncio.ensure_future(self._take())
         return await asyncio.shield(made)
+
+    async def _take(self) -> Worker:
+        """A worker that nobody has; the next one is forked when this one has had time to begin."""
+        spare, self._spare = self._spare, None
+        if self._sparing is not None:
+            self._sparing.cancel()
+        if not self._closed:
+            self._sparing = asyncio.get_running_loop().call_later(limits.WORKER_SPARE, self.prepare)
+        if spare is not None:
+            with suppress(MeshcallError):
+                worker = await spare
+                if not worker.ended:
+                    return worker
+        return await self._fork()
 
     async def _fork(self) -> Worker:
         for attempt in (1, 2):
@@ -223,18 +242,30 @@ class Workers:
             self._cooling = asyncio.get_running_loop().call_later(limits.WORKER_WARM, self._cool)
 
     def _cool(self) -> None:
-        if self._workers or self._zygote is None:
+        spare = self._idle_spare()
+        if self._zygote is None or self._workers - {spare}:
             return
+        self._spare = None
+        if spare is not None:
+            spare.end("")
         self._zygote.end()
+
+    def _idle_spare(self) -> Worker | None:
+        spare = self._spare
+        if spare is None or not spare.done() or spare.cancelled() or spare.exception() is not None:
+            return None
+        return spare.result()
 
     async def close(self) -> None:
         """End all of them. Idempotent."""
         self._closed = True
         if self._cooling is not None:
             self._cooling.cancel()
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.wait([self._preparing])
+        if self._sparing is not None:
+            self._sparing.cancel()
+        if self._spare is not None:
+            self._spare.cancel()
+            await asyncio.wait([self._spare])
         workers = tuple(self._workers)
         for worker in workers:
             worker.end("")

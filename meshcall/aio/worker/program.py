@@ -17,6 +17,7 @@ from meshcall.aio.media.sources import check_source
 from meshcall.aio.worker import messages as w
 from meshcall.aio.worker.confine import confine
 from meshcall.aio.worker.seat import Seat
+from meshcall.aio.worker.warming import warm_up
 from meshcall.media.plan import MediaPlan, parse_source
 
 _log = logging.getLogger("meshcall.media")
@@ -35,10 +36,11 @@ class Program:
         self._empty.set()
         self._probes: set[asyncio.Task[None]] = set()
         command.setblocking(False)
-        self._loop.add_reader(command, self._read)
 
     async def run(self) -> None:
         """Work until the node lets go; what is recorded is finished then."""
+        await warm_up()
+        self._loop.add_reader(self._command, self._read)
         await self._ended.wait()
         async with asyncio.timeout(limits.WORKER_END):
             await self._empty.wait()

@@ -193,7 +193,7 @@ class WorkerEndpoint:
             self._take(w.decode_from_seat_untrusted(data))
         except Rejected as error:
             self._counters[error.reason] += 1
-            self._broken("the media process of this call said what makes no sense")
+            self._broken(f"the media process of this call said what makes no sense ({error})")
 
     def _take(self, message: w.FromSeat) -> None:
         match message:

@@ -1,7 +1,8 @@
 """In a worker: one media endpoint, on what the node says, telling the node what happens.
 
 Law 1: what the endpoint raises is told, never let out; a bug of it is in the log.
-Law 2: of what a peer floods the control channel with, ``WORKER_CONTROL_RATE`` messages a second are told.
+Law 2: the statistics are told before what they would tell: an event, or an answer.
+Law 3: of what a peer floods the control channel with, ``WORKER_CONTROL_RATE`` messages a second are told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,7 @@ class Seat:
         self._loop = asyncio.get_running_loop()
         self._counters: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._doing: set[asyncio.Task[None]] = set()
         self._names: dict[int, asyncio.Future[list[str]]] = {}
         self._told_until = 0.0
         """When the control messages that were told have had their time."""
@@ -72,17 +74,20 @@ class Seat:
         if not self._control.send(w.encode(message)):
             self._counters["worker-untold"] += 1
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name="seat")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # --- what the node says ---
 
     def _receive(self, data: bytes) -> None:
         match w.decode_to_seat(data):
             case w.Do() as wanted:
-                self._spawn(self._do(wanted))
+                task = self._spawn(self._do(wanted))
+                self._doing.add(task)
+                task.add_done_callback(self._doing.discard)
             case w.Change(change):
                 self._endpoint.change(change)
             case w.Layer(kind, height, fps):
@@ -122,6 +127,7 @@ class Seat:
             if failure is None:
                 _log.error("the media endpoint failed", exc_info=error)
                 failure = w.Failure("error", "the media endpoint failed; the log says more")
+        self._tell(w.statistics_message(self._statistics()))
         self._tell(w.Done(wanted.number, data, failure))
 
     async def _resolve(self, name: str) -> list[str]:
@@ -140,8 +146,12 @@ class Seat:
             if isinstance(event, ControlMessage) and not self._may_tell():
                 self._counters["control-flood"] += 1
                 continue
+            if not isinstance(event, ControlMessage):
+                self._tell(w.statistics_message(self._statistics()))
             self._tell(w.event_message(event))
         self._counting.cancel()
+        if self._doing:  # what failed and closed it is told first
+            await asyncio.wait(tuple(self._doing), timeout=limits.WORKER_EXIT)
         self._tell(w.statistics_message(self._statistics()))
         self._tell(w.Ended())
 

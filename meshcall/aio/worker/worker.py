@@ -61,7 +61,6 @@ class Worker:
             rate=limits.WORKER_RATE,
         )
         self._loop.add_reader(handle, self._exit)
-        self._ask()
 
     @property
     def tenants(self) -> int:
@@ -75,6 +74,7 @@ class Worker:
         if self.ended:
             raise MeshcallError("the media process has ended")
         self._tenants.add(tenant)
+        self._watch()
         try:
             socket.send_fds(self._command, [w.encode(opening)], [end.fileno() for end in ends])
         except OSError as error:
@@ -90,7 +90,9 @@ class Worker:
     async def probe(self, source: str) -> None:
         """Raise unless ``source`` can be sent; ends the process."""
         self._number += 1
-        waiting = self._probes[self._number] = self._loop.create_future()
+        waiting: asyncio.Future[w.Failure | None] = self._loop.create_future()
+        self._probes[self._number] = waiting
+        self._watch()
         self._channel.send(w.encode(w.Probe(self._number, os.fsencode(source))))
         try:
             failure = await waiting
@@ -103,8 +105,8 @@ class Worker:
     def _receive(self, data: bytes) -> None:
         try:
             message = w.decode_from_worker_untrusted(data)
-        except Rejected:
-            self.end("the media process of this call said what makes no sense")
+        except Rejected as error:
+            self.end(f"the media process of this call said what makes no sense ({error})")
             return
         match message:
             case w.Pong():
@@ -113,6 +115,11 @@ class Worker:
                 waiting = self._probes.get(number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(failure)
+
+    def _watch(self) -> None:
+        """Somebody waits for it from now on."""
+        if self._timer is None:
+            self._ask()
 
     def _ask(self) -> None:
         if self._unanswered >= limits.WORKER_SILENT:

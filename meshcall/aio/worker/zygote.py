@@ -7,6 +7,7 @@ Law 3: who a worker is is told by a descriptor of the process, which can't come 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -29,10 +30,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     node = socket.socket(fileno=int(sys.argv[1]))
     _set_up_logging(int(sys.argv[2]))
-    from meshcall.aio.rtc import hooks
     from meshcall.aio.worker.program import run
+    from meshcall.aio.worker.warming import warm_up
 
-    hooks.install()
+    asyncio.run(warm_up())
     gc.collect()
     gc.freeze()  # what is loaded stays shared with the workers
     children: set[int] = set()
