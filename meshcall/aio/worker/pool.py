@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 from meshcall import limits
 from meshcall.aio.ice.call_ice import ice_on
@@ -30,6 +31,9 @@ from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_source
 
 _log = logging.getLogger("meshcall.media")
+
+ZYGOTE: Final = "meshcall.aio.worker.zygote"
+"""The module that is run."""
 
 Forked = tuple[int, int]
 """Process id and pidfd."""
@@ -54,7 +58,7 @@ class _Zygote:
         theirs.setblocking(True)
         level = logging.getLogger("meshcall").getEffectiveLevel()
         # -P: no modules of the folder that we are in, which others may write to
-        command = (sys.executable, "-P", "-m", "meshcall.aio.worker.zygote", str(theirs.fileno()), str(level))
+        command = (sys.executable, "-P", "-m", ZYGOTE, str(theirs.fileno()), str(level))
 
         def run() -> subprocess.Popen[bytes]:
             return subprocess.Popen(  # noqa: S603 - our own program
