@@ -33,7 +33,7 @@ class _NoIce(FarIce):
 
 async def warm_up() -> None:
     """Describe two endpoints to each other, as far as that goes without a network."""
-    plan = MediaPlan(source="testsrc")
+    plan = MediaPlan()
     left, right = (make_endpoint(plan, make_ice=_NoIce().bind) for _ in range(2))
     await right.answer(await left.offer())
     for one in (left, right):

@@ -30,9 +30,11 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     node = socket.socket(fileno=int(sys.argv[1]))
     _set_up_logging(int(sys.argv[2]))
+    from meshcall.aio.media import libopus
     from meshcall.aio.worker.program import run
     from meshcall.aio.worker.warming import warm_up
 
+    libopus.available()  # it is looked for with programs and files that a worker has no leave for
     asyncio.run(warm_up())
     gc.collect()
     gc.freeze()  # what is loaded stays shared with the workers
