@@ -23,7 +23,15 @@ from meshcall.call import events as e
 from meshcall.call.asides import Asides
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
-from meshcall.errors import FileError, LocalProtocolError, MeshcallError, PeerGone, Rejected, SourceUnusable
+from meshcall.errors import (
+    FileError,
+    LocalProtocolError,
+    MediaFailed,
+    MeshcallError,
+    PeerGone,
+    Rejected,
+    SourceUnusable,
+)
 from meshcall.finder import Finder, Found, PresenceClock
 from meshcall.identity.confirm import Role
 from meshcall.identity.keys import Random, SigningKey
@@ -63,6 +71,7 @@ _MEDIA_REASONS: Final = {
     "dtls": e.EndReason.CONFIRM_FAILED,
     "fingerprint": e.EndReason.CONFIRM_FAILED,
     "no-control": e.EndReason.CONFIRM_FAILED,
+    "media-failed": e.EndReason.MEDIA_FAILED,
 }
 
 
@@ -576,6 +585,8 @@ class CallDriver:
                 reason = e.EndReason.RECORD
             case Rejected():
                 reason, detail = e.EndReason.UNSUPPORTED, f"the peer's description was refused ({error})"
+            case MediaFailed():
+                reason = e.EndReason.MEDIA_FAILED
             case MeshcallError():
                 reason = e.EndReason.FAILED
             case _:

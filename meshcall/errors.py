@@ -398,6 +398,13 @@ class LocalProtocolError(MeshcallError):
     code = "wrong-state"
 
 
+class MediaFailed(MeshcallError):
+    """The call's media process failed."""
+
+    code = "media-failed"
+    default_hint = "call again: the next call gets a new one; the daemon's log says more"
+
+
 class UnsupportedPeer(MeshcallError):
     """The peer's meshcall speaks a version that this one does not."""
 

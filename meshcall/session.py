@@ -561,6 +561,7 @@ _SENTENCES: Final[dict[e.EndReason, Callable[[str], str]]] = {
     e.EndReason.CONFIRM_FAILED: lambda who: f"the other end could not prove that it is {who}",
     e.EndReason.CLOCK: lambda who: f"the clocks of this machine and of {who} differ too much",
     e.EndReason.UNSUPPORTED: lambda who: f"this version and that of {who} have no call in common",
+    e.EndReason.MEDIA_FAILED: lambda who: f"the call with {who} ended",
     e.EndReason.FAILED: lambda who: f"the call with {who} failed",
 }
 

@@ -28,7 +28,7 @@ Presence = Literal["lan", "dht", "offline", "unknown"]
 
 EndReason = Literal[
     "hangup", "cancelled", "declined", "busy", "no-answer", "offline", "no-path", "peer-gone",
-    "confirm-failed", "clock", "unsupported", "failed", "answered-elsewhere", "shutdown",
+    "confirm-failed", "clock", "unsupported", "media-failed", "failed", "answered-elsewhere", "shutdown",
 ]  # fmt: skip
 """Why a call ended. A client must accept words it does not know."""
 

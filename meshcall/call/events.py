@@ -51,6 +51,8 @@ class EndReason(StrEnum):
     """Another call between the same two took its place."""
     SHUTDOWN = "shutdown"
     """Our node stops."""
+    MEDIA_FAILED = "media-failed"
+    """The process that had our media hung, crashed or was killed."""
     FAILED = "failed"
     """Something else broke."""
 
@@ -351,7 +353,7 @@ class MediaFailed(MediaEvent):
     """The endpoint can't go on."""
 
     reason: EndReason = EndReason.FAILED
-    """SOURCE, RECORD, NO_PATH, CONFIRM_FAILED, UNSUPPORTED or FAILED."""
+    """SOURCE, RECORD, NO_PATH, CONFIRM_FAILED, UNSUPPORTED, MEDIA_FAILED or FAILED."""
     detail: str = ""
     """For the user."""
     cause: str = ""

@@ -26,6 +26,7 @@ _ERRORS: Final[dict[EndReason, type[MeshcallError] | None]] = {
     EndReason.UNSUPPORTED: errors.UnsupportedPeer,
     EndReason.SOURCE: errors.SourceUnusable,
     EndReason.RECORD: errors.RecordFailed,
+    EndReason.MEDIA_FAILED: errors.MediaFailed,
     EndReason.FAILED: errors.MeshcallError,
 }
 

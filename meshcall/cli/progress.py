@@ -31,6 +31,7 @@ _REASONS: dict[str, str] = {
     "no-path": "no path",
     "peer-gone": "the peer disappeared",
     "confirm-failed": "the other end could not prove who it is",
+    "media-failed": "the media process failed",
     "answered-elsewhere": "answered elsewhere",
     "shutdown": "the daemon stopped",
 }

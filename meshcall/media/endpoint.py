@@ -135,7 +135,8 @@ class Failed:
     """The endpoint did not get connected and is closed."""
 
     reason: str
-    """``no-path``, ``dtls``, ``fingerprint``, ``no-control``, ``abandoned`` or ``internal``."""
+    """``no-path``, ``dtls``, ``fingerprint``, ``no-control``, ``abandoned``, ``media-failed`` or
+    ``internal``."""
     detail: str = field(default="", compare=False)
     """A sentence, where there is more to say."""
     cause: str = field(default="", compare=False)

@@ -25,7 +25,7 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.worker.channel import make_pair
 from meshcall.aio.worker.proxy import WorkerEndpoint
 from meshcall.aio.worker.worker import Worker
-from meshcall.errors import MeshcallError
+from meshcall.errors import MediaFailed, MeshcallError
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_source
@@ -69,7 +69,7 @@ class _Zygote:
             process = await loop.run_in_executor(None, run)
         except OSError as error:
             ours.close()
-            raise MeshcallError(f"the media process can't be started: {error.strerror}") from error
+            raise MediaFailed(f"the media process can't be started: {error.strerror}") from error
         finally:
             theirs.close()
         return cls(process, ours)
@@ -86,7 +86,7 @@ class _Zygote:
         except (OSError, TimeoutError) as error:
             ours.close()
             self.end()
-            raise MeshcallError("the media process does not start") from error
+            raise MediaFailed("the media process does not start") from error
         except BaseException:
             ours.close()
             raise
@@ -220,7 +220,7 @@ class Workers:
     async def _forker(self) -> _Zygote:
         async with self._starting:
             if self._closed:
-                raise MeshcallError("the node stops")
+                raise MediaFailed("the node stops")
             if self._zygote is None or self._zygote.ended:
                 if self._zygote is not None:
                     await self._zygote.wait_exited()

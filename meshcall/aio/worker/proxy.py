@@ -22,7 +22,7 @@ from meshcall.aio.worker import messages as w
 from meshcall.aio.worker.channel import Channel, make_pair
 from meshcall.aio.worker.worker import Worker
 from meshcall.call.control import LayerKind
-from meshcall.errors import MeshcallError, PeerGone, Rejected
+from meshcall.errors import MediaFailed, MeshcallError, PeerGone, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import CandidatePolicy, encode_candidates, filter_untrusted, is_mdns_name
 from meshcall.ice.events import IceEvent, Selected
@@ -152,7 +152,7 @@ class WorkerEndpoint:
 
     async def _do(self, verb: str, data: bytes = b"") -> bytes:
         if self._gone:
-            raise MeshcallError(self._gone)
+            raise MediaFailed(self._gone)
         if self._closing is not None:
             raise Rejected("state")
         self._number += 1
@@ -164,7 +164,7 @@ class WorkerEndpoint:
             async with asyncio.timeout(_CLOSE):
                 return await answer
         except TimeoutError:
-            raise MeshcallError("the media process did not answer") from None
+            raise MediaFailed("the media process did not answer") from None
         finally:
             self._answers.pop(number, None)
 
@@ -368,7 +368,7 @@ class WorkerEndpoint:
         self._gone = why or "the media process has ended"
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(MeshcallError(self._gone))
+                answer.set_exception(MediaFailed(self._gone))
         self._ended.set()
         if self._closing is None:
             self._emit(Failed("media-failed", self._gone))

@@ -19,7 +19,7 @@ from typing import Protocol
 from meshcall import limits
 from meshcall.aio.worker import messages as w
 from meshcall.aio.worker.channel import Channel
-from meshcall.errors import MeshcallError, Rejected
+from meshcall.errors import MediaFailed, Rejected
 
 _log = logging.getLogger("meshcall.media")
 
@@ -72,14 +72,14 @@ class Worker:
     def open(self, tenant: Tenant, opening: w.Open, ends: list[socket.socket]) -> None:
         """Have it make an endpoint that talks on ``ends``; raises :class:`MeshcallError`."""
         if self.ended:
-            raise MeshcallError("the media process has ended")
+            raise MediaFailed("the media process has ended")
         self._tenants.add(tenant)
         self._watch()
         try:
             socket.send_fds(self._command, [w.encode(opening)], [end.fileno() for end in ends])
         except OSError as error:
             self._tenants.discard(tenant)
-            raise MeshcallError("the media process takes no call") from error
+            raise MediaFailed("the media process takes no call") from error
 
     def leave(self, tenant: Tenant) -> None:
         """The endpoint is closed; the last one ends the process. Idempotent."""
@@ -141,7 +141,7 @@ class Worker:
         self._channel.close()
         for waiting in self._probes.values():
             if not waiting.done():
-                waiting.set_exception(MeshcallError("the source could not be looked at"))
+                waiting.set_exception(MediaFailed("the source could not be looked at"))
         if why:
             _log.warning("%s; process %d is ended", why, self.pid)
             self.kill()
