@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -295,27 +295,9 @@ def decode_plan(data: bytes) -> MediaPlan:
 
 # --- events and statistics ------------------------------------------------------------------------
 
-_EVENTS: Final = {
-    one.__name__: msgspec.msgpack.Decoder(one)
-    for one in (
-        m.LocalCandidates,
-        m.IceConnected,
-        m.PathBroken,
-        m.PathQuality,
-        m.Secured,
-        m.ControlOpen,
-        m.ControlMessage,
-        m.Change,
-        m.FirstMedia,
-        m.SourceEnded,
-        m.RecordFailed,
-        m.TransportLost,
-        m.Failed,
-    )
-}
+_EVENTS: Final = {one.__name__: msgspec.msgpack.Decoder(one) for one in get_args(m.EndpointEvent)}
 _ICE_EVENTS: Final = {
-    one.__name__: msgspec.msgpack.Decoder(one)
-    for one in (ice.Selected, ice.Measured, ice.Broken, ice.Lost, ice.NoPath, ice.Gathered)
+    one.__name__: msgspec.msgpack.Decoder(one) for one in get_args(ice.IceEvent) if one is not ice.Noted
 }
 _statistics: Final = msgspec.msgpack.Decoder(m.EndpointStats)
 
