@@ -108,9 +108,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="record auto-answered calls into this folder, which is made if need be",
     )
     add(
-        "--no-media-workers",
-        action="store_true",
-        help="decode and encode in the daemon's own process, not in one for each call",
+        "--media-workers",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="decode and encode in a process for each call, not in the daemon's own",
     )
     lends = parser.add_mutually_exclusive_group()
     lends.add_argument(
@@ -215,7 +216,7 @@ def config_from(options: argparse.Namespace, directory: Path) -> Config:
         auto_answer=options.auto_answer or "off",
         source=source,
         record_dir=record_dir,
-        media_workers=not options.no_media_workers and sys.platform == "linux",
+        media_workers=options.media_workers and sys.platform == "linux",
         accept_strangers=not (options.no_strangers or options.contacts_only),
         answer_pings=not options.no_pings,
         notifications=not options.no_notifications,

@@ -53,7 +53,7 @@ def frames(view: View, name: str) -> int:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 async def test_a_member_whose_media_process_fails_is_back_soon(lab: Lab, how: signal.Signals) -> None:
     """Its links are made anew by the room; the link of the other two goes on."""
-    peers = first, second, third = await start(lab, 3)
+    peers = first, second, third = await start(lab, 3, "--media-workers")
     (await first.cli("room", "create", "work")).check()
     await join(second, "work")
     await join(third, "work")

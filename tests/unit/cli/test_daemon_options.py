@@ -30,7 +30,7 @@ def test_all_flags(tmp_path: Path) -> None:
         "--source", "none", "--record", "sub", "--no-mdns",
         "--relay", "--relay-port", "443", "--relay-address", "5.0.0.1", "--relay-address", "2a05::1",
         "--relay-certificate", "relay.pem", "--no-port-mapping",
-        "--coturn", "3478,5349", "--coturn-secret", "coturn.key", "--no-notifications",
+        "--coturn", "3478,5349", "--coturn-secret", "coturn.key", "--no-notifications", "--media-workers",
         directory=_with_folder(tmp_path, "sub"),
     )  # fmt: skip
     assert made == Config(
@@ -50,6 +50,7 @@ def test_all_flags(tmp_path: Path) -> None:
         accept_strangers=False,
         contacts_only=True,
         notifications=False,
+        media_workers=True,
         relay=True,
         relay_port=443,
         relay_addresses=("5.0.0.1", "2a05::1"),
