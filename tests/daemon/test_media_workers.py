@@ -20,6 +20,7 @@ from tests.daemon.conftest import Daemon, StartDaemon, environment, run_cli, wai
 
 pytestmark = pytest.mark.timeout(150)
 
+FLAGS = ("--no-mdns", "--interface", "lo", "--auto-answer", "anyone", "--media-workers")
 CONNECTED = 40.0
 """Seconds for a call on a machine that other tests share."""
 
@@ -86,7 +87,7 @@ def calling(daemon: Daemon, peer: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def stop_one_worker(tmp_path: Path, start_daemon: StartDaemon, bootstrap: str) -> None:
-    flags = ("--no-mdns", "--interface", "lo", "--bootstrap", bootstrap, "--auto-answer", "anyone", "--media-workers")
+    flags = (*FLAGS, "--bootstrap", bootstrap)
     homes = {name: make_home(tmp_path / name) for name in ("alice", "bob", "carol")}
     alice, bob, carol = (start_daemon(home, *flags) for home, _ in homes.values())
     ids = {name: one for name, (_, one) in homes.items()}
@@ -130,7 +131,7 @@ async def test_a_stopped_worker_ends_one_call_of_a_daemon(tmp_path: Path, start_
 
 
 def kill_the_node(tmp_path: Path, start_daemon: StartDaemon, bootstrap: str) -> None:
-    flags = ("--no-mdns", "--interface", "lo", "--bootstrap", bootstrap, "--auto-answer", "anyone", "--media-workers")
+    flags = (*FLAGS, "--bootstrap", bootstrap)
     (left, _), (right, peer) = make_home(tmp_path / "alice"), make_home(tmp_path / "bob")
     alice, _ = start_daemon(left, *flags), start_daemon(right, *flags)
     with calling(alice, peer):

@@ -23,7 +23,7 @@ from meshcall.ice.candidate import Candidate, decode_items_untrusted, encode_can
 from meshcall.ice.check import Credentials
 from meshcall.ice.notes import Note
 from meshcall.media import endpoint as m
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 
 Number = Annotated[int, Meta(ge=0, lt=2**32)]
 Text = Annotated[str, Meta(max_length=limits.WORKER_TEXT_MAX)]
@@ -91,6 +91,13 @@ class Change(Struct, frozen=True, tag=True, array_like=True):
     """See :class:`MediaEndpoint`."""
 
     data: bytes
+
+
+class Muted(Struct, frozen=True, tag=True, array_like=True):
+    """Send nothing of a kind, or send it again."""
+
+    kind: MediaKind
+    muted: bool
 
 
 class Layer(Struct, frozen=True, tag=True, array_like=True):
@@ -220,6 +227,7 @@ FromWorker = Pong | Probed
 ToSeat = (
     Do
     | Change
+    | Muted
     | Layer
     | Control
     | IceState

@@ -33,7 +33,7 @@ from meshcall.media.endpoint import (
     Failed,
     TransportLost,
 )
-from meshcall.media.plan import MediaPlan
+from meshcall.media.plan import MediaKind, MediaPlan
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 
@@ -134,6 +134,10 @@ class WorkerEndpoint:
     def change(self, data: bytes) -> None:
         """See :class:`MediaEndpoint`."""
         self._tell(w.Change(data))
+
+    def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
+        """See :class:`MediaEndpoint`."""
+        self._tell(w.Muted(kind, muted))
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""

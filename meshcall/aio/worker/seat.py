@@ -90,6 +90,8 @@ class Seat:
                 task.add_done_callback(self._doing.discard)
             case w.Change(change):
                 self._endpoint.change(change)
+            case w.Muted(kind, muted):
+                self._endpoint.set_muted(kind, muted=muted)
             case w.Layer(kind, height, fps):
                 self._endpoint.set_layer(kind, height, fps)
             case w.Control(control):
