@@ -7,7 +7,7 @@ import pytest
 from meshcall.media.uplink import Uplink
 from meshcall.testing.bottleneck import Bottleneck, CallFlow, RenoFlow, World
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 SOUND = 60_000
 """Bits per second that sound takes of a link."""
 
@@ -39,8 +39,8 @@ def test_members_behind_one_uplink_get_equal_parts(seed: int, members: int) -> N
     world = World(seed)
     link = Bottleneck(world, [(0, 3e6)], jitter=0.005)
     calls = [CallFlow(world, link, start=2.0 * number) for number in range(members)]
-    world.run(150)
-    rates = [call.picture_rate(50, 150) for call in calls]
+    world.run(110)
+    rates = [call.picture_rate(50, 110) for call in calls]
     fair = sum(rates) / members
     # Who is at 360p has all that helps there; so parts are equal but for the steps of the layers.
     assert all(0.8 * fair < rate < 1.25 * fair for rate in rates)
