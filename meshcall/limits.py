@@ -1247,8 +1247,11 @@ ARRIVALS_FORGET: Final = 0.03
 """Share of that which is forgotten every second."""
 
 ARRIVALS_BESIDE: Final = 160_000
-"""Bits per second that are asked for at least while cuts change nothing: beside a flow that fills the
-queue."""
+"""Bits per second that are asked for at least while cuts change nothing (beside a flow that fills the queue),
+or lateness harms no sound."""
+
+ARRIVALS_HARM: Final = 0.1
+"""Lateness up to which sound is not harmed: its jitter buffer bears that."""
 
 ARRIVALS_EMPTY: Final = 0.015
 """Lateness up to which a queue counts as empty."""

@@ -159,7 +159,7 @@ class Arrivals:
         # The later they are, the more waits; it is to be gone in half a second.
         drain = max(0.5, 1.0 - 2 * (least - (self._tolerance - limits.ARRIVALS_LATE)))
         beside = self._tolerance > 2 * limits.ARRIVALS_LATE
-        floor = limits.ARRIVALS_BESIDE if beside else 1
+        floor = limits.ARRIVALS_BESIDE if beside or least < limits.ARRIVALS_HARM else 1
         self._estimate = min(self._estimate, max(floor, carried * limits.ARRIVALS_GIVE_WAY * drain))
         self._cut_at, self._cut_late, self._least_since = now, least, least
         return True
