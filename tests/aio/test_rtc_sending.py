@@ -96,12 +96,16 @@ async def test_each_peer_is_sent_the_layer_that_it_asked_for() -> None:
 
 
 async def test_who_speaks_is_told() -> None:
-    """The tone of the test source is loud; a source without sound tells nothing."""
+    """The tone of the test source is loud; without sound nothing is told; who is muted does not speak."""
     async with room(1) as links:
         left, right = links[0]
         await connect(left, right)
         await left.wait_for_last(Speaking(True))
         assert right.of(Speaking) == []
+        left.endpoint.set_muted("audio", muted=True)
+        await left.wait_for_last(Speaking(False))
+        left.endpoint.set_muted("audio", muted=False)
+        await left.wait_for_last(Speaking(True))
 
 
 @pytest.mark.parametrize("codec", ["video/H264", "audio/PCMU", "audio/G722"])

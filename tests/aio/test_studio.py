@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from array import array
 from collections import Counter
@@ -252,6 +253,46 @@ async def test_a_slow_machine_encodes_less_and_says_so(monkeypatch: pytest.Monke
         assert told == ["720p30", "720p30 cpu", "360p15 cpu", "180p15 cpu"]
         assert one.counters["encoder-behind"] > 0
         assert one.counters["sound-encoder-behind"] == 0
+
+
+async def test_an_encoder_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound goes on without pictures, and the threads with it."""
+
+    def broken(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
+        raise av.error.ExternalError(1, "no memory")
+
+    monkeypatch.setattr(studio, "make_picture_encoder", broken)
+    async with opened() as one:
+        outlet, ear = Outlet("video", lambda: None), Outlet("audio", lambda: None)
+        one.connect(outlet, "VP8")
+        one.connect(ear, "opus")
+        outlet.open()
+        ear.open()
+        one.open_gate()
+        await take(ear, 10)
+        assert one.counted()["encoder-failed"] >= 2
+        assert outlet.frames == 0
+
+
+async def test_nothing_is_left_of_a_studio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread of an encoder, in use, idle or closed before."""
+    monkeypatch.setattr(limits, "LAYER_IDLE_MAX", 0.0)
+    before = {thread.name for thread in threading.enumerate()}
+    async with opened() as one:
+        outlet = Outlet("video", lambda: None)
+        one.connect(outlet, "VP8")
+        outlet.open()
+        one.open_gate()
+        for height in (180, 360, 720):
+            one.set_layer(outlet, height, 30)
+            await take(outlet, 6)
+        assert len(one._lines) < 3
+    for _ in range(50):
+        left = {thread.name for thread in threading.enumerate()} - before
+        if not left:
+            break
+        await asyncio.sleep(0.02)
+    assert not left
 
 
 # --- queues ---------------------------------------------------------------------------------------

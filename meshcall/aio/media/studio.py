@@ -78,6 +78,11 @@ class PictureLine:
         """Where it is encoded."""
         return self._lane.thread
 
+    @property
+    def failures(self) -> int:
+        """How often an encoder refused a frame, or would not open."""
+        return self._lane.failures
+
     def load(self) -> float:
         """The share of the time that its encoder worked since this was asked last, 0 to 1."""
         return self._lane.load()
@@ -158,6 +163,11 @@ class SoundLines:
     def thread(self) -> threading.Thread:
         """Where it is encoded."""
         return self._lane.thread
+
+    @property
+    def failures(self) -> int:
+        """How often an encoder refused a frame, or would not open."""
+        return self._lane.failures
 
     def warm(self, codec: str) -> None:
         """Open an encoder in advance, which takes libopus 10 ms."""
@@ -257,6 +267,14 @@ class Studio:
             "video": self.source.pictures is not None,
         }
         return frozenset(kind for kind, there in has.items() if there)
+
+    def counted(self) -> dict[str, int]:
+        """What encoders left out or failed at, and how often a device was unplugged."""
+        counts = Counter(self.counters)
+        counts["encoder-failed"] = self._sound.failures + sum(x.failures for x in self._lines.values())
+        for name, device in self.source.devices.items():
+            counts[f"{name}-lost"] = device.lost
+        return {reason: count for reason, count in counts.items() if count}
 
     @property
     def running(self) -> bool:

@@ -49,6 +49,9 @@ class Sending:
         self._muted: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._copies = Copies()
+        self._speaks = False
+        """Somebody speaks into the source."""
+        self._told_speech = False
         self._gate = False
         self._wish: tuple[int, int] | None = None
         """Height and pictures a second that the peer asked for."""
@@ -65,11 +68,10 @@ class Sending:
         return dict(self._outlets)
 
     def counters(self) -> dict[str, int]:
-        """What encoders left out, and how often a device was unplugged."""
+        """What encoders left out or failed at, and how often a device was unplugged."""
         if self._studio is None:
             return {}
-        lost = {f"{name}-lost": device.lost for name, device in self._studio.source.devices.items()}
-        return {reason: count for reason, count in (self._studio.counters | lost).items() if count}
+        return self._studio.counted()
 
     def frames_sent(self, kind: MediaKind) -> int:
         """Frames given to the sender since the gate opened."""
@@ -100,7 +102,7 @@ class Sending:
         if self._studio is None:
             return
         self._studio.ends.listen(self._on_ended)
-        self._studio.listen(self._on_speech)
+        self._studio.listen(self._tell_speech)
         for outlet in self._outlets.values():
             outlet.open()
         self.negotiated()
@@ -128,6 +130,15 @@ class Sending:
         """Send nothing of this kind, or again."""
         (self._muted.add if muted else self._muted.discard)(kind)
         self.negotiated()
+        self._tell_speech(self._speaks)
+
+    def _tell_speech(self, speaks: bool) -> None:
+        """Who is muted says nothing to anybody."""
+        self._speaks = speaks
+        heard = speaks and "audio" not in self._muted
+        if heard != self._told_speech:
+            self._told_speech = heard
+            self._on_speech(heard)
 
     def set_layer(self, height: int, fps: int) -> None:
         """The peer can show pictures of ``height`` pixels (0: none) and ``fps`` a second (0: any number)."""
@@ -201,7 +212,7 @@ class Sending:
         studio, self._studio = self._studio, None
         if studio is not None and self._leave is not None:
             studio.ends.forget(self._on_ended)
-            studio.forget(self._on_speech)
+            studio.forget(self._tell_speech)
             for outlet in self._outlets.values():
                 studio.disconnect(outlet)
             await self._leave()
