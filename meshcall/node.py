@@ -722,6 +722,7 @@ class Node:
             relay=self._relay.view(),
             relays=self._relays.ready(),
             calls=self._calls.live_count(),
+            rooms=self._rooms.count(),
             missed=self._history.unseen,
             uptime_s=round(self._clock.now() - self._started, 1),
             version=__version__,

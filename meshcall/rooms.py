@@ -143,6 +143,10 @@ class Rooms:
         """Whether we are in a room, so that others may ask to be let in."""
         return bool(self._sessions)
 
+    def count(self) -> int:
+        """How many rooms we are in."""
+        return len(self._sessions)
+
     def has_link(self, peer: PeerId) -> bool:
         """Whether there is a link with ``peer``, up or on its way."""
         return any(session.links.get(peer) is not None for session in self._sessions.values())
@@ -646,6 +650,7 @@ class Rooms:
             self._showing.cancel()
         if self._sessions:
             self._showing = asyncio.get_running_loop().call_later(limits.EPOCH_OVERLAP, self._show_board)
+        self._know_tags()  # which change each day
         names = [one.room.name for one in self._sessions.values() if one.announcement is not None]
         self._board.show(zip(names, self.announcements(), strict=True))
 

@@ -347,6 +347,8 @@ class NodeStatus(View, frozen=True, kw_only=True):
     """Relays of others that are ready for a call."""
     calls: int
     """Calls that have not ended."""
+    rooms: int = 0
+    """Rooms that we are in."""
     missed: int = 0
     """Missed calls that nobody has looked at."""
     uptime_s: float

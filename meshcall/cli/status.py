@@ -53,6 +53,7 @@ def _show_status(session: Session, document: dict[str, Any], *, as_json: bool, l
         *_port_mapping_fields(document.get("port_mapping")),
         *([("relay", _relay_text(document["relay"]))] if document["relay"]["enabled"] else []),
         ("calls", str(document["calls"])),
+        *([("rooms", count(document["rooms"], "room"))] if document.get("rooms") else []),
         *([("missed", _missed_text(document["missed"]))] if document.get("missed") else []),
         ("uptime", format_duration(document["uptime_s"])),
         ("version", document["version"]),
