@@ -24,8 +24,8 @@ class StreamClock:
     """The sender's clock for one stream."""
 
     def __init__(self, rate: int) -> None:
-        """``rate``: of its RTP clock, in Hz."""
-        self._rate = rate
+        self.rate = rate
+        """Of its RTP clock, in Hz; another codec may have another one."""
         self._report: tuple[float, int] | None = None
 
     def report(self, ntp: int, timestamp: int) -> None:
@@ -37,7 +37,7 @@ class StreamClock:
         if self._report is None:
             return None
         ticks = (timestamp - self._report[1] + 0x80000000) % 0x100000000 - 0x80000000
-        return self._report[0] + ticks / self._rate
+        return self._report[0] + ticks / self.rate
 
 
 class Sync:

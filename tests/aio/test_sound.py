@@ -241,3 +241,4 @@ def test_floods_and_octets_that_are_no_packets_are_counted(packets: list[bytes])
     assert counters["audio-malformed"] == 1
     codec: Any = out._codec
     assert codec is PCMU
+    assert out.rate == 8000

@@ -85,6 +85,12 @@ class Playout:
         return 0.0 if self._buffer is None else self._buffer.lag
 
     @property
+    def rate(self) -> int:
+        """Of the RTP clock of what is played, in Hz."""
+        rate: int = opus.RATE if self._codec is None else self._codec.clockRate
+        return rate
+
+    @property
     def counts(self) -> Counts:
         """What became of the packets."""
         now = Counts() if self._buffer is None else self._buffer.counts

@@ -192,6 +192,7 @@ class Reception:
         for playout in self._playouts():
             if playout.position is not None and playout.position != self._position:
                 self._position = playout.position
+                self._sync.sound.rate = playout.rate
                 self._sync.sound_played(*playout.position)
             playout.wait = self._sync.wait
         for what, pictures in self._pictures():
