@@ -1314,6 +1314,10 @@ KEYFRAME_INTERVAL: Final = 0.3
 """Seconds between keyframes that receivers ask for: one peer that asks with every packet would cost all
 others their rate."""
 
+REPAIRS_MAX: Final = 300
+"""Packets of one stream that are sent again in a second: all of 720p, so that no honest peer meets it. A peer
+that asks for everything again and again would take the uplink from the others."""
+
 OUTLET_QUEUE_MAX: Final = 16
 """Encoded frames that wait for one peer's sender: half a second of pictures, a third of one of sound. A peer
 behind a slow path must not make us hold more."""

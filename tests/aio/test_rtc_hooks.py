@@ -617,6 +617,29 @@ async def test_sound_is_sent_again_with_the_next_packet() -> None:
         assert received[1] == 0
 
 
+async def test_repairs_are_bounded() -> None:
+    """What is asked for beyond a second's share is counted; the next second has its own."""
+    pc = peer_connection()
+    sender = pc.addTransceiver("video", "sendonly").sender
+    again: list[int] = []
+
+    async def retransmit(sequence_number: int) -> None:
+        again.append(sequence_number)
+
+    sender._retransmit = retransmit  # type: ignore[method-assign]
+    counters: Counter[str] = Counter()
+    now = 100.0
+    hooks.limit_repairs(sender, counters, lambda: now)
+    lost = list(range(limits.REPAIRS_MAX + 7))
+    nack = RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=sender._ssrc, lost=lost)
+    await sender._handle_rtcp_packet(nack)
+    assert (len(again), counters["repairs-refused"]) == (limits.REPAIRS_MAX, 7)
+    now = 101.0
+    await sender._handle_rtcp_packet(nack)
+    assert len(again) == 2 * limits.REPAIRS_MAX
+    await pc.close()
+
+
 def test_a_sender_asks_itself_for_what_we_replace() -> None:
     """Both methods are looked up on the object, each time; the level is negated there."""
     source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)

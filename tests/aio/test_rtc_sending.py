@@ -12,6 +12,7 @@ from aiortc import RTCRtpSender
 
 from meshcall import limits
 from meshcall.aio.media import encoders, studio
+from meshcall.aio.rtc.sending import Sending
 from meshcall.media.endpoint import FirstMedia, PathQuality, Speaking
 from meshcall.media.plan import MediaPlan
 from tests.aio.test_rtc_endpoint import LOCAL, End, connect
@@ -32,6 +33,13 @@ async def room(peers: int, plan: MediaPlan = ROOM) -> AsyncIterator[list[tuple[E
         assert not studio._shared
 
 
+@pytest.fixture
+def ample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast machine and a wide way, whatever else runs here: no layer goes down by itself."""
+    monkeypatch.setattr(limits, "CPU_HIGH", 9.0)
+    monkeypatch.setattr(Sending, "set_rate", lambda self, bits: None)
+
+
 async def until(done: Callable[[], bool], timeout: float = 8) -> None:
     async with asyncio.timeout(timeout):
         while not done():  # noqa: ASYNC110 - counters have no events
@@ -42,6 +50,7 @@ def received(end: End) -> int:
     return end.endpoint.statistics().video.frames_received
 
 
+@pytest.mark.usefixtures("ample")
 async def test_a_room_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three peers, one encoder of pictures and one of sound; who comes last has pictures at once."""
     made: list[str] = []
@@ -60,9 +69,7 @@ async def test_a_room_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with room(3) as links:
         for left, right in links:
             await connect(left, right)
-            begin = asyncio.get_running_loop().time()
             await right.wait_for(FirstMedia, 2)
-            assert asyncio.get_running_loop().time() - begin < 2
         await until(lambda: all(received(right) > 10 for _, right in links))
         assert sorted(made) == ["VP8 480", "opus"]
         first = links[0]
@@ -71,6 +78,7 @@ async def test_a_room_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: received(links[1][1]) > seen + 10)
 
 
+@pytest.mark.usefixtures("ample")
 async def test_each_peer_is_sent_the_layer_that_it_asked_for() -> None:
     """One has the stage, the other a tile; then none at all; then the stage."""
     async with room(2) as links:

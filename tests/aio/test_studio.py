@@ -154,6 +154,7 @@ async def test_the_rate_is_that_of_the_slowest() -> None:
             one.connect(outlet, "VP8")
             one.set_rate(outlet, bits)
             one.set_layer(outlet, 180, 15)
+        await asyncio.sleep(0.1)
         assert [line.rate for line in one._lines.values() if line.outlets] == [90_000]
         one.disconnect(slow)
         most = bits_most(Size(240, 180), 15)

@@ -43,7 +43,7 @@ _TICKS = 90_000
 _WARM_PTS = -3000
 """Of the picture that opens an encoder: just before the first one, which has time 0."""
 _SOON = 0.02
-"""Seconds that a change of rates waits for others."""
+"""Seconds that a change of rates or wishes waits for others."""
 _EARLY = 0.75
 """Share of the time between two pictures of a layer from which on the next one is not too early."""
 
@@ -345,14 +345,13 @@ class Studio:
 
     def set_rate(self, outlet: Outlet, bits: int) -> None:
         """What may be sent to one peer: bits a second of pictures; 0: none."""
-        if self._layers.rate(outlet, bits) and self._arranging is None:
-            # Each of many peers has news ten times a second.
-            self._arranging = self._loop.call_later(_SOON, self._arrange)
+        if self._layers.rate(outlet, bits):
+            self._arrange_soon()
 
     def set_layer(self, outlet: Outlet, height: int, fps: int) -> None:
         """What one peer can show: pixels (0: nothing), and pictures a second (0: any number)."""
         self._layers.ask(outlet, height, fps)
-        self._arrange()
+        self._arrange_soon()
 
     def set_loss(self, outlet: Outlet, share: float) -> None:
         """So much of the sound to one peer does not arrive, 0 to 1."""
@@ -365,6 +364,11 @@ class Studio:
     def choice(self, outlet: Outlet) -> Choice | None:
         """What one peer gets; None: it is not connected."""
         return self._choices.get(outlet)
+
+    def _arrange_soon(self) -> None:
+        """Each of many peers has news ten times a second, or as often as it likes."""
+        if self._arranging is None:
+            self._arranging = self._loop.call_later(_SOON, self._arrange)
 
     def _arrange(self) -> None:
         """Feed each outlet from the line of its layer."""

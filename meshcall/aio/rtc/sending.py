@@ -86,6 +86,7 @@ class Sending:
         self._transceivers[kind] = transceiver
         assert self._rate is not None, "the source is open"
         hooks.tap_sender(transceiver.sender, self._rate.feedback(kind))
+        hooks.limit_repairs(transceiver.sender, self._counters, asyncio.get_running_loop().time)
         if kind == "audio":
             hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
             hooks.repeat_sound(transceiver.sender, lambda: self._copies.wanted)

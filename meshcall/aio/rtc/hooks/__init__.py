@@ -27,6 +27,7 @@ from meshcall.aio.rtc.hooks.receiving import (
 )
 from meshcall.aio.rtc.hooks.sending import (
     codec_name,
+    limit_repairs,
     repeat_sound,
     tap_sender,
     tell_loudness,
@@ -59,6 +60,7 @@ __all__ = [
     "ice_by",
     "ice_connection",
     "install",
+    "limit_repairs",
     "original_parse_message",
     "packet_counts",
     "packets_lost",

@@ -22,7 +22,9 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
+from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private
+from meshcall.aio.rtc.hooks.transport import Counters
 from meshcall.media.feedback import Feedback
 
 _RTT_MAX = 10.0
@@ -58,6 +60,28 @@ def tap_sender(sender: RTCRtpSender, feedback: Feedback) -> None:
                 pass
 
     sender._handle_rtcp_packet = tapped  # type: ignore[method-assign]
+
+
+def limit_repairs(sender: RTCRtpSender, counters: Counters, clock: Callable[[], float]) -> None:
+    """Send at most REPAIRS_MAX packets a second again; ``clock``: in seconds.
+
+    aiortc sends whatever is asked for, as often as it is: one packet of a hostile peer cost us a hundred.
+    """
+    retransmit = sender._retransmit
+    second, count = 0.0, 0
+
+    async def limited(sequence_number: int) -> None:
+        nonlocal second, count
+        now = clock()
+        if now - second >= 1.0:
+            second, count = now, 0
+        count += 1
+        if count > limits.REPAIRS_MAX:
+            counters["repairs-refused"] += 1
+        else:
+            await retransmit(sequence_number)
+
+    sender._retransmit = limited  # type: ignore[method-assign]
 
 
 def _round_trip(sender: RTCRtpSender, report: RtcpReceiverInfo) -> float | None:
