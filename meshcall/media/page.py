@@ -180,6 +180,8 @@ class KindTotals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     frames_received: Count = 0
     packets_lost: Count = 0
     codec: Annotated[str, Meta(max_length=32)] = ""
+    height: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """Pixels of the last picture that was decoded."""
 
 
 class Totals(FromPage, frozen=True, kw_only=True, tag="totals", forbid_unknown_fields=True):

@@ -453,4 +453,5 @@ def _kind_stats(totals: p.KindTotals | None) -> m.KindStats:
         frames_received=totals.frames_received,
         packets_lost=totals.packets_lost,
         codec=totals.codec,
+        height=totals.height,
     )

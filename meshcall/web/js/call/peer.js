@@ -4,10 +4,13 @@
 // the daemon has verified then who the other end is.
 // Law 2: descriptions go to the daemon and come from it; this page never talks to a peer about them.
 // Law 3: who answered the call is polite when both change the session at once.
+// Law 4: a peer closes the studio that it made itself, never one that it was given: others use it, too.
 
-import * as devices from './devices.js';
+import {encoding} from './layers.js';
 import {CHANNEL, FileChannel} from './files/channel.js';
+import {Studio} from './studio.js';
 
+const FIRST_LAYER = {kind: 'camera', height: 180, fps: 15};  // of a meeting, until a member says what it can show
 const GATHER_PATIENCE = 150;  // ms that a description waits for its first candidates
 const POLL = 500;
 const POLL_FIRST = 50;  // until sound and pictures have come
@@ -34,35 +37,44 @@ function localFingerprint(sdp) {
 
 const fragment = sdp => /a=ice-ufrag:(\S+)/.exec(sdp)?.[1];
 
-/** The media of one call. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
+/** The media of one call, or of one member of a meeting. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
 export class Peer extends EventTarget {
-  /** @param {{media: string}} opening @param {(message: any) => void} tell */
-  constructor(opening, tell) {
+  /**
+   * @param {any} opening what the daemon said @param {(message: any) => void} tell
+   * @param {Studio} [studio] what is sent; without one it makes its own
+   */
+  constructor(opening, tell, studio) {
     super();
     this.media = opening.media;
     this.peer = opening.peer;
+    this.room = opening.room ?? '';
+    if (this.room) this.#layers.camera = FIRST_LAYER;
     this.polite = Boolean(opening.remote);
-    this.local = new MediaStream();
+    this.#owns = !studio;
+    this.studio = studio ?? new Studio({audio: true, video: opening.video});
     this.remote = new MediaStream();
-    this.screen = null;
     this.remoteScreen = null;
     this.gate = false;
     this.stats = null;
     this.path = '';
-    this.wanted = {audio: true, video: opening.video};
     this.#tell = message => tell({media: this.media, ...message});
     this.#pc = new RTCPeerConnection({
       iceServers: opening.servers, bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require',
     });
     this.#channel = this.#pc.createDataChannel('control', {negotiated: true, id: 0});
     this.#channel.binaryType = 'arraybuffer';
-    this.files = new FileChannel(this.#pc.createDataChannel(CHANNEL.label, CHANNEL.init), `${opening.media}-`);
+    this.files = this.room ? null  // a meeting passes no files
+      : new FileChannel(this.#pc.createDataChannel(CHANNEL.label, CHANNEL.init), `${opening.media}-`);
     this.#wire();
     this.#begin(opening).catch(error => this.#fail(error));
   }
 
   #tell;
   #pc;
+  #owns;
+  #leave = new AbortController();
+  #layers = {camera: null, screen: null};
+  #setting = Promise.resolve();
   #channel;
   #described = false;
   #making = false;
@@ -81,6 +93,7 @@ export class Peer extends EventTarget {
   #played = new Set();
   #held = [];
   #totalled = 0;
+  #counted = [0, 0];  // packets lost and received until the last look
 
   #wire() {
     const pc = this.#pc;
@@ -96,26 +109,28 @@ export class Peer extends EventTarget {
       if (event.data instanceof ArrayBuffer) this.#tellSecured({told: 'control', data: encode(event.data)});
     });
     this.#channel.addEventListener('close', () => this.#ended('closed'));
+    const {signal} = this.#leave;
+    for (const name of ['stream', 'problem'])
+      this.studio.addEventListener(name, event => this.dispatchEvent(
+        new CustomEvent(name, {detail: /** @type {CustomEvent} */ (event).detail})), {signal});
+    this.studio.addEventListener('track', event => {
+      const {kind, track} = /** @type {CustomEvent} */ (event).detail;
+      if (this.gate) this.#send(kind, track).catch(error => console.warn('a track was not sent:', error.name));
+    }, {signal});
   }
 
   async #begin({audio, video, remote}) {
-    const {stream, problems} = await devices.open({audio, video});
-    if (this.#closed) {
-      for (const track of stream.getTracks()) track.stop();
-      return;
-    }
-    for (const track of stream.getTracks()) this.local.addTrack(track);
-    if (problems.length) this.dispatchEvent(new CustomEvent('problem', {detail: problems.at(-1)}));
-    this.dispatchEvent(new CustomEvent('stream'));
+    await this.studio.open();
+    if (this.#closed) return;
     if (remote) {
       await this.#pc.setRemoteDescription({type: 'offer', sdp: remote});
       for (const transceiver of this.#pc.getTransceivers()) {
         transceiver.direction = 'sendrecv';
-        transceiver.sender.setStreams?.(this.local);
+        transceiver.sender.setStreams?.(this.studio.local);
       }
     } else {
-      if (audio) this.#pc.addTransceiver('audio', {direction: 'sendrecv', streams: [this.local]});
-      if (video) this.#pc.addTransceiver('video', {direction: 'sendrecv', streams: [this.local]});
+      if (audio) this.#pc.addTransceiver('audio', {direction: 'sendrecv', streams: [this.studio.local]});
+      if (video) this.#pc.addTransceiver('video', {direction: 'sendrecv', streams: [this.studio.local]});
     }
     await this.#pc.setLocalDescription();
     await this.#gathered();
@@ -150,6 +165,7 @@ export class Peer extends EventTarget {
         case 'remote': await this.#change(message); break;
         case 'candidates': await this.#addCandidates(message.lines); break;
         case 'gate': await this.#openGate(); break;
+        case 'layer': this.#layers[message.kind] = message; this.#shape(message.kind); break;
         case 'control': if (this.#channel.readyState === 'open') this.#channel.send(decode(message.data)); break;
         case 'close': this.close(); break;
       }
@@ -260,12 +276,43 @@ export class Peer extends EventTarget {
 
   async #openGate() {
     this.gate = true;
-    for (const track of this.local.getTracks()) {
-      const sender = this.#sender(track.kind);
-      if (sender) await sender.replaceTrack(track);
+    for (const kind of /** @type {const} */ (['audio', 'video', 'screen'])) {
+      const track = this.studio.track(kind);
+      if (track) await this.#send(kind, track);
     }
-    this.files.openGate();
+    this.files?.openGate();
     this.dispatchEvent(new CustomEvent('gate'));
+  }
+
+  /** Send another track of a kind, or none. @param {'audio'|'video'|'screen'} kind @param {MediaStreamTrack|null} track */
+  async #send(kind, track) {
+    if (kind !== 'screen') {
+      await this.#sender(kind)?.replaceTrack(track);
+      if (kind === 'video' && track) this.#shape('camera');
+      return;
+    }
+    const [, second] = this.#pictures();
+    if (second) {
+      await second.sender.replaceTrack(track);
+      second.direction = track ? 'sendrecv' : 'recvonly';
+    } else if (track) {
+      this.#pc.addTransceiver(track, {direction: 'sendrecv', streams: [this.studio.screen]});
+    }
+    if (track) this.#shape('screen');
+  }
+
+  /** Encode as large as the peer asked for, once it has. @param {'camera'|'screen'} kind */
+  #shape(kind) {
+    this.#setting = this.#setting.then(async () => {
+      const asked = this.#layers[kind];
+      const sender = this.#pictures()[kind === 'screen' ? 1 : 0]?.sender;
+      if (!asked || !sender || this.#closed) return;
+      const parameters = sender.getParameters();
+      if (!parameters.encodings?.length) return;
+      const source = this.studio.track(kind === 'screen' ? 'screen' : 'video')?.getSettings().height ?? 0;
+      Object.assign(parameters.encodings[0], encoding(asked, source));
+      await sender.setParameters(parameters);
+    }).catch(error => console.warn('a layer was not set:', error.name));
   }
 
   /** The sender of microphone or camera. */
@@ -309,7 +356,7 @@ export class Peer extends EventTarget {
     if (silent) this.#broken();
     else if (pair) this.#pathFound(report, pair);
     const mids = this.#pictures().map(one => one.mid);
-    this.stats = read(all, pair, mids);
+    this.stats = {...read(all, pair, mids), ...this.#lately(all)};
     if (now - this.#totalled >= POLL) {
       this.#totalled = now;
       this.#tell({told: 'totals', ...totals(all, pair, mids)});
@@ -321,6 +368,15 @@ export class Peer extends EventTarget {
         this.#tell({told: 'played', kind: one.kind});
       }
     this.dispatchEvent(new CustomEvent('stats'));
+  }
+
+  /** The share of packets that were lost since the last look. */
+  #lately(all) {
+    const inbound = all.filter(one => one.type === 'inbound-rtp');
+    const [lost, got] = ['packetsLost', 'packetsReceived'].map(what => inbound.reduce((sum, one) => sum + (one[what] ?? 0), 0));
+    const [newLost, newGot] = [Math.max(0, lost - this.#counted[0]), Math.max(0, got - this.#counted[1])];
+    this.#counted = [lost, got];
+    return {recentLoss: newGot + newLost > 0 ? newLost / (newGot + newLost) : 0};
   }
 
   #pathFound(report, pair) {
@@ -364,58 +420,6 @@ export class Peer extends EventTarget {
     this.#pc.restartIce();
   }
 
-  // --- what a person does ---
-
-  /** Mute the microphone or hide the camera, or the contrary; the peer is told by the daemon. */
-  async enable(kind, on) {
-    this.wanted[kind] = on;
-    let [track] = this.local.getTracks().filter(one => one.kind === kind);
-    if (on && !track) {
-      track = await devices.openOne(kind);
-      this.local.addTrack(track);
-      if (this.gate) await this.#sender(kind)?.replaceTrack(track);
-    } else if (!on && kind === 'video' && track) {
-      track.stop();  // the camera's light goes out
-      this.local.removeTrack(track);
-      await this.#sender(kind)?.replaceTrack(null);
-    }
-    if (track && kind === 'audio') track.enabled = on;
-    this.dispatchEvent(new CustomEvent('stream'));
-  }
-
-  /** Go on with the device that is chosen now. @param {'audio'|'video'} kind */
-  async changeDevice(kind) {
-    const [old] = this.local.getTracks().filter(one => one.kind === kind);
-    const track = await devices.openOne(kind);
-    if (old) { this.local.removeTrack(old); old.stop(); }
-    this.local.addTrack(track);
-    track.enabled = this.wanted[kind];
-    if (this.gate) await this.#sender(kind)?.replaceTrack(track);
-    this.dispatchEvent(new CustomEvent('stream'));
-  }
-
-  /** Share a screen, or stop. */
-  async shareScreen(on) {
-    if (!on) {
-      for (const track of this.screen?.getTracks() ?? []) track.stop();
-      this.screen = null;
-      const [, second] = this.#pictures();
-      if (second) { await second.sender.replaceTrack(null); second.direction = 'recvonly'; }
-    } else {
-      this.screen = await navigator.mediaDevices.getDisplayMedia({video: true});
-      const [track] = this.screen.getVideoTracks();
-      track.addEventListener('ended', () => this.shareScreen(false));
-      const [, second] = this.#pictures();
-      if (second) {
-        await second.sender.replaceTrack(track);
-        second.direction = 'sendrecv';
-      } else {
-        this.#pc.addTransceiver(track, {direction: 'sendrecv', streams: [this.screen]});
-      }
-    }
-    this.dispatchEvent(new CustomEvent('stream'));
-  }
-
   // --- the end ---
 
   #fail(error) {
@@ -436,10 +440,10 @@ export class Peer extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     window.clearTimeout(this.#timer);
-    this.files.close();
+    this.#leave.abort();
+    this.files?.close();
     this.#pc.close();
-    for (const stream of [this.local, this.screen])
-      for (const track of stream?.getTracks() ?? []) track.stop();
+    if (this.#owns) this.studio.close();
     this.dispatchEvent(new CustomEvent('closed'));
   }
 }
@@ -462,6 +466,7 @@ function totals(all, pair, mids) {
       frames_received: inbound?.framesDecoded ?? inbound?.packetsReceived ?? 0,
       packets_lost: Math.max(0, inbound?.packetsLost ?? 0),
       codec: (codec?.mimeType ?? '').split('/')[1]?.slice(0, 32) ?? '',
+      height: inbound?.frameHeight ?? 0,
     };
     if (what === 'audio') result.audio_seconds = inbound?.totalSamplesDuration ?? 0;
   }
@@ -488,5 +493,6 @@ function read(all, pair, mids) {
     available: pair?.availableOutgoingBitrate ?? null,
     decoded: picture.framesDecoded ?? 0,
     soundSeconds: sound.totalSamplesDuration ?? 0,
+    level: sound.audioLevel ?? 0,
   };
 }

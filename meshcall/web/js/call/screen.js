@@ -2,10 +2,12 @@
 
 import * as api from '../api.js';
 import {announce, dialog, el, icon} from '../dom.js';
-import {duration, has, moment, number, t} from '../i18n.js';
+import {duration, has, number, t} from '../i18n.js';
 import {store} from '../store.js';
+import {ChatPanel} from './chat.js';
 import * as devices from './devices.js';
 import {FilePanel} from './files/panel.js';
+import {chooseDevices, isShortcut, keepAwake, toggleFull, tool} from './tool.js';
 
 /** The screen of one call. */
 export class CallScreen {
@@ -42,13 +44,11 @@ export class CallScreen {
     p.path = el('span.path', {});
     p.peerMedia = el('p.peer-media', {role: 'status'});
     p.placeholder = el('div.placeholder', {'aria-hidden': 'true'}, this.#name().replace(/^“/, '').slice(0, 1).toUpperCase());
-    p.chat = this.#chat();
+    this.chat = new ChatPanel(text => api.send('POST', ['calls', this.call.id, 'chat'], {text}));
+    p.chat = this.chat.element;
     this.files = new FilePanel(this.element, this.#name(), () => { if (p.files.hidden) this.#panel('files'); });
     p.files = this.files.element;
     p.stats = el('aside.panel', {hidden: true, 'aria-label': t('stats')});
-    const tool = (key, name, action, pressed) => el('button.tool', {
-      id: `tool-${key}`, 'aria-pressed': pressed === undefined ? null : String(pressed), title: t(`tool.${key}`),
-      'aria-label': t(`tool.${key}`), onclick: action}, icon(name), el('span', {}, t(`tool.${key}.short`)));
     p.mic = tool('mic', 'mic', () => this.#toggle('audio'), true);
     p.camera = tool('camera', 'camera', () => this.#toggle('video'), true);
     p.share = tool('screen', 'screen', () => this.#share(), false);
@@ -63,34 +63,13 @@ export class CallScreen {
       el('div.tools', {role: 'toolbar', 'aria-label': t('tools')},
         p.mic, p.camera, p.share, p.chatTool, p.filesTool,
         tool('verify', 'shield', () => this.#verify()),
-        tool('device', 'device', () => this.#devices()),
+        tool('device', 'device', () => { if (this.peer) chooseDevices(this.peer.studio); }),
         p.statsTool,
         tool('pip', 'pip', () => this.#pip()),
-        tool('full', 'full', () => this.#full()),
+        tool('full', 'full', () => toggleFull(this.element)),
         el('button.tool.danger', {id: 'tool-hangup', title: t('tool.hangup'), 'aria-label': t('tool.hangup'),
           onclick: () => this.actions.hangup()}, icon('hangup'), el('span', {}, t('tool.hangup.short')))));
     this.update(this.call);
-  }
-
-  #chat() {
-    const lines = el('ol.lines', {'aria-live': 'polite', 'aria-label': t('chat')});
-    const field = el('input', {type: 'text', maxlength: 4000, autocomplete: 'off', 'aria-label': t('chat.write'),
-      placeholder: t('chat.write')});
-    const problem = el('p.problem', {role: 'alert'});
-    this.#parts.lines = lines;
-    return el('aside.panel', {hidden: true, 'aria-label': t('chat')}, lines, problem,
-      el('form.chat-form', {onsubmit: async event => {
-        event.preventDefault();
-        const text = field.value.trim();
-        if (!text) return;
-        try {
-          await api.send('POST', ['calls', this.call.id, 'chat'], {text});
-          field.value = '';
-          problem.textContent = '';
-        } catch (error) {
-          problem.textContent = error.message;
-        }
-      }}, field, el('button', {type: 'submit', 'aria-label': t('chat.send')}, icon('send'))));
   }
 
   /** The media are there. @param {import('./peer.js').Peer} peer */
@@ -99,6 +78,7 @@ export class CallScreen {
     const draw = () => this.#draw();
     peer.addEventListener('stream', draw);
     peer.addEventListener('gate', draw);
+    peer.studio.addEventListener('track', () => this.tellMedia());
     peer.addEventListener('path', draw);
     peer.addEventListener('stats', () => this.#drawStats());
     this.files.attach(peer);
@@ -112,7 +92,7 @@ export class CallScreen {
     const {state} = this.call;
     if (state === 'connected' && !this.since) {
       this.since = Date.now();
-      this.#keepAwake();
+      keepAwake().then(lock => { this.#lock = lock; });
     }
     this.#parts.status.textContent = has(`state.${state}`) && state !== 'connected' ? t(`state.${state}`) : '';
     this.element.dataset.state = state;
@@ -121,14 +101,8 @@ export class CallScreen {
 
   /** A line of chat came or went. @param {{text: string, sender: string, at_ms: number}} line */
   addLine(line) {
-    const mine = line.sender === 'me';
-    this.#parts.lines.append(el(`li${mine ? '.mine' : ''}`, {},
-      el('span.hint', {}, `${mine ? t('me') : this.#name()}, ${moment(line.at_ms)}`), el('p', {}, line.text)));
-    this.#parts.lines.lastElementChild.scrollIntoView({block: 'nearest'});
-    if (!mine && this.#parts.chat.hidden) {
+    if (this.chat.add({mine: line.sender === 'me', name: this.#name(), text: line.text, at_ms: line.at_ms}))
       this.#parts.chatTool.classList.add('news');
-      announce(t('chat.from', {name: this.#name(), text: line.text}));
-    }
   }
 
   /** What the peer says of its microphone, camera and screen. */
@@ -144,16 +118,16 @@ export class CallScreen {
     const p = this.#parts, peer = this.peer;
     if (!peer) return;
     const show = (video, stream) => { if (video.srcObject !== stream) video.srcObject = stream; };
-    show(p.local, peer.local);
+    show(p.local, peer.studio.local);
     show(p.remote, peer.gate ? peer.remote : null);
     const screen = peer.gate && this.peerScreen !== false ? peer.remoteScreen : null;
     show(p.screen, screen);
     p.screen.hidden = !screen;
     this.element.classList.toggle('sharing', Boolean(screen));
-    p.local.hidden = !peer.local.getVideoTracks().length;
-    p.mic.setAttribute('aria-pressed', String(peer.wanted.audio));
-    p.camera.setAttribute('aria-pressed', String(peer.wanted.video));
-    p.share.setAttribute('aria-pressed', String(Boolean(peer.screen)));
+    p.local.hidden = !peer.studio.track('video');
+    p.mic.setAttribute('aria-pressed', String(peer.studio.wanted.audio));
+    p.camera.setAttribute('aria-pressed', String(peer.studio.wanted.video));
+    p.share.setAttribute('aria-pressed', String(Boolean(peer.studio.screen)));
     const path = this.call.path;
     p.path.textContent = path ? t(`path.${path}`) : '';
     p.path.className = `path ${path}`;
@@ -186,9 +160,9 @@ export class CallScreen {
 
   async #toggle(kind) {
     if (!this.peer) return;
-    const on = !this.peer.wanted[kind];
+    const on = !this.peer.studio.wanted[kind];
     try {
-      await this.peer.enable(kind, on);
+      await this.peer.studio.enable(kind, on);
     } catch (error) {
       announce(t(`problem.${error.name}`), true);
       return;
@@ -200,20 +174,20 @@ export class CallScreen {
   /** Tell the peer what of ours is on. */
   async tellMedia() {
     if (this.call.state !== 'connected' || !this.peer) return;
-    const {audio, video} = this.peer.wanted;
-    const camera = video && this.peer.local.getVideoTracks().length > 0;
-    await api.send('POST', ['calls', this.call.id, 'media'], {audio, video: camera, screen: Boolean(this.peer.screen)})
+    const {studio} = this.peer;
+    const camera = studio.wanted.video && Boolean(studio.track('video'));
+    await api.send('POST', ['calls', this.call.id, 'media'],
+      {audio: studio.wanted.audio, video: camera, screen: Boolean(studio.screen)})
       .catch(() => {});
   }
 
   async #share() {
     if (!this.peer) return;
     try {
-      await this.peer.shareScreen(!this.peer.screen);
+      await this.peer.studio.shareScreen(!this.peer.studio.screen);
     } catch (error) {
       if (error.name !== 'NotAllowedError') announce(t(`problem.${error.name}`), true);
     }
-    await this.tellMedia();
   }
 
   #panel(which) {
@@ -224,7 +198,7 @@ export class CallScreen {
     }
     if (!p.chat.hidden) {
       p.chatTool.classList.remove('news');
-      p.chat.querySelector('input').focus();
+      this.chat.focus();
     }
     if (which === 'files' && !p.files.hidden) p.files.querySelector('button').focus();
     this.#drawStats();
@@ -254,17 +228,6 @@ export class CallScreen {
     ]);
   }
 
-  async #devices() {
-    const {deviceForm} = await import('../views/devices.js');
-    await dialog(t('tool.device'), close => [deviceForm('call-'), el('div.buttons', {},
-      el('button.primary', {onclick: async () => {
-        close();
-        for (const kind of /** @type {const} */ (['audio', 'video']))
-          if (this.peer?.wanted[kind]) await this.peer.changeDevice(kind).catch(error => announce(t(`problem.${error.name}`), true));
-        this.#draw();
-      }}, t('device.use')))]);
-  }
-
   async #pip() {
     try {
       if (document.pictureInPictureElement) await document.exitPictureInPicture();
@@ -274,32 +237,18 @@ export class CallScreen {
     }
   }
 
-  #full() {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else this.element.requestFullscreen?.();
-  }
-
   #key(event) {
-    if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || document.querySelector('dialog[open]')) return;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!isShortcut(event)) return;
     if (event.code === 'Space' && event.target.tagName !== 'BUTTON') {
       event.preventDefault();
       const down = event.type === 'keydown';
-      if (event.repeat || !this.peer || (down && this.peer.wanted.audio) || (!down && !this.#talking)) return;
+      if (event.repeat || !this.peer || (down && this.peer.studio.wanted.audio) || (!down && !this.#talking)) return;
       this.#talking = down;
       this.#toggle('audio');
     } else if (event.type === 'keydown' && !event.repeat) {
       const action = {m: () => this.#toggle('audio'), v: () => this.#toggle('video'), s: () => this.#share(),
-        c: () => this.#panel('chat'), a: () => this.#panel('files'), i: () => this.#panel('stats'), f: () => this.#full()}[event.key];
+        c: () => this.#panel('chat'), a: () => this.#panel('files'), i: () => this.#panel('stats'), f: () => toggleFull(this.element)}[event.key];
       if (action) { event.preventDefault(); action(); }
-    }
-  }
-
-  async #keepAwake() {
-    try {
-      this.#lock = await navigator.wakeLock?.request('screen');
-    } catch {
-      this.#lock = null;
     }
   }
 
