@@ -171,6 +171,7 @@ ENDPOINTS: Final = (
         "POST", "/rooms/{room}/invite", "A link that leads into a room",
         v.RoomInviteView, models.Empty, attributes=_ROOM,
     ),
+    Endpoint("GET", "/rooms/{room}/qr", "A QR code of that link, as SVG", PICTURE, attributes=_ROOM),
     Endpoint(
         "POST", "/rooms/{room}/code", "A short code that leads into a room",
         v.RoomCodeView, models.Empty, attributes=_ROOM,

@@ -27,6 +27,7 @@ class RoomRoutes:
             ("DELETE", "/rooms/{room}", self._forget),
             ("POST", "/rooms/{room}/leave", self._leave),
             ("POST", "/rooms/{room}/invite", self._invite),
+            ("GET", "/rooms/{room}/qr", self._qr),
             ("POST", "/rooms/{room}/code", self._code),
             ("POST", "/rooms/{room}/state", self._state),
             ("POST", "/rooms/{room}/chat", self._chat),
@@ -84,6 +85,12 @@ class RoomRoutes:
     async def _invite(self, request: web.Request) -> web.Response:
         await read_request(request, models.Empty)
         return document(self._rooms.invite(_room(request)))
+
+    async def _qr(self, request: web.Request) -> web.Response:
+        from meshcall.control.qr import draw  # late: only who shows a code needs it
+
+        body = draw(self._rooms.invite(_room(request)).uri, as_it_is=True)
+        return web.Response(body=body, content_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
     async def _code(self, request: web.Request) -> web.Response:
         await read_request(request, models.Empty)
