@@ -11,6 +11,8 @@ export class ApiError extends Error {
     this.status = status;
     this.code = error.code;
     this.hint = error.hint ?? '';
+    /** All of it, where there is one line for it. */
+    this.whole = this.hint ? `${error.message.replace(/\.$/, '')}. ${this.hint}` : error.message;
   }
 }
 
@@ -37,6 +39,8 @@ async function exchange(method, path, body) {
   return content;
 }
 
+/** The address of something in the API. @param {...string} parts */
+export const address = (...parts) => encoded(parts);
 const encoded = parts => PREFIX + '/' + parts.map(encodeURIComponent).join('/');
 
 /** @param {...string} parts */

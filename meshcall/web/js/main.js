@@ -4,18 +4,23 @@ import * as api from './api.js';
 import {ignoreOtherDrops} from './call/files/drop.js';
 import {Peer} from './call/peer.js';
 import {CallScreen} from './call/screen.js';
+import {Studio} from './call/studio.js';
 import {announce, dialog, el, icon} from './dom.js';
 import {has, load, t} from './i18n.js';
 import {Ring} from './ring.js';
+import {RoomScreen} from './room/screen.js';
 import {store} from './store.js';
 import {contactsView} from './views/contacts.js';
 import {diagnosticsView} from './views/diagnostics.js';
 import {historyView, requestsView} from './views/history.js';
+import {joinRoom, roomsView} from './views/rooms.js';
 import {settingsView, syncSettings} from './views/settings.js';
 import {welcome} from './views/welcome.js';
 
-const VIEWS = {contacts: 'people', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
+const VIEWS = {contacts: 'people', rooms: 'room', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
 const UNANSWERED = new Set(['calling', 'ringing', 'connecting']);
+const MEETING = 'meeting';  // in the tab's own storage: the room that a reload comes back to
+const LATE = 3000;  // ms in which the end of the page before a reload may still be told
 const STAYING = new Set(['settings', 'diagnostics']);  // a form, and what takes seconds to find out
 
 /** The whole page. */
@@ -25,7 +30,10 @@ class App {
     this.ring = new Ring();
     this.peers = new Map();
     this.screen = null;
+    this.room = null;
+    this.studio = null;
     this.calling = false;
+    this.cameBack = -Infinity;
     this.mine = new Set();
     this.releaseTab = null;
     this.root = document.getElementById('app');
@@ -37,6 +45,9 @@ class App {
       answer: (call, video) => this.answer(call, video),
       decline: call => this.decline(call),
       send: (peer, files) => this.send(peer, files),
+      create: wanted => this.enter(['rooms'], wanted),
+      join: wanted => this.enter(['rooms', 'join'], wanted),
+      joinBy: text => joinRoom(this.actions, text),
     };
   }
 
@@ -61,7 +72,7 @@ class App {
     if (!await this.#own()) return this.elsewhere();
     this.#listen();
     this.draw();
-    if (store.settings && !store.settings.welcomed) await welcome();
+    if (store.settings && !store.settings.welcomed) await welcome(this.actions);
   }
 
   /** Not logged in: how to. */
@@ -102,6 +113,7 @@ class App {
     for (const peer of this.peers.values()) peer.close();
     this.ring.stop();
     this.screen?.close();
+    this.room?.close();
     this.elsewhere();
   }
 
@@ -113,12 +125,14 @@ class App {
       await store.refresh().catch(() => {});
       this.draw();
       this.#showIncoming();
+      this.#comeBack();
     });
     connection.addEventListener('down', () => {
       store.up = false;
       for (const peer of this.peers.values()) peer.close();
       this.peers.clear();
       this.#closeScreen();
+      this.#closeRoom();
       this.ring.stop();
       this.incoming.hidden = true;
       this.#showBanner(t('daemon.down'));
@@ -146,7 +160,7 @@ class App {
   /** @param {string} [what] what changed: no form is drawn anew under somebody's hands for a smaller reason than all */
   draw(what = 'all') {
     const {view} = this;
-    if (!store.me) return;
+    if (!store.me || (this.room && what !== 'all')) return;  // a meeting covers all
     const stays = STAYING.has(view) && this.drawn === view && what !== 'all' && this.main.isConnected;
     this.drawn = view;
     const missed = store.status?.missed ?? 0;
@@ -167,20 +181,23 @@ class App {
     } else {
       this.main.replaceChildren(this.#viewOf(view));
       this.root.replaceChildren(top, this.banner, navigation, this.main,
-        ...(this.screen ? [this.screen.element] : []));
+        ...[this.screen, this.room].filter(Boolean).map(one => one.element));
     }
     this.#placeIncoming();
-    document.body.classList.toggle('in-call', Boolean(this.screen));
+    for (const one of this.root.querySelectorAll(':scope > header, :scope > nav, :scope > main'))
+      /** @type {HTMLElement} */ (one).inert = Boolean(this.room);
+    document.body.classList.toggle('in-call', Boolean(this.screen ?? this.room));
     if (focused) document.getElementById(focused)?.focus();
     document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
   }
 
   #viewOf(view) {
     switch (view) {
+      case 'rooms': return roomsView(this.actions);
       case 'history': return historyView(this.actions);
       case 'requests': return requestsView(this.actions);
       case 'diagnostics': return diagnosticsView();
-      case 'settings': return settingsView({redraw: () => this.draw(), welcome});
+      case 'settings': return settingsView({redraw: () => this.draw(), welcome: () => welcome(this.actions)});
       default: return contactsView(this.actions);
     }
   }
@@ -223,6 +240,10 @@ class App {
         break;
       case 'peer-media': this.screen?.call.id === event.call && this.screen.setPeerMedia(event); break;
       case 'ended': set({state: 'ended', reason: event.reason}); this.#ended(event, call); break;
+      case 'room': this.#roomChanged(event.room); return;
+      case 'room-chat': if (this.room?.room.id === event.room) this.room.addLine(event); return;
+      case 'room-ended': this.#roomEnded(event); return;
+      case 'lan-rooms': store.takeHere(event.here); return;
       case 'presence': case 'contacts': case 'contact-request': store.refreshPeers(); return;
       case 'settings': store.take(event.settings).catch(() => {}); return;
       case 'missed': store.refreshHistory(); announce(t('history.missed')); return;
@@ -236,6 +257,7 @@ class App {
   #showIncoming() {
     const call = store.live().find(one => one.state === 'incoming' && !one.stranger);
     this.incoming.hidden = !call;
+    this.#placeIncoming();
     if (!call) { this.ring.stop(); return; }
     const name = store.nameOf(call.peer_id, call.self_name);
     this.incoming.replaceChildren(
@@ -251,7 +273,7 @@ class App {
   /** A call can be taken whatever dialog is open. */
   #placeIncoming() {
     const modal = [...document.querySelectorAll('dialog[open]')].at(-1);
-    const place = modal ?? this.root;
+    const place = (this.incoming.hidden ? null : modal) ?? this.root;
     if (this.incoming.parentElement !== place) place.prepend(this.incoming);
   }
 
@@ -295,6 +317,96 @@ class App {
     document.body.classList.remove('in-call');
   }
 
+  // --- rooms ---
+
+  /**
+   * Go into a room, or make one. Camera and microphone first: somebody may have to allow them, and members wait
+   * for an answer. Throws what the daemon says.
+   * @param {string[]} parts where to ask @param {any} wanted
+   */
+  async enter(parts, wanted) {
+    if (this.screen || this.room || this.studio) throw new api.ApiError(0, {code: 'busy', message: t('room.busy')});
+    const studio = this.studio = new Studio({audio: true, video: wanted.video});
+    try {
+      await studio.open();
+      const page = await this.connection.name();
+      this.#openRoom(await api.send('POST', parts, {...wanted, page}));
+    } catch (error) {
+      studio.close();
+      throw error;
+    } finally {
+      this.studio = null;
+    }
+  }
+
+  #openRoom(room) {
+    for (const old of document.querySelectorAll('.toast')) old.remove();
+    store.rooms.set(room.id, store.rooms.get(room.id) ?? room);
+    this.room = new RoomScreen(store.rooms.get(room.id), this.studio, {
+      leave: () => this.leaveRoom(), failed: error => this.#toast(error.message, error.hint),
+    });
+    this.#remember();
+    for (const peer of this.peers.values()) if (peer.room) this.room.attach(peer);
+    this.draw();
+    this.room.element.querySelector('#tool-leave').focus();
+  }
+
+  #remember() {
+    const {room, studio} = this.room;
+    if (room.state === 'joined')
+      window.sessionStorage.setItem(MEETING, JSON.stringify({room: room.id, video: studio.wanted.video}));
+  }
+
+  /** After a reload, and when the daemon is there again: back to where we were. */
+  async #comeBack() {
+    const kept = window.sessionStorage.getItem(MEETING);
+    if (!kept || this.room || this.screen) return;
+    const wanted = JSON.parse(kept);
+    if (!store.rooms.has(wanted.room)) { window.sessionStorage.removeItem(MEETING); return; }
+    this.cameBack = performance.now();
+    await this.enter(['rooms', 'join'], wanted).catch(error => this.#toast(error.message, error.hint));
+  }
+
+  #closeRoom() {
+    this.room?.close();
+    this.room = null;
+    document.body.classList.remove('in-call');
+  }
+
+  async leaveRoom() {
+    if (!this.room) return;
+    const {id} = this.room.room;
+    window.sessionStorage.removeItem(MEETING);
+    this.#closeRoom();
+    this.draw();
+    this.main.focus();
+    await api.send('POST', ['rooms', id, 'leave']).catch(error => this.#toast(error.message, error.hint));
+  }
+
+  #roomChanged(room) {
+    store.rooms.set(room.id, room);
+    const ours = this.room?.room;
+    if (this.room && (ours.id === room.id || ours.id === '')) {
+      this.room.update(room);
+      this.#remember();
+    }
+    if (this.view === 'rooms') store.changed('rooms');
+  }
+
+  #roomEnded({room, reason}) {
+    const ended = store.rooms.get(room);
+    if (this.room?.room.id !== room) { store.refreshRooms().catch(() => {}); return; }
+    if (reason === 'admitted') { this.room.admitted(); return; }
+    const cameBack = reason === 'left' && performance.now() < this.cameBack + LATE;
+    if (!cameBack) window.sessionStorage.removeItem(MEETING);
+    this.#closeRoom();
+    store.refreshRooms().catch(() => {});
+    this.draw();
+    const key = `room.end.${reason}`;
+    if (has(key)) this.#toast(t(key, {name: ended?.name ?? ''}));
+    if (cameBack) this.#comeBack();
+  }
+
   // --- calls ---
 
   #open(call) {
@@ -309,6 +421,7 @@ class App {
   }
 
   async call(peerId, video) {
+    if (this.room) { this.#toast(t('room.busy')); return; }
     if (this.screen || this.calling) return;
     this.calling = true;
     try {
@@ -340,6 +453,7 @@ class App {
     this.ring.stop();
     for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
     if (this.screen) await this.hangup(this.screen.call.id);
+    await this.leaveRoom();
     try {
       const page = await this.connection.name();
       this.#open(await api.send('POST', ['calls', call.id, 'answer'], {page, video}));
@@ -361,10 +475,16 @@ class App {
   /** What the daemon says about media. */
   #media(message) {
     if (message.do === 'open') {
-      const peer = new Peer(message, told => this.connection.tell(told));
+      const studio = this.room?.studio ?? this.studio;
+      if (message.room && !studio) {  // left meanwhile
+        this.connection.tell({media: message.media, told: 'ended', reason: 'closed', detail: ''});
+        return;
+      }
+      const peer = new Peer(message, told => this.connection.tell(told), message.room ? studio : undefined);
       this.peers.set(message.media, peer);
       peer.addEventListener('closed', () => this.peers.delete(message.media));
-      if (this.screen?.call.peer_id === message.peer) this.screen.attach(peer);
+      if (message.room) this.room?.attach(peer);
+      else if (this.screen?.call.peer_id === message.peer) this.screen.attach(peer);
       return;
     }
     this.peers.get(message.media)?.receive(message);
@@ -372,5 +492,5 @@ class App {
 }
 
 const app = new App();
-window.meshcall = {peers: () => [...app.peers.values()], screen: () => app.screen};  // for who looks with the browser's tools
+window.meshcall = {peers: () => [...app.peers.values()], screen: () => app.screen, room: () => app.room};  // for who looks with the browser's tools
 app.start();

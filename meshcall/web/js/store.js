@@ -16,6 +16,9 @@ class Store extends EventTarget {
     this.peers = [];
     this.calls = new Map();
     this.history = [];
+    /** Rooms that we are in or know, by ID; and those on this LAN. */
+    this.rooms = new Map();
+    this.here = [];
     this.owner = true;
   }
 
@@ -23,11 +26,13 @@ class Store extends EventTarget {
 
   /** Everything anew: after a start, and when the daemon came back. */
   async refresh() {
-    const [me, status, settings, peers, calls, history] = await Promise.all([
+    const [me, status, settings, peers, calls, history, rooms] = await Promise.all([
       api.get('id'), api.get('status'), api.get('settings'), api.get('peers'), api.get('calls'), api.get('history'),
+      api.get('rooms'),
     ]);
     Object.assign(this, {me, status, settings, peers: peers.peers, history: history.calls});
     this.calls = new Map(calls.calls.map(call => [call.id, call]));
+    this.#takeRooms(rooms);
     this.changed('all');
   }
 
@@ -47,6 +52,22 @@ class Store extends EventTarget {
     const [history, status] = await Promise.all([api.get('history'), api.get('status')]);
     Object.assign(this, {history: history.calls, status});
     this.changed('history');
+  }
+
+  #takeRooms({rooms, here}) {
+    this.rooms = new Map(rooms.map(room => [room.id, room]));
+    this.here = here;
+  }
+
+  async refreshRooms() {
+    this.#takeRooms(await api.get('rooms'));
+    this.changed('rooms');
+  }
+
+  /** The LAN has other rooms. @param {any[]} here */
+  takeHere(here) {
+    this.here = here;
+    this.changed('rooms');
   }
 
   async refreshCall(id) {

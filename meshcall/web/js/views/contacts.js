@@ -6,15 +6,16 @@ import {announce, dialog, el, icon} from '../dom.js';
 import {moment, t} from '../i18n.js';
 import {store} from '../store.js';
 import {readQr} from '../qr.js';
+import {isRoomLink} from '../room/target.js';
 
-/** The view. @param {{call: (peer: any, video: boolean) => void, send: (peer: any, files: File[]) => void}} actions */
+/** The view. @param {{joinBy: (text: string) => any, call: (peer: any, video: boolean) => void, send: (peer: any, files: File[]) => void}} actions */
 export function contactsView(actions) {
   const contacts = store.peers.filter(peer => peer.contact);
   const strangers = store.peers.filter(peer => !peer.contact);
   return el('section', {'aria-labelledby': 'contacts-title'},
     el('div.title', {},
       el('h1', {id: 'contacts-title'}, t('contacts')),
-      el('button.primary', {onclick: addContact}, icon('plus'), t('contact.add')),
+      el('button.primary', {onclick: () => addContact(actions.joinBy)}, icon('plus'), t('contact.add')),
       el('button', {onclick: shareOwn}, t('own.share'))),
     contacts.length
       ? el('ul.cards', {}, contacts.map(peer => row(peer, actions)))
@@ -69,8 +70,8 @@ function addKnown(peer) {
   return change(() => api.send('POST', ['contacts'], {peer: peer.peer_id, name}), t('contact.added', {name}));
 }
 
-/** Ask for an ID or a link and a name. @param {string} [given] */
-export async function addContact(event, given = '') {
+/** Ask for an ID or a link and a name; a link to a room goes to `joinBy`. @param {(text: string) => any} joinBy @param {string} [given] */
+export async function addContact(joinBy, given = '') {
   await dialog(t('contact.add'), close => {
     const problem = el('p.problem', {role: 'alert'});
     const text = el('textarea', {id: 'add-text', rows: 3, required: true, spellcheck: 'false',
@@ -83,6 +84,11 @@ export async function addContact(event, given = '') {
     const submit = async submitted => {
       submitted.preventDefault();
       const wanted = text.value.trim();
+      if (isRoomLink(wanted)) {
+        close();
+        joinBy(wanted);
+        return;
+      }
       const isInvite = /[?&]i=/.test(wanted) || wanted.startsWith('meshcall:invite');
       const result = await change(
         () => (wanted.includes('#') || isInvite

@@ -7,8 +7,8 @@ import {addContact, ownId} from './contacts.js';
 import {deviceForm} from './devices.js';
 import {nameField} from './settings.js';
 
-/** Show it, and return when it is closed. */
-export async function welcome() {
+/** Show it, and return when it is closed. @param {{joinBy: (text: string) => any}} actions */
+export async function welcome({joinBy}) {
   let next = () => {};
   await dialog(t('welcome'), close => {
     const own = ownId();
@@ -24,7 +24,7 @@ export async function welcome() {
       el('h3', {}, t('settings.devices')), deviceForm('welcome-'),
       el('h3', {}, t('own.title')), el('p.hint', {}, t('own.hint')), own.element,
       el('div.buttons', {},
-        el('button', {type: 'button', onclick: done(addContact)}, t('contact.add')),
+        el('button', {type: 'button', onclick: done(() => addContact(joinBy))}, t('contact.add')),
         el('button.primary', {type: 'button', onclick: done(() => {})}, t('welcome.done'))),
     ];
   }, {className: 'wide'});
