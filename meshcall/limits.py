@@ -1812,6 +1812,10 @@ ROOM_SILENCE: Final = 2.5
 """Seconds without a newer sign of life after which a member is not here: one may be late, and who dies is
 gone from every list within three seconds."""
 
+ROOM_LATE: Final = 1.6
+"""Seconds without a message after which a link does not count, and its member is asked by letter: so it is
+heard of before it is taken for lost."""
+
 ROOM_PUSH: Final = 0.1
 """Seconds between two changes of our own state that are told (a member that toggles)."""
 
@@ -1830,6 +1834,10 @@ ROOM_CONNECT_RETRY_MAX: Final = 8.0
 
 ROOM_CONNECT_PATIENCE: Final = 15.0
 """Seconds for a link to come up; a call says no path after 10."""
+
+ROOM_LINK_SILENCE: Final = 5.0
+"""Seconds for which a link must have been silent to be made anew: a machine that is busy for less would pay
+for its own slowness with a new call."""
 
 ROOM_LINK_PATIENCE: Final = 0.7
 ROOM_LINK_PATIENCE_MORE: Final = 1.0
@@ -1943,6 +1951,9 @@ ROOM_WELCOME_MEMBERS: Final = 8
 
 ROOM_INVITE_MEMBERS: Final = 4
 """Members in an invite: the inviter may have left, and the link stays one that people can send."""
+
+ROOM_SETTINGS_MAX: Final = 16
+"""Members whose words about the lock are kept, the newest (a member that invents members)."""
 
 ROOM_DIGEST_PAUSE: Final = 5.0
 """Seconds between two syncs with one member because its digest differs (two that can't agree)."""

@@ -68,6 +68,8 @@ class PeerUri:
     def parse(cls, text: str) -> PeerUri:
         """The link in ``text``; raises :class:`InvalidUri` or :class:`InvalidPeerId`."""
         peer_id, parameters, secret = split_uri(text)
+        if "r" in parameters:
+            raise InvalidUri("that is a link into a room", hint="to come in: `meshcall room join LINK`")
         return cls(peer_id, clean_name(parameters.get("n", [""])[0]), secret)
 
     def format(self) -> str:

@@ -191,7 +191,7 @@ class RoomMachine:
         roster = self._roster
         members = [k.entry.peer for k in sorted(roster.all(), key=lambda k: -k.heard)]
         return Memory(
-            b"" if roster.setting is None else roster.setting.octets,
+            roster.settings,
             tuple(roster.removed.values()),
             tuple(sorted(self._blocked)),
             tuple(peer for peer in members if peer != self._me),
@@ -324,9 +324,9 @@ class RoomMachine:
         for removal in memory.removals:
             with suppress(Rejected):
                 self._roster.merge_removal_untrusted(removal)
-        if memory.setting:
+        for setting in memory.settings:
             with suppress(Rejected):
-                self._roster.merge_setting_untrusted(memory.setting)
+                self._roster.merge_setting_untrusted(setting)
         self._blocked.update(memory.blocked)
         self._remembered = memory.members
 
@@ -423,12 +423,11 @@ class RoomMachine:
 
     def _everything(self) -> list[Sync]:
         roster, now = self._roster, self._now
-        setting = [] if roster.setting is None else [roster.setting.octets]
         entries = [
             (0 if k.entry.peer == self._me else int(1000 * (now - k.heard)), k.entry.octets)
             for k in roster.all()
         ]
-        return syncs(entries, setting, roster.removed.values())
+        return syncs(entries, roster.settings, roster.removed.values())
 
     def _sighted(self, peer: PeerId) -> None:
         if self._shut_out(peer):
@@ -541,8 +540,7 @@ class RoomMachine:
         """What lasts is not the same at the other end: say ours, now and then."""
         if self._now >= peering.synced + limits.ROOM_DIGEST_PAUSE:
             peering.synced = self._now
-            setting = () if self._roster.setting is None else (self._roster.setting.octets,)
-            for sync in syncs((), setting, self._roster.removed.values()):
+            for sync in syncs((), self._roster.settings, self._roster.removed.values()):
                 self._send(peering.peer, sync)
 
     def _merge_entries_untrusted(
@@ -608,7 +606,7 @@ class RoomMachine:
         for octets in settings:
             try:
                 if self._roster.merge_setting_untrusted(octets):
-                    news = replace(news, settings=(octets,))
+                    news = replace(news, settings=(*news.settings, octets))
             except Rejected as error:
                 self._counters[error.reason] += 1
         if news != Sync():
@@ -835,7 +833,8 @@ class RoomMachine:
         if peering.link is Link.UP and not peering.healthy(self._now) and peering.revived == _NEVER:
             # One of both makes the link anew, or the other would end the new one
             more = 0.0 if self._me < peer else limits.ROOM_LINK_PATIENCE_MORE
-            peering.revived = self._now + more
+            silent_enough = peering.heard + limits.ROOM_LINK_SILENCE - limits.ROOM_LINK_PATIENCE
+            peering.revived = max(self._now, silent_enough) + more
         if asks:
             self._put_own()
             self._answer(peer, Here(self._tag(), self._own_octets()))

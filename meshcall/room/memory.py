@@ -27,14 +27,14 @@ _LENGTHS = {_SETTING: SETTING_LENGTH, _REMOVAL: REMOVAL_LENGTH, _BLOCKED: 32, _M
 class Memory:
     """What is kept."""
 
-    setting: bytes = b""
+    settings: tuple[bytes, ...] = ()
     removals: tuple[bytes, ...] = ()
     blocked: tuple[PeerId, ...] = ()
     members: tuple[PeerId, ...] = ()
 
     def encode(self) -> bytes:
         """Some hundred octets in an ordinary room."""
-        parts = [_part(_SETTING, self.setting)] if self.setting else []
+        parts = [_part(_SETTING, setting) for setting in self.settings]
         parts += [_part(_REMOVAL, removal) for removal in self.removals]
         parts += [_part(_BLOCKED, peer.key) for peer in self.blocked]
         parts += [_part(_MEMBER, peer.key) for peer in self.members]
@@ -54,7 +54,7 @@ def decode_memory_untrusted(data: bytes) -> Memory:
     except Rejected:
         pass
     return Memory(
-        (values[_SETTING] or [b""])[-1],
+        tuple(values[_SETTING][: limits.ROOM_SETTINGS_MAX]),
         tuple(values[_REMOVAL][: limits.ROOM_REMOVALS_MAX]),
         _peers(values[_BLOCKED], limits.ROOM_BLOCKED_MAX),
         _peers(values[_MEMBER], limits.ROOM_ENTRIES_MAX),

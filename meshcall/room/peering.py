@@ -1,6 +1,6 @@
 """What one member does about one other: whose turn it is to offer a link, when to try again, when to seek.
 
-Law 1: a link that is silent is as good as none: its member is looked for by letter, whatever the link says.
+Law 1: a link that is late is as good as none: its member is looked for by letter, whatever the link says.
 Law 2: of two members the one with the lower ID offers, at once; the other waits, and then offers, too. One
 that has just come in offers to all, for they may not know of it yet.
 Law 3: looking never stops within an hour, and is never more than one letter a second to one member.
@@ -57,6 +57,8 @@ class Peering:
     """Since when no link is healthy; None: one is."""
     tries: int = 0
     """Letters since it was last heard of."""
+    here: bool = False
+    """Whether its lines came when that was looked at last."""
     by_letter: bool = False
     """Whether its newest line came by letter: then nobody passes its lines on to us."""
     revived: float = _NEVER
@@ -66,7 +68,7 @@ class Peering:
 
     def healthy(self, now: float) -> bool:
         """Whether its link works."""
-        return self.link is Link.UP and now < self.heard + limits.ROOM_SILENCE
+        return self.link is Link.UP and now < self.heard + limits.ROOM_LATE
 
     def up(self, now: float) -> None:
         """A link is there."""
@@ -115,7 +117,9 @@ class Peering:
             fresh = self.link is not Link.UP and self.changed == 0.0
             self.seek_at = now + (limits.ROOM_SEEK if fresh else 0.0)
         elif not here and self.seek_at != _NEVER:
-            self.seek_at = min(self.seek_at, now + self._seek_pause(now))
+            # Whoever passed its lines on may have gone
+            self.seek_at = min(self.seek_at, now if self.here else now + self._seek_pause(now))
+        self.here = here
 
     def sought(self, now: float, *, here: bool) -> None:
         """A letter was sent."""
@@ -139,6 +143,6 @@ class Peering:
     def due(self) -> float:
         """When something is to be done about it."""
         patience = self.changed + limits.ROOM_CONNECT_PATIENCE if self.link is Link.CONNECTING else _NEVER
-        silent = self.heard + limits.ROOM_SILENCE if self.link is Link.UP and self.missing is None else _NEVER
+        silent = self.heard + limits.ROOM_LATE if self.link is Link.UP and self.missing is None else _NEVER
         anew = self.revived + limits.ROOM_LINK_PATIENCE
         return min(self.connect_at, self.seek_at, patience, silent, anew)

@@ -57,8 +57,8 @@ class Roster:
         self._known: dict[bytes, Known] = {}
         self.removed: dict[PeerId, bytes] = {}
         """Whom the creator has removed, with its word."""
-        self.setting: Setting | None = None
-        """The newest word about the lock; None: nobody has said anything, and it is open."""
+        self._settings: dict[PeerId, Setting] = {}
+        """Each writer's newest: when one is removed, what another said before counts again, for all alike."""
 
     # --- what comes -------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class Roster:
 
     def merge_setting_untrusted(self, data: bytes) -> bool:
         """Whether that word about the lock is news; raises :class:`Rejected`."""
-        if self.setting is not None and data == self.setting.octets:
+        if data in self.settings:
             return False
         setting = read_setting_untrusted(data, self._room)
         if setting.writer in self.removed:
@@ -114,10 +114,14 @@ class Roster:
     def set(self, setting: Setting) -> bool:
         """Whether a checked word about the lock is news."""
         creator = self._room.creator
-        if self.setting is not None and setting.order(creator) <= self.setting.order(creator):
+        before = self._settings.get(setting.writer)
+        if before is not None and setting.order(creator) <= before.order(creator):
             return False
-        self.setting = setting
-        return True
+        self._settings[setting.writer] = setting
+        if len(self._settings) > limits.ROOM_SETTINGS_MAX:
+            least = min(self._settings.values(), key=lambda one: one.order(creator))
+            del self._settings[least.writer]
+        return setting.writer in self._settings
 
     def remove(self, target: PeerId, removal: bytes) -> None:
         """By the creator's checked word; raises :class:`LocalProtocolError` when there are too many."""
@@ -125,15 +129,26 @@ class Roster:
             raise LocalProtocolError("a room keeps no more removals: make a new one")
         self.removed[target] = removal
         self._known.pop(target.key, None)
-        if self.setting is not None and self.setting.writer == target:
-            self.setting = None
+        self._settings.pop(target, None)
 
     # --- what holds -------------------------------------------------------------------------------
 
     @property
+    def setting(self) -> Setting | None:
+        """The word about the lock that counts; None: nobody has said anything, and it is open."""
+        creator = self._room.creator
+        return max(self._settings.values(), key=lambda one: one.order(creator), default=None)
+
+    @property
+    def settings(self) -> tuple[bytes, ...]:
+        """All words about the lock that are kept, as they were signed."""
+        return tuple(one.octets for one in self._settings.values())
+
+    @property
     def locked(self) -> bool:
         """Whether who comes without the secret knocks."""
-        return self.setting is not None and self.setting.locked
+        setting = self.setting
+        return setting is not None and setting.locked
 
     def known(self, peer: PeerId) -> Known | None:
         """Its newest line."""
@@ -174,9 +189,8 @@ class Roster:
         )
 
     def digest(self) -> bytes:
-        """8 octets over what lasts: the word about the lock and all removals."""
-        setting = b"" if self.setting is None else self.setting.octets
-        return sha256(setting, *sorted(self.removed.values()))[:DIGEST]
+        """8 octets over what lasts: the words about the lock and all removals."""
+        return sha256(*sorted(self.settings), *sorted(self.removed.values()))[:DIGEST]
 
     def _lives(self, known: Known, now: float) -> bool:
         if known.entry.left:

@@ -103,6 +103,8 @@ class Invite:
             peer_id, parameters, secret = split_uri(text)
         except (InvalidUri, InvalidPeerId) as error:
             raise InvalidInvite(f"that is not a whole invite: {error}") from None
+        if "r" in parameters:
+            raise InvalidInvite("that is a link into a room", hint="to come in: `meshcall room join LINK`")
         if not secret:
             raise InvalidInvite(
                 "that link is no invite: it has no secret (the part after #)",

@@ -22,11 +22,12 @@ from meshcall.room import events as e
 from meshcall.room.descriptor import Room
 from meshcall.room.machine import RoomMachine
 
-NOON = 1_800_000_000_000
+EVENING = 20_834 * 86_400_000 - 115_000
+"""Unix ms at 0 of the network's clock: all comes in at 15 s to midnight UTC, when tags change."""
 KEYS = [SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 10)]
 NUMBER = {key.peer_id: number for number, key in enumerate(KEYS)}
 ROOM = Room.create(
-    KEYS[0].peer_id, KEYS[0].sign, "deck 7", now_ms=NOON, random=random.Random(1).randbytes
+    KEYS[0].peer_id, KEYS[0].sign, "deck 7", now_ms=EVENING, random=random.Random(1).randbytes
 )  # fmt: skip
 
 Pair = frozenset[int]
@@ -70,7 +71,8 @@ class Network:
         self.lives: dict[int, int] = {}
         """Counts the lives of each: what was meant for an earlier one is dropped."""
         self.memories: dict[int, bytes] = {}
-        self.skew: dict[int, int] = {}
+        self.skew = {number: self.rng.randrange(-60_000, 60_000) for number in range(len(KEYS))}
+        """Milliseconds by which each clock is ahead."""
         self.groups: dict[int, int] = {}
         self.links: dict[Pair, list[Link]] = {}
         self.chats: dict[int, list[tuple[int, str]]] = {}
@@ -104,7 +106,7 @@ class Network:
         self.now = end
 
     def ms(self, number: int) -> int:
-        return NOON + int(self.now * 1000) + self.skew.get(number, 0)
+        return EVENING + int(self.now * 1000) + self.skew[number]
 
     def delay(self) -> float:
         return self.rng.uniform(0.001, 0.08)
@@ -153,6 +155,8 @@ class Network:
                         for end, side in link.sides.items():
                             side.up = side.up and end != number
                             side.held.clear()
+                            if side.up:
+                                self.at(self.rng.uniform(3, 12), self._orphan(link, end, number))
 
     def split(self, numbers: set[int]) -> None:
         """These are cut off from the others."""
@@ -346,6 +350,17 @@ class Network:
             if link.broken == began and link.sides[side].up:
                 link.sides[side].up = False
                 self.tell(side, e.LinkDown(KEYS[other].peer_id))
+
+        return over
+
+    def _orphan(self, link: Link, side: int, dead: int) -> Callable[[], None]:
+        """Consent fails for good: the other end has died."""
+
+        def over() -> None:
+            links = self.links.get(frozenset((side, dead)), [])
+            if link in links and link.sides[side].up:
+                links.remove(link)
+                self.tell(side, e.LinkDown(KEYS[dead].peer_id))
 
         return over
 

@@ -210,5 +210,5 @@ def test_any_text_is_a_link_or_a_code_or_refused(text: str) -> None:
 )
 def test_memory_reads_back(blocked: tuple[object, ...], members: tuple[object, ...]) -> None:
     """Whatever was in it."""
-    memory = Memory(bytes(105), (bytes(96),), blocked, members)  # type: ignore[arg-type]
+    memory = Memory((bytes(105),), (bytes(96),), blocked, members)  # type: ignore[arg-type]
     assert decode_memory_untrusted(memory.encode()) == memory

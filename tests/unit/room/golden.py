@@ -86,7 +86,7 @@ def vectors() -> dict[str, Any]:
         "messages": {name: m.encode_message(message, 5000).hex() for name, message in messages.items()},
         "announcements": {name: one.encode().hex() for name, one in announcements.items()},
         "txt": dict(txt_pairs(announcements.values())),
-        "memory": Memory(setting.octets, (removal,), (eve.peer_id,), (ann.peer_id,)).encode().hex(),
+        "memory": Memory((setting.octets,), (removal,), (eve.peer_id,), (ann.peer_id,)).encode().hex(),
         "uri": RoomInvite.of(room, bob.peer_id, [ann.peer_id], [("192.0.2.7", 4000)]).format(),
     }
 

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from meshcall.errors import InvalidInvite, InvalidRoom
+from meshcall.errors import InvalidInvite, InvalidRoom, InvalidUri
+from meshcall.identity.uri import parse_peer
 from meshcall.room.codes import WORDS, is_code, nameplate_of, new_code, parse_code
 from meshcall.room.uri import RoomInvite, is_room_uri
 from meshcall.signaling.invite import Invite
@@ -31,8 +32,10 @@ def test_a_link_reads_back() -> None:
 def test_a_link_of_a_room_is_no_invite_and_an_invite_no_link_of_a_room() -> None:
     """Each says what it is."""
     room = RoomInvite.of(make_room(), PEERS[0]).format()
-    with pytest.raises(InvalidInvite):
+    with pytest.raises(InvalidInvite, match="link into a room"):
         Invite.parse(room)
+    with pytest.raises(InvalidUri, match="link into a room"):
+        parse_peer(room)
     invite = Invite.create(PEERS[0], expires_ms=1000, random=random.Random(1).randbytes).format()
     assert not is_room_uri(invite)
     assert not is_room_uri("deck 7?r=1")
