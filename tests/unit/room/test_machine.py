@@ -322,8 +322,8 @@ def test_forged_lines_change_nothing() -> None:
 def test_a_member_that_invents_members_drives_nobody_out() -> None:
     """Whoever is here stays; of those who left some are forgotten."""
     world = meeting(3)
-    for number in range(300):
-        world.run(0.02, step=0.02)
+    for number in range(200):
+        world.run(0.03, step=0.03)
         key = SigningKey.from_seed(bytes([5]) * 30 + number.to_bytes(2, "big"))
         entry = sign_entry(
             key.peer_id, key.sign, world.room.roster_key,
@@ -331,7 +331,7 @@ def test_a_member_that_invents_members_drives_nobody_out() -> None:
         )  # fmt: skip
         say(world, 2, 0, Sync(entries=((0, entry.octets),)))
     assert len(machine(world, 0)._roster.all()) <= limits.ROOM_ENTRIES_MAX
-    assert machine(world, 0).statistics()["roster-full"] > 100
+    assert machine(world, 0).statistics()["roster-full"] > 50
     assert {"member 0", "member 1", "member 2"} <= set(world.seen_by(0))
     world.run(10)
     assert world.seen_by(0) == ["member 0", "member 1", "member 2"]
