@@ -1246,6 +1246,12 @@ the queue."""
 ARRIVALS_FORGET: Final = 0.03
 """Share of that which is forgotten every second."""
 
+ARRIVALS_HELD: Final = 0.3
+"""Seconds for which it counts that this machine was busy: until what came meanwhile was read."""
+
+ARRIVALS_PROBE: Final = 0.05
+"""Seconds between two looks at whether it is, while pictures arrive."""
+
 ARRIVALS_BESIDE: Final = 160_000
 """Bits per second that are asked for at least while cuts change nothing (beside a flow that fills the queue),
 or lateness harms no sound."""

@@ -10,7 +10,9 @@ Law 2: a full link shows what it carries: what arrives. A cut is a share of that
 Law 3: when the queue did not empty after a cut, it is not ours alone: more lateness is borne from then on,
 less again when it empties; so a flow that fills every queue does not starve us.
 Law 4: while lateness falls no further cut is made: the last one is at work.
-Law 5: growth is an amount a second, doubled each second that goes well, from the point where the link was
+Law 5: what this machine itself read late is no lateness of the link (``held_up``): that a machine is busy is
+no reason to send it less.
+Law 6: growth is an amount a second, doubled each second that goes well, from the point where the link was
 full last; and never beyond one and a half of what really arrives.
 
 Background: draft-ietf-rmcat-gcc-02, whose delay gradient is quiet once a queue stands full; the estimate is
@@ -44,6 +46,8 @@ class Arrivals:
         self._cut_at: float | None = None
         self._cut_late = 0.0
         self._empty_since = 0.0
+        self._held = 0.0
+        self._held_until = 0.0
         self._least_since = 0.0
         """Least lateness of a window since the cut."""
         self._told_at: float | None = None
@@ -87,12 +91,18 @@ class Arrivals:
             self._told_at = arrived
         least = self._least(arrived)
         cut = self._look(least, since, arrived)
-        if not cut and least < max(self._tolerance / 2, self._tolerance - limits.ARRIVALS_LATE):
+        calm = max(self._tolerance / 2, self._tolerance - limits.ARRIVALS_LATE)
+        if not cut and least < calm + self._waited_here(arrived):
             self._grow(since, arrived)
         if cut or arrived - self._told_at >= limits.ARRIVALS_REPORT:
             self._told_at = arrived
             return self.estimate
         return None
+
+    def held_up(self, seconds: float, now: float) -> None:
+        """This machine was busy for so long just now: packets may have waited here."""
+        if seconds >= self._held or now >= self._held_until:
+            self._held, self._held_until = seconds, now + limits.ARRIVALS_HELD
 
     def add_repair(self, arrived: float, octets: int) -> None:
         """A packet came that was sent again: it takes room on the link, and tells nothing of delay."""
@@ -133,6 +143,9 @@ class Arrivals:
             least, count, since = min(least, lateness), count + 1, arrived
         return least if count >= limits.ARRIVALS_PACKETS_MIN else 0.0
 
+    def _waited_here(self, now: float) -> float:
+        return self._held if now < self._held_until else 0.0
+
     def _look(self, least: float, seconds: float, now: float) -> bool:
         """Whether the link is full, and the estimate was cut for it."""
         self._least_since = min(self._least_since, least)
@@ -141,7 +154,7 @@ class Arrivals:
         empty = now - self._empty_since > limits.ARRIVALS_ALONE
         forget = 1.0 if empty else limits.ARRIVALS_FORGET
         self._tolerance = max(limits.ARRIVALS_LATE, self._tolerance * (1 - forget * seconds))
-        if least <= self._tolerance:
+        if least <= self._tolerance + self._waited_here(now):
             return False
         if self._cut_at is not None:
             since = now - self._cut_at

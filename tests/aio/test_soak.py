@@ -15,4 +15,4 @@ async def test_short_calls_leave_nothing_behind() -> None:
     assert after.fds <= before.fds
     assert after.tasks <= before.tasks
     assert after.threads <= before.threads + 1
-    assert after.rss - before.rss < 40 * MEGABYTE
+    assert after.rss - before.rss < 15 * MEGABYTE

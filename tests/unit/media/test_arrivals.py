@@ -76,6 +76,18 @@ def test_a_heap_after_a_pause_is_no_full_link() -> None:
     assert path.arrivals.estimate >= before
 
 
+def test_what_waited_in_this_machine_is_no_full_link() -> None:
+    path = Path()
+    path.send(2, 1.8e6, 10e6)
+    before = path.arrivals.estimate
+    for _ in range(20):
+        # It gets its turn every 0.15 s, and takes its time to read.
+        path.free = path.now + 0.15
+        path.arrivals.held_up(0.15, path.free)
+        path.send(0.15, 1.8e6, 3e6)
+    assert path.arrivals.estimate >= before
+
+
 def test_a_clock_that_is_set_measures_anew() -> None:
     path = Path()
     path.send(2, 1e6, 10e6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container
 
 from aiortc import RTCRtpReceiver
@@ -19,6 +20,26 @@ class Estimation:
         self.arrivals = Arrivals()
         self.clock = clock
         self.ssrcs: dict[int, None] = {}
+        self._due: float | None = None
+        """When the loop is to look again; None: it does not look."""
+        self._last = 0.0
+
+    def arrived(self, now: float) -> None:
+        """A packet came: look for a while how late this loop is with what it does."""
+        self._last = now
+        if self._due is None:
+            self._look_soon(now)
+
+    def _look_soon(self, now: float) -> None:
+        self._due = now + limits.ARRIVALS_PROBE
+        asyncio.get_running_loop().call_later(limits.ARRIVALS_PROBE, self._look)
+
+    def _look(self) -> None:
+        now, due, self._due = self.clock(), self._due, None
+        if due is not None:
+            self.arrivals.held_up(max(0.0, now - due), now)
+        if now - self._last < 1.0:
+            self._look_soon(now)
 
     def watch(self, receiver: RTCRtpReceiver) -> None:
         """Have a receiver of pictures tell what is found here, before it starts.
@@ -43,6 +64,7 @@ class _Estimator:
         """As receivers call it: a packet came; the bits and the SSRCs of a REMB to send now."""
         estimation = self._estimation
         now = estimation.clock()  # aiortc's time is in whole milliseconds
+        estimation.arrived(now)
         if ssrc in self._repairs:
             # aiortc sends a packet again with the time at which it sent it first.
             estimation.arrivals.add_repair(now, payload_size)
