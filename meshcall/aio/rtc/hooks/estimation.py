@@ -29,6 +29,8 @@ class Estimation:
         self._last = now
         if self._due is None:
             self._look_soon(now)
+        elif now > self._due:  # sockets are read before timers
+            self.arrivals.held_up(now - self._due, now)
 
     def _look_soon(self, now: float) -> None:
         self._due = now + limits.ARRIVALS_PROBE
