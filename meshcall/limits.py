@@ -26,6 +26,11 @@ EPOCH: Final = 900
 ROOM_LINK_RING: Final = 15.0
 """Seconds that the offer of a link waits for its answer: machines answer at once, or not at all."""
 
+ROOM_LINKS_PER_SECOND: Final = 0.5
+ROOM_LINKS_BURST: Final = 6.0
+"""Links that one member may begin: a network that comes and goes takes a few, and each costs an endpoint
+(a member that begins anew and anew)."""
+
 ROOM_LINKS_ENDED_MAX: Final = 32
 """Links that ended and are remembered, so that late messages of theirs begin nothing (memory)."""
 

@@ -8,7 +8,7 @@ Law 3: that a link came up, what came on it, and that it ended is told in that o
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +17,7 @@ from meshcall import limits
 from meshcall.aio.clock import Clock
 from meshcall.call.glare import machine_for
 from meshcall.contacts import ContactBook
+from meshcall.dht.limiter import Bucket
 from meshcall.finder import Finder
 from meshcall.ice.network import Network
 from meshcall.identity.keys import Random, SigningKey
@@ -94,6 +95,7 @@ class RoomLinks:
         self._calls: list[Call] = []
         self._current: dict[PeerId, Call] = {}
         self._muted: set[MediaKind] = set()
+        self._begun: OrderedDict[PeerId, Bucket] = OrderedDict()
 
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._current.values()))
@@ -164,7 +166,9 @@ class RoomLinks:
             return
         call = machine_for(self._calls, opened.sender, opened.call_id)
         if isinstance(opened.message, Offer) and (call is None or not call.owns(opened.call_id)):
-            if not self._room.takes(opened.sender, opened.message.room):
+            takes = self._room.takes(opened.sender, opened.message.room)
+            # One that crosses ours costs no endpoint more, and to refuse it would end both
+            if not takes or (call is None and not self._may_begin(opened.sender)):
                 self.refuse(letter)
                 return
             if call is None:
@@ -178,6 +182,17 @@ class RoomLinks:
         """Say no to an offer of a link."""
         self._tools.counters["room-link-refused"] += 1
         self._tools.spawn(_refuse(self._tools.post, letter))
+
+    def _may_begin(self, peer: PeerId) -> bool:
+        """Whether ``peer`` may begin one more link: each costs us an endpoint."""
+        now = self._tools.clock.now()
+        bucket = self._begun.pop(peer, None)
+        if bucket is None:
+            bucket = Bucket(limits.ROOM_LINKS_PER_SECOND, limits.ROOM_LINKS_BURST, now)
+        self._begun[peer] = bucket
+        while len(self._begun) > limits.ROOM_ENTRIES_MAX:
+            self._begun.popitem(last=False)
+        return bucket.take(now)
 
     def _incoming(self, letter: Letter) -> Call:
         opened = letter.opened

@@ -293,6 +293,24 @@ async def test_an_offer_without_the_secret_is_refused(start: StartNode) -> None:
 
 
 @played_media
+async def test_a_member_that_begins_anew_and_anew_is_refused(start: StartNode) -> None:
+    """A few links in a row are what a poor network takes; each costs an endpoint."""
+    ann, ben = await start("ann"), await start("ben")
+    await ann.rooms.create("Tea")
+    await ben.rooms.join(ann.rooms.invite("-").uri)
+    await agree(ann, ben)
+    links = next(iter(ann.rooms._sessions.values())).links
+    begun = [links._may_begin(ben.peer_id) for _ in range(int(limits.ROOM_LINKS_BURST) + 1)]
+    assert begun[-1] is False
+    other = next(iter(ben.rooms._sessions.values())).links
+    links.connect = lambda peer: None
+    other.drop(ann.peer_id)
+    await until(lambda: links.get(ben.peer_id) is None)
+    other.connect(ann.peer_id)
+    await until(lambda: ann.status().counters.get("room-link-refused"))
+
+
+@played_media
 async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) -> None:
     """Before anything is made or asked."""
     ann = await start("ann")
