@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from meshcall import limits
 from meshcall.aio.media import readers
@@ -69,6 +70,8 @@ class PictureLine:
         self._last = float("-inf")
         self._encoder: PictureEncoder | None = None
         self._size: Size | None = None
+        self._scaler = VideoReformatter()
+        """Of this line's own: that of a frame is shared by all threads that scale it, and crashes."""
         self._lane: Lane[tuple[av.VideoFrame, int, bool, int]] = Lane(
             self._encode, limits.ENCODE_PICTURES_WAITING, f"encode-{codec}-{layer}"
         )
@@ -121,7 +124,9 @@ class PictureLine:
             with self._unscaled:
                 data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         else:
-            frame = frame.reformat(width=size.width, height=size.height, interpolation="FAST_BILINEAR")
+            frame = self._scaler.reformat(
+                frame, width=size.width, height=size.height, interpolation="FAST_BILINEAR"
+            )
             data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         if data and pts >= 0:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
