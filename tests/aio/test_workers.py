@@ -252,7 +252,7 @@ async def test_an_idle_node_is_small_again(monkeypatch: pytest.MonkeyPatch) -> N
         end = End(await pool.make(LOCAL))
         await end.finish()
         assert pool._zygote is not None
-        for _ in range(300):
+        for _ in range(1000):
             if pool._zygote.ended and not pool.pids:
                 break
             await asyncio.sleep(0.02)

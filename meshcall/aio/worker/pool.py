@@ -114,7 +114,7 @@ class _Zygote:
         if self.ended:
             return
         self.ended = True
-        self._process.kill()
+        self._loop.call_later(limits.WORKER_EXIT, self._process.kill)
         self._loop.remove_reader(self._end)
         self._end.close()
         for waiting in self._waiting:
@@ -122,8 +122,12 @@ class _Zygote:
                 waiting.set_exception(OSError("the media process ended"))
 
     async def wait_exited(self) -> None:
-        """Return when the process is gone."""
-        await self._loop.run_in_executor(None, self._process.wait)
+        """Return when the process is gone; it looks after its dead workers first."""
+        try:
+            await self._loop.run_in_executor(None, self._process.wait, limits.WORKER_EXIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await self._loop.run_in_executor(None, self._process.wait)
 
 
 def _look_at(task: asyncio.Task[Worker]) -> None:
@@ -246,6 +250,9 @@ class Workers:
             self._cooling = asyncio.get_running_loop().call_later(limits.WORKER_WARM, self._cool)
 
     def _cool(self) -> None:
+        if self._spare is not None and not self._spare.done():
+            self._warm()  # it is being forked
+            return
         spare = self._idle_spare()
         if self._zygote is None or self._workers - {spare}:
             return

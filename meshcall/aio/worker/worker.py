@@ -143,7 +143,7 @@ class Worker:
             if not waiting.done():
                 waiting.set_exception(MediaFailed("the source could not be looked at"))
         if why:
-            _log.warning("%s; process %d is ended", why, self.pid)
+            _log.warning("%s; its process is ended (%d)", why, self.pid)
             self.kill()
         else:
             self._timer = self._loop.call_later(limits.WORKER_EXIT, self.kill)
