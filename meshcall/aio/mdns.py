@@ -22,8 +22,6 @@ from typing import Any, Final
 
 from zeroconf import (  # type: ignore[attr-defined]
     AddressResolver,
-    DNSOutgoing,
-    DNSQuestion,
     IPVersion,
     ServiceStateChange,
     Zeroconf,
@@ -46,12 +44,6 @@ from meshcall.discovery.lan import (
 from meshcall.errors import Rejected
 
 _log: Final = logging.getLogger("meshcall.lan")
-
-_PTR: Final = 12
-"""Record type (RFC 1035 section 3.2.2)."""
-
-_IN_UNICAST: Final = 0x8001
-"""Class IN, and the bit that asks for a unicast answer (RFC 6762 section 5.4)."""
 
 OnSeen = Callable[[LanSeen], bool | None]
 """A service is there, or says something new. True: it is one that matters, forget others first."""
@@ -149,8 +141,8 @@ class LanService:
         info = None if zeroconf is None else zeroconf.zeroconf.registry.async_get_info_name(self.instance)
         if zeroconf is None or info is None:
             return
-        query = DNSOutgoing(0)
-        query.add_question(DNSQuestion(SERVICE_TYPE, _PTR, _IN_UNICAST))
+        # As a probe (RFC 6762 section 8.1): only that is answered by unicast whatever was multicast before
+        query = zeroconf.zeroconf.generate_service_query(info)
         news = zeroconf.zeroconf.generate_service_broadcast(info, None)
         try:
             for out in (query, news):
