@@ -11,7 +11,7 @@ import pytest
 
 from netsim.errors import NeverHappened
 from netsim.lab import Lab
-from netsim.peer import Peer
+from netsim.peer import Peer, start_testnet
 
 from .test_first_call import assert_clean_log, stop
 
@@ -126,3 +126,32 @@ async def test_a_room_on_a_lan(lab: Lab) -> None:
     for peer in peers[1:]:
         assert_clean_log(peer)
     await stop(*peers)
+
+
+@pytest.mark.timeout(240)
+async def test_members_on_a_lan_and_far_away_in_one_room(lab: Lab) -> None:
+    """Two behind one router, one elsewhere on the internet: by the room's link, through the DHT."""
+    flags = await start_testnet(await lab.public_host("server"), 8)
+    await lab.site("home", hosts=["ann", "ben"])
+    await lab.site("cem")
+    ann, ben, cem = (Peer(lab.host(name)) for name in ("ann", "ben", "cem"))
+    await asyncio.gather(
+        *(
+            peer.start("--name", f"n{number}", "--source", f"testsrc:{TONES[number]}", *flags)
+            for number, peer in enumerate((ann, ben, cem))
+        )
+    )
+    for peer in (ann, ben, cem):
+        await peer.wait_for_status("in the DHT", lambda status: status["dht"]["watches"] >= 4, 30)
+    (await ann.cli("room", "create", "Tea")).check()
+    link = (await ann.cli("room", "invite")).check().stdout.strip()
+    assert (await join(ben, "Tea"))["state"] == "joined"
+    assert (await join(cem, link))["state"] == "joined"
+    for peer in (ann, ben, cem):
+        await agree((peer,), "n0", "n1", "n2", within=20)
+        await wait_for(peer, "media from all", hears_all, 30)
+    paths = {member["name"]: member["path"] for member in (await room_of(ann))["members"]}
+    assert (paths["n1"], paths["n2"]) == ("lan", "direct")
+    for peer in (ann, ben, cem):
+        assert_clean_log(peer)
+    await stop(ann, ben, cem)
