@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,86 +173,147 @@ def test_the_queue_drops_before_the_gate_and_is_bounded_after() -> None:
 # --- repair ---------------------------------------------------------------------------------------
 
 
+class Timer:
+    """One of a :class:`FakeLoop`."""
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when, self.callback, self.cancelled = when, callback, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeLoop:
+    """Time that a test decides."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(when, callback)
+        self.timers.append(timer)
+        return timer
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            self.timers = [timer for timer in self.timers if not timer.cancelled]
+            due = min(self.timers, key=lambda timer: timer.when, default=None)
+            if due is None or due.when > end:
+                break
+            self.timers.remove(due)
+            self.now = max(self.now, due.when)
+            due.callback()
+        self.now = end
+
+
 @dataclass
-class Asked:
+class World:
+    """A stream, and what was asked for."""
+
+    pictures: Pictures
+    queue: DecoderQueue
+    loop: FakeLoop
     packets: list[list[int]]
-    keyframes: int = 0
+    keyframes: list[float]
+
+    def add(self, packet: Packet) -> list[int]:
+        return times(self.pictures.add(packet)[1])
 
 
-def make_pictures() -> tuple[Pictures, Asked, DecoderQueue]:
-    asked = Asked([])
-
-    def ask_packets(ssrc: int, lost: list[int]) -> None:
-        asked.packets.append(lost)
-
-    def ask_keyframe(ssrc: int) -> None:
-        asked.keyframes += 1
-
-    decoder_queue = DecoderQueue("video", Counter())
+@pytest.fixture
+def world() -> World:
+    loop, decoder_queue = FakeLoop(), DecoderQueue("video", Counter())
     decoder_queue.open = True
+    packets: list[list[int]] = []
+    keyframes: list[float] = []
     pictures = Pictures(
-        make_buffer(waits=True), decoder_queue, ask_packets=ask_packets, ask_keyframe=ask_keyframe
+        make_buffer(waits=True),
+        decoder_queue,
+        ask_packets=lambda ssrc, lost: packets.append(lost),
+        ask_keyframe=lambda ssrc: keyframes.append(loop.now),
+        loop=loop,
     )
-    return pictures, asked, decoder_queue
+    pictures.measured(0.05)
+    return World(pictures, decoder_queue, loop, packets, keyframes)
 
 
-async def test_a_lost_packet_is_asked_for_until_it_comes() -> None:
+def test_a_lost_packet_is_asked_for_until_it_comes(world: World) -> None:
     """By the timer, without another packet; then no more."""
-    pictures, asked, _ = make_pictures()
-    pictures.measured(0.01)
-    pictures.add(Packet(0, 0, key=True))
-    pictures.add(Packet(2, 2))
-    await asyncio.sleep(0.07)
-    assert asked.packets[:2] == [[1], [1]]
-    assert times(pictures.add(Packet(1, 1))[1]) == [1, 2]
-    count = len(asked.packets)
-    await asyncio.sleep(0.05)
-    assert len(asked.packets) == count
-    assert asked.keyframes == 0
-    assert pictures.repaired == 1
-    pictures.close()
+    world.add(Packet(0, 0, key=True))
+    world.add(Packet(2, 2))
+    world.loop.pass_time(0.1)
+    assert world.packets == [[1], [1], [1]]
+    assert world.add(Packet(1, 1)) == [1, 2]
+    world.loop.pass_time(10)
+    assert len(world.packets) == 3
+    assert world.keyframes == []
+    assert world.pictures.repaired == 1
+    assert world.loop.timers == []
 
 
-async def test_what_does_not_come_is_given_up_and_a_keyframe_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And what waited behind the hole goes on with the keyframe, without another packet."""
-    monkeypatch.setattr(limits, "NACK_LIFE", 0.05)
-    monkeypatch.setattr(limits, "NACK_RTT_FIRST", 0.01)
-    pictures, asked, decoder_queue = make_pictures()
-    pictures.measured(0.01)
+def test_what_does_not_come_is_given_up_and_a_keyframe_asked_for(world: World) -> None:
+    """After a while both are; what is whole behind it leaves without another packet, or is waited for."""
     codec: Any = object()
-    decoder_queue.put((codec, pictures.add(Packet(0, 0, key=True))[1] or FrameBatch(b"", 0)))
-    pictures.add(Packet(2, 2))
-    await asyncio.sleep(0.1)
-    assert asked.keyframes == 1
-    assert times(pictures.add(Packet(3, 3))[1]) == []
-    assert times(pictures.add(Packet(4, 4, key=True))[1]) == [4]
-    await asyncio.sleep(0.02)
-    assert asked.keyframes == 1
-    pictures.close()
+    world.queue.put((codec, world.pictures.add(Packet(0, 0, key=True))[1] or FrameBatch(b"", 0)))
+    world.queue.get()
+    world.add(Packet(2, 2))
+    world.loop.pass_time(0.19)
+    assert world.keyframes == []
+    world.loop.pass_time(0.2)
+    assert len(world.keyframes) == 1
+    world.loop.pass_time(0.3)
+    asked = len(world.packets)
+    assert world.add(Packet(3, 3)) == []
+    assert world.add(Packet(1, 1)) == []
+    assert world.add(Packet(4, 4, key=True)) == [4]
+    world.loop.pass_time(5)
+    assert len(world.packets) == asked
+    assert len(world.keyframes) == 2
+    assert world.pictures.freezes.freezes == 1
 
 
-async def test_wishes_for_keyframes_are_few() -> None:
-    """However often the decoder fails; and a stream that is met in its middle asks by itself."""
-    pictures, asked, _ = make_pictures()
-    for number in range(10, 60):
-        pictures.add(Packet(number, number))
-        pictures.want_keyframe()
-        await asyncio.sleep(0)
-    assert asked.keyframes == 1
-    pictures.close()
-    assert pictures.add(Packet(60, 60)) == (False, None)
+def test_frames_that_become_whole_by_giving_up_reach_the_decoder(world: World) -> None:
+    """A keyframe without its last packets, then one whole: neither waits for another packet."""
+    codec: Any = object()
+    world.queue.put((codec, world.pictures.add(Packet(0, 0, key=True))[1] or FrameBatch(b"", 0)))
+    world.queue.get()
+    world.pictures.begin_again()
+    assert len(world.keyframes) == 1
+    assert world.add(Packet(1, 1)) == []
+    assert world.add(Packet(2, 2, key=True)) == [2]
+    assert world.pictures.keyframes_asked == 1
 
 
-async def test_a_codec_whose_keyframes_we_do_not_know_is_left_to_the_decoder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_wishes_for_keyframes_are_few(world: World) -> None:
+    """However often the decoder fails; a stream that is met in its middle asks by itself."""
+    for number in range(10, 110):
+        world.add(Packet(number, number))
+        world.pictures.want_keyframe()
+        world.loop.pass_time(0.01)
+    assert len(world.keyframes) == 3
+    world.pictures.close()
+    assert world.pictures.add(Packet(110, 110)) == (False, None)
+    assert world.loop.timers == [] or all(timer.cancelled for timer in world.loop.timers)
+
+
+def test_whoever_sends_nothing_is_not_asked_without_end(world: World) -> None:
+    """The wish stays, and is told when something comes."""
+    world.add(Packet(1, 1))
+    world.loop.pass_time(60)
+    asked = len(world.keyframes)
+    assert asked <= 1 + limits.KEYFRAME_PAUSE_MAX / limits.KEYFRAME_PAUSE
+    world.add(Packet(2, 2))
+    assert len(world.keyframes) == asked + 1
+
+
+def test_a_codec_whose_keyframes_we_do_not_know_is_left_to_the_decoder(world: World) -> None:
     """After a while."""
-    monkeypatch.setattr(limits, "KEYFRAME_PATIENCE", 0.02)
-    pictures, _, _ = make_pictures()
-    assert times(pictures.add(Packet(1, 1))[1]) == []
-    await asyncio.sleep(0.03)
-    pictures.add(Packet(2, 2))
-    assert times(pictures.add(Packet(3, 3))[1]) == [3]
-    pictures.close()
+    assert world.add(Packet(1, 1)) == []
+    world.loop.pass_time(limits.KEYFRAME_PATIENCE + 0.1)
+    world.add(Packet(2, 2))
+    assert world.add(Packet(3, 3)) == [3]
