@@ -145,3 +145,52 @@ async def test_a_killed_daemon_leaves_no_worker(tmp_path: Path, start_daemon: St
     """kill -9 of the node ends what it forked."""
     async with Testnet(8) as testnet:
         await asyncio.to_thread(kill_the_node, tmp_path, start_daemon, testnet.bootstrap[0])
+
+
+def hears_all(daemon: Daemon, others: int) -> bool:
+    """Whether sound and pictures come of all other members of its room."""
+    listed = [one for one in daemon.cli("room", "status", "--json").json["members"] if not one["me"]]
+    return len(listed) == others and all(
+        one["state"] == "here" and one["received"]["video_frames"] and one["received"]["audio_seconds"]
+        for one in listed
+    )
+
+
+def pictures(daemon: Daemon, name: str) -> int:
+    """How many came of a member."""
+    listed = daemon.cli("room", "status", "--json").json["members"]
+    return sum(int(one["received"]["video_frames"]) for one in listed if one["name"] == name)
+
+
+def fail_in_a_room(tmp_path: Path, start_daemon: StartDaemon, bootstrap: str) -> None:
+    flags = (*FLAGS, "--bootstrap", bootstrap)
+    daemons = [
+        start_daemon(make_home(tmp_path / f"n{number}")[0], *flags, "--name", f"n{number}")
+        for number in range(3)
+    ]
+    first, second, third = daemons
+    assert first.cli("room", "create", "work").code == 0
+    link = first.cli("room", "invite").out.strip()
+    for daemon in (second, third):
+        assert daemon.cli("room", "join", link).code == 0
+    for daemon in daemons:
+        wait_for(lambda one=daemon: hears_all(one, 2), "media from all", CONNECTED)  # type: ignore[misc]
+    time.sleep(2)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        victim = busiest(children(first.process.pid))
+        before, at = pictures(second, "n2"), time.monotonic()
+        os.kill(victim, number)
+        wait_for(lambda pid=victim: not is_there(pid), "the end of it", 3)  # type: ignore[misc]
+        gone = time.monotonic() - at
+        for daemon in daemons:
+            wait_for(lambda one=daemon: hears_all(one, 2), "media from all", 20)  # type: ignore[misc]
+        passed = time.monotonic() - at
+        print(f"{number.name}: gone after {gone:.2f} s, all heard all after {passed:.2f} s")
+        assert pictures(second, "n2") > before, "their link goes on"
+        time.sleep(2)
+
+
+async def test_a_room_is_whole_again_when_a_worker_fails(tmp_path: Path, start_daemon: StartDaemon) -> None:
+    """The member's links are made anew by the room; the link of the others goes on."""
+    async with Testnet(8) as testnet:
+        await asyncio.to_thread(fail_in_a_room, tmp_path, start_daemon, testnet.bootstrap[0])
