@@ -26,6 +26,8 @@ MODULES = ("room/layout", "call/layers", "room/voice", "room/pace", "room/target
 ROOM = "Field camp"
 SMALL = {"width": 900, "height": 640}
 """A window whose tiles want the smallest pictures: two cores bear all three browsers."""
+TRIES = 3
+"""Of 15 s each."""
 GONE = 5.0
 """Seconds in which who died is gone from the roster."""
 
@@ -105,11 +107,24 @@ async def invite(tab: Tab) -> tuple[str, str]:
     return found
 
 
+async def patiently(tab: Tab, condition: str) -> None:
+    """Return when it is true. Three browsers on two cores may take long: it is printed what is there."""
+    for _ in range(TRIES - 1):
+        try:
+            return await tab.until(condition)
+        except AssertionError:
+            print(await tab.eval("JSON.stringify(meshcall.room()?.room.members)"))
+            print(await tab.eval("JSON.stringify(meshcall.peers().map(p => [p.peer, p.gate, p.stats]))"))
+            print(await tab.do("messages"))
+    return await tab.until(condition)
+
+
 async def members(tab: Tab, count: int) -> None:
-    """Return when there are so many tiles, and every other one has a picture."""
-    await tab.until(
+    """Return when there are so many tiles, and none says that it is not connected."""
+    await patiently(
+        tab,
         f"document.querySelectorAll('.tile').length === {count} && "
-        "[...document.querySelectorAll('.tile:not(.me) .tile-state')].every(one => !one.textContent)"
+        "[...document.querySelectorAll('.tile:not(.me) .tile-state')].every(one => !one.textContent)",
     )
 
 
@@ -125,27 +140,20 @@ async def sees_all(tab: Tab, others: int, pictures: int = 5) -> dict[str, int]:
     """Return when so many pictures more of each of the others were decoded."""
     before = await decoded(tab)
     text = json.dumps(before)
-    try:
-        await tab.until(
-            f"(before => meshcall.peers().filter(one => one.gate && (one.stats?.decoded ?? 0) >= "
-            f"(before[one.peer] ?? 0) + {pictures}).length >= {others})({text})"
-        )
-    except AssertionError:
-        print(
-            await tab.eval(
-                "meshcall.peers().map(p => JSON.stringify([p.peer, p.gate, p.path, p.stats])).join('\\n')"
-            )
-        )
-        print(await tab.eval("JSON.stringify(meshcall.room().room, null, 1)"), await tab.do("messages"))
-        raise
+    await patiently(
+        tab,
+        f"(before => meshcall.peers().filter(one => one.gate && (one.stats?.decoded ?? 0) >= "
+        f"(before[one.peer] ?? 0) + {pictures}).length >= {others})({text})",
+    )
     return await decoded(tab)
 
 
 async def fits(tab: Tab, height: int) -> None:
     """Return when the others' pictures have that height: no larger, and all of them."""
-    await tab.until(
+    await patiently(
+        tab,
         f"meshcall.peers().filter(p => p.gate && p.stats?.height === {height}).length === "
-        "document.querySelectorAll('.tile:not(.me)').length"
+        "document.querySelectorAll('.tile:not(.me)').length",
     )
     tall = await tab.eval("document.querySelector('.tile').clientHeight")
     print(f"tiles of {tall} px: {await tab.eval('meshcall.peers().map(p => p.stats?.height)')}")
