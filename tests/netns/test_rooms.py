@@ -12,6 +12,7 @@ import pytest
 from netsim.errors import NeverHappened
 from netsim.lab import Lab
 from netsim.peer import Peer, start_testnet
+from netsim.steps import nft_step
 
 from .test_first_call import assert_clean_log, stop
 
@@ -124,6 +125,27 @@ async def test_a_room_on_a_lan(lab: Lab) -> None:
     await agree(peers[1:], "n1", "n2", "n3", within=15)
     await wait_for(second, "media from all", hears_all)
     for peer in peers[1:]:
+        assert_clean_log(peer)
+    await stop(*peers)
+
+
+@pytest.mark.timeout(120)
+async def test_where_multicast_does_not_get_far(lab: Lab) -> None:
+    """A switch drops it, and carries the rest: mDNS answers who asks it at its address."""
+    hosts = await lab.lan(["host0", "host1"])
+    groups = "ip daddr 224.0.0.251 drop; ip6 daddr ff02::fb drop;"
+    chain = f"chain in {{ type filter hook prerouting priority -500; {groups} }}"
+    for host in hosts:
+        await host.sandbox.steps([nft_step(host.name, f"table inet switch {{\n  {chain}\n}}\n")])
+    first, second = peers = [Peer(host) for host in hosts]
+    await asyncio.gather(*(start_one(peer, number) for number, peer in enumerate(peers)))
+    (await first.cli("room", "create", "Tea")).check()
+    await asyncio.sleep(1)
+    assert (await second.cli("room", "list", "--json")).check().json()["here"] == []
+    assert (await join(second, "Tea", "--at", first.host.ipv4))["state"] == "joined"
+    for peer in peers:
+        await agree((peer,), "n0", "n1", within=10)
+        await wait_for(peer, "media from all", hears_all)
         assert_clean_log(peer)
     await stop(*peers)
 
