@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(240)
 RULES = Path(__file__).with_name("room_rules.js")
 MODULES = ("room/layout", "call/layers", "room/voice", "room/pace", "room/target", "room/quality")
 ROOM = "Field camp"
-SMALL = {"width": 900, "height": 640}
+SMALL = {"width": 780, "height": 640}
 """A window whose tiles want the smallest pictures: two cores bear all three browsers."""
 TRIES = 3
 """Of 15 s each."""
