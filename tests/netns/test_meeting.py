@@ -1,4 +1,4 @@
-"""Meetings on a bridge that leads nowhere: five members, codes, the example."""
+"""Meetings on a bridge that leads nowhere: five members, codes, the example, the demo."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from netsim.process import LabProcess
 from .meetings import FIVE, ROOM, assert_clean_logs, gather, refusal, start
 
 EXAMPLE = ROOT / "examples" / "lan_meeting.py"
+DEMO = ROOT / "scripts" / "demo_meeting.py"
 
 
 @pytest.mark.slow
@@ -98,3 +99,15 @@ async def test_the_example(lab: Lab) -> None:
     assert done.returncode == 0, bob.tail()
     assert re.search(r"^from ann: [1-9]\d* pictures, [1-9]", done.stdout, re.M), bob.tail()
     await ann.wait_for_line("^bob is gone$", 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_the_demo(lab: Lab) -> None:
+    """`make demo-meeting` ends well, and its report has a line for everybody."""
+    host = (await lab.lan(["alone"]))["alone"]
+    done = await host.run([sys.executable, DEMO], timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All is well" in done.stdout
+    for name in FIVE[:4]:
+        assert done.stdout.count(f"\n{name} ") >= 3
