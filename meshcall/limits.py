@@ -23,8 +23,9 @@ EPOCH: Final = 900
 
 # --- rooms: links and letters ---------------------------------------------------------------------
 
-ROOM_LINK_RING: Final = 15.0
-"""Seconds that the offer of a link waits for its answer: machines answer at once, or not at all."""
+ROOM_LINK_RING: Final = 8.0
+"""Seconds that the offer of a link waits for its answer: machines answer at once or not at all, but for those
+that have to load their media first."""
 
 ROOM_LINKS_PER_SECOND: Final = 0.5
 ROOM_LINKS_BURST: Final = 6.0

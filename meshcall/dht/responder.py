@@ -284,12 +284,12 @@ class Responder:
         if key in core.own_keys:
             watchers = owed.acked = 1
             core.notify_us(request.record, key, address, now)
-        if result not in (StoreResult.STALE, StoreResult.CONFLICT):
-            for watcher in core.watches.watchers(key, now):
-                if watcher != address:
-                    watchers += 1
-                    owed.acked += bool(self._noted.get((digest(request.record), watcher), now))
-                    self._push(watcher, key, request.record, now, owed)
+        # Whatever its place holds: letters of two neighbours, or two of one sender, may cross on their way
+        for watcher in core.watches.watchers(key, now):
+            if watcher != address:
+                watchers += 1
+                owed.acked += bool(self._noted.get((digest(request.record), watcher), now))
+                self._push(watcher, key, request.record, now, owed)
         if request.reply_watch:
             self._add_watch(request.reply_watch, address, DHT_WATCH_LEASE, now, push_stored=True)
         kept = int(result is not None and result.kept)

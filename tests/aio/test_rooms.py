@@ -130,6 +130,23 @@ async def test_a_room_over_the_internet(start: StartNode) -> None:
 
 
 @played_media
+async def test_who_goes_and_comes_back_at_once_is_linked_with_all_again(start: StartNode) -> None:
+    """Offers cross then, and letters with them: none of them is lost."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    for node in (ben, cem):
+        await node.rooms.join(link)
+    for node in (ben, cem, ben, cem, ben):
+        await agree(ann, ben, cem)
+        await node.rooms.leave("Tea")
+        began = asyncio.get_running_loop().time()
+        await node.rooms.join(link)
+        await agree(ann, ben, cem)
+        assert asyncio.get_running_loop().time() - began < limits.ROOM_LINK_RING
+
+
+@played_media
 async def test_a_room_is_gone_into_again_after_a_restart(start: StartNode, tmp_path: Path) -> None:
     """With its secret, and with whom it had; a room that was left is known, one that was forgotten is not."""
     ann = await start("ann")

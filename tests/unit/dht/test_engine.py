@@ -269,6 +269,21 @@ def test_a_delivery_is_pushed_to_the_watcher() -> None:
     assert universe.at(callee).statistics().counters["notify-again"] >= 1
 
 
+def test_letters_that_cross_on_their_way_are_both_pushed() -> None:
+    """The one with the lower number comes last, from the same network: no holder keeps it, and it arrives."""
+    universe = Universe(20, seed=10)
+    callee, caller = universe.join(router=False), universe.join(router=False)
+    late, early = inbox_record(1, seq=4), inbox_record(1, seq=5, fill=b"\7")
+    watch(universe, callee, late.storage_key)
+    for record in (early, late):
+        number = universe.at(caller).start_deliver(record.encode(), universe.now)
+        universe.do(caller)
+        _, done = universe.wait(caller, DeliverDone, number)
+        assert done.watchers == 1
+        assert done.stored == (0 if record is late else done.asked)
+    assert [note.record for note in universe.seen(callee, Notified)] == [early.encode(), late.encode()]
+
+
 def test_a_call_right_after_a_lookup_needs_no_second_one() -> None:
     """Presence found, offer sent: the closest nodes get it at once, the callee one round trip later."""
     universe = Universe(30, seed=11)
