@@ -29,10 +29,10 @@ from meshcall.signaling.messages import Offer, Reject, RejectReason
 from meshcall.views import CallDirection, CallEvent
 
 if TYPE_CHECKING:
-    from meshcall.call.control import LayerKind
     from meshcall.call.events import OfferReceived
     from meshcall.driver import MakeEndpoint, Secrets
     from meshcall.session import Call
+    from meshcall.views import LayerKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from typing import Protocol, cast
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.files import RoomRow, StateDb
-from meshcall.call.control import LayerKind
 from meshcall.errors import InvalidPeerId, LocalProtocolError, MeshcallError, NoSuchMember, UsageError
 from meshcall.finder import Finder, Found
 from meshcall.identity.peer_id import PeerId
@@ -36,6 +35,7 @@ from meshcall.room_options import RoomOptions
 from meshcall.session import Call
 from meshcall.views import (
     KnockView,
+    LayerKind,
     MemberView,
     NodeEvent,
     ReceivedView,

@@ -19,7 +19,6 @@ from meshcall import limits
 from meshcall.address import Address, format_address
 from meshcall.aio.files import RoomRow, StateDb
 from meshcall.aio.lan import Lan
-from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.discovery.rooms import RoomAnnouncement, SeenRoom, tags_near
 from meshcall.errors import (
@@ -48,6 +47,7 @@ from meshcall.signaling.messages import Offer, RoomLetter
 from meshcall.views import (
     LanRoomsChanged,
     LanRoomView,
+    LayerKind,
     NodeEvent,
     RoomChanged,
     RoomCodeView,

@@ -48,6 +48,7 @@ from meshcall.views import (
     Ended,
     ErrorView,
     Incoming,
+    LayerKind,
     LookingUp,
     Media,
     MediaTotals,
@@ -269,7 +270,7 @@ class Call:
         """Say this about the room to its other member. Nothing happens unless the link is connected."""
         self.driver.send_aside(control.Room(body))
 
-    def ask_layer(self, kind: control.LayerKind, height: int, fps: int) -> None:
+    def ask_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """Tell the peer how large its pictures are shown here. Nothing happens unless it is connected."""
         self.driver.send_aside(control.Layer(kind, height, fps))
 

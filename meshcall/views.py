@@ -18,6 +18,9 @@ SCHEMA: Final = 1
 PathKind = Literal["", "lan", "direct", "relay"]
 """How the media travels; empty until a candidate pair is selected."""
 
+LayerKind = Literal["camera", "screen"]
+"""Which of a peer's pictures."""
+
 CallDirection = Literal["out", "in"]
 
 CallState = Literal[

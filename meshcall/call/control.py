@@ -29,14 +29,12 @@ malformed ends the call.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from meshcall import limits
 from meshcall.errors import Rejected
 from meshcall.signaling.rendezvous import RendezvousSecret
-
-LayerKind = Literal["camera", "screen"]
-"""Of which picture."""
+from meshcall.views import LayerKind
 
 _CONFIRM: Final = 0x01
 _CONFIRMED: Final = 0x02

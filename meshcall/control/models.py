@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import msgspec
 
 from meshcall import limits
-from meshcall.call.control import LayerKind
 from meshcall.config import AutoAnswer
+from meshcall.views import LayerKind
 
 API_PREFIX: Final = "/api/v1"
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from meshcall.call.control import LayerKind
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.page import ToPage
 from meshcall.netcheck_views import NetcheckView
@@ -24,6 +23,7 @@ from meshcall.views import (
     DhtPingView,
     DhtStateView,
     HistoryView,
+    LayerKind,
     NodeEvent,
     NodeStatus,
     PeerView,

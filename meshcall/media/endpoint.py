@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from meshcall.call.control import LayerKind
 from meshcall.media.plan import MediaKind
 from meshcall.media.quality import Trouble
+from meshcall.views import LayerKind
 
 PathKind = Literal["lan", "direct", "relay"]
 

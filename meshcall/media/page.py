@@ -16,9 +16,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from meshcall.call.control import LayerKind
 from meshcall.errors import Rejected
 from meshcall.limits import CONTROL_MESSAGE_MAX
+from meshcall.views import LayerKind
 
 SDP_MAX: Final = 32_768
 """Characters of SDP: Chromium writes 6,000 for all codecs, three times that with many candidates."""

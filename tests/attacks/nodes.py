@@ -14,7 +14,6 @@ import pytest
 
 from meshcall import node as node_module
 from meshcall.aio.clock import SystemClock
-from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.ice.candidate import Candidate
 from meshcall.media import endpoint as m
@@ -24,7 +23,7 @@ from meshcall.session import Call
 from meshcall.signaling.codecs import OPUS, Codec
 from meshcall.signaling.description import Description, Section, decode_description_untrusted
 from meshcall.testing.testnet import Testnet
-from meshcall.views import Ended
+from meshcall.views import Ended, LayerKind
 
 AUDIO = Section("audio", "0", codecs=(Codec(OPUS, 111, None, 1),), ssrcs=(0x01020304,))
 DATA = Section("application", "1")

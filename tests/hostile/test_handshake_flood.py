@@ -15,13 +15,13 @@ import pytest
 from meshcall import limits
 from meshcall.aio.clock import system_random
 from meshcall.aio.dht import Notify
-from meshcall.call.control import LayerKind
 from meshcall.config import Config
 from meshcall.identity.keys import AgreementKey
 from meshcall.media import endpoint as media
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.node import Node
 from meshcall.signaling import messages as m
+from meshcall.views import LayerKind
 from tests.aio.test_node_hostile import Attacker, _id, live, settle
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "description.json"

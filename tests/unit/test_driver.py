@@ -19,7 +19,7 @@ import pytest
 from meshcall import limits
 from meshcall.call import control
 from meshcall.call import events as e
-from meshcall.call.control import Layer, LayerKind, MediaState, Room
+from meshcall.call.control import Layer, MediaState, Room
 from meshcall.call.machine import CallMachine
 from meshcall.call.state import State
 from meshcall.driver import CallDriver, Outcome
@@ -31,6 +31,7 @@ from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.signaling import messages as s
 from meshcall.signaling.rendezvous import RendezvousSecret, Series
 from meshcall.testing.clock import FakeClock
+from meshcall.views import LayerKind
 from tests.unit.post_world import CALL, FakeDht, Peer
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from meshcall.aio.rtc.remote import (
     read_later_untrusted,
     read_offer_untrusted,
 )
-from meshcall.call.control import LayerKind
 from meshcall.call.negotiation import (
     Negotiate,
     Rounds,
@@ -47,6 +46,7 @@ from meshcall.media.path import path_of
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
+from meshcall.views import LayerKind
 
 _REASONS: Final = {"closed": "closed", "failed": "no-path", "no-path": "no-path", "dtls": "dtls"}
 

@@ -47,7 +47,6 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.call.control import LayerKind
 from meshcall.call.negotiation import Rounds, is_negotiate
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
@@ -77,6 +76,7 @@ from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media_paths import check_record, screen_record
 from meshcall.signaling.description import Description
 from meshcall.signaling.sdp import from_sdp, to_sdp
+from meshcall.views import LayerKind
 
 _T = TypeVar("_T")
 

@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from meshcall import errors, limits
-from meshcall.call.control import LayerKind
 from meshcall.errors import MeshcallError, Rejected
 from meshcall.ice import events as ice
 from meshcall.ice.candidate import Candidate, decode_items_untrusted, encode_candidates, flaw
@@ -24,6 +23,7 @@ from meshcall.ice.check import Credentials
 from meshcall.ice.notes import Note
 from meshcall.media import endpoint as m
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.views import LayerKind
 
 Number = Annotated[int, Meta(ge=0, lt=2**32)]
 Text = Annotated[str, Meta(max_length=limits.WORKER_TEXT_MAX)]

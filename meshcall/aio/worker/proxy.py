@@ -21,7 +21,6 @@ from meshcall.aio.ice.call_ice import MakeSession
 from meshcall.aio.worker import messages as w
 from meshcall.aio.worker.channel import Channel, make_pair
 from meshcall.aio.worker.worker import Worker
-from meshcall.call.control import LayerKind
 from meshcall.errors import MediaFailed, MeshcallError, PeerGone, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import CandidatePolicy, encode_candidates, filter_untrusted, is_mdns_name
@@ -34,6 +33,7 @@ from meshcall.media.endpoint import (
     TransportLost,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.views import LayerKind
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshcall.call.control import LayerKind
 from meshcall.errors import (
     InvalidRoom,
     NoSuchMember,
@@ -21,6 +20,7 @@ from meshcall.identity.uri import clean_name
 from meshcall.views import (
     KnockView,
     LanRoomView,
+    LayerKind,
     MemberView,
     ReceivedView,
     RoomCodeView,
