@@ -1956,7 +1956,11 @@ ROOM_JOIN_STAGGER: Final = 0.3
 """Seconds between the members that are asked by an invite: the inviter first."""
 
 ROOM_JOIN_ASKED: Final = 8
-"""Members that are asked to come in (announcements that claim one name)."""
+"""Members that are asked to come in at a time."""
+
+ROOM_JOIN_CLAIMS: Final = 128
+"""Others that announce a room of that name and are asked in turns, as many as rooms are remembered (a flood of
+the real name)."""
 
 ROOM_WELCOME_MEMBERS: Final = 8
 """Members named to a newcomer: they fit a letter, and one of them tells the rest."""

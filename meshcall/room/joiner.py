@@ -76,6 +76,8 @@ class _Asked:
     pause: float = limits.ROOM_JOIN_RETRY
     exchange: CodeExchange | None = None
     refused: c.JoinReason | None = None
+    sent: bool = False
+    """Whether it was asked once at least."""
 
 
 _REASONS: Final[dict[RefusedReason, c.JoinReason]] = {
@@ -100,6 +102,8 @@ class Joiner:
         self._name = clean_name(name)
         self._random = random
         self._asked: dict[PeerId, _Asked] = {}
+        self._claims: dict[PeerId, bytes] = {}
+        """Who else announces a room of that name, with its tag: they are asked in turns."""
         self._until = _NEVER
         self._knocked = False
         self._begun = self._ended = False
@@ -158,9 +162,7 @@ class Joiner:
             if now >= self._until:
                 self._time_is_up()
             else:
-                for peer, asked in self._asked.items():
-                    if now >= asked.ask_at:
-                        self._ask(peer, asked)
+                self._ask_due()
         return self._drain()
 
     def deadline(self) -> float | None:
@@ -171,9 +173,7 @@ class Joiner:
 
     def _drain(self) -> list[c.JoinerCommand]:
         if self._begun and not self._ended:
-            for peer, asked in self._asked.items():
-                if self._now >= asked.ask_at:
-                    self._ask(peer, asked)
+            self._ask_due()
         output, self._out = self._out, []
         return output
 
@@ -192,13 +192,36 @@ class Joiner:
     def _add(self, peer: PeerId, tag: bytes) -> None:
         """One more to be asked, a moment after the one before."""
         most = limits.ROOM_CODE_MEMBERS if isinstance(self._way, ByCode) else limits.ROOM_JOIN_ASKED
-        if peer == self._me or peer in self._asked or len(self._asked) >= most:
+        if peer == self._me or peer in self._asked or peer in self._claims:
+            return
+        if len(self._asked) >= most:
+            if isinstance(self._way, ByName) and len(self._claims) < limits.ROOM_JOIN_CLAIMS:
+                self._claims[peer] = tag
             return
         waiting = [asked.ask_at for asked in self._asked.values() if asked.pause == limits.ROOM_JOIN_RETRY]
         after = max(waiting, default=self._now - limits.ROOM_JOIN_STAGGER)
         self._asked[peer] = _Asked(tag, max(self._now, after + limits.ROOM_JOIN_STAGGER))
 
+    def _ask_due(self) -> None:
+        for peer, asked in list(self._asked.items()):
+            if self._now < asked.ask_at:
+                continue
+            if asked.sent and self._claims and not self._knocked:
+                # It has not answered, and may be invented: the next one's turn
+                del self._asked[peer]
+                self._ask_next()
+                self._claims[peer] = asked.tag
+            else:
+                self._ask(peer, asked)
+
+    def _ask_next(self) -> None:
+        """Somebody else who announces that name."""
+        peer = next(iter(self._claims))
+        asked = self._asked[peer] = _Asked(self._claims.pop(peer), self._now)
+        self._ask(peer, asked)
+
     def _ask(self, peer: PeerId, asked: _Asked) -> None:
+        asked.sent = True
         if self._knocked:
             asked.ask_at = self._now + limits.ROOM_KNOCK_REPEAT
         else:
@@ -224,6 +247,9 @@ class Joiner:
 
     def _letter_untrusted(self, peer: PeerId, data: bytes) -> None:
         letter = decode_letter_untrusted(data)
+        if peer in self._claims:  # it was asked, and answers late
+            tag = self._claims.pop(peer)
+            self._asked[peer] = _Asked(tag, self._now + limits.ROOM_JOIN_RETRY, sent=True)
         asked = self._asked.get(peer)
         if isinstance(letter, Welcome):
             self._welcome_untrusted(peer, letter)
@@ -272,7 +298,7 @@ class Joiner:
             case ByName(name):
                 # Whoever lets us in may be another member than those who were asked
                 tags = tags_near(room.id, self._now_ms)
-                if all(one.tag not in tags for one in self._asked.values()):
+                if tags.isdisjoint({*(one.tag for one in self._asked.values()), *self._claims.values()}):
                     raise Rejected("another room")
                 if name_key(room.name) != name_key(name):
                     raise Rejected("another room")
@@ -282,6 +308,8 @@ class Joiner:
 
     def _refused(self, asked: _Asked, reason: c.JoinReason) -> None:
         asked.refused, asked.ask_at = reason, _NEVER
+        if self._claims:
+            self._ask_next()
         reasons = [one.refused for one in self._asked.values()]
         if all(reasons):
             self._end(next(worst for worst in _WORST_FIRST if worst in reasons))

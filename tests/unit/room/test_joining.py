@@ -9,6 +9,7 @@ import pytest
 
 from meshcall import limits
 from meshcall.errors import LocalProtocolError
+from meshcall.identity.keys import SigningKey
 from meshcall.identity.peer_id import PeerId
 from meshcall.room import commands as c
 from meshcall.room import events as e
@@ -112,6 +113,39 @@ def test_an_open_room_is_joined_by_its_name() -> None:
     world.run(1)
     assert [world.seen_by(n) for n in range(3)] == [["member 0", "member 1", "guest 2"]] * 3
     assert len(world.links) == 3
+
+
+def test_a_crowd_that_claims_the_name_keeps_nobody_out() -> None:
+    """They are asked in turns, a few at a time, each again and again; who is real is asked within seconds."""
+    guest = Guest(two(), 2, ByName("Deck 7"))
+    world = guest.world
+    crowd = [SigningKey.from_seed(bytes([100 + n]) * 32).peer_id for n in range(100)]
+    for number, peer in enumerate(crowd):
+        found = e.Found(peer, bytes([number]) * 8)
+        guest.do(guest.joiner.handle(found, world.now, world.now_ms))
+    real = e.Found(KEYS[1].peer_id, world.room.tag(world.now_ms))
+    guest.do(guest.joiner.handle(real, world.now, world.now_ms))
+    guest.wait(9)
+    guest.comes_in()
+    asked = [one.peer for one in guest.told if isinstance(one, c.SendLetter)]
+    assert set(crowd) < set(asked)
+    assert len(asked) < 16 * 9
+
+
+def test_whom_the_crowd_pushed_aside_is_heard_when_it_answers() -> None:
+    """Late, when others are being asked."""
+    guest = Guest(two(), 2, ByName("Deck 7"))
+    world = guest.world
+    guest.lose = 10_000
+    found = e.Found(KEYS[1].peer_id, world.room.tag(world.now_ms))
+    guest.do(guest.joiner.handle(found, world.now, world.now_ms))
+    for number in range(20):
+        peer = SigningKey.from_seed(bytes([100 + number]) * 32).peer_id
+        guest.do(guest.joiner.handle(e.Found(peer, bytes([number]) * 8), world.now, world.now_ms))
+    guest.wait(1)
+    letter = next(one for one in guest.told if isinstance(one, c.SendLetter) and one.peer == KEYS[1].peer_id)
+    guest.deliver(letter.peer, letter.data)
+    guest.comes_in()
 
 
 def test_a_lost_letter_is_written_again() -> None:
