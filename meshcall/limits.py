@@ -1959,8 +1959,8 @@ ROOM_JOIN_ASKED: Final = 8
 """Members that are asked to come in at a time."""
 
 ROOM_JOIN_CLAIMS: Final = 128
-"""Others that announce a room of that name and are asked in turns, as many as rooms are remembered (a flood of
-the real name)."""
+"""Others that announce a room of that name and are asked in turns, as many as rooms are remembered.
+Caps what a flood of the real name makes us hold."""
 
 ROOM_WELCOME_MEMBERS: Final = 8
 """Members named to a newcomer: they fit a letter, and one of them tells the rest."""
