@@ -164,7 +164,7 @@ async def test_members_on_a_lan_and_far_away_in_one_room(lab: Lab) -> None:
         )
     )
     for peer in (ann, ben, cem):
-        await peer.wait_for_status("in the DHT", lambda status: status["dht"]["watches"] >= 4, 30)
+        await peer.wait_for_status("in the DHT", lambda status: status["dht"]["watches"] > 0)
     (await ann.cli("room", "create", "Tea")).check()
     link = (await ann.cli("room", "invite")).check().stdout.strip()
     assert (await join(ben, "Tea"))["state"] == "joined"
