@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import statistics
 import struct
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -269,7 +270,7 @@ class _SoundSender:
         self._encoder.expect_loss(self._loss)
 
 
-class _Ear:
+class _Ear(ABC):
     """What both have in common."""
 
     def __init__(self, machine: Machine) -> None:
@@ -292,8 +293,9 @@ class _Ear:
         self.fresh += 1
         self.hear(packet)
 
+    @abstractmethod
     def hear(self, packet: RtpPacket) -> None:
-        raise NotImplementedError
+        """One that was not there before."""
 
 
 class _OurEar(_Ear):
