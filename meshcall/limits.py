@@ -1165,6 +1165,33 @@ RECORD_DRIFT_MAX: Final = 1.0
 RECORD_CLOSE_TIMEOUT: Final = 10.0
 """For writing what is queued and the index of a recording."""
 
+MIX_WIDTH: Final = 1280
+"""Of the one picture that all members of a room are recorded in."""
+
+MIX_HEIGHT: Final = 720
+"""See MIX_WIDTH."""
+
+MIX_FPS: Final = 15
+"""Pictures a second of it (processor time: a quarter of what 720p30 takes to encode)."""
+
+MIX_TILES_MAX: Final = 16
+"""Members and shared screens in it: as many as a room has members."""
+
+MIX_PICTURES_WAITING: Final = 3
+"""Of one member, until the next picture is made (memory, when that is behind): the oldest go first."""
+
+MIX_PICTURE_LIFE: Final = 2.0
+"""Seconds that a member's last picture is shown: who sends none any more is black."""
+
+MIX_WAIT: Final = 0.2
+"""Seconds that sound is waited for before it is mixed: what stood still here for a moment is not lost."""
+
+MIX_BEHIND_MAX: Final = 10.0
+"""Seconds of sound that are made up for when the recording was held up (a machine that slept for days)."""
+
+MIX_QUEUE_MAX: Final = 8 * 1024 * 1024
+"""Octets of sound that wait for the disk (a slow disk), some seconds of a full room: more is left out."""
+
 # --- rate control ---------------------------------------------------------------------------------
 
 RATE_START: Final = 1_000_000

@@ -26,7 +26,7 @@ from meshcall.letters import Letter
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.post import Post
 from meshcall.signaling.messages import Offer, Reject, RejectReason
-from meshcall.views import CallDirection, CallEvent
+from meshcall.views import CallDirection, CallEvent, RecordFailed
 
 if TYPE_CHECKING:
     from meshcall.call.events import OfferReceived
@@ -79,6 +79,9 @@ class Room(Protocol):
 
     def spoke(self, *, speaking: bool) -> None:
         """Somebody begins to speak into our source, or ends to."""
+
+    def not_recorded(self, message: str) -> None:
+        """A recording broke off."""
 
     def link_changed(self) -> None:
         """Something that is shown of a link is new."""
@@ -253,7 +256,10 @@ class RoomLinks:
 
     def tell(self, event: CallEvent) -> None:
         """A link's events are the room's: its view is told, not they."""
-        self._room.link_changed()
+        if isinstance(event, RecordFailed):
+            self._room.not_recorded(event.message)
+        else:
+            self._room.link_changed()
 
     def room_message(self, call: Call, body: bytes) -> None:
         """The member says something to the room."""

@@ -14,6 +14,8 @@ class RoomOptions:
     source: str = "none"
     record: Path | None = None
     """A folder: each link is recorded into a file of its own."""
+    record_mixed: Path | None = None
+    """A folder: all of the room is recorded into one file."""
     page: str = ""
     """The page whose browser carries the media."""
     video: bool = True
@@ -22,8 +24,13 @@ class RoomOptions:
 
     def encode(self) -> bytes:
         """For the disk."""
-        record = None if self.record is None else str(self.record)
-        fields = {"source": self.source, "record": record, "video": self.video, "lan_only": self.lan_only}
+        fields = {
+            "source": self.source,
+            "record": _text(self.record),
+            "record_mixed": _text(self.record_mixed),
+            "video": self.video,
+            "lan_only": self.lan_only,
+        }
         return json.dumps(fields).encode()
 
     @classmethod
@@ -31,12 +38,20 @@ class RoomOptions:
         """From the disk; what makes no sense there is as if it had not been given."""
         try:
             fields = json.loads(data)
-            record = fields["record"]
             return cls(
                 source=str(fields["source"]),
-                record=None if record is None else Path(record),
+                record=_path(fields["record"]),
+                record_mixed=_path(fields.get("record_mixed")),
                 video=bool(fields["video"]),
                 lan_only=bool(fields["lan_only"]),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

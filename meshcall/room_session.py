@@ -304,16 +304,16 @@ class RoomSession:
             room=self.id,
             page=self.options.page,
             video=self.options.video,
-            record=self._record_file(peer),
+            record=self._record_file(self.options.record, peer.short),
+            mixed=self._record_file(self.options.record_mixed, "mixed"),
         )
 
-    def _record_file(self, peer: PeerId) -> Path | None:
+    def _record_file(self, folder: Path | None, who: str) -> Path | None:
         """A name that no link had: a member that comes back is recorded into another file."""
-        folder = self.options.record
         if folder is None:
             return None
         at = datetime.fromtimestamp(self._tools.clock.now_ms() / 1000, UTC)
-        name = f"{at:%Y%m%dT%H%M%SZ}-{self.id[:8]}-{peer.short}"
+        name = f"{at:%Y%m%dT%H%M%SZ}-{self.id[:8]}-{who}"
         numbers = ("", *(f"-{number}" for number in range(2, limits.ROOM_LINKS_ENDED_MAX)))
         paths = (folder / f"{name}{number}.mkv" for number in numbers)
         return next((path for path in paths if not path.exists()), None)
@@ -338,6 +338,11 @@ class RoomSession:
         """See :class:`meshcall.room_links.Room`. All links have one source, so each says the same."""
         if not self._over:
             self.feed(e.SetState(speaking=speaking))
+
+    def not_recorded(self, message: str) -> None:
+        """See :class:`meshcall.room_links.Room`."""
+        self.trouble = message
+        self._changed()
 
     def link_changed(self) -> None:
         """See :class:`meshcall.room_links.Room`."""

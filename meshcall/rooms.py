@@ -34,6 +34,7 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan
 from meshcall.media_loader import probe_source
+from meshcall.media_paths import check_record_dir
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.descriptor import Room
@@ -302,11 +303,12 @@ class Rooms:
         lan_only: bool = False,
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
-        options = await self._options(source, record, page, lan_only=lan_only, video=video)
+        options = await self._options(source, (record, record_mixed), page, lan_only=lan_only, video=video)
         self._check_room_for_one()
         clock = self._tools.clock
         room = Room.create(
@@ -328,11 +330,12 @@ class Rooms:
         at: str = "",
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
-        options = await self._options(source, record, page, lan_only=False, video=video)
+        options = await self._options(source, (record, record_mixed), page, lan_only=False, video=video)
         if at:
             await self._reach(at)
         joined = self._session_called(text)
@@ -550,14 +553,26 @@ class Rooms:
     # --- going in ---------------------------------------------------------------------------------
 
     async def _options(
-        self, source: str | None, record: Path | None, page: str, *, lan_only: bool, video: bool
+        self,
+        source: str | None,
+        records: tuple[Path | None, Path | None],
+        page: str,
+        *,
+        lan_only: bool,
+        video: bool,
     ) -> RoomOptions:
+        """``records``: each member, and all of them together."""
         source = self._config.source if source is None else source
         if not page:
             await probe_source(source)
-        if record is not None:
-            await asyncio.get_running_loop().run_in_executor(None, _make_folder, record)
-        return RoomOptions(source=source, record=record, page=page, video=video, lan_only=lan_only)
+        for folder in records:
+            if folder is None:
+                continue
+            if page:
+                raise UsageError("what a browser sends and receives is not recorded here")
+            await asyncio.get_running_loop().run_in_executor(None, _make_folder, folder)
+        each, mixed = records
+        return RoomOptions(source, each, mixed, page=page, video=video, lan_only=lan_only)
 
     def _check_room_for_one(self) -> None:
         if len(self._sessions) + len(self._joining) >= limits.ROOMS_JOINED_MAX:
@@ -667,10 +682,9 @@ class Rooms:
 
 def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise RecordTargetExists(
-            f"{folder} is a file", hint="a room is recorded into a folder, with one file for each member"
-        )
+        raise RecordTargetExists(f"{folder} is a file", hint="a room is recorded into a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MeshcallError(f"can't make the folder {folder}: {error.strerror}") from None
+    check_record_dir(folder)

@@ -41,6 +41,10 @@ RecordFolderOption = Annotated[
     str | None,
     typer.Option("--record", metavar="DIR", help="Record each member into a file of its own in this folder."),
 ]
+RecordMixedOption = Annotated[
+    str | None,
+    typer.Option("--record-mixed", metavar="DIR", help="Record all members into one file in this folder."),
+]
 MemberArgument = Annotated[str, typer.Argument(metavar="MEMBER", help="Name, as the room shows it, or ID.")]
 
 _OVER: dict[str, MeshcallError] = {
@@ -61,13 +65,21 @@ def create(
     lan: Annotated[bool, typer.Option("--lan", help="Look for members on this LAN alone.")] = False,
     source: SourceOption = None,
     record: RecordFolderOption = None,
+    record_mixed: RecordMixedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a room and go in."""
     from meshcall.control.models import CreateRoom
 
     session = session_of(context)
-    body = CreateRoom(name=name, secret=secret, lan_only=lan, source=_source(source), record=_folder(record))
+    body = CreateRoom(
+        name=name,
+        secret=secret,
+        lan_only=lan,
+        source=_source(source),
+        record=_folder(record),
+        record_mixed=_folder(record_mixed),
+    )
     view = session.client.send("POST", "rooms", body=body)
     if as_json:
         emit_json(view)
@@ -105,6 +117,7 @@ def join(
     ],
     source: SourceOption = None,
     record: RecordFolderOption = None,
+    record_mixed: RecordMixedOption = None,
     at: Annotated[
         str,
         typer.Option(
@@ -124,7 +137,13 @@ def join(
     session = session_of(context)
     if not room.strip():
         raise UsageError("no room was named", hint="`meshcall room list` shows those on this LAN")
-    body = JoinRoom(room=room, source=_source(source), record=_folder(record), at=at)
+    body = JoinRoom(
+        room=room,
+        source=_source(source),
+        record=_folder(record),
+        record_mixed=_folder(record_mixed),
+        at=at,
+    )
     # listening begins before asking, so that no answer falls between the two
     with session.client.listen() as stream:
         view = session.client.send("POST", "rooms", "join", body=body)

@@ -167,6 +167,8 @@ class CreateRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True)
     source: PathText | None = None
     record: PathText | None = None
     """A folder: each member is recorded into a file of its own."""
+    record_mixed: PathText | None = None
+    """A folder: all members are recorded into one file."""
     page: PageName = ""
     video: bool = True
 
@@ -179,6 +181,8 @@ class JoinRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: PathText | None = None
     record: PathText | None = None
     """A folder, as in ``CreateRoom``."""
+    record_mixed: PathText | None = None
+    """Likewise."""
     page: PageName = ""
     video: bool = True
     at: Annotated[str, msgspec.Meta(max_length=262)] = ""

@@ -165,6 +165,7 @@ class RoomsApi(Protocol):
         lan_only: bool = False,
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
@@ -177,6 +178,7 @@ class RoomsApi(Protocol):
         at: str = "",
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:

@@ -56,6 +56,7 @@ class RoomRoutes:
             lan_only=wanted.lan_only,
             source=wanted.source,
             record=absolute_path(wanted.record),
+            record_mixed=absolute_path(wanted.record_mixed),
             page=wanted.page,
             video=wanted.video,
         )
@@ -68,6 +69,7 @@ class RoomRoutes:
             at=wanted.at,
             source=wanted.source,
             record=absolute_path(wanted.record),
+            record_mixed=absolute_path(wanted.record_mixed),
             page=wanted.page,
             video=wanted.video,
         )

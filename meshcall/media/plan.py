@@ -70,6 +70,8 @@ class MediaPlan:
     """
     record: Path | None = None
     """Matroska file that what arrives is recorded to; it must not exist yet."""
+    mixed: Path | None = None
+    """Matroska file that the whole room is recorded to; the first link that begins makes it for all."""
     page: str = ""
     """The page whose browser carries the media, by the name that it was given; empty: this process does."""
     peer: str = ""

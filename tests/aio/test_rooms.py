@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import av
 import pytest
 
 from meshcall import errors, limits
 from meshcall.config import Config
+from meshcall.media.mixing import tiles
 from meshcall.node import Node
 from meshcall.testing.testnet import Testnet
 from meshcall.views import NodeEvent, RoomChat, RoomEnded, RoomView
+from tests.aio.mixes import files_in, loud, luma, pictures_in, sound_in, write_film
 from tests.attacks.nodes import play_media
 
 played_media = pytest.mark.usefixtures("played")
@@ -338,6 +341,10 @@ async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(errors.RecordTargetExists):
         await ann.rooms.create("Tea", record=tmp_path / "file")
+    with pytest.raises(errors.RecordTargetExists):
+        await ann.rooms.create("Tea", record_mixed=tmp_path / "file")
+    with pytest.raises(errors.UsageError, match="browser"):
+        await ann.rooms.create("Tea", record_mixed=tmp_path / "all", page="p1")
     with pytest.raises(errors.HostUnknown):
         await ann.rooms.join("Tea", at="no.such.host.invalid:7")
     with pytest.raises(errors.NoSuchRoom):
@@ -395,3 +402,55 @@ async def test_media_flow_are_muted_and_recorded(start: StartNode, tmp_path: Pat
     assert len(files) == 1
     assert ben.peer_id.short in files[0].name
     await until(lambda: files[0].stat().st_size > 10_000, 5)
+
+
+async def test_a_room_is_recorded_in_one_file(start: StartNode, tmp_path: Path) -> None:
+    """Each member's tone and picture, and ours, while it is there; the last link finishes the file."""
+    films = {"ann": (500, 235), "ben": (900, 126), "cem": (1400, 60)}
+    for who, (tone, value) in films.items():
+        await asyncio.to_thread(write_film, tmp_path / f"{who}.mkv", tone, value, 30)
+    ann, ben, cem = [await start(who, source=str(tmp_path / f"{who}.mkv")) for who in films]
+    await ann.rooms.create("Tea", record_mixed=tmp_path / "tea")
+    link = ann.rooms.invite("-").uri
+    await ben.rooms.join(link)
+    await agree(ann, ben)
+    await until(lambda: min(received(ann)) > 0, 30)
+    await cem.rooms.join(link)
+    await agree(ann, ben, cem)
+
+    def all_came() -> bool:
+        others = [one.received for one in ann.rooms.view("-").members if not one.me]
+        return all(one.video_frames > 5 and one.audio_seconds > 1.5 for one in others)
+
+    await until(all_came, 30)
+    await cem.rooms.leave("-")
+    await agree(ann, ben)
+    await asyncio.sleep(1.5)
+    await ann.rooms.leave("-")
+    (name,) = files_in(tmp_path / "tea")
+    assert name.endswith("-mixed.mkv")
+    await until(lambda: readable(tmp_path / "tea" / name), 10)
+    sound = sound_in(tmp_path / "tea" / name)
+    heard = [
+        {who for who, (tone, _) in films.items() if loud(sound, tone, step / 4, step / 4 + 0.25)}
+        for step in range(len(sound) // 12_000)
+    ]
+    assert heard.count({"ann", "ben", "cem"}) >= 3
+    assert heard[-2] == {"ann", "ben"}
+    shown = pictures_in(tmp_path / "tea" / name)
+    three, two = tiles(3, 1280, 720), tiles(2, 1280, 720)
+    values = [value for _, value in films.values()]
+    assert any(
+        all(abs(luma(one, at) - value) < 6 for at, value in zip(three, values, strict=True)) for one in shown
+    )
+    late = [one for one in shown if one.time < shown[-1].time - 0.5][-1]
+    assert [luma(late, at) for at in two] == pytest.approx(values[:2], abs=6)
+
+
+def readable(path: Path) -> bool:
+    """Whether a recording is finished: only then its length is known."""
+    try:
+        with av.open(str(path)) as container:
+            return bool(container.duration)
+    except av.FFmpegError:
+        return False

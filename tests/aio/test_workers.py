@@ -29,7 +29,9 @@ from meshcall.aio.worker.proxy import WorkerEndpoint
 from meshcall.errors import MeshcallError, RecordTargetExists, Rejected, SourceUnusable
 from meshcall.ice.candidate import Candidate
 from meshcall.media import endpoint as m
+from meshcall.media.mixing import tiles
 from meshcall.media.plan import MediaPlan
+from tests.aio.mixes import loud, luma, pictures_in, sound_in
 
 LOCAL = MediaPlan(allow_loopback=True, interfaces=("lo",), source="testsrc")
 
@@ -228,6 +230,23 @@ async def test_the_endpoints_of_a_room_share_a_worker() -> None:
         assert third.pid == first.pid
         for end in (*ends[1:], third):
             await end.finish()
+
+
+async def test_a_worker_records_its_room(tmp_path: Path) -> None:
+    """All members in one file, in a folder that it may write to, finished when the last link is closed."""
+    path = tmp_path / "mixed.mkv"
+    async with workers() as pool:
+        room = replace(LOCAL, room="00" * 16, source="testsrc:500", mixed=path)
+        ours = [End(await pool.make(room)) for _ in range(2)]
+        members = [End(await pool.make(replace(LOCAL, source=f"testsrc:{tone}"))) for tone in (900, 1400)]
+        await asyncio.gather(*(connect(*pair) for pair in zip(ours, members, strict=True)))
+        await asyncio.sleep(3)
+        for end in (*ours, *members):
+            await end.finish()
+        assert not [end.of(m.RecordFailed) for end in ours if end.of(m.RecordFailed)]
+    sound, shown = sound_in(path), pictures_in(path)
+    assert all(loud(sound, tone, 1.5, 2.5) for tone in (500, 900, 1400))
+    assert all(luma(shown[-1], place) > 30 for place in tiles(3, 1280, 720)[:2])
 
 
 async def test_who_forks_may_die() -> None:

@@ -147,6 +147,7 @@ def test_waiting_at_a_locked_door(fake: Daemon) -> None:
         (["chat", "x" * 4001], "4000"),
         (["join", "tea", "--source", "/nothing/there.mkv"], "there.mkv"),
         (["create", "tea", "--record", ""], "folder"),
+        (["join", "tea", "--record-mixed", ""], "folder"),
         (["remove", "nobody"], "nobody"),
         (["admit", "nobody"], "nobody"),
     ],

@@ -77,6 +77,7 @@ class ShownRooms(FakeRooms):
         at: str = "",
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
@@ -87,7 +88,9 @@ class ShownRooms(FakeRooms):
             people = [SELF, *PEOPLE]
             view = RoomView(id="d" * 32, name=text, state="joined", creator=ALICE, members=people)
         else:
-            view = await super().join(text, at=at, source=source, record=record, page=page, video=video)
+            view = await super().join(
+                text, at=at, source=source, record=record, record_mixed=record_mixed, page=page, video=video
+            )
         self._rooms[view.id] = view
         return view
 

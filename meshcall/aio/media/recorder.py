@@ -94,7 +94,7 @@ class Recorder:
             self._failed = True
             with suppress(OSError, av.error.FFmpegError, ValueError):
                 self._writer.abandon()
-            message = _sentence(error, self._path)
+            message = sentence(error, self._path)
             with suppress(RuntimeError):  # the loop is closed: nobody listens
                 self._loop.call_soon_threadsafe(self._report, message)
 
@@ -109,7 +109,8 @@ def _octets(frame: Frame) -> int:
     return frame.samples * 4
 
 
-def _sentence(error: Exception, path: Path) -> str:
+def sentence(error: Exception, path: Path) -> str:
+    """Why a recording ended early, for people."""
     if isinstance(error, FileError):
         return str(error)
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

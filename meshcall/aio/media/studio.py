@@ -4,7 +4,9 @@ Law 1: there is one encoder for each codec and layer that somebody is sent, what
 Law 2: encoders run in threads of their own; what waits for one is bounded, and a late picture is left out.
 Law 3: nothing is taken from the source before the first gate opens; then each peer gets what is encoded from
 its own gate on, pictures from a keyframe on.
-Law 4: endpoints with the same room share a studio; it closes with the last of them.
+Law 4: endpoints with the same room share a studio, and what the room is recorded by; it closes with the last
+of them.
+Law 5: of ourselves what is sent to nobody is not recorded either.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -29,6 +32,7 @@ from meshcall.aio.media.encoders import (
     make_sound_encoder,
 )
 from meshcall.aio.media.loudness import loudness
+from meshcall.aio.media.mixer import Mixer, Part
 from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, VIDEO_BASE
 from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.media.threads import Lane, wait_threads
@@ -264,6 +268,9 @@ class Studio:
         self._pumps: list[asyncio.Task[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._arranging: asyncio.TimerHandle | None = None
+        self._mixer: Mixer | None = None
+        self._own: Part | None = None
+        """Ourselves in the recording of the room."""
 
     def kinds(self) -> frozenset[MediaKind]:
         """What the source has."""
@@ -279,6 +286,8 @@ class Studio:
         counts["encoder-failed"] = self._sound.failures + sum(x.failures for x in self._lines.values())
         for name, device in self.source.devices.items():
             counts[f"{name}-lost"] = device.lost
+        if self._mixer is not None:
+            counts.update(self._mixer.counters)
         return {reason: count for reason, count in counts.items() if count}
 
     @property
@@ -341,6 +350,13 @@ class Studio:
         if self.source.pictures is not None:
             pump = self._pump_pictures(self.source.pictures)
             self._pumps.append(asyncio.create_task(pump, name="studio-pictures"))
+
+    def record(self, path: Path, *, pictures: bool) -> Mixer:
+        """Record the room, from now on, to the file that was named first; ``pictures``: not sound alone."""
+        if self._mixer is None:
+            self._mixer = Mixer(path, pictures=pictures)
+            self._own = self._mixer.part(seen=self.source.pictures is not None)
+        return self._mixer
 
     def want_keyframe(self, outlet: Outlet) -> None:
         """The peer behind ``outlet`` can't go on without one."""
@@ -433,6 +449,8 @@ class Studio:
         while True:
             frame = await track.recv()
             self._sound.offer(frame, frame.pts or 0)
+            if self._own is not None and self._sound.outlets:
+                self._own.put(frame)
 
     async def _pump_pictures(self, track: PictureTrack) -> None:
         while True:
@@ -442,6 +460,8 @@ class Studio:
             for line in self._lines.values():
                 if line.outlets:
                     line.offer(frame, frame.pts or 0)
+            if self._own is not None and self._choices:
+                self._own.put(frame)
 
     async def close(self) -> None:
         """End everything."""
@@ -452,6 +472,8 @@ class Studio:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         await self.source.close()
+        if self._mixer is not None:
+            await self._mixer.close()
         self._sound.close()
         for line in self._lines.values():
             line.close()

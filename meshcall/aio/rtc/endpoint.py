@@ -537,7 +537,9 @@ class RtcEndpoint:
                 self._record_failed,
                 start=recorder.start,
             )
-        self._reception.open_gate(recorder, record_screen)
+        mixer = self._sending.record_room(self._plan)
+        join_mix = None if mixer is None else partial(mixer.part, self._record_failed)
+        self._reception.open_gate(recorder, record_screen, join_mix)
         self._changes.open_gate()
 
     def _arriving(self) -> frozenset[MediaKind]:

@@ -19,6 +19,7 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpTransceiver
 from aiortc.mediastreams import MediaStreamError
 
+from meshcall.aio.media.mixer import Part
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
@@ -56,6 +57,9 @@ class Reception:
         self._estimation = hooks.Estimation(asyncio.get_running_loop().time)
         self._open = False
         self._record_screen: Callable[[], Recorder] | None = None
+        self._join_mix: Callable[[], Part] | None = None
+        self._mixed: dict[What, Part] = {}
+        """The member, as "video", and its screen, in the recording of the room."""
         self._lost: Counter[What] = Counter()
         self._played = Counts()
         """By receivers that were renewed."""
@@ -106,6 +110,8 @@ class Reception:
             stream.close()
             self._repaired[what] += stream.repaired
         del self._streams[receiver]
+        if what == "screen" and "screen" in self._mixed:
+            self._mixed.pop("screen").leave()
         self.prepare(transceiver.receiver, what)
 
     def lost(self, what: What) -> int:
@@ -159,10 +165,21 @@ class Reception:
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
 
-    def open_gate(self, recorder: Recorder | None, record_screen: Callable[[], Recorder] | None) -> None:
-        """Decode, count and record from now on. ``record_screen``: called with the first screen."""
+    def open_gate(
+        self,
+        recorder: Recorder | None,
+        record_screen: Callable[[], Recorder] | None,
+        join_mix: Callable[[], Part] | None = None,
+    ) -> None:
+        """Decode, count and record from now on. ``record_screen``: called with the first screen.
+
+        ``join_mix``: takes part in the recording of the room; called now, and with the first screen.
+        """
         self.recorder = recorder
         self._record_screen = record_screen
+        self._join_mix = join_mix
+        if join_mix is not None:
+            self._mixed["video"] = join_mix()
         self._open = True
         for _, stream in self._streams.values():
             if isinstance(stream, Playout):
@@ -215,6 +232,8 @@ class Reception:
             self._on_first(what)
         if isinstance(frame, av.AudioFrame):
             self.audio_seconds += frame.samples / frame.sample_rate
+        if "video" in self._mixed:
+            self._mixed["video"].put(frame)  # copies sound, which the recorder changes
         if self.recorder is not None:
             self.recorder.put(what, frame)
 
@@ -223,6 +242,10 @@ class Reception:
             self.screen_recorder = self._record_screen()
         if self.screen_recorder is not None:
             self.screen_recorder.put("video", frame)
+        if self._join_mix is not None:
+            if "screen" not in self._mixed:
+                self._mixed["screen"] = self._join_mix()
+            self._mixed["screen"].put(frame)
 
     async def stop_decoders(self) -> None:
         """End the decoder threads without holding up the loop."""
@@ -238,7 +261,9 @@ class Reception:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
         self._holding.close()
-        self._record_screen = None
+        self._record_screen = self._join_mix = None
+        for part in self._mixed.values():
+            part.leave()
         for recorder in (self.recorder, self.screen_recorder):
             if recorder is not None:
                 await recorder.close()

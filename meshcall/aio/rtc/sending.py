@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiortc import RTCRtpTransceiver
 
 from meshcall.aio.media.encoded import Outlet
+from meshcall.aio.media.mixer import Mixer
 from meshcall.aio.media.sources import OnEnded
 from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
@@ -62,6 +63,12 @@ class Sending:
         self._rate = Rate(self, self._studio.uplink)
         for kind in self._studio.kinds():
             self._outlets[kind] = Outlet(kind, self.want_keyframe)
+
+    def record_room(self, plan: MediaPlan) -> Mixer | None:
+        """What the room is recorded by, if it is to be."""
+        if plan.mixed is None or self._studio is None:
+            return None
+        return self._studio.record(plan.mixed, pictures=plan.video)
 
     def tracks(self) -> dict[MediaKind, Outlet]:
         """What there is to send."""

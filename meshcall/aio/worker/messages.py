@@ -296,7 +296,8 @@ def encode_plan(plan: MediaPlan) -> bytes:
 def decode_plan(data: bytes) -> MediaPlan:
     """What the node wants of an endpoint."""
     values = json.loads(data)
-    values["record"] = None if values["record"] is None else Path(values["record"])
+    for name in ("record", "mixed"):
+        values[name] = None if values[name] is None else Path(values[name])
     values["interfaces"] = tuple(values["interfaces"])
     return MediaPlan(**values)
 

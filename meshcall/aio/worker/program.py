@@ -104,7 +104,7 @@ def _files(plan: MediaPlan) -> tuple[list[Path], list[Path]]:
     """What is read, and the folders that are written to."""
     spec = parse_source(plan.source)
     reads = [spec.path] if spec.path is not None else []
-    return reads, [] if plan.record is None else [plan.record.parent]
+    return reads, [path.parent for path in (plan.record, plan.mixed) if path is not None]
 
 
 def run(command: socket.socket) -> None:

@@ -66,10 +66,11 @@ class FakeRooms:
         lan_only: bool = False,
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
-        self.asked.append(("create", (lan_only, source, record, page, video)))
+        self.asked.append(("create", (lan_only, source, record, record_mixed, page, video)))
         if not clean_name(name):
             raise InvalidRoom("a room needs a name")
         return self._put(clean_name(name), mine=True, secret=secret)
@@ -81,10 +82,11 @@ class FakeRooms:
         at: str = "",
         source: str | None = None,
         record: Path | None = None,
+        record_mixed: Path | None = None,
         page: str = "",
         video: bool = True,
     ) -> RoomView:
-        self.asked.append(("join", (at, source, record, page, video)))
+        self.asked.append(("join", (at, source, record, record_mixed, page, video)))
         match text:
             case "nowhere":
                 raise RoomNotFound("no such room is announced on this network")

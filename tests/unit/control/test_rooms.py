@@ -36,9 +36,11 @@ async def post(node: FakeNode, path: str, body: dict[str, Any] | None = None) ->
 
 async def test_a_room_is_made_seen_and_left(node: FakeNode) -> None:
     """By its name or ID, or as the only one that there is."""
-    made = await post(node, "", {"name": "Tea time", "secret": True, "lan_only": True, "record": "/tmp/tea"})
+    made = await post(
+        node, "", {"name": "Tea time", "secret": True, "lan_only": True, "record_mixed": "/tmp/tea"}
+    )
     assert (made.status, made.json["state"], made.json["secret"]) == (201, "joined", True)
-    assert node.rooms.asked == [("create", (True, None, Path("/tmp/tea"), "", True))]
+    assert node.rooms.asked == [("create", (True, None, None, Path("/tmp/tea"), "", True))]
     shown = await ask(paths(node), "GET", "/rooms")
     assert [room["id"] for room in shown.json["rooms"]] == [made.json["id"]]
     assert [room["name"] for room in shown.json["here"]] == ["Tea", ""]
