@@ -356,7 +356,10 @@ class RoomSilent(MeshcallError):
 
     code = "room-silent"
     exit_code = 4
-    default_hint = "is anybody in it now? `meshcall netcheck` tells what this network lets through"
+    default_hint = (
+        "is anybody in it now, and is the clock of this machine right? `meshcall netcheck` tells what this"
+        " network lets through"
+    )
 
 
 class RoomRefused(MeshcallError):

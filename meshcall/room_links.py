@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshcall import limits
 from meshcall.aio.clock import Clock
@@ -26,13 +26,16 @@ from meshcall.letters import Letter
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.post import Post
 from meshcall.signaling.messages import Offer, Reject, RejectReason
-from meshcall.views import CallDirection, CallEvent, RecordFailed
+from meshcall.views import CallDirection, CallEvent, Ended, RecordFailed
 
 if TYPE_CHECKING:
     from meshcall.call.events import OfferReceived
     from meshcall.driver import MakeEndpoint, Secrets
     from meshcall.session import Call
     from meshcall.views import LayerKind
+
+_FOR_PEOPLE: Final = frozenset({"unsupported", "clock"})
+"""Why a link ended that will not come up by trying again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class Room(Protocol):
     def spoke(self, *, speaking: bool) -> None:
         """Somebody begins to speak into our source, or ends to."""
 
-    def not_recorded(self, message: str) -> None:
-        """A recording broke off."""
+    def troubled(self, message: str, peer: PeerId | None = None) -> None:
+        """A recording broke off, or there can be no link with ``peer`` before people change something."""
 
     def link_changed(self) -> None:
         """Something that is shown of a link is new."""
@@ -256,10 +259,13 @@ class RoomLinks:
 
     def tell(self, event: CallEvent) -> None:
         """A link's events are the room's: its view is told, not they."""
-        if isinstance(event, RecordFailed):
-            self._room.not_recorded(event.message)
-        else:
-            self._room.link_changed()
+        match event:
+            case RecordFailed():
+                self._room.troubled(event.message)
+            case Ended() if event.reason in _FOR_PEOPLE and event.error is not None:
+                self._room.troubled(event.error.message, PeerId.parse(event.peer_id))
+            case _:
+                self._room.link_changed()
 
     def room_message(self, call: Call, body: bytes) -> None:
         """The member says something to the room."""

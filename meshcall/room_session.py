@@ -119,6 +119,7 @@ class RoomSession:
         self.mates: frozenset[PeerId] = frozenset()
         """Who is in it with us."""
         self.trouble = ""
+        self._trouble_with: PeerId | None = None
         self._code_ms = 0
         self._layers: dict[PeerId, tuple[int, int]] = {}
         self._events: deque[e.RoomEvent] = deque()
@@ -320,6 +321,8 @@ class RoomSession:
 
     def link_up(self, peer: PeerId) -> None:
         """See :class:`meshcall.room_links.Room`."""
+        if peer == self._trouble_with:
+            self.trouble, self._trouble_with = "", None
         self.feed(e.LinkUp(peer))
         layer = self._layers.get(peer)
         if layer is not None:
@@ -339,9 +342,9 @@ class RoomSession:
         if not self._over:
             self.feed(e.SetState(speaking=speaking))
 
-    def not_recorded(self, message: str) -> None:
+    def troubled(self, message: str, peer: PeerId | None = None) -> None:
         """See :class:`meshcall.room_links.Room`."""
-        self.trouble = message
+        self.trouble, self._trouble_with = message, peer
         self._changed()
 
     def link_changed(self) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from meshcall import limits
+from meshcall.errors import RoomSilent
 from meshcall.node import Node
 from meshcall.testing.testnet import Testnet
 from tests.attacks.nodes import SetClock, answered, config_of, ended, play_media, reachable, until
@@ -64,3 +66,53 @@ async def test_ten_minutes_are_told_to_both(
         # What the one that is ahead sent reached the other; who is behind sends nothing that would
         await until(lambda: any("clock" in warning for warning in behind.status().warnings))
         assert [call.direction for call in ahead.calls() + behind.calls()] == ["out", "out"]
+
+
+@pytest.mark.parametrize("shift_s", [60, -60])
+async def test_a_member_whose_clock_is_a_minute_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
+) -> None:
+    """It comes in, lets others in, and is on everybody's list."""
+    play_media(monkeypatch, SEED)
+    async with (
+        Testnet(5) as testnet,
+        Node(config_of(tmp_path / "alice", testnet), clock=SetClock(shift_s)) as alice,
+        Node(config_of(tmp_path / "bob", testnet)) as bob,
+        Node(config_of(tmp_path / "carol", testnet)) as carol,
+    ):
+        nodes = (alice, bob, carol)
+        for node in nodes:
+            await reachable(node)
+        await bob.rooms.create("Tea")
+        await alice.rooms.join(bob.rooms.invite("-").uri)
+        await carol.rooms.join(alice.rooms.invite("-").uri)
+        ids = {node.id_text() for node in nodes}
+        await until(lambda: all(_here(node) == ids for node in nodes))
+
+
+@pytest.mark.parametrize("shift_s", [600, -600])
+async def test_whose_clock_is_ten_minutes_wrong_comes_into_no_room_and_learns_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
+) -> None:
+    """Nothing that it says is taken, nor what is said to it; the clock is named as what to look at."""
+    play_media(monkeypatch, SEED)
+    monkeypatch.setattr(limits, "ROOM_JOIN_PATIENCE", 3.0)
+    async with (
+        Testnet(5) as testnet,
+        Node(config_of(tmp_path / "alice", testnet), clock=SetClock(shift_s)) as alice,
+        Node(config_of(tmp_path / "bob", testnet)) as bob,
+    ):
+        await reachable(alice)
+        await reachable(bob)
+        await bob.rooms.create("Tea")
+        with pytest.raises(RoomSilent) as caught:
+            await alice.rooms.join(bob.rooms.invite("-").uri)
+        assert "clock" in (caught.value.hint or "")
+        assert _here(bob) == {bob.id_text()}
+        refused = {**alice.status().counters, **bob.status().counters}
+        assert refused.get("presence-clock") or refused.get("letter-clock")
+
+
+def _here(node: Node) -> set[str]:
+    """Who is in its room, by what it shows."""
+    return {member.peer_id for member in node.rooms.view("-").members if member.state == "here"}
