@@ -87,6 +87,18 @@ def test_libopus_is_found_where_pyav_has_it() -> None:
     assert "av.libs" in name._name or ".dylibs" in name._name
 
 
+def test_no_program_is_run_to_find_libopus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for in the thread of a decoder, in the first moments of a call."""
+
+    def run_programs(name: str) -> str | None:
+        raise AssertionError(name)
+
+    monkeypatch.setattr("ctypes.util.find_library", run_programs)
+    assert libopus._library.__wrapped__() is not None
+    monkeypatch.setattr(libopus, "_PLACES", ())
+    assert next(libopus._candidates()) == "libopus.so.0"
+
+
 def test_libopus_decodes_what_ffmpeg_decodes(packets: list[bytes]) -> None:
     """The same library, so the same samples."""
     ours, theirs = libopus.OpusDecoder(), get_decoder(OPUS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import importlib.util
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ CHANNELS: Final = 2
 _LONGEST: Final = opus.RATE * 120 // 1000
 _PLACES: Final = ("../av.libs/libopus*", "../av.libs/opus*.dll", ".dylibs/libopus*")
 """Where the wheels of PyAV keep it on Linux, Windows and macOS, from the package's directory."""
+
+_NAMES: Final = ("libopus.so.0", "libopus.0.dylib")
+"""What the system's loader finds it by."""
 
 
 class OpusError(ValueError):
@@ -97,14 +101,16 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
-def _candidates() -> list[str]:
-    found: list[str] = []
+def _candidates() -> Iterator[str]:
     package = importlib.util.find_spec("av")
     if package is not None and package.origin is not None:
         folder = Path(package.origin).parent
-        found = [str(path.resolve()) for place in _PLACES for path in sorted(_glob(folder, place))]
-    system = ctypes.util.find_library("opus")
-    return [*found, *([system] if system else [])]
+        for place in _PLACES:
+            yield from (str(path.resolve()) for path in sorted(_glob(folder, place)))
+    yield from _NAMES
+    system = ctypes.util.find_library("opus")  # it runs ldconfig and gcc: where nothing else is left
+    if system:
+        yield system
 
 
 def _glob(folder: Path, place: str) -> list[Path]:
