@@ -1200,6 +1200,12 @@ RATE_START: Final = 1_000_000
 RATE_MAX: Final = 6_000_000
 """Bits per second to one peer at most: a camera and a screen at their best (a peer that asks for a flood)."""
 
+RATE_DEEP: Final = 0.4
+"""Share of the peer's last estimate below which the link became much narrower, all at once."""
+
+RATE_DRAIN: Final = 0.4
+"""Seconds for which half is sent then: a queue of 0.2 s, which is what routers have, is empty again."""
+
 RATE_TICK: Final = 0.1
 """Seconds between two looks at what a peer gets; a cut is looked at at once."""
 
@@ -1353,9 +1359,26 @@ KEYFRAME_INTERVAL: Final = 0.3
 """Seconds between keyframes that receivers ask for: one peer that asks with every packet would cost all
 others their rate."""
 
+REQUESTS_MAX: Final = 512
+"""Packets of which it is known that a peer asked for them: four times what is kept to be sent again."""
+
 REPAIRS_MAX: Final = 300
 """Packets of one stream that are sent again in a second: all of 720p, so that no honest peer meets it. A peer
 that asks for everything again and again would take the uplink from the others."""
+
+PACE_LIFE: Final = 60.0
+"""Seconds after a link was found full for which large pictures are spread: it is not forgotten between two
+keyframes."""
+
+PACE_OVER: Final = 1.2
+"""How much faster than its rate a large picture leaves, and what has waited behind it: more would fill the
+queue that it shall not fill."""
+
+PACE_BURST: Final = 0.06
+"""Seconds of its rate that leave at once: two pictures at 30 a second, so that ordinary ones never wait."""
+
+PACE_LONGEST: Final = 0.4
+"""Seconds in which any picture has left: fewer others wait behind it than ``OUTLET_QUEUE_MAX``."""
 
 OUTLET_QUEUE_MAX: Final = 16
 """Encoded frames that wait for one peer's sender: half a second of pictures, a third of one of sound. A peer
@@ -1380,8 +1403,15 @@ LAYER_IDLE_MAX: Final = 10.0
 """Seconds for which the encoder of a layer is kept that nobody is sent: opening one costs 20 ms, keeping it
 some megabytes."""
 
-LAYER_UP_AFTER: Final = 2.0
-"""Seconds for which a way must carry a higher layer before it gets it: each switch costs a keyframe."""
+LAYER_UP_AFTER: Final = 1.0
+"""Seconds for which a way must carry a higher layer before it gets it: each switch costs a keyframe. Twice as
+long after each time that it did not hold."""
+
+LAYER_UP_AFTER_MAX: Final = 8.0
+"""Longest such wait."""
+
+LAYER_HELD: Final = 10.0
+"""Seconds after which a layer has held."""
 
 LAYER_SPARE: Final = 1.2
 """How much more than a layer's least it must carry for that."""

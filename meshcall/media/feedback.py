@@ -5,8 +5,10 @@ Law: these calls come from a peer's packets: whoever takes them bears any number
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+from meshcall import limits
 
 
 class Feedback(Protocol):
@@ -21,7 +23,7 @@ class Feedback(Protocol):
         """The bits a second that the peer thinks its way carries, for all that it is sent."""
 
     def nack(self, packets: int) -> None:
-        """The peer misses so many packets, and is sent them again."""
+        """The peer misses so many packets more, and is sent them again."""
 
     def keyframe(self) -> None:
         """The peer can't decode before the next keyframe (PLI or FIR)."""
@@ -61,3 +63,24 @@ class Rates:
     def keyframe(self) -> None:
         """See :class:`Feedback`."""
         self._want_keyframe()
+
+
+class Requests:
+    """What a peer asks to be sent again: of the last ``REQUESTS_MAX`` packets, each counts once. Pure.
+
+    Who asks twice for the same packet has lost it once.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, None] = {}
+
+    def fresh(self, numbers: Sequence[int]) -> int:
+        """How many of these were not asked for before."""
+        count = 0
+        for number in numbers:
+            if number not in self._known:
+                count += 1
+                self._known[number] = None
+        while len(self._known) > limits.REQUESTS_MAX:
+            del self._known[next(iter(self._known))]
+        return count

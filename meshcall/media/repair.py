@@ -1,7 +1,8 @@
 """Pictures that lost packets: what to ask for again and when, when to ask for a keyframe, what froze. Pure.
 
 Law 1: a missing packet is asked for at once, again after a round trip, and then twice in each, until it comes
-or its time is over: few get that far, and pictures stand still for them.
+or its time is over: few get that far, and pictures stand still for them. A full queue is part of the round
+trip: who asks again for what stands in it fills it further.
 Law 2: keyframes are asked for rarely, however much goes wrong: each is as large as many pictures.
 Law 3: numbers are the peer's: what is kept here is bounded.
 """
@@ -28,6 +29,7 @@ class Missing:
         """Without wrap, like the keys below."""
         self._wanted: dict[int, _Want] = {}
         self._rtt = limits.NACK_RTT_FIRST
+        self._queued = 0.0
         self.repaired = 0
         """Packets that came after they were asked for."""
 
@@ -35,10 +37,19 @@ class Missing:
         """The round trip is ``rtt`` seconds."""
         self._rtt = min(limits.NACK_RTT_MAX, max(limits.NACK_RTT_MIN, rtt))
 
+    def queued(self, seconds: float) -> None:
+        """Packets wait so long in a queue now, beyond that round trip."""
+        self._queued = max(0.0, seconds)
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds until what is asked for now can be here: it waits in the queue like all others."""
+        return min(limits.NACK_RTT_MAX, self._rtt + self._queued)
+
     @property
     def life(self) -> float:
         """Seconds after which a packet is given up."""
-        return max(limits.NACK_LIFE, limits.NACK_ROUNDS * self._rtt)
+        return max(limits.NACK_LIFE, limits.NACK_ROUNDS * self.round_trip)
 
     def received(self, sequence: int, now: float) -> bool:
         """A packet came; False: too many are missing before it to ask for."""
@@ -78,7 +89,7 @@ class Missing:
             if want.due <= now and len(found) < limits.NACK_REPORT_MAX:
                 rounds = limits.NACK_PAUSE_AGAIN if want.asked else limits.NACK_PAUSE
                 want.asked += 1
-                want.due = now + max(limits.NACK_PAUSE_MIN, rounds * self._rtt)
+                want.due = now + max(limits.NACK_PAUSE_MIN, rounds * self.round_trip)
                 found.append(number & 0xFFFF)
         return found
 

@@ -125,7 +125,6 @@ class Pictures:
         self._loop: Loop = asyncio.get_running_loop() if loop is None else loop
         self._missing = Missing()
         self._wish = KeyframeWish()
-        self._rtt = limits.NACK_RTT_FIRST
         self._timer: Handle | None = None
         self._ssrc: int | None = None
         self._heard = 0.0
@@ -134,6 +133,8 @@ class Pictures:
         self._without_keyframe: float | None = None
         """Since when frames wait for a keyframe."""
         self._closed = False
+        self.queued: Callable[[], float] = lambda: 0.0
+        """Tells for how many seconds packets wait in queues of the path now."""
         self.freezes = FreezeWatch()
         self.keyframes_asked = 0
 
@@ -144,7 +145,6 @@ class Pictures:
 
     def measured(self, rtt: float) -> None:
         """The path's round trip is ``rtt`` seconds."""
-        self._rtt = rtt
         self._missing.measured(rtt)
         self._wish.measured(rtt)
 
@@ -208,13 +208,14 @@ class Pictures:
         """Ask for what is due, and set the timer for what will be."""
         if self._closed or self._ssrc is None:
             return
+        self._missing.queued(self.queued())
         age = self._missing.age(now)
         if age > self._missing.life:
             batch = self._buffer.give_up()
             self._after(batch, now)
             if batch is not None:
                 self.queue.put_late(batch)
-        elif age > max(limits.KEYFRAME_AFTER, limits.KEYFRAME_AFTER_ROUNDS * self._rtt):
+        elif age > max(limits.KEYFRAME_AFTER, limits.KEYFRAME_AFTER_ROUNDS * self._missing.round_trip):
             self._wish.want()
         wanted = self._missing.due(now)
         if wanted:

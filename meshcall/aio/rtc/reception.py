@@ -88,6 +88,7 @@ class Reception:
             else:
                 stream = hooks.prepare_pictures(receiver, what, self._counters)
                 self._estimation.watch(receiver)
+                stream.queued = lambda: self._estimation.arrivals.lateness
                 stream.queue.open = self._open
                 if what == "video":
                     hooks.tap_receiver(receiver, self._sync.pictures.report)

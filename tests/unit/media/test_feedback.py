@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from meshcall.media.feedback import Rates
+from meshcall import limits
+from meshcall.media.feedback import Rates, Requests
 
 
 def test_loss_is_believed_at_once_and_forgotten_slowly() -> None:
@@ -26,3 +27,13 @@ def test_pictures_follow_remb_and_keyframes_are_passed_on() -> None:
     rates.nack(3)
     rates.keyframe()
     assert told == [700_000, "keyframe"]
+
+
+def test_a_packet_that_is_asked_for_again_counts_once() -> None:
+    """Who asks while the repair is on its way has lost no more; what is remembered is bounded."""
+    requests = Requests()
+    assert requests.fresh([7, 8, 9]) == 3
+    assert requests.fresh([8, 9, 10]) == 1
+    assert requests.fresh([7, 7, 11, 11]) == 1
+    assert requests.fresh(range(1000, 1000 + limits.REQUESTS_MAX)) == limits.REQUESTS_MAX
+    assert requests.fresh([7]) == 1

@@ -38,6 +38,24 @@ def test_a_missing_packet_is_asked_for_at_once_and_again() -> None:
     assert missing.deadline() is None
 
 
+def test_a_full_queue_is_part_of_the_round_trip() -> None:
+    """What stands in it is not asked for again, nor given up, before it can be here."""
+    missing = Missing()
+    missing.measured(0.05)
+    missing.queued(0.25)
+    missing.received(0, 0.0)
+    missing.received(2, 0.0)
+    assert missing.due(0.003) == [1]
+    assert missing.deadline() == 0.003 + limits.NACK_PAUSE * 0.3
+    assert missing.life == limits.NACK_ROUNDS * 0.3
+    missing.queued(0.0)
+    assert missing.life == limits.NACK_LIFE
+    assert missing.due(0.4) == [1]
+    assert missing.deadline() == 0.4 + limits.NACK_PAUSE_AGAIN * 0.05
+    missing.queued(5.0)
+    assert missing.round_trip == limits.NACK_RTT_MAX
+
+
 def test_packets_that_changed_places_are_not_asked_for() -> None:
     """They come within the patience."""
     missing = Missing()
