@@ -4,7 +4,8 @@ A layer is a size and a number of pictures a second. A peer gets the highest one
 way carries, and that this machine can encode.
 
 Law 1: what is encoded is what somebody is sent, nothing else; nobody is sent what was not asked for.
-Law 2: down at once, up after LAYER_UP_AFTER with bits to spare: a rate that wavers switches nothing.
+Law 2: down at once, up after LAYER_UP_AFTER with bits to spare, and after twice as long each time that it did
+not hold: a rate that wavers switches nothing.
 Law 3: when the machine can't keep up, everybody gets fewer pictures a second, then smaller ones; it is tried
 again after a while that doubles with each failure.
 Law 4: the bits of a layer are those of the slowest way among those that get it.
@@ -105,6 +106,10 @@ class _Peer:
     """That it gets."""
     spare_since: float | None = None
     """When its way began to carry a higher one."""
+    raised_at: float = float("-inf")
+    """When it was given a higher one last."""
+    patience: dict[Layer, float] = field(default_factory=dict)
+    """Seconds before it is given a layer that did not hold."""
 
 
 @dataclass(slots=True)
@@ -277,10 +282,15 @@ class Layers:
         above = highest(limits.LAYER_SPARE)
         spare = self._order(above) < self._order(current)
         one.spare_since = _since(one.spare_since, spare, now)
+        held = now - one.raised_at >= limits.LAYER_HELD
         if not kept:
+            patience = one.patience.pop(current, limits.LAYER_UP_AFTER)
+            if not held:
+                one.patience[current] = min(2 * patience, limits.LAYER_UP_AFTER_MAX)
             return highest(1.0)
-        if one.spare_since is not None and now - one.spare_since >= limits.LAYER_UP_AFTER:
-            one.spare_since = None
+        patience = one.patience.get(above, limits.LAYER_UP_AFTER)
+        if one.spare_since is not None and now - one.spare_since >= patience:
+            one.spare_since, one.raised_at = None, now
             return above
         return current
 

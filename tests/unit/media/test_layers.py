@@ -102,6 +102,30 @@ def test_down_at_once_up_later() -> None:
     assert got(made, 21.0 + limits.LAYER_UP_AFTER) == {"one": "720p30"}
 
 
+def waits(made: Layers, now: float) -> float:
+    """Seconds until a way that has become wide is used."""
+    made.rate("one", 500_000)
+    assert got(made, now) == {"one": "360p30 rate"}
+    made.rate("one", 900_000)
+    steps = 0
+    while got(made, now + 0.25 * steps) != {"one": "720p30"}:
+        steps += 1
+    return 0.25 * (steps + 1)
+
+
+def test_what_did_not_hold_is_waited_for_twice_as_long() -> None:
+    """Each switch costs a keyframe; a layer that held is soon tried again."""
+    made = layers(one=900_000)
+    assert got(made) == {"one": "720p30"}
+    now, found = 100.0, []
+    for _ in range(6):
+        found.append(waits(made, now))
+        now += found[-1] + 0.5
+    least = limits.LAYER_UP_AFTER
+    assert found == [0.25 + min(least * 2**tries, limits.LAYER_UP_AFTER_MAX) for tries in range(6)]
+    assert waits(made, now + limits.LAYER_HELD) == 0.25 + least
+
+
 def test_what_is_asked_for_comes_at_once() -> None:
     """A tile that becomes the stage does not wait."""
     made = layers(one=2_000_000)
