@@ -10,7 +10,9 @@ Law 2: when there is no room for pictures worth looking at they are paused, and 
 doubles with each failure.
 Law 3: loss that stays when we give way is the link's own, and no reason to send less.
 Law 4: a peer from which nothing is heard gets less and less.
-Law 5: what a peer says can make us send less, or as much as a link carries without loss; never more than
+Law 5: when the link became much narrower, its queue is full by the time we hear of it: half is sent until it
+has drained.
+Law 6: what a peer says can make us send less, or as much as a link carries without loss; never more than
 ``RATE_MAX``.
 
 Background: draft-ietf-rmcat-gcc-02 section 6 (loss), RFC 8083 (silence).
@@ -61,13 +63,17 @@ class RateControl:
         self._pause = _Pause()
         self._silent = False
         self._was_cut = False
+        self._full_at = self._deep_at = float("-inf")
 
     # --- what is told ---
 
     def estimated(self, bits: int, now: float) -> None:
         """The peer's estimate came: bits per second (REMB)."""
         told = float(min(max(0, bits), limits.RATE_MAX))
-        self._was_cut = self._was_cut or (self._by_peer is not None and told < 0.95 * self._by_peer)
+        if self._by_peer is not None and told < 0.95 * self._by_peer:
+            self._was_cut, self._full_at = True, now
+        if self._by_peer is not None and told < limits.RATE_DEEP * self._by_peer:
+            self._deep_at = now
         self._by_peer, self._by_peer_at = told, now
         self._hear(now)
 
@@ -136,6 +142,10 @@ class RateControl:
         was, self._was_cut = self._was_cut, False
         return was
 
+    def narrow(self, now: float) -> bool:
+        """Whether the link was found full of late: what is sent at once fills its queue."""
+        return now - self._full_at < limits.PACE_LIFE
+
     def allotment(self, now: float) -> Allotment:
         """What it gets now. To be asked at least every 0.1 s."""
         self._listen(now)
@@ -144,6 +154,8 @@ class RateControl:
             # Less than its part is chance: what was cut by all at once is not cut for this peer's way.
             bits, reason = min(float(self._share), limits.RATE_SHARE_RAISE * bits), "share"
         pictures = round(max(0.0, bits - limits.RATE_AUDIO))
+        if self._share is None and now - self._deep_at < limits.RATE_DRAIN:
+            pictures = max(min(pictures, limits.RATE_FLOOR), pictures // 2)
         return Allotment(self._pause.look(pictures, now), "silence" if self._silent else reason)
 
     def _of_link(self) -> tuple[float, str]:
@@ -183,6 +195,7 @@ class RateControl:
         if now - self._cut_at < limits.ARRIVALS_DROP_PAUSE:
             return
         self._cut_at, self._lossy, self._was_cut = now, self._of_link()[0], True
+        self._full_at = now
         of_link = self._of_link()[0]
         self._by_loss = max(float(limits.RATE_FLOOR), of_link * factor, min(of_link, least))
 

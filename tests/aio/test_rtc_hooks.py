@@ -59,6 +59,7 @@ from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.sound import SoundDecoder
+from meshcall.media.pacer import Pacer
 
 
 def make_ice() -> Connection:
@@ -615,6 +616,96 @@ async def test_sound_is_sent_again_with_the_next_packet() -> None:
         ]
         received = hooks.packet_counts(right.getTransceivers()[0].receiver)
         assert received[1] == 0
+
+
+async def test_a_large_picture_leaves_a_piece_at_a_time() -> None:
+    """What others send by the same transport does not wait."""
+    assert "await self.transport._send_rtp(packet_bytes)" in inspect.getsource(
+        aiortc.rtcrtpsender.RTCRtpSender._run_rtp
+    )
+    pacer = _Waits()
+    async with connected() as (left, _):
+        sender = left.getTransceivers()[0].sender
+        sent: asyncio.Queue[bool] = asyncio.Queue()
+        send = sender.transport._send_rtp
+
+        async def tapped(data: bytes) -> None:
+            if data[1] & 0x7F in (96, 97):  # no report
+                sent.put_nowait(int.from_bytes(data[8:12]) == sender._ssrc)
+            await send(data)
+
+        sender.transport._send_rtp = tapped  # type: ignore[method-assign]
+        hooks.pace(sender, pacer, lambda: 1.0, lambda: False)
+        while pacer.packets < 3:
+            await sent.get()
+        assert pacer.pictures >= 3
+        pacer.wait, packets = 3600.0, pacer.packets
+        while pacer.packets == packets:
+            await sent.get()
+        while not sent.empty():
+            sent.get_nowait()
+        assert [await sent.get() for _ in range(10)] == [False] * 10
+        assert pacer.packets == packets + 1
+
+
+async def test_nothing_is_sent_again_from_before_a_keyframe_or_without_room() -> None:
+    """Nobody needs the one; the other is asked for again."""
+    assert "packet = self.__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)" in inspect.getsource(
+        aiortc.rtcrtpsender.RTCRtpSender._retransmit
+    )
+    pacer = _Waits()
+    again: list[int] = []
+    begins = False
+    async with connected() as (left, _):
+        sender = left.getTransceivers()[0].sender
+        sent: asyncio.Queue[int] = asyncio.Queue()
+        send = sender.transport._send_rtp
+
+        async def tapped(data: bytes) -> None:
+            await send(data)
+            if data[1] & 0x7F == 96:
+                sent.put_nowait(int.from_bytes(data[2:4]))
+
+        async def retransmit(sequence_number: int) -> None:
+            again.append(sequence_number)
+
+        sender.transport._send_rtp = tapped  # type: ignore[method-assign]
+        sender._retransmit = retransmit  # type: ignore[method-assign]
+        hooks.pace(sender, pacer, lambda: 1.0, lambda: begins)
+        while pacer.packets < 2:
+            first = await sent.get()
+        begins = True
+        pacer.wait = 0.01
+        while pacer.packets < 6:
+            last = await sent.get()
+        await sender._retransmit(first)
+        await sender._retransmit(last)
+        assert again == [last]
+        pacer.room = False
+        await sender._retransmit(last)
+        await sender._retransmit((last + 1000) & 0xFFFF)
+        assert again == [last]
+
+
+class _Waits(Pacer):
+    """As long as it is told, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wait = 0.0
+        self.room = True
+        self.pictures = 0
+        self.packets = 0
+
+    def begin(self, octets: int) -> None:
+        self.pictures += octets > 0
+
+    def pause(self, octets: int, now: float) -> float:
+        self.packets += 1
+        return self.wait
+
+    def repair(self, octets: int, now: float) -> bool:
+        return self.room
 
 
 async def test_repairs_are_bounded() -> None:

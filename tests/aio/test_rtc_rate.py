@@ -14,6 +14,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.rates: list[int] = []
+        self.paces: list[int | None] = []
         self.losses: list[float] = []
         self.keyframes = 0
         self.sent = (0, 0)
@@ -21,6 +22,9 @@ class Sender:
 
     def set_rate(self, bits: int) -> None:
         self.rates.append(bits)
+
+    def set_pace(self, bits: int | None) -> None:
+        self.paces.append(bits)
 
     def set_loss(self, share: float) -> None:
         self.losses.append(share)
@@ -44,8 +48,21 @@ async def test_an_estimate_counts_at_once() -> None:
     assert sender.rates == [limits.RATE_START - limits.RATE_AUDIO]
     reports = rate.feedback("video")
     reports.remb(900_000)
-    reports.remb(500_000)
-    assert sender.rates[-1] == 500_000 - limits.RATE_AUDIO
+    reports.remb(600_000)
+    assert sender.rates[-1] == 600_000 - limits.RATE_AUDIO
+    rate.close()
+
+
+async def test_large_pictures_are_spread_once_the_link_was_full() -> None:
+    """Not before: on a LAN the first picture leaves at once."""
+    sender, rate = make()
+    rate.start()
+    reports = rate.feedback("video")
+    reports.remb(900_000)
+    rate.look()
+    assert set(sender.paces) == {None}
+    reports.remb(600_000)
+    assert sender.paces[-1] == sender.rates[-1] == 600_000 - limits.RATE_AUDIO
     rate.close()
 
 

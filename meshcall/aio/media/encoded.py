@@ -47,6 +47,8 @@ class Outlet(MediaStreamTrack):
         self.is_open = False
         self.level: int | None = None
         """Of the frame that was taken last, see :class:`Encoded`."""
+        self.key = False
+        """Likewise."""
         self.frames = 0
         """Frames that it was given to send."""
         self.packets = 0
@@ -122,7 +124,7 @@ class Outlet(MediaStreamTrack):
         packet = av.Packet(encoded.data)
         self._last_pts = packet.pts = max(encoded.pts, self._last_pts + 1)
         packet.time_base = encoded.time_base
-        self.level = encoded.level
+        self.level, self.key = encoded.level, encoded.key
         return packet
 
     def stop(self) -> None:

@@ -23,6 +23,9 @@ class Sends(Protocol):
     def set_rate(self, bits: int) -> None:
         """Bits per second of pictures; 0: none."""
 
+    def set_pace(self, bits: int | None) -> None:
+        """Bits per second of pictures at which large ones leave; None: at once."""
+
     def set_loss(self, share: float) -> None:
         """Share of the sound that does not arrive."""
 
@@ -83,7 +86,9 @@ class Rate:
             self._sent = packets, octets
         self._uplink.want(self, self._sends.useful + limits.RATE_AUDIO)
         self._uplink.look(now)
-        self._sends.set_rate(self.control.allotment(now).pictures)
+        pictures = self.control.allotment(now).pictures
+        self._sends.set_pace(pictures if self.control.narrow(now) else None)
+        self._sends.set_rate(pictures)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(limits.RATE_TICK, self._tick)

@@ -20,6 +20,7 @@ from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.rate import Rate
 from meshcall.media.copies import Copies
 from meshcall.media.layers import Choice
+from meshcall.media.pacer import Pacer
 from meshcall.media.plan import MediaKind, MediaPlan
 
 
@@ -50,6 +51,7 @@ class Sending:
         self._muted: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._copies = Copies()
+        self._pacer = Pacer()
         self._speaks = False
         """Somebody speaks into the source."""
         self._told_speech = False
@@ -97,6 +99,9 @@ class Sending:
         if kind == "audio":
             hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
             hooks.repeat_sound(transceiver.sender, lambda: self._copies.wanted)
+        else:
+            clock = asyncio.get_running_loop().time
+            hooks.pace(transceiver.sender, self._pacer, clock, lambda: outlet.key)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
@@ -183,6 +188,10 @@ class Sending:
         choice = self.choice
         if choice is not None and choice.why in ("rate", "paused"):
             self._on_narrow()
+
+    def set_pace(self, bits: int | None) -> None:
+        """Bits a second at which large pictures leave; None: at once."""
+        self._pacer.allow(bits)
 
     def pictures_sent(self) -> tuple[int, int]:
         """Packets and octets of pictures so far."""

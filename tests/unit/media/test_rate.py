@@ -38,8 +38,26 @@ def test_sound_is_taken_off_first() -> None:
 def test_the_peers_estimate_is_a_bound_that_counts_at_once() -> None:
     sender = Sender()
     sender.live(3, bits=2_000_000)
+    sender.control.estimated(1_500_000, sender.now)
+    assert sender.control.allotment(sender.now) == Allotment(1_500_000 - limits.RATE_AUDIO)
+
+
+def test_after_a_deep_cut_the_queue_drains_first() -> None:
+    """What fits is half of what the link carries then; the floor stays, for pictures are not to be paused."""
+    sender = Sender()
+    sender.live(3, bits=2_000_000)
+    assert not sender.control.narrow(sender.now)
     sender.control.estimated(500_000, sender.now)
-    assert sender.control.allotment(sender.now) == Allotment(500_000 - limits.RATE_AUDIO, "delay")
+    whole = 500_000 - limits.RATE_AUDIO
+    assert sender.control.allotment(sender.now) == Allotment(whole // 2, "delay")
+    sender.control.estimated(480_000, sender.now + 0.2)
+    assert sender.control.allotment(sender.now + limits.RATE_DRAIN + 0.01) == Allotment(
+        480_000 - limits.RATE_AUDIO, "delay"
+    )
+    assert sender.control.narrow(sender.now + limits.PACE_LIFE - 1)
+    assert not sender.control.narrow(sender.now + limits.PACE_LIFE + 1)
+    sender.control.estimated(limits.RATE_FLOOR + limits.RATE_AUDIO, sender.now + 1)
+    assert sender.control.allotment(sender.now + 1).pictures == limits.RATE_FLOOR
 
 
 def test_little_loss_lets_it_grow_to_what_the_peer_takes() -> None:

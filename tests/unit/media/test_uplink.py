@@ -50,7 +50,7 @@ def test_links_that_are_cut_together_share_what_they_carry() -> None:
 def test_a_link_that_is_cut_alone_is_held_down_alone() -> None:
     member = Member(3)
     member.hear(800_000, 800_000, 800_000)
-    assert member.hear(800_000, 800_000, 200_000) == [800_000, 800_000, 200_000]
+    assert member.hear(800_000, 800_000, 350_000) == [800_000, 800_000, 350_000]
     assert not member.uplink.shared
 
 

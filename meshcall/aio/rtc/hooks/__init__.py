@@ -28,6 +28,7 @@ from meshcall.aio.rtc.hooks.receiving import (
 from meshcall.aio.rtc.hooks.sending import (
     codec_name,
     limit_repairs,
+    pace,
     repeat_sound,
     tap_sender,
     tell_loudness,
@@ -62,6 +63,7 @@ __all__ = [
     "install",
     "limit_repairs",
     "original_parse_message",
+    "pace",
     "packet_counts",
     "packets_lost",
     "parse_message",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from aiortc.rtp import (
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
+    RTP_HISTORY_SIZE,
     AnyRtcpPacket,
     RtcpPsfbPacket,
     RtcpReceiverInfo,
@@ -25,7 +27,8 @@ from aiortc.rtp import (
 from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private
 from meshcall.aio.rtc.hooks.transport import Counters
-from meshcall.media.feedback import Feedback
+from meshcall.media.feedback import Feedback, Requests
+from meshcall.media.pacer import Pacer
 
 _RTT_MAX = 10.0
 """Seconds; more is a report of something else, or a clock that was set."""
@@ -38,6 +41,7 @@ def tap_sender(sender: RTCRtpSender, feedback: Feedback) -> None:
     """
     handle = sender._handle_rtcp_packet
     clock_rate = 48_000 if sender.kind == "audio" else 90_000
+    requests = Requests()
 
     async def tapped(packet: AnyRtcpPacket) -> None:
         await handle(packet)
@@ -48,7 +52,9 @@ def tap_sender(sender: RTCRtpSender, feedback: Feedback) -> None:
                         jitter = report.jitter / clock_rate
                         feedback.rr(report.fraction_lost / 256, jitter, _round_trip(sender, report))
             case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK:
-                feedback.nack(len(packet.lost))
+                fresh = requests.fresh(packet.lost)
+                if fresh:
+                    feedback.nack(fresh)
             case RtcpPsfbPacket(fmt=fmt) if fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR):
                 feedback.keyframe()
             case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
@@ -109,6 +115,57 @@ def tell_loudness(sender: RTCRtpSender, level: Callable[[], int | None]) -> None
         return encoded
 
     sender._next_encoded_frame = with_level  # type: ignore[method-assign]
+
+
+def pace(sender: RTCRtpSender, pacer: Pacer, clock: Callable[[], float], begins: Callable[[], bool]) -> None:
+    """Send the packets of a picture, and those that are sent again, as ``pacer`` says; ``clock``: in seconds.
+
+    aiortc sends them all at once, and again whatever is asked for. ``begins()``: the picture that was taken
+    last is a keyframe: what is missing before it is not sent any more, because nobody needs it.
+    """
+    next_frame, retransmit = sender._next_encoded_frame, sender._retransmit
+    history = get_private(sender, "_RTCRtpSender__rtp_history")
+    paced: asyncio.Task[None] | None = None
+    oldest: int | None = None
+    key = False
+
+    def begin(task: asyncio.Task[None]) -> None:
+        transport = sender.transport
+        send = transport._send_rtp
+
+        async def send_paced(data: bytes) -> None:
+            nonlocal oldest, key
+            await send(data)
+            if asyncio.current_task() is task:
+                if key:
+                    oldest, key = int.from_bytes(data[2:4]), False
+                wait = pacer.pause(len(data), clock())
+                if wait > 0:
+                    await asyncio.sleep(wait)
+
+        transport._send_rtp = send_paced  # type: ignore[method-assign]
+
+    async def next_paced(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        nonlocal paced, key
+        task = asyncio.current_task()
+        if task is not None and task is not paced:
+            paced = task
+            begin(task)
+        encoded = await next_frame(codec)
+        if encoded is not None:
+            pacer.begin(sum(map(len, encoded.payloads)))
+            key = begins()
+        return encoded
+
+    async def repair(sequence_number: int) -> None:
+        if oldest is not None and (sequence_number - oldest) & 0xFFFF >= 0x8000:
+            return
+        packet = history.get(sequence_number % RTP_HISTORY_SIZE)
+        if packet is not None and pacer.repair(len(packet.payload), clock()):
+            await retransmit(sequence_number)
+
+    sender._next_encoded_frame = next_paced  # type: ignore[method-assign]
+    sender._retransmit = repair  # type: ignore[method-assign]
 
 
 def repeat_sound(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
