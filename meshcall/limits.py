@@ -156,6 +156,11 @@ STATE_CONTACTS_MAX: Final = 10_000
 STATE_SEQUENCES_MAX: Final = 1024
 """Sequence counters kept, the most recently used; each epoch makes new ones (disk)."""
 
+SEQUENCES_SPARE: Final = 10_000
+"""Sequence numbers, which are milliseconds, that are on the disk before they are used: ten seconds of letters
+wait for the disk once. After a crash the next ones begin above them, so more would be ahead of the clock for
+longer (a state that is lost then begins below numbers that were used)."""
+
 STATE_REPLAY_MAX: Final = 16_384
 """Replay entries kept; when full, unknown messages are refused until one expires (flood of fresh
 identities)."""

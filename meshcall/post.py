@@ -127,6 +127,13 @@ class Post:
         self._clock_warned: set[PeerId] = set()
         self._late: set[bytes] = set()
         self._taken = asyncio.Lock()
+        self._untaken: list[tuple[Opened, asyncio.Future[bool]]] = []
+        """What waits to be taken, in the order of arrival."""
+        self._number = 0
+        """The last sequence number that was used."""
+        self._numbers_kept = 0
+        """Up to which one the disk knows of them."""
+        self._numbering = asyncio.Lock()
         self._clock_offsets: deque[float] = deque(maxlen=limits.CLOCK_SAMPLES)
         self._not_before_ms = clock.now_ms() if state.was_reset else 0
 
@@ -363,8 +370,18 @@ class Post:
         )
 
     async def _next_seq(self) -> int:
-        """A number above all that were used with keys that we share with others (law 2)."""
-        return await self._state.run(self._state.next_sequence, SEQUENCE, self._clock.now_ms())
+        """A number above all that were used with keys that we share with others (law 2).
+
+        The disk knows of some in advance: a room's letters leave at once, and each write takes milliseconds.
+        """
+        while (number := max(self._number + 1, self._clock.now_ms())) > self._numbers_kept:
+            async with self._numbering:
+                if number > self._numbers_kept:
+                    spare = limits.SEQUENCES_SPARE
+                    first = await self._state.run(self._state.next_sequence, SEQUENCE, number, spare)
+                    self._number, self._numbers_kept = first - 1, first + spare
+        self._number = number
+        return number
 
     async def _deliver(self, data: bytes, at: Sequence[Address]) -> PostReport:
         delivery = await self._dht.deliver(data, at=tuple(dict.fromkeys(at)), only=bool(at))
@@ -468,28 +485,30 @@ class Post:
 
     async def _take(self, letter: Letter) -> None:
         """Remember the message on the disk, then hand it on (law 1), in the order of arrival."""
-        opened = letter.opened
-        # As long as the gates would let it pass: its window, plus the clocks' difference
-        expires_ms = opened.created_ms + (opened.valid_s + limits.CLOCK_SKEW_MAX) * 1000
-        row = ReplayRow(
-            sender=opened.sender.key,
-            call_id=opened.call_id,
-            kind=int(opened.kind),
-            expires_ms=expires_ms,
-            digest=opened.inner_hash,
-        )
+        fresh: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._untaken.append((letter.opened, fresh))
         async with self._taken:
-            try:
-                fresh = await self._state.run(self._state.add_replay, row, self._clock.now_ms())
-            except MeshcallError as error:
-                self.counters["letter-not-saved"] += 1
-                self._on_warning(f"a message was refused because it could not be remembered: {error}")
-                return
-            if not fresh:
-                self.counters["letter-replay"] += 1
-                return
-            self.counters[f"taken-{opened.kind.name.lower()}"] += 1
-            self._on_letter(letter)
+            if not fresh.done():
+                await self._remember_all()
+            if fresh.result():
+                self.counters[f"taken-{letter.opened.kind.name.lower()}"] += 1
+                self._on_letter(letter)
+
+    async def _remember_all(self) -> None:
+        """What came while the disk was busy is written together: each write takes milliseconds."""
+        waiting, self._untaken = self._untaken, []
+        rows = [_replay_row(opened) for opened, _ in waiting]
+        new = [False] * len(rows)
+        try:
+            new = await self._state.run(self._state.add_replay, rows, self._clock.now_ms())
+        except MeshcallError as error:
+            self.counters["letter-not-saved"] += len(rows)
+            self._on_warning(f"a message was refused because it could not be remembered: {error}")
+        else:
+            self.counters["letter-replay"] += new.count(False)
+        finally:
+            for (_, fresh), is_new in zip(waiting, new, strict=True):
+                fresh.set_result(is_new)
 
     def _clock_differs(self, error: ClockRejected, *, called: bool) -> None:
         """Tell the user, once, of somebody who was called or is known; strangers are counted."""
@@ -505,9 +524,10 @@ class Post:
         )
 
     def _answer_clock(self, letter: Letter) -> None:
-        """Tell the caller, once per call."""
-        what = (letter.opened.sender, letter.opened.call_id)
-        if letter.opened.kind is not MessageKind.OFFER or what in self._clock_told:
+        """Tell who calls, once per call, or wrote of a room."""
+        what, message = (letter.opened.sender, letter.opened.call_id), letter.opened.message
+        waits = isinstance(message, Offer) or (isinstance(message, RoomLetter) and message.reply_key)
+        if not waits or what in self._clock_told:
             return
         if len(self._clock_told) >= limits.CLOCK_TOLD_MAX:
             self._clock_told.clear()
@@ -532,3 +552,15 @@ class Post:
         self._where.close()
         for sent in list(self._boxes.values()):
             self.close_box(sent)
+
+
+def _replay_row(opened: Opened) -> ReplayRow:
+    # As long as the gates would let it pass: its window, plus the clocks' difference
+    expires_ms = opened.created_ms + (opened.valid_s + limits.CLOCK_SKEW_MAX) * 1000
+    return ReplayRow(
+        sender=opened.sender.key,
+        call_id=opened.call_id,
+        kind=int(opened.kind),
+        expires_ms=expires_ms,
+        digest=opened.inner_hash,
+    )

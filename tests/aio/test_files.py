@@ -626,7 +626,8 @@ def test_sequences_never_repeat(db: StateDb, home: HomePaths) -> None:
     assert db.last_sequence(b"k") == 0
     assert db.next_sequence(b"k", NOW) == NOW
     assert db.next_sequence(b"k", NOW) == NOW + 1
-    assert db.next_sequence(b"k", 5) == NOW + 2
+    assert db.next_sequence(b"k", 5, 3) == NOW + 2
+    assert db.next_sequence(b"k", 5) == NOW + 6
     db.raise_sequence(b"k", NOW + 10)
     db.raise_sequence(b"k", 3)
     db.close()
@@ -648,19 +649,17 @@ def test_sequences_have_a_cap(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> N
 def test_replay_entries(db: StateDb, home: HomePaths) -> None:
     """The first time True, then False, also after a restart, until it expires."""
     entry = ReplayRow(ANN.key, b"c" * 16, 1, NOW + 1000)
-    assert db.add_replay(entry, NOW)
-    assert not db.add_replay(entry, NOW)
-    assert db.add_replay(replace(entry, digest=b"d" * 32), NOW)
-    assert db.add_replay(replace(entry, kind=2), NOW)
-    assert db.add_replay(replace(entry, sender=BEN.key), NOW)
+    assert db.add_replay([entry], NOW) == [True]
+    others = [replace(entry, digest=b"d" * 32), replace(entry, kind=2), replace(entry, sender=BEN.key)]
+    assert db.add_replay([entry, *others, others[0]], NOW) == [False, True, True, True, False]
     db.close()
     again = StateDb.open(home.state)
-    assert not again.add_replay(entry, NOW)
+    assert again.add_replay([entry], NOW) == [False]
     assert entry in again.replay_entries(NOW)
     assert len(again.replay_entries(NOW)) == 4
     assert again.replay_entries(NOW + 1000) == []
-    assert not again.add_replay(entry, NOW + 999)
-    assert again.add_replay(entry, NOW + 1000)
+    assert again.add_replay([entry], NOW + 999) == [False]
+    assert again.add_replay([entry], NOW + 1000) == [True]
     again.close()
 
 
@@ -668,9 +667,9 @@ def test_a_full_replay_table_refuses(db: StateDb, monkeypatch: pytest.MonkeyPatc
     """It forgets nothing early: what can't be remembered is not accepted, until room is made by time."""
     monkeypatch.setattr(limits, "STATE_REPLAY_MAX", 2)
     rows = [ReplayRow(ANN.key, bytes([n]), 1, NOW + 1000 + n) for n in range(4)]
-    assert [db.add_replay(row, NOW) for row in rows[:3]] == [True, True, False]
-    assert db.add_replay(rows[3], NOW + 1000)
-    assert not db.add_replay(rows[1], NOW + 1000)
+    assert db.add_replay(rows[:3], NOW) == [True, True, False]
+    assert db.add_replay(rows[3:], NOW + 1000) == [True]
+    assert db.add_replay(rows[1:2], NOW + 1000) == [False]
 
 
 def test_invites(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1072,7 +1071,7 @@ for number in range(start + 1, 10_000):
     peer_id = SigningKey.from_seed(number.to_bytes(32, "big")).peer_id
     db.put_contact(ContactRow(peer_id, f"name {number}", secret=bytes(32), added_ms=number))
     sequence = db.next_sequence(b"k", 0)
-    db.add_replay(ReplayRow(peer_id.key, bytes(16), 1, 10**15), 0)
+    db.add_replay([ReplayRow(peer_id.key, bytes(16), 1, 10**15)], 0)
     ring = PrekeyRing(); ring.current(number * 10**8, system_random); db.save_prekeys(ring.to_state())
     print(number, sequence, flush=True)
 """

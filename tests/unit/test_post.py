@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from meshcall import limits
+from meshcall.errors import StateUnwritable
 from meshcall.identity.keys import SigningKey
 from meshcall.letters import Letter
-from meshcall.record.codec import Record, RecordType
+from meshcall.record.codec import Record, RecordType, decode_record_untrusted
 from meshcall.signaling import messages as m
 from meshcall.signaling.envelope import REPLY_PREKEY_ID, seal_message
 from meshcall.testing.clock import FakeClock, seeded_random
@@ -98,6 +101,58 @@ async def test_numbers_are_on_the_disk_before_their_records_leave(peers: tuple[P
     last = seen[-1]
     await bob.restart()
     assert min(record.seq for record in bob.dht.local) > last
+
+
+async def test_many_numbers_are_one_write(peers: tuple[Peer, Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten seconds: who comes into a room writes to all in it at once, and a disk takes its time."""
+    alice, bob = peers
+    next_sequence = Mock(side_effect=alice.state.next_sequence)
+    monkeypatch.setattr(alice.state, "next_sequence", next_sequence)
+    numbers: list[int] = []
+    alice.dht.before_leaving = lambda record: numbers.append(record.seq)
+    for _ in range(2):
+        for call in range(5):
+            await alice.call(bob, bytes([call]) * 16)
+        assert sorted(set(numbers)) == numbers
+        alice.clock.advance(limits.SEQUENCES_SPARE / 1000 + 1)
+    assert len(numbers) == 10
+    assert next_sequence.call_count == 2
+
+
+async def test_what_comes_while_the_disk_is_busy_is_one_write(
+    peers: tuple[Peer, Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is handed on in the order in which it came, each once."""
+    alice, bob = peers
+    add_replay = Mock(side_effect=bob.state.add_replay)
+    monkeypatch.setattr(bob.state, "add_replay", add_replay)
+    calls = [bytes([number]) * 16 for number in range(6)]
+    found = bob.found_by(alice)
+    for call in calls:
+        sent = await alice.post.offer(found, call, b"d", name="", wants=m.Wants.AUDIO, life=90)
+        bob.hears(decode_record_untrusted(sent.record))
+    await bob.settle()
+    assert [letter.opened.call_id for letter in bob.letters] == calls
+    assert [len(call.args[0]) for call in add_replay.call_args_list] == [1, 5]
+
+
+async def test_nothing_of_what_the_disk_does_not_take_is_handed_on(
+    peers: tuple[Peer, Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the first nor what came with it; the next is taken again."""
+    alice, bob = peers
+    full = Mock(side_effect=StateUnwritable("no space left"))
+    found = bob.found_by(alice)
+    with monkeypatch.context() as patch:
+        patch.setattr(bob.state, "add_replay", full)
+        for number in range(3):
+            call = bytes([number]) * 16
+            sent = await alice.post.offer(found, call, b"d", name="", wants=m.Wants.AUDIO, life=90)
+            bob.hears(decode_record_untrusted(sent.record))
+        await bob.settle()
+    assert (bob.letters, bob.counters["letter-not-saved"]) == ([], 3)
+    await alice.call(bob)
+    assert bob.kinds() == [m.MessageKind.OFFER]
 
 
 async def answered(alice: Peer, bob: Peer) -> Letter:
@@ -196,3 +251,20 @@ async def test_a_wrong_clock_is_told_once_for_each_call(peers: tuple[Peer, Peer]
     assert bob.counters["letter-clock"] == 2
     assert len(bob.dht.delivered) == 1
     assert [letter.opened.message for letter in alice.letters] == [m.Reject(m.RejectReason.CLOCK)]
+
+
+@pytest.mark.parametrize("shift_s", [-600, 600])
+async def test_who_writes_of_a_room_with_a_wrong_clock_is_told(
+    peers: tuple[Peer, Peer], shift_s: int
+) -> None:
+    """Whichever of the two clocks is ahead; else it would ask and ask, and hear nothing."""
+    alice, bob = peers
+    found = bob.found_by(alice)
+    alice.clock.set_wall_clock(alice.clock.now_ms() + 1000 * shift_s)
+    sent = await alice.post.room_letter(found, b"let me in", life=30)
+    await alice.post.deliver_offer(sent, lambda report: None)
+    await bob.settle()
+    await alice.settle()
+    assert bob.letters == []
+    assert [letter.opened.message for letter in alice.letters] == [m.Reject(m.RejectReason.CLOCK)]
+    assert alice.letters[0].opened.call_id == sent.call_id

@@ -134,12 +134,15 @@ class StateDb(Database):
         rows = self._rows("SELECT last FROM sequences WHERE key = ?", key)
         return rows[0][0] if rows and isinstance(rows[0][0], int) else 0
 
-    def next_sequence(self, key: bytes, now_ms: int) -> int:
-        """``max(last + 1, now_ms)``, kept on the disk before it is returned: never the same twice."""
+    def next_sequence(self, key: bytes, now_ms: int, spare: int = 0) -> int:
+        """``max(last + 1, now_ms)``, kept on the disk before it is returned: never the same twice.
+
+        The ``spare`` numbers after it are the caller's, too.
+        """
         with self._transaction() as connection:
             row = connection.execute("SELECT last FROM sequences WHERE key = ?", (key,)).fetchone()
-            sequence = max(row[0] + 1 if row else 0, now_ms)
-            self._put_sequence(connection, key, sequence)
+            sequence: int = max(row[0] + 1 if row else 0, now_ms)
+            self._put_sequence(connection, key, sequence + spare)
         return sequence
 
     def raise_sequence(self, key: bytes, sequence: int) -> None:
@@ -172,22 +175,29 @@ class StateDb(Database):
         )
         return _sensible(rows, lambda r: ReplayRow(bytes(r[0]), bytes(r[1]), r[2], r[3], bytes(r[4])))
 
-    def add_replay(self, entry: ReplayRow, now_ms: int) -> bool:
-        """Remember a message; False if it is known, or if there is no room: then it must not be accepted.
+    def add_replay(self, entries: Sequence[ReplayRow], now_ms: int) -> list[bool]:
+        """Remember messages, all or none; False for one that is known, or that there is no room for: then it
+        must not be accepted.
 
         Entries that have expired are dropped on the way.
         """
         with self._transaction() as connection:
             connection.execute("DELETE FROM replay WHERE expires_ms <= ?", (now_ms,))
             (count,) = connection.execute("SELECT count(*) FROM replay").fetchone()
-            if count >= limits.STATE_REPLAY_MAX:
-                return False
-            cursor = connection.execute(
-                "INSERT OR IGNORE INTO replay (sender, call_id, kind, digest, expires_ms)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (entry.sender, entry.call_id, entry.kind, entry.digest, entry.expires_ms),
-            )
-            return cursor.rowcount > 0
+            added = []
+            for entry in entries:
+                fresh = (
+                    count < limits.STATE_REPLAY_MAX
+                    and connection.execute(
+                        "INSERT OR IGNORE INTO replay (sender, call_id, kind, digest, expires_ms)"
+                        " VALUES (?, ?, ?, ?, ?)",
+                        (entry.sender, entry.call_id, entry.kind, entry.digest, entry.expires_ms),
+                    ).rowcount
+                    > 0
+                )
+                count += fresh
+                added.append(fresh)
+            return added
 
     # --- invites ----------------------------------------------------------------------------------
 
