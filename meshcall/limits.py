@@ -54,7 +54,9 @@ ROOM_ID_SHORT: Final = 4
 """Digits of a room's ID that name it on the command line."""
 
 ROOM_ANNOUNCE_PAUSE: Final = 0.3
-"""Seconds between two announcements of other member counts (everybody who comes or goes changes them)."""
+"""Seconds between two announcements of other member counts (everybody who comes or goes changes them)..."""
+ROOM_ANNOUNCE_BURST: Final = 4.0
+"""...after a few that leave at once: who makes a room, or goes into another, is seen with no wait."""
 
 ROOM_REACHED_MAX: Final = 16
 """Members whose address is remembered because they were found by it (memory)."""

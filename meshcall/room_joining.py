@@ -12,7 +12,7 @@ from typing import Final
 from meshcall import limits
 from meshcall.address import format_address
 from meshcall.discovery.rooms import RoomsSeen, name_key, nameplate_key
-from meshcall.errors import MeshcallError, RoomCodeWrong, RoomNotFound, RoomRefused, RoomSilent
+from meshcall.errors import ClockWrong, MeshcallError, RoomCodeWrong, RoomNotFound, RoomRefused, RoomSilent
 from meshcall.identity.peer_id import PeerId
 from meshcall.room import commands as c
 from meshcall.room import events as e
@@ -35,6 +35,7 @@ _ENDS: Final[dict[c.JoinReason, tuple[type[MeshcallError], str]]] = {
     "busy": (RoomRefused, "too many wait to be let into that room: try again in a moment"),
     "given-up": (RoomRefused, "given up"),
     "code": (RoomCodeWrong, "that code is wrong, or works no more"),
+    "clock": (ClockWrong, "the clock of this machine and those of the room's members differ too much"),
 }
 
 

@@ -20,7 +20,7 @@ from meshcall.finder import Finder, PresenceClock
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, PostReport, SentOffer
 from meshcall.post import Post
-from meshcall.signaling.messages import RoomLetter
+from meshcall.signaling.messages import Reject, RejectReason, RoomLetter
 
 
 class RoomLetters:
@@ -33,11 +33,14 @@ class RoomLetters:
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         counters: Counter[str],
+        on_clock: Callable[[PeerId], None],
     ) -> None:
+        """``on_clock``: a letter to that peer can't be read, for one of the two clocks is wrong."""
         self._post = post
         self._clock = clock
         self._spawn = spawn
         self._counters = counters
+        self._on_clock = on_clock
         self._asked: OrderedDict[PeerId, tuple[float, Letter]] = OrderedDict()
         self._boxes: list[SentOffer] = []
         self._under_way: dict[PeerId, list[asyncio.Task[None]]] = {}
@@ -80,7 +83,11 @@ class RoomLetters:
                 self._counters["room-member-not-found"] += 1
                 return
             sent = await self._post.room_letter(found, data, life=limits.ROOM_LETTER_LIFE)
-        except (PresenceClock, MeshcallError, Rejected, ValueError):
+        except PresenceClock:
+            self._counters["room-letter-unsent"] += 1
+            self._on_clock(peer)
+            return
+        except (MeshcallError, Rejected, ValueError):
             self._counters["room-letter-unsent"] += 1
             return
         self._keep(sent)
@@ -93,6 +100,16 @@ class RoomLetters:
         await self._post.deliver_offer(sent, report, lan_only=lan_only)
         if not watchers:
             finder.forget(peer)  # what was known did not help
+
+    def refused(self, letter: Letter) -> bool:
+        """Whether a refusal is of a letter of ours, and was taken as such."""
+        opened = letter.opened
+        ours = any(one.call_id == opened.call_id for one in self._boxes)
+        if not ours or not isinstance(opened.message, Reject):
+            return False
+        if opened.message.reason is RejectReason.CLOCK:
+            self._on_clock(opened.sender)
+        return True
 
     def _keep(self, sent: SentOffer) -> None:
         """Wait for answers, for a while."""

@@ -333,6 +333,16 @@ class RoomSession:
         self.feed(e.LinkDown(peer))
         self._changed()
 
+    def clock_differs(self, peer: PeerId) -> None:
+        """A letter could not be read, there or here: a link with ``peer`` can't come about either."""
+        call = self.links.get(peer)
+        linked = call is not None and call.connected_ms is not None
+        if self._over or linked or self.trouble:
+            return
+        names = {member.peer: member.name for member in self.machine.members()}
+        who = names.get(peer, peer.short)
+        self.troubled(f"the clocks of this machine and of {who} differ too much", peer)
+
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """See :class:`meshcall.room_links.Room`."""
         self.feed(e.LinkMessage(peer, body))

@@ -20,6 +20,7 @@ from meshcall.address import Address, format_address
 from meshcall.aio.files import RoomRow, StateDb
 from meshcall.aio.lan import Lan
 from meshcall.config import Config
+from meshcall.dht.limiter import Bucket
 from meshcall.discovery.rooms import RoomAnnouncement, SeenRoom, tags_near
 from meshcall.errors import (
     MeshcallError,
@@ -100,7 +101,13 @@ class Rooms:
         self._reach = reach
         self._reached: OrderedDict[PeerId, Address] = OrderedDict()
         self._nodes = nodes
-        self._letters = RoomLetters(tools.post, clock=tools.clock, spawn=tools.spawn, counters=tools.counters)
+        self._letters = RoomLetters(
+            tools.post,
+            clock=tools.clock,
+            spawn=tools.spawn,
+            counters=tools.counters,
+            on_clock=self._clock_differs,
+        )
         self._sessions: dict[bytes, RoomSession] = {}
         self._joining: dict[str, Joining] = {}
         self._known: dict[bytes, RoomRow] = {}
@@ -108,7 +115,9 @@ class Rooms:
         self._sighted: set[tuple[bytes, PeerId]] = set()
         self._announcing: asyncio.TimerHandle | None = None
         self._showing: asyncio.TimerHandle | None = None
-        self._announced = float("-inf")
+        self._announcements = Bucket(
+            1 / limits.ROOM_ANNOUNCE_PAUSE, limits.ROOM_ANNOUNCE_BURST, tools.clock.now()
+        )
         self._telling: asyncio.TimerHandle | None = None
         self._told = float("-inf")
         self._stops = False
@@ -188,9 +197,17 @@ class Rooms:
         for joining in list(self._joining.values()):
             joining.feed(event)
 
+    def _clock_differs(self, peer: PeerId) -> None:
+        for session in list(self._sessions.values()):
+            session.clock_differs(peer)
+        for joining in list(self._joining.values()):
+            joining.feed(e.ClockDiffers(peer))
+
     def link_letter(self, letter: Letter) -> bool:
-        """Whether a message is of a link, and was taken as such."""
+        """Whether a message is of a link or refuses a letter of ours, and was taken as such."""
         opened = letter.opened
+        if self._letters.refused(letter):
+            return True
         for session in self._sessions.values():
             if session.links.owns(opened.sender, opened.call_id):
                 session.links.letter(letter)
@@ -225,12 +242,14 @@ class Rooms:
             else:
                 self._telling = asyncio.get_running_loop().call_later(wait, self._tell_lan)
 
+    def _announcers(self, room: Room) -> tuple[PeerId, ...]:
+        """Who announces that room on the LAN now."""
+        tags = room.tags_near(self._tools.clock.now_ms())
+        peers = (peer for tag in tags for peer in self._lan.rooms.announcers(tag, room.name))
+        return tuple(dict.fromkeys(peer for peer in peers if peer != self._me))
+
     def _look_for_members(self, session: RoomSession) -> None:
-        seen: set[tuple[bytes, PeerId]] = set()
-        for tag in session.room.tags_near(self._tools.clock.now_ms()):
-            for peer in self._lan.rooms.announcers(tag, session.room.name):
-                if peer != self._me:
-                    seen.add((session.room.id, peer))
+        seen = {(session.room.id, peer) for peer in self._announcers(session.room)}
         before = {one for one in self._sighted if one[0] == session.room.id}
         self._sighted = (self._sighted - before) | seen
         for _, peer in seen - before:
@@ -336,6 +355,7 @@ class Rooms:
     ) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
         options = await self._options(source, (record, record_mixed), page, lan_only=False, video=video)
+        self._tools.prepare_media()  # it takes longer than to be let in
         if at:
             await self._reach(at)
         joined = self._session_called(text)
@@ -344,7 +364,8 @@ class Rooms:
         row = self._known_called(text)
         if row is not None:
             self._check_room_for_one()
-            session = self._go_in(Room.decode_untrusted(row.descriptor, row.secret), row=row, options=options)
+            room = Room.decode_untrusted(row.descriptor, row.secret)
+            session = self._go_in(room, row=row, options=options, members=self._announcers(room))
             await session.saved()
             return session.view()
         self._check_room_for_one()
@@ -646,15 +667,17 @@ class Rooms:
         """Tell the LAN what is new: at once, but not ten times in a row."""
         if self._announcing is not None:
             return
-        wait = self._announced + limits.ROOM_ANNOUNCE_PAUSE - self._tools.clock.now()
-        if wait <= 0:
+        if self._announcements.take(self._tools.clock.now()):
             self._announce()
         else:
-            self._announcing = asyncio.get_running_loop().call_later(wait, self._announce)
+            pause = limits.ROOM_ANNOUNCE_PAUSE
+            self._announcing = asyncio.get_running_loop().call_later(pause, self._announce_late)
+
+    def _announce_late(self) -> None:
+        self._announcing = None
+        self.announce()
 
     def _announce(self) -> None:
-        self._announcing = None
-        self._announced = self._tools.clock.now()
         self._know_tags()
         self._show_board()
         self._tools.spawn(self._lan.announce())

@@ -19,7 +19,15 @@ from meshcall.cli.identity import JsonOption
 from meshcall.cli.output import emit, emit_fields, emit_json, emit_table, note
 from meshcall.cli.session import Session, session_of
 from meshcall.cli.status import count
-from meshcall.errors import DaemonLost, MeshcallError, NotInRoom, RoomRefused, RoomSilent, UsageError
+from meshcall.errors import (
+    ClockWrong,
+    DaemonLost,
+    MeshcallError,
+    NotInRoom,
+    RoomRefused,
+    RoomSilent,
+    UsageError,
+)
 from meshcall.media_paths import absolute_source, check_source
 from meshcall.reporting import printable
 
@@ -52,6 +60,7 @@ _OVER: dict[str, MeshcallError] = {
     "removed": RoomRefused("the room's creator has removed this machine"),
     "full": RoomRefused("the room is full"),
     "busy": RoomRefused("too many wait to be let into that room"),
+    "clock": ClockWrong("the clock of this machine and those of the room's members differ too much"),
     "no-answer": RoomSilent("nobody let us in"),
     "gone": RoomSilent("who was asked has left the room"),
 }

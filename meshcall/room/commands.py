@@ -12,10 +12,11 @@ EndReason = Literal["left", "removed"]
 """Why we are not in the room any more."""
 
 JoinReason = Literal[
-    "no-answer", "declined", "full", "removed", "code", "busy", "gone", "not-found", "given-up"
+    "no-answer", "declined", "full", "removed", "code", "busy", "clock", "gone", "not-found", "given-up"
 ]  # fmt: skip
 """Why we were not let in: nobody answered, a member said no, the room is full, the creator has removed us,
-the code is wrong, too many wait, who was asked has left, nobody announces it, we gave up."""
+the code is wrong, too many wait, the clocks differ, who was asked has left, nobody announces it, we gave
+up."""
 
 
 @dataclass(frozen=True, slots=True)

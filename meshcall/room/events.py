@@ -136,6 +136,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockDiffers:
+    """Whom we wrote to can't read it, or we can't read its answer: one of the two clocks is wrong."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Do not come in after all."""
 
@@ -143,4 +150,4 @@ class GiveUp:
 UserEvent = Enter | Leave | SetState | Say | Lock | Admit | Refuse | Remove | Block | NewCode
 NetworkEvent = LinkUp | LinkDown | LinkMessage | LetterReceived | Sighted
 RoomEvent = UserEvent | NetworkEvent
-JoinerEvent = Found | LetterReceived | GiveUp
+JoinerEvent = Found | LetterReceived | ClockDiffers | GiveUp

@@ -88,7 +88,9 @@ _REASONS: Final[dict[RefusedReason, c.JoinReason]] = {
     RefusedReason.BUSY: "busy",
     RefusedReason.GONE: "gone",
 }
-_WORST_FIRST: Final[tuple[c.JoinReason, ...]] = ("removed", "declined", "code", "full", "busy", "gone")
+_WORST_FIRST: Final[tuple[c.JoinReason, ...]] = (
+    "removed", "declined", "code", "full", "busy", "clock", "gone",
+)  # fmt: skip
 """Which refusal of several is told."""
 
 
@@ -186,6 +188,11 @@ class Joiner:
                     self._add(peer, tag)
             case e.LetterReceived(peer, data):
                 self._letter_untrusted(peer, data)
+            case e.ClockDiffers(peer):
+                asked = self._asked_once(peer)
+                if asked is None:
+                    raise Rejected("not asked")
+                self._refused(asked, "clock")
             case e.GiveUp():
                 self._end("given-up")
 
@@ -247,10 +254,7 @@ class Joiner:
 
     def _letter_untrusted(self, peer: PeerId, data: bytes) -> None:
         letter = decode_letter_untrusted(data)
-        if peer in self._claims:  # it was asked, and answers late
-            tag = self._claims.pop(peer)
-            self._asked[peer] = _Asked(tag, self._now + limits.ROOM_JOIN_RETRY, sent=True)
-        asked = self._asked.get(peer)
+        asked = self._asked_once(peer)
         if isinstance(letter, Welcome):
             self._welcome_untrusted(peer, letter)
         elif asked is None:
@@ -267,6 +271,13 @@ class Joiner:
                     self._step_untrusted(peer, asked, element)
                 case _:
                     raise Rejected("letter kind")
+
+    def _asked_once(self, peer: PeerId) -> _Asked | None:
+        """That peer, if we asked it; it may answer late."""
+        if peer in self._claims:
+            tag = self._claims.pop(peer)
+            self._asked[peer] = _Asked(tag, self._now + limits.ROOM_JOIN_RETRY, sent=True)
+        return self._asked.get(peer)
 
     def _wait(self, asked: _Asked) -> None:
         """The members are being asked."""

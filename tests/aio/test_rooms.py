@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ import av
 import pytest
 
 from meshcall import errors, limits
+from meshcall.aio.clock import SystemClock
 from meshcall.config import Config
 from meshcall.media.mixing import tiles
 from meshcall.node import Node
@@ -27,6 +29,16 @@ StartNode = Callable[..., Any]
 E = TypeVar("E", bound=NodeEvent)
 
 
+class WrongClock(SystemClock):
+    """A clock that somebody has set."""
+
+    def __init__(self, ahead: float) -> None:
+        self.ahead = ahead
+
+    def now_ms(self) -> int:
+        return super().now_ms() + int(1000 * self.ahead)
+
+
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's media are real."""
@@ -38,7 +50,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartNode]:
     """Starts nodes by name on a small DHT; all are stopped after the test."""
     async with Testnet(8) as net, AsyncExitStack() as stack:
 
-        async def node(who: str, **changes: Any) -> Node:
+        async def node(who: str, *, ahead: float = 0.0, **changes: Any) -> Node:
             config = Config(
                 home=tmp_path / who,
                 name=who,
@@ -48,7 +60,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartNode]:
                 interfaces=("lo",),
                 source="none",
             )
-            made = Node(replace(config, **changes))
+            made = Node(replace(config, **changes), clock=WrongClock(ahead))
             await stack.enter_async_context(made)
             async with asyncio.timeout(10):
                 while made.status().dht.watches < 8 or not made.status().counters.get("sent-store"):  # noqa: ASYNC110 - there is no event for it
@@ -70,10 +82,10 @@ def names(node: Node, room: str = "-") -> list[str]:
     return sorted(member.name for member in node.rooms.view(room).members if member.state == "here")
 
 
-async def agree(*nodes: Node) -> None:
+async def agree(*nodes: Node, seconds: float = 15) -> None:
     """All are in one room and see each other."""
     wanted = sorted(node.settings.now.name for node in nodes)
-    await until(lambda: all(names(node) == wanted for node in nodes))
+    await until(lambda: all(names(node) == wanted for node in nodes), seconds)
 
 
 def show_lan(here: Node, *others: Node) -> None:
@@ -228,6 +240,58 @@ async def test_a_machine_of_the_room_is_named_by_its_address(start: StartNode) -
     await until(lambda: ann.rooms.view("-").knocks)
     ann.rooms.admit("-", "cem", admit=True)
     await agree(ann, ben, cem)
+
+
+@played_media
+async def test_several_with_wrong_clocks_join_at_once(start: StartNode) -> None:
+    """As long as no two differ by more than two minutes."""
+    ann, ben, cem, dee = [
+        await start(who, ahead=ahead) for who, ahead in (("ann", 0), ("ben", 90), ("cem", -25), ("dee", 45))
+    ]
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    await asyncio.gather(*(node.rooms.join(link) for node in (ben, cem, dee)))
+    await agree(ann, ben, cem, dee)
+    assert [node.rooms.view("-").trouble for node in (ann, ben, cem, dee)] == [""] * 4
+
+
+@played_media
+async def test_two_clocks_too_far_apart_make_no_link_and_both_are_told(start: StartNode) -> None:
+    """Each of them links with all others; the room is one, and who the other is is said with what to do."""
+    ann, ben, cem = [await start(who, ahead=ahead) for who, ahead in (("ann", 0), ("ben", 90), ("cem", -90))]
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    await asyncio.gather(*(node.rooms.join(link) for node in (ben, cem)))
+    await until(lambda: names(ann) == ["ann", "ben", "cem"])
+    await until(lambda: all(node.rooms.view("-").trouble for node in (ben, cem)))
+    for node, other in ((ben, cem), (cem, ben)):
+        view = node.rooms.view("-")
+        who = f"{other.peer_id.short}|{other.settings.now.name}"
+        assert re.search(f"clocks .* of ({who}) differ too much", view.trouble)
+        assert sorted(member.name for member in view.members) == ["ann", "ben", "cem"]
+        assert names(node) == sorted(["ann", node.settings.now.name])
+    assert ann.rooms.view("-").trouble == ""
+    ben.rooms._tools.clock.ahead = 0
+    await agree(ann, ben, cem, seconds=2 * limits.ROOM_SEEK_RARE + 4 * limits.ROOM_CONNECT_RETRY_MAX)
+    assert [node.rooms.view("-").trouble for node in (ann, ben, cem)] == [""] * 3
+
+
+@played_media
+@pytest.mark.parametrize("ahead", [-300, 300])
+async def test_who_comes_with_a_wrong_clock_is_told(start: StartNode, ahead: float) -> None:
+    """At once, with what to do; and so is who comes back into a room that it knows."""
+    ann, ben = await start("ann"), await start("ben", ahead=ahead)
+    await ann.rooms.create("Tea")
+    with pytest.raises(errors.ClockWrong, match="clock") as caught:
+        await ben.rooms.join(ann.rooms.invite("tea").uri)
+    assert "set the clock" in (caught.value.hint or "")
+    ben.rooms._tools.clock.ahead = 0
+    await ben.rooms.join(ann.rooms.invite("tea").uri)
+    await agree(ann, ben)
+    await ben.rooms.leave("-")
+    ben.rooms._tools.clock.ahead = ahead
+    await ben.rooms.join("tea")
+    await until(lambda: "differ too much" in ben.rooms.view("-").trouble)
 
 
 @played_media

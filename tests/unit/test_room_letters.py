@@ -16,7 +16,14 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter, PostReport
 from meshcall.room_letters import RoomLetters
 from meshcall.signaling.envelope import Opened
-from meshcall.signaling.messages import MessageKind, RoomLetter
+from meshcall.signaling.messages import (
+    Message,
+    MessageKind,
+    Reject,
+    RejectReason,
+    RoomLetter,
+    kind_of,
+)
 from meshcall.testing.clock import FakeClock, seeded_random
 
 if TYPE_CHECKING:
@@ -32,6 +39,12 @@ def letter_of(sender: PeerId, key: bytes = KEY) -> Letter:
     """A letter that waits for an answer, if it has a key."""
     message = RoomLetter(b"question", key)
     opened = Opened(sender, bytes(16), MessageKind.ROOM, 0, 30, bytes(32), message, bytes(32))
+    return Letter(opened, ("192.0.2.1", 4000))
+
+
+def reply_of(sender: PeerId, message: Message, call_id: bytes = bytes(16)) -> Letter:
+    """A reply to a letter of ours."""
+    opened = Opened(sender, call_id, kind_of(message), 0, 30, bytes(32), message, bytes(32))
     return Letter(opened, ("192.0.2.1", 4000))
 
 
@@ -52,7 +65,7 @@ class PlayedPost:
 
     async def room_letter(self, found: object, data: bytes, *, life: float) -> object:
         self.sent.append(data)
-        return SimpleNamespace(data=data)
+        return SimpleNamespace(data=data, call_id=bytes(16))
 
     async def deliver_offer(self, sent: object, report: Any, *, lan_only: bool) -> None:
         self.lan_only.append(lan_only)
@@ -87,8 +100,13 @@ class World:
         self.clock = FakeClock()
         self.post, self.finder = PlayedPost(), PlayedFinder()
         self.counters: Counter[str] = Counter()
+        self.clocks: list[PeerId] = []
         self.letters = RoomLetters(
-            cast("Post", self.post), clock=self.clock, spawn=asyncio.ensure_future, counters=self.counters
+            cast("Post", self.post),
+            clock=self.clock,
+            spawn=asyncio.ensure_future,
+            counters=self.counters,
+            on_clock=self.clocks.append,
         )
 
     def send(self, peer: PeerId, data: bytes, *, lan_only: bool = False) -> None:
@@ -145,6 +163,22 @@ async def test_who_is_not_found_is_counted(clock: bool) -> None:
     counted = "room-letter-unsent" if clock else "room-member-not-found"
     assert world.counters == {counted: 1}
     assert world.post.sent == []
+    assert world.clocks == ([ANN] if clock else [])
+
+
+async def test_a_refusal_of_a_letter_is_known_as_such() -> None:
+    """It tells that the clocks differ; one of something else is not ours."""
+    world = World()
+    clock, failed = Reject(RejectReason.CLOCK), Reject(RejectReason.FAILED)
+    assert not world.letters.refused(reply_of(ANN, clock))
+    world.send(ANN, b"hello")
+    await world.settle()
+    assert world.letters.refused(reply_of(ANN, failed))
+    assert world.clocks == []
+    assert world.letters.refused(reply_of(ANN, clock))
+    assert world.clocks == [ANN]
+    assert not world.letters.refused(reply_of(ANN, RoomLetter(b"answer")))
+    assert not world.letters.refused(reply_of(ANN, clock, b"another call id."))
 
 
 async def test_what_did_not_help_is_forgotten() -> None:

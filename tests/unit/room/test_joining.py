@@ -371,6 +371,40 @@ def test_nobody_there_is_told_as_such() -> None:
     assert guest.joiner.deadline() is None
 
 
+def test_a_wrong_clock_is_told_when_nobody_can_read_us() -> None:
+    """One member with a wrong clock keeps nobody out; when it is ours, all say so."""
+    world = World()
+    guest = Guest(world, 9, ByName("deck 7"), found=(0, 1))
+    guest.wait(0.5)
+    early = e.ClockDiffers(KEYS[5].peer_id)
+    for event, told in (
+        (early, 0),
+        (e.ClockDiffers(KEYS[0].peer_id), 0),
+        (e.ClockDiffers(KEYS[1].peer_id), 1),
+    ):
+        guest.do(guest.joiner.handle(event, world.now, world.now_ms))
+        assert [one for one in guest.told if isinstance(one, c.NotAdmitted)] == told * [
+            c.NotAdmitted("clock")
+        ]
+    world.add(1)
+    other = Guest(world, 8, ByName("deck 7"), found=(0, 1))
+    other.do(other.joiner.handle(e.ClockDiffers(KEYS[0].peer_id), world.now, world.now_ms))
+    other.wait(0.5)
+    assert isinstance(other.told[-1], c.Admitted)
+
+
+def test_whom_the_crowd_pushed_aside_may_say_that_the_clocks_differ() -> None:
+    """It was asked, and answers late; then it is not asked again."""
+    world = World()
+    crowd = tuple(range(limits.ROOM_JOIN_ASKED + 1))
+    guest = Guest(world, 20, ByName("deck 7"), found=crowd)
+    guest.wait(limits.ROOM_JOIN_ASKED * limits.ROOM_JOIN_STAGGER + limits.ROOM_JOIN_RETRY)
+    late = next(one for one in crowd if KEYS[one].peer_id in guest.joiner._claims)
+    guest.do(guest.joiner.handle(e.ClockDiffers(KEYS[late].peer_id), world.now, world.now_ms))
+    assert guest.joiner._asked[KEYS[late].peer_id].refused == "clock"
+    assert not guest.joiner.ended
+
+
 def test_giving_up_ends_it() -> None:
     """Once."""
     world = World()
