@@ -8,7 +8,7 @@ import inspect
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from types import ModuleType
@@ -34,7 +34,7 @@ from aiortc import (
     RTCRtpSender,
 )
 from aiortc.codecs import get_encoder
-from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 from aiortc.rtp import (
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
@@ -86,13 +86,20 @@ def peer_connection() -> RTCPeerConnection:
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
-    """Two connected peer connections with sound, pictures and a control channel; only ICE is ours."""
+async def connected(
+    sound: MediaStreamTrack | None = None,
+    prepare: Callable[[RTCPeerConnection], None] = lambda pc: None,
+) -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
+    """Two connected peer connections with sound, pictures and a control channel; only ICE is ours.
+
+    The left one sends ``sound``, and is prepared before it starts.
+    """
     left, right = peer_connection(), peer_connection()
     try:
         with hooks.ice_by(make_ice):
-            left.addTrack(AudioStreamTrack())
+            left.addTrack(sound or AudioStreamTrack())
             left.addTrack(VideoStreamTrack())
+            prepare(left)
             channel = left.createDataChannel("control", negotiated=True, id=0)
             opened = asyncio.Event()
             channel.on("open", opened.set)
@@ -554,38 +561,158 @@ async def test_what_a_peer_reports_is_told() -> None:
     await pc.close()
 
 
-@pytest.mark.parametrize(("mime", "data"), [("opus", b"sound"), ("VP8", b"picture")])
-async def test_encoded_frames_are_sent_as_they_are(mime: str, data: bytes) -> None:
-    """The sender packs what our track gives it, and tells how loud it is."""
-    pc = peer_connection()
-    kind = "audio" if mime == "opus" else "video"
-    outlet = Outlet("audio" if mime == "opus" else "video", lambda: None)
-    transceiver = pc.addTransceiver(outlet, "sendrecv")
-    await pc.createOffer()
-    assert hooks.codec_name(transceiver) == mime
-    sender = transceiver.sender
-    if kind == "audio":
-        hooks.tell_loudness(sender, lambda: outlet.level)
-    outlet.open()
-    outlet.put(Encoded(data, 960, Fraction(1, 48_000), level=-30))
-    encoded = await sender._next_encoded_frame(transceiver._codecs[0])
-    assert encoded is not None
-    assert [payload[-len(data) :] for payload in encoded.payloads] == [data]
-    assert encoded.timestamp == (960 if kind == "audio" else 1800)
-    assert encoded.audio_level == (-30 if kind == "audio" else None)
-    await pc.close()
+@dataclass
+class _Desk:
+    """A sender that sends nowhere."""
+
+    pc: RTCPeerConnection
+    sender: RTCRtpSender
+    codec: RTCRtpCodecParameters
+    outlet: Outlet
+    sent: list[bytes]
+    number: int = 0
+
+    @classmethod
+    async def make(cls, mime: str) -> _Desk:
+        """With all header extensions."""
+        pc = peer_connection()
+        outlet = Outlet("video" if mime in ("VP8", "H264") else "audio", lambda: None)
+        outlet.open()
+        transceiver = pc.addTransceiver(outlet, "sendrecv")
+        await pc.createOffer()
+        sender = transceiver.sender
+        codec = next(one for one in transceiver._codecs if one.name == mime)
+        sender._RTCRtpSender__mid = "1"  # type: ignore[attr-defined]
+        sender._RTCRtpSender__rtp_header_extensions_map.configure(  # type: ignore[attr-defined]
+            _extensions(outlet.kind)
+        )
+        sent: list[bytes] = []
+
+        async def send(data: bytes) -> None:
+            sent.append(data)
+
+        sender.transport._send_rtp = send  # type: ignore[method-assign]
+        return cls(pc, sender, codec, outlet, sent)
+
+    def put(self, data: bytes, *, key: bool = True, level: int | None = None) -> None:
+        """The next 20 ms, or picture."""
+        base = Fraction(1, 48_000) if self.outlet.kind == "audio" else Fraction(1, 90_000)
+        self.outlet.put(Encoded(data, 960 * self.number, base, key=key, level=level))
+        self.number += 1
+
+    def run(self) -> asyncio.Task[None]:
+        """Until it is cancelled."""
+        return asyncio.create_task(self.sender._run_rtp(self.codec))
+
+    async def close(self, running: asyncio.Task[None]) -> None:
+        """End it, as a sender's stop() does."""
+        running.cancel()
+        await asyncio.wait([running])
+        assert self.sender._RTCRtpSender__rtp_exited.is_set()  # type: ignore[attr-defined]
+        assert self.outlet.readyState == "ended"
+        assert getattr(self.sender, "track", self.outlet) is None
+        await self.pc.close()
+
+
+def _extensions(kind: str) -> aiortc.RTCRtpParameters:
+    uris = [one.uri for one in RTCRtpSender.getCapabilities(kind).headerExtensions]
+    return aiortc.RTCRtpParameters(
+        headerExtensions=[
+            aiortc.RTCRtpHeaderExtensionParameters(number, uri) for number, uri in enumerate(uris, 1)
+        ]
+    )
+
+
+def _parsed(sent: list[bytes], kind: str) -> list[aiortc.rtp.RtpPacket]:
+    parser = aiortc.rtp.HeaderExtensionsMap()
+    parser.configure(_extensions(kind))
+    return [aiortc.rtp.RtpPacket.parse(data, parser) for data in sent]
+
+
+async def _sends(mime: str, frames: list[bytes], *, ours: bool) -> tuple[list[bytes], dict[str, Any]]:
+    """What a sender sends of these frames, and what it has noted down then."""
+    desk = await _Desk.make(mime)
+    if ours:
+        hooks.send_by(desk.sender, desk.outlet)
+    for frame in frames:
+        desk.put(frame, level=-30 if ours and desk.outlet.kind == "audio" else None)
+    running = desk.run()
+    await asyncio.sleep(0)  # it runs until there is no frame any more
+    assert len(desk.sent) >= len(frames)
+    noted = {
+        name: getattr(desk.sender, f"_RTCRtpSender__{name}")
+        for name in ("rtp_history", "packet_count", "octet_count", "rtp_timestamp", "ntp_timestamp")
+    }
+    await desk.close(running)
+    return desk.sent, noted
+
+
+_NALS = b"".join(b"\0\0\0\1" + bytes([kind]) + bytes([kind]) * size for kind, size in ((103, 9), (101, 5000)))
+
+
+@pytest.mark.parametrize(
+    ("mime", "frames"),
+    [
+        ("opus", [b"sound", b"more", b""]),
+        ("PCMU", [b"sound"]),
+        ("VP8", [b"picture" * 500, b"x" * (limits.RTP_PAYLOAD_MAX - 4), b"y" * limits.RTP_PAYLOAD_MAX]),
+        ("H264", [_NALS, _NALS]),
+    ],
+)
+async def test_what_is_sent_is_what_aiortc_sends(mime: str, frames: list[bytes]) -> None:
+    """Packet for packet, but for the numbers that begin anywhere, and the loudness; so is what is kept."""
+    (ours, our_notes), (theirs, their_notes) = [await _sends(mime, frames, ours=own) for own in (True, False)]
+    kind = "video" if mime in ("VP8", "H264") else "audio"
+
+    def shape(sent: list[bytes]) -> list[tuple[object, ...]]:
+        packets = _parsed(sent, kind)
+        first = packets[0]
+        return [
+            (
+                one.payload_type,
+                one.marker,
+                (one.sequence_number - first.sequence_number) & 0xFFFF,
+                (one.timestamp - first.timestamp) & 0xFFFFFFFF,
+                one.extensions.mid,
+                one.extensions.abs_send_time is None,
+                _without_descriptor(one.payload) if mime == "VP8" else one.payload,
+            )
+            for one in packets
+        ]
+
+    assert shape(ours) == shape(theirs)
+    assert our_notes["packet_count"] == their_notes["packet_count"] == len(ours)
+    # aiortc's descriptor has an octet less in one picture of 256
+    assert 0 <= our_notes["octet_count"] - their_notes["octet_count"] <= len(ours)
+    for sent, notes in ((ours, our_notes), (theirs, their_notes)):
+        kept = notes["rtp_history"]
+        parser = aiortc.rtp.HeaderExtensionsMap()
+        parser.configure(_extensions(kind))
+        assert sorted(packet.serialize(parser) for packet in kept.values()) == sorted(sent)
+        assert all(packet.sequence_number % 128 == place for place, packet in kept.items())
+        assert notes["rtp_timestamp"] == int.from_bytes(sent[-1][4:8], "big")
+        assert abs((notes["ntp_timestamp"] >> 32) - (aiortc.clock.current_ntp_time() >> 32)) <= 5
+    levels = {packet.extensions.audio_level for packet in _parsed(ours, kind)}
+    assert levels == ({(False, 30)} if kind == "audio" else {None})
+
+
+def _without_descriptor(payload: bytes) -> tuple[int, int, bytes]:
+    descriptor, data = aiortc.codecs.vpx.VpxPayloadDescriptor.parse(payload)
+    return descriptor.partition_start, descriptor.partition_id, data
 
 
 async def test_sound_is_sent_again_with_the_next_packet() -> None:
     """While it is wanted: the last packet as it was, with its numbers; SRTP lets it out twice."""
-    source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)
-    assert "self.__rtp_timestamp = packet.timestamp" in source
-    assert "self.__rtp_history[packet.sequence_number % RTP_HISTORY_SIZE] = (" in source
     assert "tx_policy.allow_repeat_tx = True" in inspect.getsource(aiortc.rtcdtlstransport)
     wanted = [False]
-    async with connected() as (left, right):
+    outlet = Outlet("audio", lambda: None)
+    outlet.open()
+
+    def send_by_us(pc: RTCPeerConnection) -> None:
+        hooks.send_by(pc.getTransceivers()[0].sender, outlet, twice=lambda: wanted[0])
+
+    async with connected(outlet, send_by_us) as (left, right):
         sender = left.getTransceivers()[0].sender
-        hooks.repeat_sound(sender, lambda: wanted[0])
         sent: asyncio.Queue[int] = asyncio.Queue()
         send = sender.transport._send_rtp
 
@@ -595,57 +722,42 @@ async def test_sound_is_sent_again_with_the_next_packet() -> None:
             await send(data)
 
         sender.transport._send_rtp = tapped  # type: ignore[method-assign]
-        once = [await sent.get() for _ in range(4)]
-        wanted[0] = True
-        twice = [await sent.get() for _ in range(9)]
-        base = once[0]
-        assert [(number - base) & 0xFFFF for number in once + twice] == [
-            0,
-            1,
-            2,
-            3,
-            3,
-            4,
-            4,
-            5,
-            5,
-            6,
-            6,
-            7,
-            7,
+        numbers: list[int] = []
+        for frame in range(9):
+            wanted[0] = frame >= 4
+            outlet.put(Encoded(b"sound", 960 * frame, Fraction(1, 48_000), level=-30))
+            numbers += [await sent.get() for _ in range(2 if wanted[0] else 1)]
+        assert [(number - numbers[0]) & 0xFFFF for number in numbers] == [
+            *(0, 1, 2, 3),
+            *(3, 4, 4, 5, 5, 6, 6, 7, 7, 8),
         ]
         received = hooks.packet_counts(right.getTransceivers()[0].receiver)
         assert received[1] == 0
 
 
 async def test_a_large_picture_leaves_a_piece_at_a_time() -> None:
-    """What others send by the same transport does not wait."""
-    assert "await self.transport._send_rtp(packet_bytes)" in inspect.getsource(
-        aiortc.rtcrtpsender.RTCRtpSender._run_rtp
-    )
+    """Each packet tells when it left itself; what others send by the same transport does not wait."""
     pacer = _Waits()
-    async with connected() as (left, _):
-        sender = left.getTransceivers()[0].sender
-        sent: asyncio.Queue[bool] = asyncio.Queue()
-        send = sender.transport._send_rtp
-
-        async def tapped(data: bytes) -> None:
-            if data[1] & 0x7F in (96, 97):  # no report
-                sent.put_nowait(int.from_bytes(data[8:12]) == sender._ssrc)
-            await send(data)
-
-        sender.transport._send_rtp = tapped  # type: ignore[method-assign]
-        hooks.pace(sender, pacer, lambda: 1.0, lambda: False)
-        while pacer.packets < 3:
-            await sent.get()
-        assert pacer.pictures >= 3
-        pacer.wait, packets = 3600.0, pacer.packets
-        while pacer.packets == packets:
-            await sent.get()
-        while not sent.empty():
-            sent.get_nowait()
-        assert [await sent.get() for _ in range(10)] == [False] * 10
-        assert pacer.packets == packets + 1
+    desk = await _Desk.make("VP8")
+    hooks.send_by(desk.sender, desk.outlet, pacer=pacer, clock=lambda: 1.0)
+    running = desk.run()
+    picture = bytes(3 * limits.RTP_PAYLOAD_MAX - 20)
+    desk.put(picture)
+    await asyncio.sleep(0)
+    assert (pacer.pictures, pacer.packets, len(desk.sent)) == (1, 3, 3)
+    assert len({packet.extensions.abs_send_time for packet in _parsed(desk.sent, "video")}) == 1
+    assert [await pacer.left.get() for _ in range(3)] == [1, 2, 3]
+    pacer.wait = 0.001
+    desk.put(picture, key=False)
+    assert [await pacer.left.get() for _ in range(3)] == [4, 5, 6]
+    assert len({packet.extensions.abs_send_time for packet in _parsed(desk.sent[3:], "video")}) == 3
+    pacer.wait = 3600.0
+    desk.put(picture, key=False)
+    assert await pacer.left.get() == 7
+    await desk.sender.transport._send_rtp(b"another's")
+    await asyncio.sleep(0.01)
+    assert (pacer.packets, len(desk.sent)) == (7, 8)
+    await desk.close(running)
 
 
 async def test_nothing_is_sent_again_from_before_a_keyframe_or_without_room() -> None:
@@ -655,36 +767,27 @@ async def test_nothing_is_sent_again_from_before_a_keyframe_or_without_room() ->
     )
     pacer = _Waits()
     again: list[int] = []
-    begins = False
-    async with connected() as (left, _):
-        sender = left.getTransceivers()[0].sender
-        sent: asyncio.Queue[int] = asyncio.Queue()
-        send = sender.transport._send_rtp
+    desk = await _Desk.make("VP8")
 
-        async def tapped(data: bytes) -> None:
-            await send(data)
-            if data[1] & 0x7F == 96:
-                sent.put_nowait(int.from_bytes(data[2:4]))
+    async def retransmit(sequence_number: int) -> None:
+        again.append(sequence_number)
 
-        async def retransmit(sequence_number: int) -> None:
-            again.append(sequence_number)
-
-        sender.transport._send_rtp = tapped  # type: ignore[method-assign]
-        sender._retransmit = retransmit  # type: ignore[method-assign]
-        hooks.pace(sender, pacer, lambda: 1.0, lambda: begins)
-        while pacer.packets < 2:
-            first = await sent.get()
-        begins = True
-        pacer.wait = 0.01
-        while pacer.packets < 6:
-            last = await sent.get()
-        await sender._retransmit(first)
-        await sender._retransmit(last)
-        assert again == [last]
-        pacer.room = False
-        await sender._retransmit(last)
-        await sender._retransmit((last + 1000) & 0xFFFF)
-        assert again == [last]
+    desk.sender._retransmit = retransmit  # type: ignore[method-assign]
+    hooks.send_by(desk.sender, desk.outlet, pacer=pacer, clock=lambda: 1.0)
+    running = desk.run()
+    for key in (True, False, True, False):
+        desk.put(b"picture", key=key)
+    await asyncio.sleep(0)
+    old, older, begins, last = (packet.sequence_number for packet in _parsed(desk.sent, "video"))
+    for number in (old, older, begins, last):
+        await desk.sender._retransmit(number)
+    assert again == [begins, last]
+    pacer.room = False
+    await desk.sender._retransmit(last)
+    pacer.room = True
+    await desk.sender._retransmit((last + 1000) & 0xFFFF)
+    assert again == [begins, last]
+    await desk.close(running)
 
 
 class _Waits(Pacer):
@@ -696,12 +799,14 @@ class _Waits(Pacer):
         self.room = True
         self.pictures = 0
         self.packets = 0
+        self.left: asyncio.Queue[int] = asyncio.Queue()
 
     def begin(self, octets: int) -> None:
         self.pictures += octets > 0
 
     def pause(self, octets: int, now: float) -> float:
         self.packets += 1
+        self.left.put_nowait(self.packets)
         return self.wait
 
     def repair(self, octets: int, now: float) -> bool:
@@ -732,9 +837,8 @@ async def test_repairs_are_bounded() -> None:
 
 
 def test_a_sender_asks_itself_for_what_we_replace() -> None:
-    """Both methods are looked up on the object, each time; the level is negated there."""
+    """Both methods are looked up on the object."""
     source = inspect.getsource(aiortc.rtcrtpsender.RTCRtpSender)
-    assert "await self._next_encoded_frame(codec)" in source
-    assert "packet.extensions.audio_level = (False, -enc_frame.audio_level)" in source
+    assert "asyncio.ensure_future(self._run_rtp(parameters.codecs[0]))" in source
     router = inspect.getsource(aiortc.rtcdtlstransport.RTCDtlsTransport)
     assert "await recipient._handle_rtcp_packet(packet)" in router

@@ -37,6 +37,13 @@ class Encoded:
     """Of sound: its loudness in dBov, 0 to -127 (RFC 6464)."""
 
 
+def packet_of(encoded: Encoded, pts: int) -> av.Packet[Any]:
+    """In PyAV's form, with another time."""
+    packet = av.Packet(encoded.data)
+    packet.pts, packet.time_base = pts, encoded.time_base
+    return packet
+
+
 class Outlet(MediaStreamTrack):
     """What one sender sends of one kind."""
 
@@ -45,10 +52,6 @@ class Outlet(MediaStreamTrack):
         super().__init__()
         self.kind = kind
         self.is_open = False
-        self.level: int | None = None
-        """Of the frame that was taken last, see :class:`Encoded`."""
-        self.key = False
-        """Likewise."""
         self.frames = 0
         """Frames that it was given to send."""
         self.packets = 0
@@ -111,8 +114,8 @@ class Outlet(MediaStreamTrack):
         if self._wait_key:
             self._want_keyframe()
 
-    async def recv(self) -> av.Packet[Any]:
-        """The next frame, as soon as there is one; raises MediaStreamError after the end."""
+    async def take(self) -> tuple[Encoded, int]:
+        """The next frame, as soon as there is one, and its time; raises MediaStreamError after the end."""
         while not self._queue:
             if self.readyState != "live":
                 raise MediaStreamError
@@ -121,11 +124,12 @@ class Outlet(MediaStreamTrack):
         encoded = self._queue.popleft()
         self.packets += -(-len(encoded.data) // limits.RTP_PAYLOAD_MAX)
         self.octets += len(encoded.data)
-        packet = av.Packet(encoded.data)
-        self._last_pts = packet.pts = max(encoded.pts, self._last_pts + 1)
-        packet.time_base = encoded.time_base
-        self.level, self.key = encoded.level, encoded.key
-        return packet
+        self._last_pts = max(encoded.pts, self._last_pts + 1)
+        return encoded, self._last_pts
+
+    async def recv(self) -> av.Packet[Any]:
+        """The same in PyAV's form."""
+        return packet_of(*await self.take())
 
     def stop(self) -> None:
         """End it. Idempotent."""

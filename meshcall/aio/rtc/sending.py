@@ -97,11 +97,9 @@ class Sending:
         hooks.tap_sender(transceiver.sender, self._rate.feedback(kind))
         hooks.limit_repairs(transceiver.sender, self._counters, asyncio.get_running_loop().time)
         if kind == "audio":
-            hooks.tell_loudness(transceiver.sender, lambda: outlet.level)
-            hooks.repeat_sound(transceiver.sender, lambda: self._copies.wanted)
+            hooks.send_by(transceiver.sender, outlet, twice=lambda: self._copies.wanted)
         else:
-            clock = asyncio.get_running_loop().time
-            hooks.pace(transceiver.sender, self._pacer, clock, lambda: outlet.key)
+            hooks.send_by(transceiver.sender, outlet, pacer=self._pacer)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:

@@ -25,14 +25,8 @@ from meshcall.aio.rtc.hooks.receiving import (
     stop_decoder,
     tap_receiver,
 )
-from meshcall.aio.rtc.hooks.sending import (
-    codec_name,
-    limit_repairs,
-    pace,
-    repeat_sound,
-    tap_sender,
-    tell_loudness,
-)
+from meshcall.aio.rtc.hooks.rtp import send_by
+from meshcall.aio.rtc.hooks.sending import codec_name, limit_repairs, tap_sender
 from meshcall.aio.rtc.hooks.transport import (
     Counters,
     control_idle,
@@ -63,16 +57,14 @@ __all__ = [
     "install",
     "limit_repairs",
     "original_parse_message",
-    "pace",
     "packet_counts",
     "packets_lost",
     "parse_message",
     "prepare_pictures",
     "prepare_sound",
     "renew_receiver",
-    "repeat_sound",
+    "send_by",
     "stop_decoder",
     "tap_receiver",
     "tap_sender",
-    "tell_loudness",
 ]

@@ -1,20 +1,17 @@
-"""Senders: what peers report of them, and how loud what they send is."""
+"""Senders: what peers report of them, and ask them for."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiortc import RTCRtpCodecParameters, RTCRtpSender, RTCRtpTransceiver
-from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc import RTCRtpSender, RTCRtpTransceiver
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
-    RTP_HISTORY_SIZE,
     AnyRtcpPacket,
     RtcpPsfbPacket,
     RtcpReceiverInfo,
@@ -28,7 +25,6 @@ from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private
 from meshcall.aio.rtc.hooks.transport import Counters
 from meshcall.media.feedback import Feedback, Requests
-from meshcall.media.pacer import Pacer
 
 _RTT_MAX = 10.0
 """Seconds; more is a report of something else, or a clock that was set."""
@@ -99,93 +95,6 @@ def _round_trip(sender: RTCRtpSender, report: RtcpReceiverInfo) -> float | None:
         return None
     rtt: float = time.time() - get_private(sender, "_RTCRtpSender__lsr_time") - report.dlsr / 65536
     return rtt if 0 <= rtt < _RTT_MAX else None
-
-
-def tell_loudness(sender: RTCRtpSender, level: Callable[[], int | None]) -> None:
-    """Send the level of each packet with it (RFC 6464): ``level()``, in dBov, of the frame taken last.
-
-    aiortc does so for what it encodes itself.
-    """
-    next_frame = sender._next_encoded_frame
-
-    async def with_level(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
-        encoded = await next_frame(codec)
-        if encoded is not None:
-            encoded.audio_level = level()  # type: ignore[assignment]
-        return encoded
-
-    sender._next_encoded_frame = with_level  # type: ignore[method-assign]
-
-
-def pace(sender: RTCRtpSender, pacer: Pacer, clock: Callable[[], float], begins: Callable[[], bool]) -> None:
-    """Send the packets of a picture, and those that are sent again, as ``pacer`` says; ``clock``: in seconds.
-
-    aiortc sends them all at once, and again whatever is asked for. ``begins()``: the picture that was taken
-    last is a keyframe: what is missing before it is not sent any more, because nobody needs it.
-    """
-    next_frame, retransmit = sender._next_encoded_frame, sender._retransmit
-    history = get_private(sender, "_RTCRtpSender__rtp_history")
-    paced: asyncio.Task[None] | None = None
-    oldest: int | None = None
-    key = False
-
-    def begin(task: asyncio.Task[None]) -> None:
-        transport = sender.transport
-        send = transport._send_rtp
-
-        async def send_paced(data: bytes) -> None:
-            nonlocal oldest, key
-            await send(data)
-            if asyncio.current_task() is task:
-                if key:
-                    oldest, key = int.from_bytes(data[2:4]), False
-                wait = pacer.pause(len(data), clock())
-                if wait > 0:
-                    await asyncio.sleep(wait)
-
-        transport._send_rtp = send_paced  # type: ignore[method-assign]
-
-    async def next_paced(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
-        nonlocal paced, key
-        task = asyncio.current_task()
-        if task is not None and task is not paced:
-            paced = task
-            begin(task)
-        encoded = await next_frame(codec)
-        if encoded is not None:
-            pacer.begin(sum(map(len, encoded.payloads)))
-            key = begins()
-        return encoded
-
-    async def repair(sequence_number: int) -> None:
-        if oldest is not None and (sequence_number - oldest) & 0xFFFF >= 0x8000:
-            return
-        packet = history.get(sequence_number % RTP_HISTORY_SIZE)
-        if packet is not None and pacer.repair(len(packet.payload), clock()):
-            await retransmit(sequence_number)
-
-    sender._next_encoded_frame = next_paced  # type: ignore[method-assign]
-    sender._retransmit = repair  # type: ignore[method-assign]
-
-
-def repeat_sound(sender: RTCRtpSender, wanted: Callable[[], bool]) -> None:
-    """Send each packet again with the next one while ``wanted()``; aiortc has no redundancy of any kind.
-
-    What it kept for retransmissions is sent, with the same numbers.
-    """
-    next_frame = sender._next_encoded_frame
-
-    async def after_copy(codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
-        encoded = await next_frame(codec)
-        if encoded is not None and wanted():
-            timestamp = get_private(sender, "_RTCRtpSender__rtp_timestamp")
-            history = get_private(sender, "_RTCRtpSender__rtp_history")
-            last = next((packet for packet in history.values() if packet.timestamp == timestamp), None)
-            if last is not None:
-                await sender._retransmit(last.sequence_number)
-        return encoded
-
-    sender._next_encoded_frame = after_copy  # type: ignore[method-assign]
 
 
 def codec_name(transceiver: RTCRtpTransceiver) -> str:
