@@ -5,14 +5,15 @@ Law 2: each function says why it is needed; tests/aio/test_rtc_hooks.py fails wh
 Law 3: a peer's octets end in a counter: nothing here lets an exception out for them.
 """
 
+from meshcall.aio.rtc.hooks.decoding import decode, get_decoder
 from meshcall.aio.rtc.hooks.estimation import Estimation
 from meshcall.aio.rtc.hooks.library import (
     AIOICE,
     AIORTC,
     decode_params,
-    get_decoder,
     ice_by,
     install,
+    original_decoder_worker,
     original_parse_message,
     parse_message,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Estimation",
     "codec_name",
     "control_idle",
+    "decode",
     "decode_params",
     "dtls_transport",
     "fingerprints",
@@ -56,6 +58,7 @@ __all__ = [
     "ice_connection",
     "install",
     "limit_repairs",
+    "original_decoder_worker",
     "original_parse_message",
     "packet_counts",
     "packets_lost",

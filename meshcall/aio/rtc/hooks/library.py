@@ -17,13 +17,10 @@ import aiortc.codecs.vpx
 import aiortc.rtcicetransport
 import aiortc.rtcrtpreceiver
 import aiortc.rtcsctptransport
-from aiortc import RTCRtpCodecParameters
-from aiortc.codecs import get_decoder as original_get_decoder
-from aiortc.codecs.base import Decoder
 
 from meshcall import limits
 from meshcall.aio.rtc.connection import Connection
-from meshcall.aio.rtc.sound import SoundDecoder
+from meshcall.aio.rtc.hooks.decoding import decode
 
 AIORTC: Final = "1.16."
 AIOICE: Final = "0.13."
@@ -31,6 +28,7 @@ AIOICE: Final = "0.13."
 
 _make_ice: ContextVar[Callable[[], Connection] | None] = ContextVar("make_ice", default=None)
 original_parse_message = aioice.stun.parse_message
+original_decoder_worker = aiortc.rtcrtpreceiver.decoder_worker
 
 
 def install() -> None:
@@ -40,19 +38,12 @@ def install() -> None:
             raise ImportError(f"{library.__name__} {library.__version__} was not tested; {tested}x is needed")
     aiortc.rtcsctptransport.decode_params = decode_params
     aioice.stun.parse_message = parse_message
-    aiortc.rtcrtpreceiver.get_decoder = get_decoder  # type: ignore[attr-defined]
+    aiortc.rtcrtpreceiver.decoder_worker = decode  # type: ignore[assignment]
     aiortc.rtcicetransport.Connection = _connection  # type: ignore[attr-defined, assignment]
     # 1,300 is more than paths of 1,280 octets carry; of a tunnel or an IPv6 link no picture would arrive.
     aiortc.codecs.h264.PACKET_MAX = aiortc.codecs.vpx.PACKET_MAX = limits.RTP_PAYLOAD_MAX
     # One warning for each frame of a peer that does not decode would flood the log.
     logging.getLogger("aiortc").setLevel(logging.ERROR)
-
-
-def get_decoder(codec: RTCRtpCodecParameters) -> Decoder:
-    """The decoder of a receiver's thread: of sound, one that conceals what is missing."""
-    if codec.mimeType.startswith("audio/"):
-        return SoundDecoder(codec, original_get_decoder)
-    return original_get_decoder(codec)
 
 
 def decode_params(body: bytes) -> list[tuple[int, bytes]]:

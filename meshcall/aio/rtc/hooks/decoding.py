@@ -1,0 +1,60 @@
+"""The thread of a receiver's decoder, in the place of aiortc's function."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Any, Protocol
+
+import av
+from aiortc import RTCRtpCodecParameters
+from aiortc.codecs import get_decoder as original_get_decoder
+from aiortc.codecs.base import Decoder
+from aiortc.jitterbuffer import JitterFrame
+
+from meshcall.aio.rtc.sound import SoundDecoder
+
+
+def get_decoder(codec: RTCRtpCodecParameters) -> Decoder:
+    """Of sound, one that conceals what is missing."""
+    if codec.mimeType.startswith("audio/"):
+        return SoundDecoder(codec, original_get_decoder)
+    return original_get_decoder(codec)
+
+
+class Encoded(Protocol):
+    """What a receiver leaves for its decoder: :class:`Playout` or :class:`DecoderQueue`."""
+
+    def get(self) -> tuple[RTCRtpCodecParameters, JitterFrame] | None:
+        """The next frame, when it is there; None: there will be none."""
+
+
+def decode(
+    loop: asyncio.AbstractEventLoop,
+    encoded: Encoded,
+    frames: asyncio.Queue[Any],
+    failed: threading.Event,
+) -> None:
+    """Decode until the end, which is told by None.
+
+    aiortc makes a task of the loop for each frame that is handed over, and a future that nobody looks at.
+    """
+    decoder, name = None, ""
+
+    def hand_over(frame: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(frames.put_nowait, frame)
+
+    while (item := encoded.get()) is not None:
+        codec, frame = item
+        if decoder is None or codec.name != name:
+            decoder, name = get_decoder(codec), codec.name
+        try:
+            decoded = decoder.decode(frame)
+        except av.FFmpegError:
+            failed.set()  # the receiver asks for a keyframe
+            continue
+        for one in decoded:
+            hand_over(one)
+    hand_over(None)
