@@ -258,7 +258,12 @@ class _Canvas:
 
     def _put(self, place: Tile, frame: av.VideoFrame) -> None:
         scaled = self._scaler.reformat(
-            frame, width=place.width, height=place.height, format="yuv420p", interpolation="FAST_BILINEAR"
+            frame,
+            width=place.width,
+            height=place.height,
+            format="yuv420p",
+            interpolation="FAST_BILINEAR",
+            threads=1,
         )
         for index, plane in enumerate(scaled.planes):
             part = 1 if index == 0 else 2
