@@ -133,25 +133,20 @@ async def test_a_member_with_other_codecs_is_heard_and_seen(
 async def test_a_member_that_has_no_codec_of_ours_is_refused_and_the_room_goes_on(
     start: StartNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are told why, and go on; when it has one after all, it is in."""
+    """The others are told why, and go on with each other."""
     ann, ben, cem = [await start(who, source="testsrc") for who in ("ann", "ben", "cem")]
-    with monkeypatch.context() as patch:
-        give(patch, cem, vp9)
-        await ann.rooms.create("Tea")
-        link = ann.rooms.invite("-").uri
-        await ben.rooms.join(link)
-        await agree(ann, ben)
-        await cem.rooms.join(link)
-        await until(lambda: "no call in common" in ann.rooms.view("-").trouble)
-        assert cem.peer_id.short in ann.rooms.view("-").trouble
-        before = others(ann)["ben"]
-        await until(lambda: others(ann)["ben"].received.video_frames > before.received.video_frames + 10)
-        assert others(ann)["ben"].call == before.call
-        assert names(ann) == names(ben) == ["ann", "ben"]
-    await cem.rooms.leave("-")
+    give(monkeypatch, cem, vp9)
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("-").uri
+    await ben.rooms.join(link)
+    await agree(ann, ben)
     await cem.rooms.join(link)
-    await agree(ann, ben, cem)
-    assert ann.rooms.view("-").trouble == ""
+    await until(lambda: "no call in common" in ann.rooms.view("-").trouble, 30)
+    assert cem.peer_id.short in ann.rooms.view("-").trouble
+    before = others(ann)["ben"]
+    await until(lambda: others(ann)["ben"].received.video_frames > before.received.video_frames + 10, 30)
+    assert others(ann)["ben"].call == before.call
+    assert names(ann) == names(ben) == ["ann", "ben"]
 
 
 class Junk:
