@@ -1931,8 +1931,9 @@ ROOM_SEEK_END: Final = 3600.0
 """Seconds after which a lost member is looked for less often, rarely, and no more (its mDNS still brings it
 back)."""
 
-ROOM_LOST_SHOWN: Final = 30.0
-"""Seconds that a lost member is shown as lost, and not yet left out."""
+ROOM_LOST_SHOWN: Final = 15.0
+"""Seconds after its last sign of life in which a lost member is shown as lost, and not yet left out: who does
+not come back by then most likely died, and its tile takes room from those who are here."""
 
 ROOM_SEEKS_PER_SECOND: Final = 16.0
 ROOM_SEEKS_BURST: Final = 32.0

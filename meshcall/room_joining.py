@@ -30,7 +30,7 @@ _ENDS: Final[dict[c.JoinReason, tuple[type[MeshcallError], str]]] = {
     "gone": (RoomSilent, "who was asked has left that room"),
     "not-found": (RoomNotFound, "no such room is announced on this network"),
     "declined": (RoomRefused, "a member of the room said no"),
-    "removed": (RoomRefused, "its creator has removed this machine from the room"),
+    "removed": (RoomRefused, c.REMOVED),
     "full": (RoomRefused, f"the room is full: it takes {limits.ROOM_MEMBERS_MAX}"),
     "busy": (RoomRefused, "too many wait to be let into that room: try again in a moment"),
     "given-up": (RoomRefused, "given up"),

@@ -121,7 +121,8 @@ class RoomSession:
         self.trouble = ""
         self._trouble_with: PeerId | None = None
         self._code_ms = 0
-        self._layers: dict[PeerId, tuple[int, int]] = {}
+        self._layers: dict[PeerId, dict[LayerKind, tuple[int, int]]] = {}
+        """What was asked of each member: a link that comes up later is told, too."""
         self._events: deque[e.RoomEvent] = deque()
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
@@ -139,9 +140,19 @@ class RoomSession:
         """32 hexadecimal digits."""
         return self.room.id.hex()
 
+    @property
+    def over(self) -> bool:
+        """Whether we are not in it any more."""
+        return self._over
+
     def enter(self, members: tuple[PeerId, ...] = ()) -> None:
-        """Take part from now on; ``members``: who is there, as far as we were told."""
+        """Take part from now on; ``members``: who is there, as far as we were told.
+
+        It is over at once if the creator has removed us.
+        """
         self.feed(e.Enter(members))
+        if self._over:
+            return
         kind = parse_source(self.options.source).kind
         sends = bool(self.options.page) or kind != "none"
         self.feed(e.SetState(audio=sends, video=sends and self.options.video))
@@ -216,7 +227,7 @@ class RoomSession:
             case c.Knocked():
                 self._changed()
             case c.Removed():
-                self.trouble = "its creator has removed this machine from the room"
+                self.trouble = c.REMOVED
             case c.Ended(reason):
                 self._finish(reason)
 
@@ -304,7 +315,8 @@ class RoomSession:
             peer=peer.text,
             room=self.id,
             page=self.options.page,
-            video=self.options.video,
+            # A page turns its camera on and off by itself, and wants others' pictures without one, too
+            video=self.options.video or bool(self.options.page),
             record=self._record_file(self.options.record, peer.short),
             mixed=self._record_file(self.options.record_mixed, "mixed"),
         )
@@ -324,9 +336,8 @@ class RoomSession:
         if peer == self._trouble_with:
             self.trouble, self._trouble_with = "", None
         self.feed(e.LinkUp(peer))
-        layer = self._layers.get(peer)
-        if layer is not None:
-            self.links.ask_layer(peer, "camera", *layer)
+        for kind, layer in self._layers.get(peer, {}).items():
+            self.links.ask_layer(peer, kind, *layer)
 
     def link_down(self, peer: PeerId) -> None:
         """See :class:`meshcall.room_links.Room`."""
@@ -396,8 +407,7 @@ class RoomSession:
 
     def ask_layer(self, peer: PeerId, kind: LayerKind, height: int, fps: int) -> None:
         """Tell a member how large its pictures are shown here."""
-        if kind == "camera":
-            self._layers[peer] = height, fps
+        self._layers.setdefault(peer, {})[kind] = height, fps
         self.links.ask_layer(peer, kind, height, fps)
         self._changed()
 
@@ -444,7 +454,7 @@ class RoomSession:
 
     def _member_view(self, member: Member) -> MemberView:
         flags, call = member.flags, self.links.get(member.peer)
-        layer = self._layers.get(member.peer)
+        layer = self._layers.get(member.peer, {}).get("camera")
         return MemberView(
             peer_id=member.peer.text,
             short=member.peer.short,

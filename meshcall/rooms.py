@@ -29,6 +29,7 @@ from meshcall.errors import (
     NotInRoom,
     RecordTargetExists,
     Rejected,
+    RoomRefused,
     UsageError,
 )
 from meshcall.identity.peer_id import PeerId
@@ -360,23 +361,41 @@ class Rooms:
             await self._reach(at)
         joined = self._session_called(text)
         if joined is not None:
-            return joined.view()
+            return (await self._with_media(joined, options)).view()
         row = self._known_called(text)
         if row is not None:
             self._check_room_for_one()
             room = Room.decode_untrusted(row.descriptor, row.secret)
-            session = self._go_in(room, row=row, options=options, members=self._announcers(room))
-            await session.saved()
-            return session.view()
+            return await self._entered(
+                self._go_in(room, row=row, options=options, members=self._announcers(room))
+            )
         self._check_room_for_one()
         joining = self._begin(text, at, options)
         await joining.settled()
         if joining.room_id is None:
             joining.raise_for_end()
             return joining.view()
-        session = self._sessions[joining.room_id]
+        entered = self._sessions.get(joining.room_id)
+        if entered is None:
+            raise RoomRefused(c.REMOVED)
+        return await self._entered(await self._with_media(entered, options))
+
+    async def _entered(self, session: RoomSession) -> RoomView:
+        """The room, once it is on the disk that we are in; raises :class:`RoomRefused` if we are not."""
         await session.saved()
+        if session.over:
+            raise RoomRefused(c.REMOVED)
         return session.view()
+
+    async def _with_media(self, session: RoomSession, options: RoomOptions) -> RoomSession:
+        """A room that we are in already: a page that goes in has its media from now on, whoever had them."""
+        if not options.page or session.options.page == options.page:
+            return session
+        await session.leave()
+        room = session.room
+        return self._go_in(
+            room, row=self._known.get(room.id), options=options, members=self._announcers(room)
+        )
 
     def _begin(self, text: str, at: str, options: RoomOptions) -> Joining:
         """Ask to be let in."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from meshcall.identity.peer_id import PeerId
 from meshcall.room.descriptor import Room
@@ -17,6 +17,9 @@ JoinReason = Literal[
 """Why we were not let in: nobody answered, a member said no, the room is full, the creator has removed us,
 the code is wrong, too many wait, the clocks differ, who was asked has left, nobody announces it, we gave
 up."""
+
+REMOVED: Final = "its creator has removed this machine from the room"
+"""What our user is told then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ class RoomMachine:
         )  # fmt: skip
 
     def lost(self) -> tuple[Member, ...]:
-        """Those who fell silent within the last half a minute without leaving, by ID."""
+        """Those who fell silent within the last ``ROOM_LOST_SHOWN`` seconds without leaving, by ID."""
         if not self._in:
             return ()
         return tuple(
@@ -336,7 +336,8 @@ class RoomMachine:
         for peering in self._peers.values():
             if peering.link is Link.UP:
                 self._send(peering.peer, Sync(entries=((0, entry),)))
-            if not peering.healthy(self._now) and self._roster.is_here(peering.peer, self._now):
+            # By letter, too: a link may have broken a moment ago, or end before it has carried this
+            if self._roster.is_here(peering.peer, self._now):
                 self._write(peering.peer, Here(self._tag(), entry))
         self._end("left")
 

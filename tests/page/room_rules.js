@@ -69,9 +69,15 @@
           m.holds((beside ? plan.front.width + plan.strip.width : plan.front.height + plan.strip.height) + m.GAP
             <= (beside ? width : height) + 1, what);
           m.holds(plan.tileWidth <= plan.strip.width && plan.tileHeight <= plan.strip.height, what);
+          if (beside) m.is(plan.columns * (plan.tileWidth + m.GAP) - m.GAP, plan.strip.width, what);
           m.holds(plan.tileWidth > 40 && plan.tileHeight > 40, what);
           m.holds(plan.front.width * plan.front.height > 0.4 * width * height, `a small screen: ${what}`);
         }
+    },
+
+    'beside a screen a full room fits without scrolling': m => {
+      const {columns, tileWidth, tileHeight} = m.front(16, 1424, 782);
+      m.holds(Math.ceil(16 / columns) * (tileHeight + m.GAP) - m.GAP <= 782, `${columns} columns of ${tileWidth}x${tileHeight}`);
     },
 
     'a tile asks for what fits it, and for nothing unseen': m => {

@@ -17,7 +17,7 @@ from meshcall.control.page_server import PageServer, make_page_server
 from meshcall.control.server import ControlServer
 from meshcall.paths import HomePaths
 from meshcall.views import NodeEvent, PeerView
-from tests.page.shown_rooms import LOCKED, OPEN, PEOPLE, ShownRooms
+from tests.page.shown_rooms import CROWD, LOCKED, OPEN, PEOPLE, ShownRooms
 from tests.page.worker import CHROMIUM, FLAGS
 from tests.unit.control.fake_node import FakeNode, peer_id_of
 
@@ -99,6 +99,7 @@ async def chromium(
 async def view(tab: Page, name: str) -> None:
     """Go to a view."""
     await tab.evaluate("document.querySelector('dialog[open]')?.close()")
+    await tab.evaluate("document.querySelectorAll('.toast').forEach(toast => toast.remove())")
     await tab.evaluate(f"location.hash = '{name}'")
     await tab.locator(f"#{name}-title").wait_for()
 
@@ -279,7 +280,7 @@ async def enter(tab: Page, node: ShownNode, *, people: int = len(PEOPLE), sharer
     await tab.locator("#join-video").click()
     await tab.locator(".room-screen").wait_for()
     room = node.shown.view(OPEN.name)
-    others = [member for member in room.members if not member.me][:people]
+    others = CROWD[:people]
     me = [member for member in room.members if member.me]
     if sharer is not None:
         others[sharer] = msgspec.structs.replace(others[sharer], screen=True)
@@ -298,6 +299,11 @@ async def enter(tab: Page, node: ShownNode, *, people: int = len(PEOPLE), sharer
 async def meeting(tab: Page, page: PageServer, node: ShownNode) -> None:
     """Seven people."""
     await enter(tab, node)
+
+
+async def meeting_full(tab: Page, page: PageServer, node: ShownNode) -> None:
+    """As many as a room takes."""
+    await enter(tab, node, people=len(CROWD))
 
 
 async def meeting_screen(tab: Page, page: PageServer, node: ShownNode) -> None:
@@ -358,8 +364,8 @@ SCREENS: dict[str, Show] = {
     show.__name__: show
     for show in (
         welcome, contacts, add, share, more, history, requests, diagnostics, settings, incoming, call,
-        files, rooms, room_new, room_join, waiting, meeting, meeting_screen, meeting_people, meeting_invite,
-        elsewhere, locked,
+        files, rooms, room_new, room_join, waiting, meeting, meeting_full, meeting_screen, meeting_people,
+        meeting_invite, elsewhere, locked,
     )
 }  # fmt: skip
 """In an order in which one leads to the next."""

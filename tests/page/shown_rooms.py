@@ -40,6 +40,14 @@ PEOPLE = [
     member(45, "مريم", state="connecting", path=""),
 ]
 """Whose states, names and paths differ."""
+CROWD = [
+    *PEOPLE,
+    *(
+        member(61 + number, name, video=number % 3 != 0, audio=number % 2 == 0, hand=number == 4)
+        for number, name in enumerate(("Cem", "Dora", "Emil", "Fay", "Gus", "Hana", "Ian", "Jo", "Kim"))
+    ),
+]
+"""A full room with us."""
 
 OPEN = LanRoomView(tag="01" * 8, name="Field camp", members=6)
 LOCKED = LanRoomView(tag="02" * 8, name="Class 7b", members=14, locked=True)

@@ -9,27 +9,39 @@ import struct
 import time
 import wave
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from netsim.host import Host
 from netsim.lab import Lab
-from netsim.peer import Peer
-from tests.page.browser import GRANTED, Browser, Tab, browser_on, open_page
+from tests.page.browser import GRANTED, Tab, browser_on, open_page
+from tests.page.meeting import (
+    ROOM,
+    SMALL,
+    create,
+    fits,
+    invite,
+    join_by,
+    join_by_name,
+    members,
+    no_errors,
+    room_of,
+    sees_all,
+    start,
+    submit,
+    tile_of,
+    until_members,
+)
 from tests.page.screens import chromium, contacts, page_of
 
 pytestmark = pytest.mark.timeout(240)
 
 RULES = Path(__file__).with_name("room_rules.js")
 MODULES = ("room/layout", "call/layers", "room/voice", "room/pace", "room/target", "room/quality")
-ROOM = "Field camp"
-SMALL = {"width": 780, "height": 640}
-"""A window whose tiles want the smallest pictures: two cores bear all three browsers."""
-TRIES = 3
-"""Of 15 s each."""
 GONE = 5.0
 """Seconds in which who died is gone from the roster."""
+SEEN = 3.0
+"""Seconds in which the others see that somebody has left."""
 
 
 async def test_the_rules_of_meetings(tmp_path: Path) -> None:
@@ -51,121 +63,6 @@ async def test_the_rules_of_meetings(tmp_path: Path) -> None:
     assert {name: error for name, error in found.items() if error} == {}
 
 
-# --- what a person does ---------------------------------------------------------------------------
-
-
-async def rooms_view(tab: Tab) -> None:
-    """The list of rooms."""
-    await tab.eval("location.hash = 'rooms'")
-    await tab.wait("#rooms-title")
-
-
-async def create(tab: Tab, name: str) -> None:
-    """Make a room and go in."""
-    await rooms_view(tab)
-    await tab.click("#room-create")
-    await tab.fill("#room-name", name)
-    await submit(tab)
-
-
-async def join_by_name(tab: Tab, name: str) -> None:
-    """Join what the LAN shows."""
-    await rooms_view(tab)
-    shown = f"li.card:has(bdi:text-is('{name}'))"
-    await tab.click(f"{shown} .actions button")
-    await tab.click("#join-video")
-    await tab.wait(".room-screen[data-state=joined]")
-
-
-async def join_by(tab: Tab, text: str) -> None:
-    """Join by a code or a link that somebody gave."""
-    await rooms_view(tab)
-    await tab.click("#room-join")
-    await tab.fill("#room-text", text)
-    await submit(tab)
-
-
-async def submit(tab: Tab) -> None:
-    """Press it, and wait to be in the room. Raises AssertionError with what is said instead."""
-    problem = "document.querySelector('dialog form > .problem:not(:empty)')"
-    room = "document.querySelector('.room-screen[data-state=joined]')"
-    await tab.click("dialog button[type=submit]")
-    await tab.until(f"{room} || {problem}")
-    assert (said := await tab.eval(f"{problem}?.textContent")) is None, said
-
-
-async def invite(tab: Tab) -> tuple[str, str]:
-    """A link and a code."""
-    await tab.click("#tool-invite")
-    await tab.until("document.querySelector('#room-link')?.textContent.includes('#')")
-    await tab.until("document.querySelector('img.qr')?.naturalWidth > 0")
-    await tab.click("#room-code-make")
-    await tab.until("document.querySelector('#room-code')?.textContent !== ''")
-    found = await tab.text("#room-link"), await tab.text("#room-code")
-    await tab.click("dialog button.primary")
-    await tab.wait("dialog", "detached")
-    return found
-
-
-async def patiently(tab: Tab, condition: str) -> None:
-    """Return when it is true. Three browsers on two cores may take long: it is printed what is there."""
-    for _ in range(TRIES - 1):
-        try:
-            return await tab.until(condition)
-        except AssertionError:
-            print(await tab.eval("JSON.stringify(meshcall.room()?.room.members)"))
-            print(await tab.eval("JSON.stringify(meshcall.peers().map(p => [p.peer, p.gate, p.stats]))"))
-            print(await tab.do("messages"))
-    return await tab.until(condition)
-
-
-async def members(tab: Tab, count: int) -> None:
-    """Return when there are so many tiles, and none says that it is not connected."""
-    await patiently(
-        tab,
-        f"document.querySelectorAll('.tile').length === {count} && "
-        "[...document.querySelectorAll('.tile:not(.me) .tile-state')].every(one => !one.textContent)",
-    )
-
-
-async def decoded(tab: Tab) -> dict[str, int]:
-    """Pictures decoded, by member."""
-    found: dict[str, int] = await tab.eval(
-        "Object.fromEntries(meshcall.peers().filter(p => p.gate).map(p => [p.peer, p.stats?.decoded ?? 0]))"
-    )
-    return found
-
-
-async def sees_all(tab: Tab, others: int, pictures: int = 5) -> dict[str, int]:
-    """Return when so many pictures more of each of the others were decoded."""
-    before = await decoded(tab)
-    text = json.dumps(before)
-    await patiently(
-        tab,
-        f"(before => meshcall.peers().filter(one => one.gate && (one.stats?.decoded ?? 0) >= "
-        f"(before[one.peer] ?? 0) + {pictures}).length >= {others})({text})",
-    )
-    return await decoded(tab)
-
-
-async def fits(tab: Tab, height: int) -> None:
-    """Return when the others' pictures have that height: no larger, and all of them."""
-    await patiently(
-        tab,
-        f"meshcall.peers().filter(p => p.gate && p.stats?.height === {height}).length === "
-        "document.querySelectorAll('.tile:not(.me)').length",
-    )
-    tall = await tab.eval("document.querySelector('.tile').clientHeight")
-    print(f"tiles of {tall} px: {await tab.eval('meshcall.peers().map(p => p.stats?.height)')}")
-
-
-async def tile_of(tab: Tab, peer: Peer, condition: str) -> None:
-    """Return when that member's tile is so: an expression about ``tile``."""
-    await tab.until(
-        f"(tile => tile && ({condition}))(document.querySelector(\".tile[data-peer='{peer.id}']\"))"
-    )
-
-
 def tone(path: Path) -> Path:
     """Four seconds of somebody who speaks, and four of silence."""
     with wave.open(str(path), "wb") as file:
@@ -177,32 +74,12 @@ def tone(path: Path) -> Path:
     return path
 
 
-async def start(hosts: list[Host]) -> list[Peer]:
-    """Daemons, each called as its host."""
-    peers = [Peer(host) for host in hosts]
-    await asyncio.gather(*(peer.start("--name", peer.host.name) for peer in peers))
-    return peers
-
-
-async def room_of(peer: Peer) -> dict[str, Any]:
-    """The room that it is in."""
-    rooms = (await peer.get("rooms"))["rooms"]
-    found: dict[str, Any] = next(room for room in rooms if room["state"] == "joined")
-    return found
-
-
-async def until_members(peer: Peer, count: int, *, within: float = 15.0) -> None:
-    """Return when a headless machine sees so many members."""
-    end = time.monotonic() + within
-    while len((await room_of(peer))["members"]) != count:
-        assert time.monotonic() < end, await room_of(peer)
-        await asyncio.sleep(0.1)
-
-
-async def no_errors(*tabs: Browser) -> None:
-    """Nothing went wrong in a page, nor against its Content-Security-Policy."""
-    for tab in tabs:
-        assert [text for text in await tab.do("messages") if text.startswith("error")] == []
+async def in_front(tab: Tab, name: str) -> None:
+    """Return when the screen of that member is in front, and its pictures come."""
+    await tab.until(
+        f"document.querySelector('.front-caption').textContent.includes('{name}') && "
+        "document.querySelector('.front').videoWidth > 0"
+    )
 
 
 BROWSERS_HERE = """
@@ -259,12 +136,13 @@ async def test_three_pages_and_two_machines_meet_on_a_lan_without_a_way_out(lab:
                 assert all(one["video_frames"] > 0 and one["audio_seconds"] > 0 for one in received)
 
             # What is asked for fits the tiles, and follows them
+            browsers = [ann, bob, cem]
             for tab in pages:
-                await fits(tab, 180)
+                await fits(tab, 180, browsers)
             await a.do("size", width=1440, height=900)
-            await fits(a, 360)
+            await fits(a, 360, browsers)
             await a.do("size", **SMALL)
-            await fits(a, 180)
+            await fits(a, 180, browsers)
 
             await c.click("#tool-mic")
             await c.click("#tool-hand")
@@ -283,17 +161,28 @@ async def test_three_pages_and_two_machines_meet_on_a_lan_without_a_way_out(lab:
                 )
                 assert await tab.do("count", selector=".lines b") == 0, "a peer's text is never HTML"
 
+            # Of two screens the last one is in front, until somebody chooses the other
             await a.click("#tool-screen")
             for tab in (b, c):
-                await tab.wait(".front")
-                await tab.until("document.querySelector('.front').videoWidth > 0")
+                await in_front(tab, "ann")
+            await c.click("#tool-screen")
+            await in_front(a, "cem")
+            await in_front(b, "cem")
+            await b.click(f".tile[data-peer='{ann.id}'] .tile-screen")
+            await in_front(b, "ann")
             await a.click("#tool-screen")
-            for tab in (b, c):
+            await in_front(b, "cem")
+            await c.click("#tool-screen")
+            for tab in (a, b):
                 await tab.wait(".front", "hidden")
 
+            began = time.monotonic()
             await b.click("#tool-leave")
             await b.wait("#rooms-title")
             await members(a, 4)
+            after = time.monotonic() - began
+            print(f"left after {after:.2f} s")
+            assert after < SEEN
             await members(c, 4)
             await no_errors(a, b, c)
             await join_by_name(b, ROOM)

@@ -58,19 +58,26 @@ export class Connection extends EventTarget {
     super();
     this.page = '';
     this.tries = 0;
-    this.closed = false;
     this.socket = null;
   }
 
+  #again = 0;
+
+  /** Connect, and again whenever it is lost, until `close`. */
   open() {
+    window.clearTimeout(this.#again);
     const socket = this.socket = new WebSocket(`ws://${location.host}${PREFIX}/page`);
-    socket.addEventListener('message', event => this.#receive(JSON.parse(event.data)));
-    socket.addEventListener('close', () => this.#lost());
+    const current = work => event => { if (this.socket === socket) work(event); };
+    socket.addEventListener('message', current(event => this.#receive(JSON.parse(event.data))));
+    socket.addEventListener('close', current(() => this.#lost()));
   }
 
+  /** Nothing is told any more, until `open`. */
   close() {
-    this.closed = true;
+    window.clearTimeout(this.#again);
     this.socket?.close();
+    this.socket = null;
+    this.page = '';
   }
 
   /**
@@ -107,8 +114,7 @@ export class Connection extends EventTarget {
     const was = this.page;
     this.page = '';
     if (was) this.dispatchEvent(new CustomEvent('down'));
-    if (this.closed) return;
-    window.setTimeout(() => this.open(), RETRY[Math.min(this.tries++, RETRY.length - 1)]);
+    this.#again = window.setTimeout(() => this.open(), RETRY[Math.min(this.tries++, RETRY.length - 1)]);
     if (!was && this.tries === 1) this.dispatchEvent(new CustomEvent('down'));
   }
 }

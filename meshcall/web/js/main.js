@@ -33,11 +33,16 @@ class App {
     this.room = null;
     this.studio = null;
     this.calling = false;
+    this.leaving = '';
     this.cameBack = -Infinity;
     this.mine = new Set();
     this.releaseTab = null;
+    this.wired = false;
+    this.pressed = false;
+    this.late = '';  // what changed while something was pressed
     this.root = document.getElementById('app');
     this.main = el('main', {id: 'main', tabindex: -1});
+    this.logo = el('img', {src: 'icon.svg', alt: '', width: 28, height: 28});  // made once: a new one flickers
     this.incoming = el('div.incoming', {role: 'alertdialog', 'aria-labelledby': 'incoming-title', hidden: true});
     this.banner = el('p.banner', {role: 'alert', hidden: true});
     this.actions = {
@@ -110,14 +115,31 @@ class App {
 
   #lostTab() {
     this.connection.close();
-    for (const peer of this.peers.values()) peer.close();
-    this.ring.stop();
-    this.screen?.close();
-    this.room?.close();
+    this.#dropAll();
+    for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
     this.elsewhere();
   }
 
+  /** Calls and meetings are over, without a word to anybody. */
+  #dropAll() {
+    store.up = false;
+    for (const peer of this.peers.values()) peer.close();
+    this.peers.clear();
+    this.#closeScreen();
+    this.#closeRoom();
+    this.ring.stop();
+    this.incoming.hidden = true;
+  }
+
+  /** Hear the daemon. A tab that takes the calls back has its listeners still. */
   #listen() {
+    const {connection} = this;
+    if (!this.wired) this.#wire();
+    this.wired = true;
+    connection.open();
+  }
+
+  #wire() {
     const {connection} = this;
     connection.addEventListener('up', async () => {
       store.up = true;
@@ -128,26 +150,22 @@ class App {
       this.#comeBack();
     });
     connection.addEventListener('down', () => {
-      store.up = false;
-      for (const peer of this.peers.values()) peer.close();
-      this.peers.clear();
-      this.#closeScreen();
-      this.#closeRoom();
-      this.ring.stop();
-      this.incoming.hidden = true;
+      this.#dropAll();
       this.#showBanner(t('daemon.down'));
-      if (!connection.closed) this.draw();  // else another tab has the calls, and this one says so
+      this.draw();
     });
     connection.addEventListener('event', event => this.#event(event.detail));
     connection.addEventListener('media', event => this.#media(event.detail));
     store.addEventListener('change', change => this.draw(/** @type {CustomEvent} */ (change).detail));
-    window.addEventListener('hashchange', () => { this.draw(); this.main.focus(); });
+    window.addEventListener('hashchange', () => { this.draw(); this.#begin(); });
     document.addEventListener('dialogs', () => this.#placeIncoming());
+    window.addEventListener('pointerdown', () => { this.pressed = true; });
+    for (const name of ['pointerup', 'pointercancel', 'blur'])
+      window.addEventListener(name, () => window.setTimeout(() => this.#release()));  // after the click that follows
     window.addEventListener('pagehide', () => {
       for (const peer of this.peers.values()) peer.close();
       connection.close();
     });
-    connection.open();
   }
 
   // --- what is shown ---
@@ -161,6 +179,7 @@ class App {
   draw(what = 'all') {
     const {view} = this;
     if (!store.me || (this.room && what !== 'all')) return;  // a meeting covers all
+    if (this.pressed && what !== 'all') { this.late = what; return; }  // what is pressed has to be there until it is let go
     const stays = STAYING.has(view) && this.drawn === view && what !== 'all' && this.main.isConnected;
     this.drawn = view;
     const missed = store.status?.missed ?? 0;
@@ -171,7 +190,7 @@ class App {
         el('span', {}, t(name)), badge[name] > 0 && el('span.badge', {'aria-label': t('badge', {count: badge[name]})},
           String(badge[name])))));
     const focused = document.activeElement?.id;
-    const top = el('header.top', {}, el('img', {src: 'icon.svg', alt: '', width: 28, height: 28}),
+    const top = el('header.top', {}, this.logo,
       el('span.brand', {}, 'meshcall'), el('span.mono.own', {title: store.me.peer_id}, store.status?.name || store.me.short),
       el('span.link', {'data-up': String(store.up)}, t(store.up ? 'daemon.up' : 'daemon.connecting')));
     if (stays) {
@@ -189,6 +208,19 @@ class App {
     document.body.classList.toggle('in-call', Boolean(this.screen ?? this.room));
     if (focused) document.getElementById(focused)?.focus();
     document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
+  }
+
+  /** Who goes to a view is at its beginning, with its head in sight. */
+  #begin() {
+    window.scrollTo(0, 0);
+    this.main.focus({preventScroll: true});
+  }
+
+  #release() {
+    this.pressed = false;
+    const {late} = this;
+    this.late = '';
+    if (late) this.draw(late);
   }
 
   #viewOf(view) {
@@ -346,7 +378,7 @@ class App {
       leave: () => this.leaveRoom(), failed: error => this.#toast(error.message, error.hint),
     });
     this.#remember();
-    for (const peer of this.peers.values()) if (peer.room) this.room.attach(peer);
+    for (const peer of this.peers.values()) if (peer.room === room.id) this.room.attach(peer);
     this.draw();
     this.room.element.querySelector('#tool-leave').focus();
   }
@@ -374,16 +406,24 @@ class App {
   }
 
   async leaveRoom() {
-    if (!this.room) return;
-    const {id} = this.room.room;
+    const {room} = this;
+    if (!room) return;
     window.sessionStorage.removeItem(MEETING);
-    this.#closeRoom();
+    const {id} = room.room;
+    this.leaving = id;
+    store.leftRoom(id);
+    this.room = null;
+    room.close(false);
+    document.body.classList.remove('in-call');
     this.draw();
-    this.main.focus();
+    this.#begin();
     await api.send('POST', ['rooms', id, 'leave']).catch(error => this.#toast(error.message, error.hint));
+    room.hangUp();
+    this.leaving = '';
   }
 
   #roomChanged(room) {
+    if (room.id === this.leaving) return;  // it was told before the daemon knew
     store.rooms.set(room.id, room);
     const ours = this.room?.room;
     if (this.room && (ours.id === room.id || ours.id === '')) {

@@ -64,6 +64,13 @@ class Store extends EventTarget {
     this.changed('rooms');
   }
 
+  /** We leave a room; the daemon may say so a moment later. @param {string} id */
+  leftRoom(id) {
+    const room = this.rooms.get(id);
+    if (room?.state === 'joined') this.rooms.set(id, {...room, state: 'known', members: [], locked: false});
+    else this.rooms.delete(id);
+  }
+
   /** The LAN has other rooms. @param {any[]} here */
   takeHere(here) {
     this.here = here;

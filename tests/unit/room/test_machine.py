@@ -97,6 +97,19 @@ def test_who_leaves_is_gone_at_once_and_the_others_go_on() -> None:
     assert world.seen_by(3) == ["member 1", "member 2", "member 3"] == world.seen_by(1)
 
 
+def test_who_leaves_by_a_link_that_has_just_broken_is_not_lost() -> None:
+    """Nobody has noticed yet: a browser closes its connections before its daemon knows that it leaves."""
+    world = meeting(3)
+    world.links.clear()  # nothing arrives on them any more, and nobody is told
+    world.do(0, e.Leave())
+    for number in (1, 2):
+        assert "member 0" not in world.seen_by(number)
+        assert machine(world, number).lost() == ()
+    world.run(3)
+    assert [one.name for one in machine(world, 1).lost()] == []
+    assert world.seen_by(1) == ["member 1", "member 2"]
+
+
 def test_who_dies_is_gone_within_three_seconds() -> None:
     """For all at once, and shown as lost for a while."""
     world = meeting(3)

@@ -492,6 +492,8 @@ function read(all, pair, mids) {
     loss: got + lost > 0 ? Math.max(0, lost) / (got + lost) : 0,
     available: pair?.availableOutgoingBitrate ?? null,
     decoded: picture.framesDecoded ?? 0,
+    packets: picture.packetsReceived ?? 0,
+    keyframesWanted: picture.pliCount ?? 0,
     soundSeconds: sound.totalSamplesDuration ?? 0,
     level: sound.audioLevel ?? 0,
   };

@@ -19,14 +19,14 @@ function tileIn(width, height, narrowest = NARROWEST) {
 /**
  * The grid for `count` people.
  * @param {number} count @param {number} width @param {number} height of the area
+ * @param {number} [narrowest] shape of a tile, width over height
  * @returns {{columns: number, rows: number, tileWidth: number, tileHeight: number}} whole pixels
  */
-export function grid(count, width, height) {
+export function grid(count, width, height, narrowest = width < height ? UPRIGHT : NARROWEST) {
   let best = null;
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
-    const tile = tileIn((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows,
-      width < height ? UPRIGHT : NARROWEST);
+    const tile = tileIn((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows, narrowest);
     if (!(tile.width > 0 && tile.height > 0)) continue;
     if (!best || tile.width * tile.height > best.tileWidth * best.tileHeight * 1.001)
       best = {columns, rows, tileWidth: tile.width, tileHeight: tile.height};
@@ -40,25 +40,24 @@ export function grid(count, width, height) {
 }
 
 /**
- * A screen in front, and a strip of people beside it (a wide area) or below it (a narrow one); the strip scrolls.
+ * A screen in front, and a strip of people beside it (a wide area; of as many columns as make the largest tiles) or
+ * below it (a narrow one: one row). The strip is no larger than its tiles; what does not fit is scrolled to.
  * @param {number} count people @param {number} width @param {number} height of the area
  * @returns {{side: 'beside'|'below', front: {width: number, height: number}, strip: {width: number, height: number},
- *   tileWidth: number, tileHeight: number}} whole pixels
+ *   columns: number, tileWidth: number, tileHeight: number}} whole pixels
  */
 export function front(count, width, height) {
-  const beside = width > height;
-  const strip = beside
-    ? {width: Math.min(Math.max(140, width * STRIP), 320), height}
-    : {width, height: Math.min(Math.max(110, height * STRIP), 220)};
-  const rest = beside
-    ? {width: width - strip.width - GAP, height}
-    : {width, height: height - strip.height - GAP};
-  const tile = beside
-    ? tileIn(strip.width, Math.max(80, (height - GAP * (count - 1)) / count))
-    : tileIn(Math.max(100, (width - GAP * (count - 1)) / count), strip.height, UPRIGHT);
-  const whole = box => ({width: Math.max(0, Math.floor(box.width)), height: Math.max(0, Math.floor(box.height))});
+  const whole = (wide, high) => ({width: Math.max(0, Math.floor(wide)), height: Math.max(0, Math.floor(high))});
+  if (width > height) {
+    const {columns, tileWidth, tileHeight} = grid(count, Math.min(Math.max(140, width * STRIP), 320), height, NARROWEST);
+    const strip = columns * (tileWidth + GAP) - GAP;
+    return {side: 'beside', front: whole(width - strip - GAP, height), strip: whole(strip, height), columns, tileWidth, tileHeight};
+  }
+  const most = Math.min(Math.max(110, height * STRIP), 220);
+  const tile = tileIn(Math.max(100, (width - GAP * (count - 1)) / count), most, UPRIGHT);
+  const [tileWidth, tileHeight] = [Math.floor(tile.width), Math.floor(tile.height)];
   return {
-    side: beside ? 'beside' : 'below', front: whole(rest), strip: whole(strip),
-    tileWidth: Math.floor(tile.width), tileHeight: Math.floor(tile.height),
+    side: 'below', front: whole(width, height - tileHeight - GAP), strip: whole(width, tileHeight), columns: count,
+    tileWidth, tileHeight,
   };
 }

@@ -333,7 +333,7 @@ export class RoomScreen {
       const plan = front(count, width, height);
       p.stage.dataset.plan = plan.side;
       set(p.front, {width: `${plan.front.width}px`, height: `${plan.front.height}px`});
-      set(p.tiles, {width: `${plan.strip.width}px`, height: `${plan.strip.height}px`,
+      set(p.tiles, {width: `${plan.strip.width}px`, height: `${plan.strip.height}px`, '--columns': String(plan.columns),
         '--tile-width': `${plan.tileWidth}px`, '--tile-height': `${plan.tileHeight}px`});
       this.#frontHeight = plan.front.height;
       this.#tileHeight = plan.tileHeight;
@@ -499,8 +499,14 @@ export class RoomScreen {
     if (this.#since) this.#parts.time.textContent = duration((Date.now() - this.#since) / 1000);
   }
 
-  /** Take the screen away, and turn the devices off. */
-  close() {
+  /** End the connections. Idempotent. */
+  hangUp() { for (const peer of this.#links) peer.close(); }
+
+  /**
+   * Take the screen away, and turn the devices off.
+   * @param {boolean} [hangs] false: the connections stay until `hangUp`, for the daemon to say goodbye on them
+   */
+  close(hangs = true) {
     this.#over.abort();
     this.#unlisten();
     this.#sizes.disconnect();
@@ -508,7 +514,7 @@ export class RoomScreen {
     this.#state.stop();
     for (const asks of this.#asks.values()) asks.stop();
     this.#lock?.release();
-    for (const peer of this.#links) peer.close();
+    if (hangs) this.hangUp();
     this.studio.close();
     if (document.fullscreenElement) document.exitFullscreen();
     this.element.remove();
