@@ -1,8 +1,10 @@
 """How long it takes to come into a room on a LAN: from a running daemon, and from one that is not started.
 
 A room of five daemons on one bridge without any route out; a sixth comes in by the room's name, and has
-joined when it has sound and pictures of all five. How soon a running daemon sees that another machine has
-made a room is measured beside it, and the same of python-zeroconf, which probes before it announces.
+joined when it has sound and pictures of all five. The five ask each other for 360p at 15 a second: they all
+share the cores that in a meeting each has for itself; how busy these are before that is told. How soon a
+running daemon sees that another machine has made a room is measured beside it, and the same of
+python-zeroconf, which probes before it announces.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from netsim.bench.figure import Figure, Report
+from netsim.bench.media.mesh import HEIGHT, RATE
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.host import Host
@@ -32,6 +36,10 @@ JOIN_S = 20.0
 GONE_S = 10.0
 ZEROCONF_ROUNDS = 3
 COLD_MAX = 5
+SETTLED_S = 5.0
+APART_S = 1.0
+"""Between two rooms that are made: who makes and leaves many in a row announces them one by one."""
+BUSY_S = 2.0
 
 
 @dataclass(slots=True)
@@ -42,6 +50,8 @@ class Times:
     cold: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
     zeroconf: list[float] = field(default_factory=list)
+    busy: float = 0.0
+    """Percent of this machine's cores, before anybody comes."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -61,6 +71,8 @@ async def measure(options: Options) -> Report:
             await one.join(ROOM, source=SOURCE)
         await agree(members)
         await all_media(members)
+        await ask_for_tiles(members)
+        times.busy = await busy()
         for number in range(options.repeat):
             await attempt(times.warm, times.failures, "warm", number, options, join(members, late))
             await leave(members, late)
@@ -75,6 +87,30 @@ async def measure(options: Options) -> Report:
         await lab.stop_all()
         times.zeroconf += [await zeroconf_seen(lan["late"], lan["cold"]) for _ in range(ZEROCONF_ROUNDS)]
     return make_report(times)
+
+
+async def ask_for_tiles(members: list[Attendee]) -> None:
+    """Pictures as large as a page with so many shows them. Raises LabError, OSError."""
+    for one in members:
+        for other in members:
+            if other is not one:
+                await one.do("layer", peer=other.peer.id, height=HEIGHT, fps=RATE)
+    await asyncio.sleep(SETTLED_S)
+
+
+async def busy() -> float:
+    """Percent of all cores that whatever runs on this machine uses now."""
+    before = cpu_ticks()
+    await asyncio.sleep(BUSY_S)
+    after = cpu_ticks()
+    idle, total = (now - old for now, old in zip(after, before, strict=True))
+    return 100 * (1 - idle / total)
+
+
+def cpu_ticks() -> tuple[int, int]:
+    """Of all cores since the start: idle, all (proc(5))."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 async def attempt(
@@ -132,7 +168,7 @@ async def measure_seen(times: Times, maker: Attendee, watcher: Attendee, options
             else:
                 times.seen.append(1000 * (end - begin))
             await maker.do("leave")
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(APART_S)
 
 
 async def first_shown(log: EventLog, name: str, timeout: float = 5.0) -> float:
@@ -180,6 +216,9 @@ def make_report(times: Times) -> Report:
             Figure("room seen by another machine", "ms", tuple(times.seen), SEEN_MS),
             Figure("python-zeroconf: service seen", "ms", tuple(times.zeroconf)),
         ),
-        notes=(f"All daemons run on this machine, each of {MEMBERS + 1} sends a test picture and a tone.",),
+        notes=(
+            f"All daemons run on this machine, each of {MEMBERS + 1} sends a test picture and a tone; before"
+            f" anybody comes its {os.cpu_count()} cores are {times.busy:.0f} % busy with it.",
+        ),
         failures=tuple(times.failures),
     )
