@@ -660,6 +660,17 @@ async def test_last_message_arrives_before_the_close() -> None:
         assert await left.endpoint.close() == left.endpoint.statistics()
 
 
+async def test_a_peer_that_ends_the_control_channel_is_gone() -> None:
+    """Its media may go on: without messages it can neither be asked nor end the call."""
+    async with ends() as (left, right):
+        await connect(left, right)
+        assert left.endpoint._pc is not None
+        assert left.endpoint._pc.sctp is not None
+        await left.endpoint._pc.sctp._abort()
+        await right.wait_for(TransportLost, timeout=2)
+        assert right.of(TransportLost) == [TransportLost("closed")]
+
+
 async def test_silent_peer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that vanishes without a word is told as no-response."""
     monkeypatch.setattr(limits, "CONSENT_INTERVAL", 0.1)

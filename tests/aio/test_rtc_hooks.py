@@ -60,6 +60,7 @@ from meshcall.aio.ice.session import IceSession
 from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
+from meshcall.aio.rtc.hooks.private import get_private
 from meshcall.aio.rtc.sound import SoundDecoder
 from meshcall.media.pacer import Pacer
 
@@ -285,6 +286,83 @@ async def test_fragments_without_end_close_the_call() -> None:
         with pytest.raises(ConnectionError):
             await right.sctp._handle_data(b"x")
         assert counters["sctp-flood"] == 1
+
+
+def sack(tag: int, *gaps: tuple[int, int], blocks: int | None = None) -> bytes:
+    """A SACK with these gap blocks; ``blocks``: how many it says it has."""
+    counts = struct.pack("!HH", len(gaps) if blocks is None else blocks, 0)
+    return sctp_packet(3, bytes(8) + counts + b"".join(struct.pack("!HH", *gap) for gap in gaps), tag)
+
+
+@pytest.mark.parametrize(
+    ("packet", "count"),
+    [
+        (sack(1, (2, 3), (5, 5)), 3),
+        (sack(1, *[(0, 65535)] * 400), 400 * 65536),
+        (sack(1, (9, 2)), 0),
+        (sack(1, (2, 3), blocks=65535), 2),
+        (sctp_packet(4, b"\0\1\0\4") + sack(1, (1, 4))[12:], 4),
+        (sctp_packet(3, b"\0" * 7), 0),
+        (sack(1, (2, 3))[:-3], 0),
+        (b"", 0),
+    ],
+    ids=["two", "many", "backwards", "fewer-than-said", "second-chunk", "short", "cut", "empty"],
+)
+def test_reported_gaps_are_counted_as_often_as_they_are_named(packet: bytes, count: int) -> None:
+    """Whatever the packet, at a small cost."""
+    assert hooks.reported_gaps(packet) == count
+
+
+@given(st.binary(max_size=120))
+def test_reported_gaps_of_anything(body: bytes) -> None:
+    """Any octets have some."""
+    assert hooks.reported_gaps(sctp_packet(3, body)) >= 0
+
+
+async def test_gap_blocks_cost_nothing() -> None:
+    """In aiortc, one datagram that names all packets 300 times takes 1.5 s, in which nothing else happens."""
+    async with connected() as (left, right):
+        counters: Counter[str] = Counter()
+        hooks.guard_sctp(right, counters)
+        assert right.sctp is not None
+        packet = sack(right.sctp._local_verification_tag, *[(0, 65535)] * 300)
+        spent = time.process_time()
+        for _ in range(10):
+            await hooks.dtls_transport(left)._send_data(packet)
+        await asyncio.sleep(0.1)
+        assert counters["sctp-gaps"] == 10
+        assert time.process_time() - spent < 1
+
+
+async def test_streams_without_end_close_the_call() -> None:
+    """aiortc keeps each stream that a peer names."""
+    async with connected() as (_left, right):
+        counters: Counter[str] = Counter()
+        hooks.guard_sctp(right, counters)
+        assert right.sctp is not None
+        for stream in range(limits.SCTP_STREAMS_MAX + 1):
+            right.sctp._get_inbound_stream(stream)
+        with pytest.raises(ConnectionError):
+            await right.sctp._handle_data(b"x")
+        assert counters["sctp-flood"] == 1
+
+
+async def test_invented_sources_are_dropped() -> None:
+    """aiortc keeps statistics of each SSRC; those of a call are few."""
+    async with connected() as (_left, right):
+        counters: Counter[str] = Counter()
+        dtls = hooks.dtls_transport(right)
+        hooks.guard_dtls(dtls, counters)
+        receiver = right.getTransceivers()[1].receiver
+        video = right.getTransceivers()[1]._codecs[0].payloadType
+        assert video is not None
+        for ssrc in range(1000):
+            packet = struct.pack("!BBHLL", 0x80, 0x80 | video, 1, 1, 0x1000_0000 + ssrc)
+            await dtls._handle_rtp_data(packet + b"\x10\0", arrival_time_ms=0)
+        assert counters["rtp-sources"] >= 1000 - limits.RTP_SOURCES_MAX
+        kept = get_private(receiver, "_RTCRtpReceiver__remote_streams")
+        before_the_guard = 2  # the peer's own, and that of its repairs
+        assert len(kept) <= limits.RTP_SOURCES_MAX + before_the_guard
 
 
 async def test_hostile_rtcp_is_counted() -> None:

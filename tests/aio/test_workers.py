@@ -482,7 +482,7 @@ import os, signal, socket, sys
 from pathlib import Path
 from meshcall.aio.worker.confine import confine
 source, folder, secret = map(Path, sys.argv[1:4])
-confine([source], [folder])
+confine([source], [folder], sockets=sys.argv[4] == "sockets")
 import colorsys  # a module that is loaded late
 def tried(what):
     try:
@@ -504,8 +504,12 @@ def has_landlock() -> bool:
 
 
 @pytest.mark.skipif(not has_landlock(), reason="this kernel has no Landlock with scopes")
-async def test_a_worker_has_no_key_no_socket_and_no_program(tmp_path: Path) -> None:
-    """It reads its source and writes its recording; the node's home, signals and sockets are not for it."""
+@pytest.mark.parametrize("sockets", [False, True])
+async def test_a_worker_has_no_key_no_socket_and_no_program(sockets: bool, tmp_path: Path) -> None:
+    """It reads its source and writes its recording; the node's home, signals and sockets are not for it.
+
+    Sockets are, where the source is a screen.
+    """
     home, folder = tmp_path / "home", tmp_path / "recordings"
     home.mkdir()
     folder.mkdir()
@@ -514,11 +518,34 @@ async def test_a_worker_has_no_key_no_socket_and_no_program(tmp_path: Path) -> N
     source.write_bytes(b"film")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _PROBE, str(source), str(folder), str(secret)),
+        "sockets" if sockets else "none",
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     denied = "PermissionError"
-    assert output.decode().split() == ["ok", "ok", denied, denied, denied, denied, denied]
+    socket_made = "ok" if sockets else denied
+    assert output.decode().split() == ["ok", "ok", denied, denied, socket_made, denied, denied]
+
+
+async def test_a_screen_is_read_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks the X server, by a socket, though a worker with another source may open none."""
+    asked = asyncio.Event()
+
+    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()  # as a server that is full
+
+    display = f":{1000 + os.getpid() % 9000}"
+    server = await asyncio.start_unix_server(answer, f"\0/tmp/.X11-unix/X{display[1:]}")
+    monkeypatch.setenv("DISPLAY", display)
+    async with server, workers() as pool:
+        end = End(await pool.make(replace(LOCAL, source="screen")))
+        with pytest.raises(SourceUnusable, match="screen"):
+            await end.endpoint.offer()
+        assert asked.is_set()
+        await end.finish()
+        with pytest.raises(SourceUnusable, match="screen"):
+            await pool.probe("screen")
 
 
 async def test_a_node_that_stops_takes_its_workers_with_it() -> None:

@@ -29,8 +29,12 @@ class ControlChannel:
         counters: Counter[str],
         on_open: Callable[[], None],
         on_message: Callable[[bytes], None],
+        on_closed: Callable[[], None],
     ) -> None:
-        """Make it; with aiortc all tracks must be there before, or a bundled call never connects."""
+        """Make it; with aiortc all tracks must be there before, or a bundled call never connects.
+
+        ``on_closed``: by whom- or whatever.
+        """
         self._pc = pc
         self._counters = counters
         self._on_open = on_open
@@ -39,6 +43,7 @@ class ControlChannel:
         self._channel: RTCDataChannel = pc.createDataChannel(LABEL, negotiated=True, id=0)
         self._channel.on("open", self._opened)
         self._channel.on("message", self._received)
+        self._channel.on("close", on_closed)
 
     @property
     def state(self) -> str:

@@ -295,7 +295,9 @@ class RtcEndpoint:
 
     def _wire(self, pc: RTCPeerConnection) -> None:
         """Make the control channel, which must come after the tracks, and put our hooks in."""
-        self._control = ControlChannel(pc, self._counters, self._control_open, self._control_message)
+        self._control = ControlChannel(
+            pc, self._counters, self._control_open, self._control_message, self._control_closed
+        )
         for transceiver in pc.getTransceivers():
             self._reception.prepare(transceiver.receiver, _kind(transceiver))
         self._link = Link(pc, self._counters, self._emit, self._fail)
@@ -479,6 +481,10 @@ class RtcEndpoint:
         self._emit(ControlOpen())
         if not self._outcome.done():
             self._outcome.set_result(None)
+
+    def _control_closed(self) -> None:
+        if self._link is not None:
+            self._link.control_closed()
 
     def _control_message(self, data: bytes) -> None:
         if is_negotiate(data):

@@ -88,11 +88,21 @@ class Link:
             self._emit(Secured(*hooks.fingerprints(self._dtls)))
         elif state == "failed":
             self._fail("fingerprint" if self._forged() else "dtls", "", "")
-        elif state == "closed" and not self._ended:
-            self._ended = True
-            if self.secured:
-                self._emit(TransportLost("no-response" if self._silent else "closed"))
-            self._fail("dtls", "", "")
+        elif state == "closed":
+            self._lost()
+
+    def control_closed(self) -> None:
+        """The peer has ended the control channel: a call is none without it, whatever media still come."""
+        if self.secured:
+            self._lost()
+
+    def _lost(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self.secured:
+            self._emit(TransportLost("no-response" if self._silent else "closed"))
+        self._fail("dtls", "", "")
 
     def _forged(self) -> bool:
         try:

@@ -3,7 +3,8 @@
 Law 1: no new privileges, no core file, a cap on memory and on descriptors.
 Law 2: of the file system it reads programs and libraries, devices and the source, and writes to the folder of
 the recording: so it can't read the node's key, and (Landlock) can't signal or trace the node either.
-Law 3: it opens no socket and runs no program (seccomp): what it has to say, it says to the node.
+Law 3: it opens no socket, unless it reads a screen, and runs no program (seccomp): what it has to say, it
+says to the node.
 A step that the kernel does not know is left out: the process border holds without it.
 """
 
@@ -38,7 +39,7 @@ _REMOVE_FILE, _MAKE_REG, _TRUNCATE, _IOCTL = 1 << 5, 1 << 8, 1 << 14, 1 << 15
 _ALL_SINCE: Final = ((1, (1 << 13) - 1), (2, 1 << 13), (3, _TRUNCATE), (5, _IOCTL))
 _OF_FILES: Final = _EXECUTE | _WRITE | _READ | _TRUNCATE | _IOCTL
 _TCP: Final = 0b11
-_SCOPES: Final = 0b11  # abstract sockets, signals
+_ABSTRACT_SOCKETS, _SIGNALS = 0b01, 0b10  # scopes
 
 _SYSTEM: Final = (
     "/usr",
@@ -55,18 +56,20 @@ _SYSTEM: Final = (
 _DEVICES: Final = ("/dev",)
 
 # what makes sockets, runs programs and reaches into other processes
-_FORBIDDEN: Final = {
+_FORBIDDEN: Final[dict[str, tuple[int, tuple[int, ...]]]] = {
     "x86_64": (0xC000003E, (41, 42, 49, 59, 101, 310, 311, 322, 425)),
     "aarch64": (0xC00000B7, (198, 200, 203, 117, 221, 270, 271, 281, 425)),
 }
 """socket, connect, bind, execve, ptrace, process_vm_readv and _writev, execveat, io_uring_setup."""
+_OF_SOCKETS: Final = 3
+"""How many of them, the first, are about sockets."""
 
 
 def confine(reads: Sequence[Path], writes: Sequence[Path], *, sockets: bool = False) -> None:
     """Give up what is not needed, for good; to be called while the process has one thread.
 
     ``reads``: files that are read; ``writes``: folders that files are made in. ``sockets``: it may open some
-    (a camera or microphone that a server has).
+    (a screen is read from the X server).
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_DATA, limits.WORKER_MEMORY_MAX)
@@ -77,9 +80,8 @@ def confine(reads: Sequence[Path], writes: Sequence[Path], *, sockets: bool = Fa
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         _log.debug("a media worker keeps its privileges: %s", os.strerror(ctypes.get_errno()))
         return
-    _close_files(libc, reads, writes)
-    if not sockets:
-        _close_system(libc)
+    _close_files(libc, reads, writes, sockets=sockets)
+    _close_system(libc, sockets=sockets)
 
 
 def _lower(what: int, value: int) -> None:
@@ -88,13 +90,15 @@ def _lower(what: int, value: int) -> None:
     resource.setrlimit(what, (value, value))
 
 
-def _close_files(libc: ctypes.CDLL, reads: Iterable[Path], writes: Iterable[Path]) -> None:
+def _close_files(libc: ctypes.CDLL, reads: Iterable[Path], writes: Iterable[Path], *, sockets: bool) -> None:
     version = libc.syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
     if version < 1:
         _log.debug("this kernel has no Landlock")
         return
     handled = sum(rights for since, rights in _ALL_SINCE if version >= since)
-    attributes = struct.pack("QQQ", handled, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+    ports = _TCP if version >= 4 and not sockets else 0
+    scopes = (_SIGNALS if sockets else _SIGNALS | _ABSTRACT_SOCKETS) if version >= 6 else 0
+    attributes = struct.pack("QQQ", handled, ports, scopes)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = libc.syscall(_CREATE_RULESET, attributes, size, 0)
     if ruleset < 0:
@@ -125,12 +129,13 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str | Path, rights: int) -> No
             os.close(fd)
 
 
-def _close_system(libc: ctypes.CDLL) -> None:
+def _close_system(libc: ctypes.CDLL, *, sockets: bool) -> None:
     """Let what is forbidden fail with EACCES, by a BPF program (linux/seccomp.h, linux/filter.h)."""
     machine = platform.machine()
     if machine not in _FORBIDDEN:
         return
     architecture, numbers = _FORBIDDEN[machine]
+    numbers = numbers[_OF_SOCKETS:] if sockets else numbers
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
     allow, refuse = 0x7FFF0000, 0x00050000 | 13
     count = len(numbers)

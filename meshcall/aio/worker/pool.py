@@ -176,7 +176,7 @@ class Workers:
     async def probe(self, source: str) -> None:
         """Raise :class:`SourceUnusable` unless ``source`` can be sent; before anybody's phone rings."""
         check_source(source)
-        if parse_source(source).kind in ("file", "camera"):
+        if parse_source(source).kind not in ("testsrc", "none"):
             await (await self._take()).probe(source)
 
     @property

@@ -79,7 +79,8 @@ class Program:
         plan = w.decode_plan(opening.plan)
         if not self._confined:
             self._confined = True
-            confine(*_files(plan))
+            reads, writes, sockets = _needs(plan)
+            confine(reads, writes, sockets=sockets)
         self._empty.clear()
         self._seats.add(Seat(opening, control, datagrams, self._left))
 
@@ -100,11 +101,15 @@ class Program:
         self._tell(w.Probed(number, failure))
 
 
-def _files(plan: MediaPlan) -> tuple[list[Path], list[Path]]:
-    """What is read, and the folders that are written to."""
+def _needs(plan: MediaPlan) -> tuple[list[Path], list[Path], bool]:
+    """What is read, the folders that are written to, and whether sockets are opened."""
     spec = parse_source(plan.source)
     reads = [spec.path] if spec.path is not None else []
-    return reads, [path.parent for path in (plan.record, plan.mixed) if path is not None]
+    writes = [path.parent for path in (plan.record, plan.mixed) if path is not None]
+    screen = spec.kind == "screen"
+    if screen:  # what the X server knows us by
+        reads.append(Path(os.environ.get("XAUTHORITY") or Path.home() / ".Xauthority"))
+    return reads, writes, screen
 
 
 def run(command: socket.socket) -> None:

@@ -37,6 +37,7 @@ from meshcall.aio.rtc.hooks.transport import (
     guard_ice,
     guard_sctp,
     ice_connection,
+    reported_gaps,
 )
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "prepare_pictures",
     "prepare_sound",
     "renew_receiver",
+    "reported_gaps",
     "send_by",
     "stop_decoder",
     "tap_receiver",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 import aiortc
 import aiortc.rtcsctptransport
@@ -20,6 +21,10 @@ Counters = Counter[str]
 _BINARY = (aiortc.rtcsctptransport.WEBRTC_BINARY, aiortc.rtcsctptransport.WEBRTC_BINARY_EMPTY)
 _RWND = 1024 * 1024
 """aiortc's receive window at the start."""
+_HEADER: Final = 12
+"""Octets of an SCTP packet's header (RFC 9260 section 3.1)."""
+_SACK: Final = 3
+"""Chunk type (RFC 9260 section 3.3.4)."""
 
 
 def ice_connection(pc: RTCPeerConnection) -> Connection:
@@ -70,8 +75,10 @@ def guard_dtls(dtls: RTCDtlsTransport, counters: Counters) -> None:
 
     A short REMB raises struct.error. What SCTP sends after DTLS was shut down raises SSL.Error or
     ConnectionError in a task that nobody looks at; the call is over then, and its end is told elsewhere.
+    For each SSRC that a peer invents, aiortc keeps statistics for ever.
     """
     handle_rtcp, handle_rtp, send = dtls._handle_rtcp_data, dtls._handle_rtp_data, dtls._send_data
+    sources: set[bytes] = set()
 
     async def rtcp(data: bytes) -> None:
         try:
@@ -82,6 +89,11 @@ def guard_dtls(dtls: RTCDtlsTransport, counters: Counters) -> None:
             counters["rtcp-malformed"] += 1
 
     async def rtp(data: bytes, arrival_time_ms: int) -> None:
+        ssrc = data[8:12]
+        if ssrc not in sources and len(sources) >= limits.RTP_SOURCES_MAX:
+            counters["rtp-sources"] += 1
+            return
+        sources.add(ssrc)
         try:
             await handle_rtp(data, arrival_time_ms=arrival_time_ms)
         except ConnectionError:
@@ -104,7 +116,8 @@ def guard_sctp(pc: RTCPeerConnection, counters: Counters) -> None:
     """Let nothing through but binary messages on stream 0, and bound what the peer can make us hold.
 
     Text that is not UTF-8 and short chunks raise in aiortc and end the call; fragments without an end and
-    channels that nobody wants fill memory. A lost INIT is repeated after 0.5 s, not 3 s.
+    channels that nobody wants fill memory. Gap blocks that name the same packets again and again take it
+    seconds of work for one datagram. A lost INIT is repeated after 0.5 s, not 3 s.
     """
     sctp = _sctp(pc)
     handle, receive = sctp._handle_data, sctp._data_channel_receive
@@ -115,6 +128,12 @@ def guard_sctp(pc: RTCPeerConnection, counters: Counters) -> None:
         if held > limits.CONTROL_REASSEMBLY_MAX or len(sctp._sack_misordered) > limits.CONTROL_GAPS_MAX:
             counters["sctp-flood"] += 1
             raise ConnectionError("the peer sends fragments without end")
+        if len(sctp._inbound_streams) > limits.SCTP_STREAMS_MAX:
+            counters["sctp-flood"] += 1
+            raise ConnectionError("the peer opens streams without end")
+        if reported_gaps(data) > limits.SCTP_GAPS_MAX:
+            counters["sctp-gaps"] += 1
+            return
         try:
             await handle(data)
         except ConnectionError:
@@ -130,6 +149,25 @@ def guard_sctp(pc: RTCPeerConnection, counters: Counters) -> None:
 
     sctp._handle_data = handle_data  # type: ignore[method-assign]
     sctp._data_channel_receive = channel_receive  # type: ignore[method-assign]
+
+
+def reported_gaps(data: bytes) -> int:
+    """How many packets the SACKs in an SCTP packet say came out of order, as often as they say it.
+
+    aiortc writes each of them down, though no more than were sent can have come.
+    """
+    count, position = 0, _HEADER
+    while position <= len(data) - 4:
+        kind, length = struct.unpack_from("!BxH", data, position)
+        if length < 4 or position + length > len(data):
+            break  # aiortc refuses such a packet
+        if kind == _SACK and length >= 16:
+            (blocks,) = struct.unpack_from("!H", data, position + 12)
+            end = position + min(16 + 4 * blocks, length - length % 4)
+            for first, last in struct.iter_unpack("!HH", data[position + 16 : end]):
+                count += max(0, last - first + 1)
+        position += length + -length % 4
+    return count
 
 
 def control_idle(pc: RTCPeerConnection) -> bool:
