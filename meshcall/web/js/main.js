@@ -206,7 +206,7 @@ class App {
     for (const one of this.root.querySelectorAll(':scope > header, :scope > nav, :scope > main'))
       /** @type {HTMLElement} */ (one).inert = Boolean(this.room);
     document.body.classList.toggle('in-call', Boolean(this.screen ?? this.room));
-    if (focused) document.getElementById(focused)?.focus();
+    if (focused) document.getElementById(focused)?.focus({preventScroll: true});  // it was where it is
     document.title = missed + asking > 0 ? `(${missed + asking}) meshcall` : 'meshcall';
   }
 
