@@ -63,25 +63,25 @@ async def join_and_leave(number: int) -> None:
     try:
         await here.accept(await there.answer(await here.offer()))
         await asyncio.gather(here.open_gate(), there.open_gate())
-        if number % HASTY != HASTY - 1:
+        if number % HASTY:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(_media(here), _media(there))
     finally:
         await asyncio.gather(here.close(), there.close())
 
 
-async def soak(calls: int, warm: int, say: bool = False) -> tuple[Weight, Weight]:
-    """What the process weighs after ``warm`` calls, and after ``calls`` more."""
-    before = weigh()
-    for number in range(warm + calls):
-        if number == warm:
-            before = weigh()
+async def soak(calls: int, warm: int, every: int = 25, *, say: bool = False) -> list[Weight]:
+    """What the process weighs after ``warm`` calls, and then after each ``every`` of ``calls`` more."""
+    weights = []
+    for number in range(1, warm + calls + 1):
         await join_and_leave(number)
-        if say and number % 25 == 24:
-            print(number + 1, weigh(), flush=True)
-    return before, weigh()
+        if number >= warm and (number - warm) % every == 0:
+            weights.append(weigh())
+            if say:
+                print(number, weights[-1], flush=True)
+    return weights
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    print(*asyncio.run(soak(count - count // 5, count // 5, say=True)), sep="\n")
+    asyncio.run(soak(count - count // 5, count // 5, say=True))
