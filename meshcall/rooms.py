@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from meshcall import limits
 from meshcall.address import Address, format_address
@@ -41,11 +41,9 @@ from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.descriptor import Room
 from meshcall.room_board import RoomBoard
-from meshcall.room_joining import Joining
 from meshcall.room_letters import RoomLetters
 from meshcall.room_links import LinkTools
 from meshcall.room_options import RoomOptions
-from meshcall.room_session import RoomSession
 from meshcall.signaling.messages import Offer, RoomLetter
 from meshcall.views import (
     LanRoomsChanged,
@@ -59,6 +57,10 @@ from meshcall.views import (
     RoomsView,
     RoomView,
 )
+
+if TYPE_CHECKING:  # a node that is in no room can do without them, and without what calls are made of
+    from meshcall.room_joining import Joining
+    from meshcall.room_session import RoomSession
 
 _TAG: Final = slice(1, 9)
 """Where a letter has the tag of its room (:mod:`meshcall.room.messages`)."""
@@ -399,6 +401,8 @@ class Rooms:
 
     def _begin(self, text: str, at: str, options: RoomOptions) -> Joining:
         """Ask to be let in."""
+        from meshcall.room_joining import Joining
+
         joining = Joining(
             self._me,
             text,
@@ -631,6 +635,8 @@ class Rooms:
         elif row is not None:
             options = replace(options, lan_only=RoomOptions.decode(row.plan).lan_only)
         self._tools.prepare_media()
+        from meshcall.room_session import RoomSession
+
         session = RoomSession(
             self._me,
             room,
