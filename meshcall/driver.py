@@ -427,7 +427,7 @@ class CallDriver:
         wants = s.Wants.DATA
         if self.plan.audio:
             wants |= s.Wants.AUDIO
-        if self.plan.video:
+        if self.plan.video and self.plan.camera:
             wants |= s.Wants.VIDEO
         return wants
 

@@ -298,7 +298,8 @@ class Call:
             source=plan.source if source is None else source,
             record=record or plan.record,
             page=page,
-            video=video,
+            video=video or bool(page),
+            camera=video,
         )
 
     def record_to(self, record: Path | None) -> None:

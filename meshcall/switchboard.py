@@ -161,7 +161,8 @@ class Switchboard:
             )
         if self.live_count() >= limits.CALLS_LIVE_MAX:
             raise UsageError(f"there are {limits.CALLS_LIVE_MAX} calls already: hang one up first")
-        plan = replace(self.plan(source, record), page=page, peer=peer_id.text, video=video)
+        plan = self.plan(source, record)
+        plan = replace(plan, page=page, peer=peer_id.text, video=video or bool(page), camera=video)
         call = self._make_call(peer_id, self._random(16), "out", plan)
         call.dial(timeout, wait)
         return call

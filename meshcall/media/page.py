@@ -66,6 +66,8 @@ class Open(ToPage, frozen=True, kw_only=True, tag="open"):
     """The room that it is a link of, by its id; empty: a call."""
     audio: bool
     video: bool
+    camera: bool
+    """It is on at first."""
     servers: list[IceServerView]
     remote: str = ""
 

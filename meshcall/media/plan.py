@@ -74,6 +74,8 @@ class MediaPlan:
     """Matroska file that the whole room is recorded to; the first link that begins makes it for all."""
     page: str = ""
     """The page whose browser carries the media, by the name that it was given; empty: this process does."""
+    camera: bool = True
+    """The page begins with its camera on; it is turned on and off there, so it does not need to be."""
     peer: str = ""
     """Whose call it is: an ID, for the page to show."""
     room: str = ""

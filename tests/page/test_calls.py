@@ -93,7 +93,10 @@ async def test_declined_with_a_line(lab: Lab) -> None:
 
 
 async def test_a_call_is_taken_whatever_dialog_is_open(lab: Lab) -> None:
-    """Outside of a dialog nothing can be clicked: who calls stands in it, and answering closes it."""
+    """Outside of a dialog nothing can be clicked: who calls stands in it, and answering closes it.
+
+    A call that began without cameras has pictures as soon as somebody turns one on.
+    """
     lan = await lab.lan(["alice", "bob"])
     alice, bob = (Peer(host) for host in lan)
     await asyncio.gather(alice.start(), bob.start())
@@ -113,6 +116,14 @@ async def test_a_call_is_taken_whatever_dialog_is_open(lab: Lab) -> None:
         await b.click("#tool-hangup")
         await a.wait(".call-screen", "detached")
         await b.until("document.querySelector('.incoming').parentElement.id === 'app'")
+
+        await a.click("button[aria-label='Call bob without camera']")
+        await b.click("#answer-audio")
+        await a.until("document.querySelector('.peer-media').textContent.includes('camera off')")
+        await a.click("#tool-camera")
+        await b.sees()
+        await b.click("#tool-camera")
+        await a.sees()
 
 
 async def test_a_page_and_a_headless_machine(lab: Lab) -> None:

@@ -154,6 +154,7 @@ class PageEndpoint:
                 room=self._plan.room,
                 audio=self._plan.audio,
                 video=self._plan.video,
+                camera=self._plan.camera,
                 servers=list(self._servers()),
                 remote=remote,
             )

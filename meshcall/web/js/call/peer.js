@@ -51,7 +51,7 @@ export class Peer extends EventTarget {
     if (this.room) this.#layers.camera = FIRST_LAYER;
     this.polite = Boolean(opening.remote);
     this.#owns = !studio;
-    this.studio = studio ?? new Studio({audio: true, video: opening.video});
+    this.studio = studio ?? new Studio({audio: true, video: opening.camera});
     this.remote = new MediaStream();
     this.remoteScreen = null;
     this.gate = false;
