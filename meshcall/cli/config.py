@@ -14,7 +14,9 @@ from meshcall.cli.output import emit, emit_fields, emit_json, note
 from meshcall.cli.session import session_of
 from meshcall.errors import UsageError
 
-config_commands = typer.Typer(help="Settings, and where files are.", rich_markup_mode=None)
+config_commands = typer.Typer(
+    help="Settings, and where files are.", rich_markup_mode=None, add_completion=False
+)
 
 _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 

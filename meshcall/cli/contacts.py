@@ -47,7 +47,9 @@ def peers(
     )
 
 
-contact_commands = typer.Typer(help="Whom you know, by the names you give.", rich_markup_mode=None)
+contact_commands = typer.Typer(
+    help="Whom you know, by the names you give.", rich_markup_mode=None, add_completion=False
+)
 
 
 @contact_commands.command("add")

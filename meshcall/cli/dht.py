@@ -20,7 +20,7 @@ _EXPECTED = ("sent-", "received-", "admitted", "store-stored", "store-unchanged"
 _SHORT = 8
 """Digits of a node id that are shown to people."""
 
-dht_commands = typer.Typer(help="Look at the DHT.", rich_markup_mode=None)
+dht_commands = typer.Typer(help="Look at the DHT.", rich_markup_mode=None, add_completion=False)
 
 
 @dht_commands.command("status")

@@ -1,6 +1,6 @@
 """The root command.
 
-Law 1: starting costs little: only typer is loaded here, everything else where it is used.
+Law 1: starting costs little: only typer is loaded here, a command where it is used.
 Law 2: every error ends as one line ``error:`` and one line ``hint:`` on stderr, with its exit code.
 """
 
@@ -12,28 +12,8 @@ from typing import Annotated
 
 import typer
 
-from meshcall.cli import (
-    bootstrap_node,
-    bugreport,
-    config,
-    contacts,
-    dht,
-    doctor,
-    echo,
-    identity,
-    invites,
-    logs,
-    netcheck,
-    ping,
-    relay,
-    room,
-    service,
-    status,
-)
-from meshcall.cli import call as call_commands
-from meshcall.cli import calls as calls_commands
-from meshcall.cli import open as page
-from meshcall.cli.session import Session, session_of
+from meshcall.cli.commands import CommandGroup
+from meshcall.cli.session import Session
 from meshcall.errors import MeshcallError, UsageError
 from meshcall.reporting import print_error
 
@@ -44,6 +24,7 @@ _FLAGS = frozenset({"--quiet", "-q", "--verbose", "-v", "-vv"})
 # rich_markup_mode None: plain help, which costs 60 ms less than rich's
 app = typer.Typer(
     name="meshcall",
+    cls=CommandGroup,
     help="Call people and machines by public key, with no server.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -53,7 +34,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        status.version()
+        from meshcall.cli.status import version
+
+        version()
         raise typer.Exit
 
 
@@ -75,53 +58,6 @@ def root(
 ) -> None:
     """Call people and machines by public key, with no server."""
     context.obj = Session(home_option=home, quiet=quiet, verbose=verbose)
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
-def daemon(context: typer.Context) -> None:
-    """Run the daemon (its options: `meshcall daemon --help`)."""
-    session = session_of(context)
-    # -P: no modules of the folder that we are in, which others may write to
-    command = [sys.executable, "-P", "-m", "meshcall.daemon"]
-    if session.home_option is not None:
-        command += ["--home", session.home_option]
-    command += ["--quiet"] if session.quiet else []
-    command += ["--verbose"] * session.verbose
-    sys.stdout.flush()
-    os.execv(sys.executable, [*command, *context.args])  # noqa: S606 - our own interpreter, no shell
-
-
-app.command("bootstrap-node")(bootstrap_node.bootstrap_node)
-app.command()(identity.init)
-app.command("id")(identity.show_id)
-app.command("open")(page.open_page)
-app.command()(status.status)
-app.command()(contacts.peers)
-app.add_typer(contacts.contact_commands, name="contact")
-app.command()(invites.invite)
-app.command()(invites.accept)
-app.command()(call_commands.call)
-app.command()(call_commands.answer)
-app.command()(calls_commands.decline)
-app.command()(calls_commands.hangup)
-app.command()(calls_commands.calls)
-app.command()(calls_commands.history)
-app.command()(calls_commands.chat)
-app.add_typer(room.room_commands, name="room")
-app.command()(ping.ping)
-app.command()(netcheck.netcheck)
-app.command()(doctor.doctor)
-app.add_typer(dht.dht_commands, name="dht")
-app.command()(relay.relay)
-app.command()(echo.echo)
-app.command()(logs.logs)
-app.command()(bugreport.bugreport)
-app.add_typer(service.service_commands, name="service")
-app.add_typer(config.config_commands, name="config")
-app.command()(status.version)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,9 @@ from meshcall.errors import (
 from meshcall.media_paths import absolute_source, check_source
 from meshcall.reporting import printable
 
-room_commands = typer.Typer(help="Meetings: rooms on this LAN and beyond.", rich_markup_mode=None)
+room_commands = typer.Typer(
+    help="Meetings: rooms on this LAN and beyond.", rich_markup_mode=None, add_completion=False
+)
 
 RoomArgument = Annotated[
     str,

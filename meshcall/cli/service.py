@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 UNIT_MAX = 64 * 1024
 """Octets of a unit that is read; ours have 2 KiB."""
 
-service_commands = typer.Typer(help="The daemon as a service of systemd.", rich_markup_mode=None)
+service_commands = typer.Typer(
+    help="The daemon as a service of systemd.", rich_markup_mode=None, add_completion=False
+)
 
 
 @service_commands.command("install")
