@@ -29,6 +29,7 @@ from tests.attacks.capture import Capture
 from tests.attacks.flooder import write_datagrams
 from tests.attacks.strangers import Stranger, find
 from tests.netns.flood import mutate, noise
+from tests.yardstick import slowness
 
 HERE = Path(__file__).parent
 SEED = 20261
@@ -191,6 +192,7 @@ async def test_a_contact_rings_through_a_flood(
     So it does when one address floods. Memory stays, and the flood does not take the core.
     """
     rng = random.Random(SEED)
+    slower = slowness()
     async with Testnet(8) as testnet, callee(tmp_path / "bob", testnet) as bob:
         capture = Capture()
         capture.attach(testnet)
@@ -255,11 +257,13 @@ async def test_a_contact_rings_through_a_flood(
     print(f"\nseed {SEED}, {senders} senders: {reached:.0f} datagrams/s for {sent['seconds']:.0f} s")
     print(f"rings there: without {shown(baseline)}; with {shown(flooded)}")
     print(f"caller told: without {shown(baseline_told)}; with {shown(flooded_told)}")
+    slower = max(slower, slowness())
+    print(f"this machine is {slower:.2f} times as slow as that of the figures")
     print(f"{cpu:.2f} of a core, {grown / 1024:+.1f} MiB; {offers} offers of strangers besides")
     print(f"received {end['received'] - before['received']}, dropped by the kernel {end['dropped']}")
     print(Counter(end["counters"]) - Counter(before["counters"]))
     assert reached > RATE * 0.9
     assert max(flooded) < max(baseline) + LATER_MAX
     assert grown < MEMORY_MAX_KIB
-    assert cpu < CPU_MAX
+    assert cpu < CPU_MAX * slower
     assert end["received"] + end["dropped"] > sent["sent"] * 0.9, "the flood did not arrive"
