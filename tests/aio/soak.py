@@ -22,6 +22,25 @@ from meshcall.media.plan import MediaPlan
 PLAN = MediaPlan(source="testsrc", room="soak", allow_loopback=True, interfaces=("lo",))
 PATIENCE = 20.0
 HASTY = 10
+SETTLE = 2.0
+"""Seconds that timers of a call that ended may hold what it was made of."""
+
+
+class _MallInfo2(ctypes.Structure):
+    """struct mallinfo2 (mallinfo(3), glibc 2.33 and later)."""
+
+    _fields_ = [  # noqa: RUF012 - ctypes wants it so
+        ("arena", ctypes.c_size_t),
+        ("ordblks", ctypes.c_size_t),
+        ("smblks", ctypes.c_size_t),
+        ("hblks", ctypes.c_size_t),
+        ("hblkhd", ctypes.c_size_t),
+        ("usmblks", ctypes.c_size_t),
+        ("fsmblks", ctypes.c_size_t),
+        ("uordblks", ctypes.c_size_t),
+        ("fordblks", ctypes.c_size_t),
+        ("keepcost", ctypes.c_size_t),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +48,11 @@ class Weight:
     """Of this process."""
 
     rss: int
-    """Octets."""
+    """Octets. What is free but lies between what is in use counts, so it comes and goes by 30 MB."""
+    used: int
+    """Octets that malloc gave out and that are not free yet: what a codec or a library leaks stays here."""
+    blocks: int
+    """Of Python's own allocator, which holds all small objects: what we leak stays here."""
     fds: int
     threads: int
     tasks: int
@@ -38,10 +61,15 @@ class Weight:
 def weigh() -> Weight:
     """Now, without garbage, and without free memory that glibc keeps."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    libc = ctypes.CDLL(None)
+    libc.malloc_trim(0)
+    libc.mallinfo2.restype = _MallInfo2
+    heap = libc.mallinfo2()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return Weight(
         pages * os.sysconf("SC_PAGE_SIZE"),
+        heap.uordblks + heap.hblkhd,
+        sys.getallocatedblocks(),
         sum(1 for _ in Path("/proc/self/fd").iterdir()),
         threading.active_count(),
         len(asyncio.all_tasks()),
@@ -76,6 +104,7 @@ async def soak(calls: int, warm: int, every: int = 25, *, say: bool = False) -> 
     for number in range(1, warm + calls + 1):
         await join_and_leave(number)
         if number >= warm and (number - warm) % every == 0:
+            await asyncio.sleep(SETTLE)
             weights.append(weigh())
             if say:
                 print(number, weights[-1], flush=True)
