@@ -29,7 +29,7 @@ SETTLE = 2.0
 class _MallInfo2(ctypes.Structure):
     """struct mallinfo2 (mallinfo(3), glibc 2.33 and later)."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes wants it so
+    _fields_ = [  # type: ignore[mutable-override] # no list is narrower than ctypes wants
         ("arena", ctypes.c_size_t),
         ("ordblks", ctypes.c_size_t),
         ("smblks", ctypes.c_size_t),
