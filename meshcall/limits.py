@@ -2393,6 +2393,13 @@ RELAY_PAUSE: Final = 2.0
 RELAY_PAUSE_MAX: Final = 1800.0
 """And at most; also after a refusal, for it says that the relay is there."""
 
+RELAY_MISSED: Final = 15.0
+"""Seconds for which a relay that a call lost is asked often: so long (``CONSENT_LOST``) a call without a path
+waits."""
+
+RELAY_MISSED_PAUSE: Final = 0.5
+"""Before it is asked again in this time: with ``DHT_HARD_TIMEOUT`` eight asks, then it is as any other."""
+
 RELAY_REFUSED_PAUSE: Final = 300.0
 """Before a relay that refused is asked again."""
 

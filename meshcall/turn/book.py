@@ -10,6 +10,7 @@ and others only in the place of one that is lost.
 Law 2: of one network and of one node at most one relay is held; a contact's goes first, then the nearest.
 Law 3: who does not answer is asked ever more seldom and then forgotten; memory has a cap, whatever is
 announced.
+Law 4: one that a call lost is asked often as long as that call may wait for it: it may be back at any moment.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from meshcall.limits import (
     RELAY_CANDIDATES,
     RELAY_CANDIDATES_PER_NETWORK,
     RELAY_FAILURES,
+    RELAY_MISSED,
+    RELAY_MISSED_PAUSE,
     RELAY_PAUSE,
     RELAY_PAUSE_MAX,
     RELAY_REFUSED_PAUSE,
@@ -56,6 +59,8 @@ class Lender:
     """The grant can be used: nothing has failed since it came."""
     rtt: float | None = None
     """Seconds of the last answer."""
+    missed_until: float = float("-inf")
+    """A call lost it, and may wait for it until then."""
 
     @property
     def of_contact(self) -> bool:
@@ -104,6 +109,7 @@ class RelayBook:
         if lender is None:
             return
         lender.asking, lender.good, lender.rtt = False, True, rtt
+        lender.missed_until = float("-inf")
         lender.node_id, lender.grant = node_id, grant
         lender.ends = now + grant.life
         lender.due = now + grant.life * RELAY_RENEW
@@ -119,6 +125,9 @@ class RelayBook:
             lender.grant = None
             lender.due = now + RELAY_REFUSED_PAUSE
             return
+        if now < lender.missed_until:
+            lender.due = now + RELAY_MISSED_PAUSE
+            return
         lender.failures += 1
         if lender.failures >= RELAY_FAILURES:
             del self._lenders[address]
@@ -130,7 +139,7 @@ class RelayBook:
         lender = self._lenders.get(address)
         if lender is not None:
             lender.asking = False
-            lender.due = now + RELAY_PAUSE
+            lender.due = now + (RELAY_MISSED_PAUSE if now < lender.missed_until else RELAY_PAUSE)
 
     def failed(self, address: Address, now: float) -> None:
         """It gave a call no address, or the path over it died: it is to answer before it is used again."""
@@ -138,7 +147,10 @@ class RelayBook:
         if lender is not None and lender.good:
             lender.good = False
             lender.failures += 1
-            lender.due = now if lender.failures == 1 else now + RELAY_PAUSE * 2**lender.failures
+            if lender.failures == 1:
+                lender.due, lender.missed_until = now, now + RELAY_MISSED
+            else:
+                lender.due = now + RELAY_PAUSE * 2**lender.failures
 
     def worked(self, address: Address) -> None:
         """It gave a call an address."""

@@ -7,10 +7,14 @@ from hashlib import sha256
 
 from meshcall.address import Address
 from meshcall.limits import (
+    CONSENT_LOST,
+    DHT_HARD_TIMEOUT,
     RELAY_ASKS_AT_ONCE,
     RELAY_CANDIDATES,
     RELAY_CANDIDATES_PER_NETWORK,
     RELAY_FAILURES,
+    RELAY_MISSED,
+    RELAY_MISSED_PAUSE,
     RELAY_RENEW,
     RELAY_SEARCH_MAX,
     RELAYS_HELD,
@@ -151,6 +155,51 @@ def test_a_dead_relay_is_replaced_and_then_forgotten() -> None:
     world.dead.add(place(0))
     world.wait(3600)
     assert len(world.asked) == RELAY_FAILURES
+    assert len(world.book) == 0
+
+
+def test_a_relay_that_a_call_lost_is_asked_while_the_call_may_wait() -> None:
+    """Whenever it comes back within these seconds it is held 2 s later: each ask waits 1.5 s for its answer.
+
+    So it is when our own link is what broke. Afterwards it is asked as seldom as any other, and forgotten.
+    """
+    for answers_elsewhere in (True, False):
+        for tenths in range(int(10 * (CONSENT_LOST - 2))):
+            world = World(1)
+            world.wait(1.0)
+            begin = world.now
+            world.book.failed(place(0), begin)
+            back = begin + tenths / 10
+            while not world.held():
+                assert world.now <= back + 2.0
+                for lender in world.book.asks(world.now):
+                    if world.now >= back:
+                        world.book.granted(lender.address, node_at(lender.address), grant(), 0.05, world.now)
+                        break
+                    world.now += DHT_HARD_TIMEOUT
+                    if answers_elsewhere:
+                        world.book.refused(lender.address, answered=False, now=world.now)
+                    else:
+                        world.book.postponed(lender.address, world.now)
+                else:
+                    world.now = max(world.now, world.book.deadline(world.now))
+                    if world.book.wants_search(world.now):
+                        world.book.searched(world.now)
+            assert world.now <= back + 2.0
+
+
+def test_a_relay_that_a_call_lost_for_good_is_forgotten() -> None:
+    """The asks of the first seconds are few, and count as one silence."""
+    world = World(1)
+    world.wait(1.0)
+    world.asked.clear()
+    world.dead.add(place(0))
+    world.book.failed(place(0), world.now)
+    world.wait(RELAY_MISSED)
+    assert len(world.asked) <= RELAY_MISSED / RELAY_MISSED_PAUSE + 1
+    world.asked.clear()
+    world.wait(3600)
+    assert len(world.asked) < RELAY_FAILURES
     assert len(world.book) == 0
 
 
