@@ -1342,6 +1342,9 @@ ARRIVALS_GIVE_WAY: Final = 0.9
 ARRIVALS_DROP_PAUSE: Final = 0.45
 """Seconds between two cuts: a round trip, and the encoder's time to follow."""
 
+ARRIVALS_PAUSE: Final = 1.5
+"""Seconds without pictures after which those that come are a try: less than ``RATE_RESUME_AFTER``."""
+
 ARRIVALS_SETTLE: Final = 0.5
 """Seconds in which a link that drained is filled again up to where it was full."""
 

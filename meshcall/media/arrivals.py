@@ -14,6 +14,7 @@ Law 5: what this machine itself read late is no lateness of the link (``held_up`
 no reason to send it less.
 Law 6: growth is an amount a second, doubled each second that goes well, from the point where the link was
 full last; and never beyond one and a half of what really arrives.
+Law 7: an estimate that is older than a pause of the pictures forbids no try: what comes next tells.
 
 Background: draft-ietf-rmcat-gcc-02, whose delay gradient is quiet once a queue stands full; the estimate is
 told as draft-alvestrand-rmcat-remb-03 says.
@@ -80,6 +81,8 @@ class Arrivals:
         since = (
             min(max(0.0, arrived - self._last), limits.ARRIVALS_WINDOW) if self._told_at is not None else 0.0
         )
+        if arrived - self._last >= limits.ARRIVALS_PAUSE:
+            self._estimate = max(self._estimate, float(limits.RATE_FLOOR))
         delay = arrived - self._unwrapped(sent % _WRAP)
         if self._packets and abs(delay - self._delay) > limits.ARRIVALS_JUMP:
             self._base = Lowest(limits.RATE_RTT_WINDOW)

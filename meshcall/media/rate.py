@@ -7,7 +7,7 @@ ours from the round trip, where the peer sends no estimate.
 
 Law 1: sound comes first: its bits are taken off before pictures get any, and it is never slowed down.
 Law 2: when there is no room for pictures worth looking at they are paused, and tried again after a while that
-doubles with each failure.
+doubles with each failure. What is known of the link then is from before the pause, and does not end the try.
 Law 3: loss that stays when we give way is the link's own, and no reason to send less.
 Law 4: a peer from which nothing is heard gets less and less.
 Law 5: when the link became much narrower, its queue is full by the time we hear of it: half is sent until it
@@ -149,6 +149,9 @@ class RateControl:
     def allotment(self, now: float) -> Allotment:
         """What it gets now. To be asked at least every 0.1 s."""
         self._listen(now)
+        if self._pause.ends(now):
+            self._by_loss = max(self._by_loss, float(limits.RATE_RESUME + limits.RATE_AUDIO))
+            self._by_peer = None
         bits, reason = self._of_link()
         if self._share is not None:
             # Less than its part is chance: what was cut by all at once is not cut for this peer's way.
@@ -272,7 +275,6 @@ class _Pause:
         self._low_since: float | None = None
         self._paused_at: float | None = None
         self._resumed_at = float("-inf")
-        self._trying = False
         self._wait = limits.RATE_RESUME_AFTER
         self._lost = 0.0
         self._waits = 0.0
@@ -283,25 +285,32 @@ class _Pause:
     def waited(self, seconds: float) -> None:
         self._waits = seconds
 
+    def ends(self, now: float) -> bool:
+        """Whether pictures that were paused are to be tried from now on."""
+        if self._paused_at is None:
+            return False
+        calm = self._lost < limits.RATE_LOSS_HIGH and self._waits < limits.RATE_QUEUE_RTT
+        if now - self._paused_at < (self._wait if calm else 2 * self._wait):
+            return False
+        self._paused_at = None
+        self._resumed_at = self._low_since = now
+        return True
+
     def look(self, pictures: int, now: float) -> int:
         """Bits per second of pictures for what there is room for."""
         if self._paused_at is not None:
-            calm = self._lost < limits.RATE_LOSS_HIGH and self._waits < limits.RATE_QUEUE_RTT
-            if now - self._paused_at < (self._wait if calm else 2 * self._wait):
-                return 0
-            self._paused_at, self._trying = None, True
-            self._resumed_at = self._low_since = now
+            return 0
         if now - self._resumed_at >= limits.RATE_PROVEN:
             self._wait = limits.RATE_RESUME_AFTER
         if pictures >= limits.RATE_FLOOR:
-            self._low_since, self._trying = None, False
+            if now - self._resumed_at >= limits.RATE_PAUSE_AFTER:  # until then a try counts as low
+                self._low_since = None
             return pictures
         if self._low_since is None:
             self._low_since = now
         if now - self._low_since < limits.RATE_PAUSE_AFTER:
-            # In a try, the estimates still tell of the time before.
-            return limits.RATE_RESUME if self._trying else limits.RATE_FLOOR
+            return limits.RATE_FLOOR
         if now - self._resumed_at < limits.RATE_PROVEN:
-            self._wait = min(2 * self._wait, limits.RATE_RESUME_MAX)
+            self._wait = 2 * self._wait
         self._paused_at = now
         return 0

@@ -113,6 +113,19 @@ def test_lateness_that_stays_for_good_is_borne() -> None:
     assert path.arrivals.estimate > 1e6
 
 
+def test_pictures_after_a_pause_are_a_try() -> None:
+    """An estimate too low for pictures and older than the pause is not told again; what comes then tells."""
+    path = Path()
+    path.send(3, 1e6, 10e6)
+    path.send(1, 100e3, 30e3)
+    assert path.arrivals.estimate < limits.RATE_FLOOR + limits.RATE_AUDIO
+    path.now = path.free + 4
+    path.send(0.05, 100e3, 10e6)
+    assert path.arrivals.estimate >= limits.RATE_FLOOR + limits.RATE_AUDIO
+    path.send(1, 200e3, 30e3)
+    assert path.arrivals.estimate < limits.RATE_FLOOR + limits.RATE_AUDIO
+
+
 def test_paused_pictures_leave_the_estimate_as_it_was() -> None:
     path = Path()
     path.send(3, 1e6, 10e6)

@@ -144,6 +144,30 @@ def test_paused_pictures_come_back_when_there_is_room() -> None:
     assert sender.live(3, bits=2_000_000) > 500_000
 
 
+def test_a_try_begins_with_what_pictures_need() -> None:
+    """Though loss had brought the link to less before the pause; what is lost in the try ends it."""
+    sender = Sender()
+    sender.live(20, lost=0.5, bits=limits.RATE_AUDIO)
+    while sender.live(0.1, lost=0.5, bits=limits.RATE_AUDIO):
+        pass
+    while not (pictures := sender.live(0.1, lost=0.5)):
+        pass
+    assert pictures == limits.RATE_RESUME
+    assert sender.live(2.0, lost=0.5, bits=limits.RATE_AUDIO) == 0
+
+
+def test_a_try_that_sees_no_room_is_over_in_a_second() -> None:
+    """One dip in pictures that flow is borne as long; a try has nothing to lose but the sound's room."""
+    sender = Sender()
+    sender.live(5, bits=2_000_000)
+    while sender.live(0.1, bits=limits.RATE_AUDIO):
+        pass
+    while not sender.live(0.1):
+        pass
+    sender.live(0.8, bits=2_000_000)
+    assert sender.live(0.4, bits=limits.RATE_AUDIO) == 0
+
+
 def test_one_dip_pauses_nothing() -> None:
     sender = Sender()
     sender.live(5, bits=2_000_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meshcall import limits
 from meshcall.media.uplink import Uplink
 from meshcall.testing.bottleneck import Bottleneck, CallFlow, RenoFlow, World
 
@@ -99,6 +100,22 @@ def test_pictures_without_room_leave_the_link_to_sound(rate: int) -> None:
     paused = sum(not bits for when, bits in call.targets if when > 10)
     assert paused > 0.8 * sum(when > 10 for when, _ in call.targets)
     assert sum(when > 10 for when in call.sound) > 0.95 * 2500
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("rate", "seconds"), [(100_000, 4), (50_000, 8), (50_000, 30)])
+def test_pictures_that_were_paused_stay_once_there_is_room(rate: int, seconds: int, seed: int) -> None:
+    """The first try on a link that is wide again holds: what was known of it before the pause ends no try."""
+    world = World(seed)
+    wide = 10 + seconds
+    call = CallFlow(world, Bottleneck(world, [(0, 50e6), (10, rate), (wide, 50e6)], jitter=0.003))
+    world.run(wide + 40)
+    assert any(not bits for when, bits in call.targets if 10 < when < wide)
+    # A try that began just before may still fail of what it saw.
+    later = [(when, bits > 0) for when, bits in call.targets if when > wide + 1]
+    ends = [when for (when, sends), (_, sent) in zip(later[1:], later, strict=False) if sent and not sends]
+    assert ends == []
+    assert call.picture_rate(wide + limits.RATE_RESUME_MAX + 5, wide + 40) > 1.5e6
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
