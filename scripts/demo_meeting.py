@@ -46,9 +46,18 @@ class Got:
     """Seconds."""
     height: int
     """Of the pictures: which layer came."""
+    at: float
+    """When it was asked for, or how long that is after what it is compared with; seconds."""
 
-    def lacks(self, seconds: float) -> str:
-        """What is missing, in words; empty: nothing."""
+    def since(self, before: Got) -> Got:
+        """What came after ``before`` was looked at."""
+        return Got(
+            self.pictures - before.pictures, self.sound - before.sound, self.height, self.at - before.at
+        )
+
+    def lacks(self) -> str:
+        """What is missing for so long a time, in words; empty: nothing."""
+        seconds = self.at
         if self.sound < SOUND_ENOUGH * seconds:
             return f"{self.sound:.1f} s of sound in {seconds:.1f} s"
         if self.pictures < PICTURES_ENOUGH * seconds:
@@ -73,20 +82,22 @@ async def totals(members: Sequence[Attendee]) -> Pairs:
     names = {one.peer.id: one.name for one in members}
     found: Pairs = {}
     for one in members:
-        for member in others(await one.view()):
+        view = await one.view()
+        at = time.monotonic()
+        for member in others(view):
             got = member["received"]
             if member["peer_id"] in names:
                 found[one.name, names[member["peer_id"]]] = Got(
-                    got["video_frames"], got["audio_seconds"], got["height"]
+                    got["video_frames"], got["audio_seconds"], got["height"], at
                 )
     return found
 
 
 async def talk(members: Sequence[Attendee], seconds: float) -> list[str]:
     """Let them talk, print what every pair got, and return what any pair lacks."""
-    before, begin = await totals(members), time.monotonic()
+    before = await totals(members)
     await asyncio.sleep(seconds)
-    after, took = await totals(members), time.monotonic() - begin
+    after = await totals(members)
     names = [one.name for one in members]
     say(f"\n{seconds:.0f} s of talk: what each (row) got of each (column): pictures, sound, layer")
     say(" " * 6 + "".join(f"{name:<18}" for name in names).rstrip())
@@ -97,10 +108,14 @@ async def talk(members: Sequence[Attendee], seconds: float) -> list[str]:
             if row == column:
                 cells.append("-")
                 continue
-            old, new = before.get((row, column), Got(0, 0.0, 0)), after.get((row, column), Got(0, 0.0, 0))
-            got = Got(new.pictures - old.pictures, new.sound - old.sound, new.height)
+            pair = row, column
+            if pair not in before or pair not in after:
+                cells.append("nothing")
+                lacking.append(f"{row} did not see {column} all the time")
+                continue
+            got = after[pair].since(before[pair])
             cells.append(str(got))
-            lacks = got.lacks(took)
+            lacks = got.lacks()
             lacking += [f"{row} got of {column}: {lacks}"] if lacks else []
         say(f"{row:<6}" + "".join(f"{cell:<18}" for cell in cells).rstrip())
     return lacking
