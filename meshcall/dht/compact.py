@@ -9,10 +9,10 @@ Law: nothing here resolves a name; an address on the wire is 4 or 16 octets and 
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from meshcall.address import Address, is_lan, parse_ip
+from meshcall.address import MAPPED, Address, is_lan, pack_ip
 from meshcall.errors import Rejected
 from meshcall.limits import NODE_ID_SIZE
 
@@ -34,7 +34,7 @@ def family(address: Address) -> int:
 def pack_address(address: Address) -> bytes:
     """``address`` in 6 or 18 octets, without the scope of a link-local one (it means nothing elsewhere)."""
     ip, port = address
-    return parse_ip(ip).packed + port.to_bytes(2, "big")
+    return pack_ip(ip) + port.to_bytes(2, "big")
 
 
 @lru_cache(maxsize=4096)
@@ -69,10 +69,6 @@ def unpack_nodes_untrusted(four: bytes, six: bytes) -> list[NodeInfo]:
     return nodes
 
 
-_SHARED: Final = IPv4Network("100.64.0.0/10")
-"""Inside a provider's NAT (RFC 6598): no more public than a LAN."""
-
-
 _NOWHERE, _MACHINE, _LINK, _SITE, _EVERYWHERE = range(5)
 """How far an IP address means something."""
 
@@ -81,21 +77,31 @@ _NOWHERE, _MACHINE, _LINK, _SITE, _EVERYWHERE = range(5)
 def _reach(ip: str) -> int:
     """How far ``ip`` means something."""
     try:
-        there = parse_ip(ip)
+        packed = pack_ip(ip)
     except ValueError:
         return _NOWHERE
-    if there.is_multicast or there.is_unspecified:
-        return _NOWHERE
-    if isinstance(there, IPv6Address):
-        if there.ipv4_mapped is not None:
-            return _NOWHERE
-    elif there.packed[0] == 0 or there.packed[0] >= 240:
-        return _NOWHERE  # RFC 1122 section 3.2.1.3, RFC 1112 section 4
-    if there.is_loopback:
+    return _reach4(ip, packed) if len(packed) == 4 else _reach6(ip, packed)
+
+
+def _reach4(ip: str, packed: bytes) -> int:
+    first, second = packed[0], packed[1]
+    if first == 0 or first >= 224:
+        return _NOWHERE  # RFC 1122 section 3.2.1.3, RFC 5771 (multicast), RFC 1112 section 4
+    if first == 127:
         return _MACHINE
-    if there.version == 6 and there.is_link_local:
+    if first == 100 and 64 <= second < 128:
+        return _SITE  # inside a provider's NAT (RFC 6598): no more public than a LAN
+    return _SITE if is_lan(ip) else _EVERYWHERE
+
+
+def _reach6(ip: str, packed: bytes) -> int:
+    if packed[0] == 255 or packed == bytes(16) or packed.startswith(MAPPED):
+        return _NOWHERE  # multicast, unspecified, IPv4 in disguise (RFC 4291 section 2)
+    if packed == bytes(15) + b"\1":
+        return _MACHINE
+    if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
         return _LINK
-    return _SITE if is_lan(ip) or there in _SHARED else _EVERYWHERE
+    return _SITE if is_lan(ip) else _EVERYWHERE
 
 
 def is_impossible(address: Address) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from meshcall.address import Address, is_lan, parse_ip
+from meshcall.address import Address, is_lan, pack_ip
 from meshcall.limits import (
     DHT_LIMITER_KEPT,
     DHT_PUSHES_PER_SECOND,
@@ -32,7 +32,7 @@ def sender_of(address: Address) -> Sender:
     """Who is counted for a request from ``address``."""
     if is_lan(address[0]):
         return address
-    return parse_ip(address[0]).packed[:8]
+    return pack_ip(address[0])[:8]
 
 
 class Bucket:
@@ -46,10 +46,6 @@ class Bucket:
     def left(self, now: float) -> float:
         """How many would be allowed now."""
         return min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
-
-    def is_full(self, now: float) -> bool:
-        """Whether all of the burst is there again."""
-        return self._level + (now - self._since) * self._rate >= self._burst
 
     def take(self, now: float) -> bool:
         """Whether one more is allowed now."""
@@ -78,13 +74,22 @@ class LimiterStatistics:
     """The same with a token."""
 
 
+_STEP: Final = 1 / DHT_REQUESTS_PER_SECOND
+_SPENT: Final = (DHT_REQUESTS_BURST - 1) / DHT_REQUESTS_PER_SECOND + 1e-6
+"""A burst that takes longer than this to come back has nothing left. The last part: what floats lose."""
+
+
 class Limiter:
-    """All buckets of one node."""
+    """All buckets of one node.
+
+    Of a sender one number is kept, when all of its burst is there again: in a flood each may be a new one.
+    """
 
     __slots__ = ("_senders", "_totals")
 
     def __init__(self, now: float) -> None:
-        self._senders: OrderedDict[tuple[Sender, str], Bucket] = OrderedDict()
+        self._senders: OrderedDict[tuple[Sender, str], float] = OrderedDict()
+        """Longest silent first."""
         self._totals = {
             READS: Bucket(DHT_READS_PER_SECOND, DHT_READS_PER_SECOND, now),
             WRITES: Bucket(DHT_WRITES_PER_SECOND, DHT_WRITES_PER_SECOND, now),
@@ -102,22 +107,23 @@ class Limiter:
     def _forget_idle(self, now: float) -> None:
         """Whoever was silent long enough has a full bucket again: as if it had never been here."""
         for _ in range(2):
-            oldest = next(iter(self._senders.values()), None)
-            if oldest is None or not oldest.is_full(now):
+            if next(iter(self._senders.values()), now + 1) > now:
                 return
             self._senders.popitem(last=False)
 
     def refuse(self, address: Address, kind: str, now: float) -> str | None:
         """Why a request from ``address`` is not looked at: "sender" or the kind's name; None: it is."""
-        sender = sender_of(address), kind
-        bucket = self._senders.get(sender)
-        if bucket is None:
+        senders, sender = self._senders, (sender_of(address), kind)
+        full = senders.get(sender)
+        if full is None:
             self._forget_idle(now)
-            bucket = self._senders[sender] = Bucket(DHT_REQUESTS_PER_SECOND, DHT_REQUESTS_BURST, now)
-            if len(self._senders) > DHT_LIMITER_KEPT:
-                self._senders.popitem(last=False)
+            full = now
         else:
-            self._senders.move_to_end(sender)
-        if not bucket.take(now):
+            senders.move_to_end(sender)
+            full = max(full, now)
+        if full - now > _SPENT:
             return "sender"
+        senders[sender] = full + _STEP
+        if len(senders) > DHT_LIMITER_KEPT:
+            senders.popitem(last=False)
         return None if self._totals[kind].take(now) else kind

@@ -12,7 +12,8 @@ Law 3: a changed layout is a new kind or a new first octet, never a longer frame
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -369,38 +370,59 @@ def decode_frame_untrusted(data: bytes) -> Frame:
     if data[0] != VERSION_1:
         raise Rejected("version")
     try:
-        message = _decoder.decode(memoryview(data)[1:])
+        message = _decoder.decode(data[1:])
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("frame") from error
-    _check_exact(message)
+    is_exact = _EXACT.get(type(message))
+    if is_exact is not None and not is_exact(message):
+        raise Rejected("frame")
     return message
 
 
-def _check_exact(message: Frame) -> None:
-    """Sizes that are one of two and so can't stand in the schema."""
-    if isinstance(message, Response) and len(message.observed) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
-        raise Rejected("frame")
-    if isinstance(message, Dial | Vouch) and len(message.address) not in (ADDRESS4_SIZE, ADDRESS6_SIZE):
-        raise Rejected("frame")
-    if isinstance(message, Ping) and len(message.challenge) not in (0, CHALLENGE_SIZE):
-        raise Rejected("frame")
-    if isinstance(message, Pong) and (len(message.node_key), len(message.signature)) not in (
-        (0, 0),
-        (32, 64),
-    ):
-        raise Rejected("frame")
-    if isinstance(message, Deliver) and len(message.reply_watch) not in (0, NODE_ID_SIZE):
-        raise Rejected("frame")
-    if isinstance(message, FindValue) and len(message.have) % DIGEST_SIZE:
-        raise Rejected("frame")
-    if isinstance(message, Values) and len(message.held) % DIGEST_SIZE:
-        raise Rejected("frame")
-    if isinstance(message, Values) and len(message.ages) != AGE_SIZE * len(message.values):
-        raise Rejected("frame")
-    if isinstance(message, Nodes | Values) and (
-        len(message.nodes4) % NODE4_SIZE or len(message.nodes6) % NODE6_SIZE
-    ):
-        raise Rejected("frame")
+_ADDRESS_SIZES: Final = (ADDRESS4_SIZE, ADDRESS6_SIZE)
+
+
+def _names_address(message: Dial | Vouch) -> bool:
+    return len(message.address) in _ADDRESS_SIZES
+
+
+def _is_exact_response(message: Response) -> bool:
+    return len(message.observed) in _ADDRESS_SIZES
+
+
+def _is_exact_pong(message: Pong) -> bool:
+    proof = len(message.node_key), len(message.signature)
+    return _is_exact_response(message) and proof in ((0, 0), (32, 64))
+
+
+def _is_exact_nodes(message: Nodes | Values) -> bool:
+    return (
+        _is_exact_response(message)
+        and len(message.nodes4) % NODE4_SIZE == 0
+        and len(message.nodes6) % NODE6_SIZE == 0
+    )
+
+
+def _is_exact_values(message: Values) -> bool:
+    return (
+        _is_exact_nodes(message)
+        and len(message.held) % DIGEST_SIZE == 0
+        and len(message.ages) == AGE_SIZE * len(message.values)
+    )
+
+
+_EXACT: Final[dict[type[Message], Callable[[Any], bool]]] = {
+    **dict.fromkeys(Response.__subclasses__(), _is_exact_response),
+    Pong: _is_exact_pong,
+    Nodes: _is_exact_nodes,
+    Values: _is_exact_values,
+    Ping: lambda message: len(message.challenge) in (0, CHALLENGE_SIZE),
+    FindValue: lambda message: len(message.have) % DIGEST_SIZE == 0,
+    Deliver: lambda message: len(message.reply_watch) in (0, NODE_ID_SIZE),
+    Dial: _names_address,
+    Vouch: _names_address,
+}
+"""By kind: whether the sizes hold that are one of two or go together, and so can't stand in the schema."""
 
 
 def padding(message: Request, size: int) -> bytes:

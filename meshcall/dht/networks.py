@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from meshcall.address import is_lan, parse_ip
+from meshcall.address import is_lan, pack_ip
 from meshcall.limits import DHT_PER_NETWORK
 
 
@@ -18,14 +18,14 @@ def network_of(ip: str) -> bytes | None:
     """The /24 or /48 of a public address; None for one of a LAN, which is not counted."""
     if is_lan(ip):
         return None
-    packed = parse_ip(ip).packed
+    packed = pack_ip(ip)
     return packed[:3] if len(packed) == 4 else packed[:6]
 
 
 @lru_cache(maxsize=4096)
 def region_of(ip: str) -> bytes:
     """What another network must differ in to be a witness of its own: a /16 or /32; on a LAN a /24 or /64."""
-    packed = parse_ip(ip).packed
+    packed = pack_ip(ip)
     if is_lan(ip):
         return packed[:3] if len(packed) == 4 else packed[:8]
     return packed[:2] if len(packed) == 4 else packed[:4]

@@ -274,6 +274,21 @@ def test_the_limiter_has_a_fixed_memory() -> None:
     assert len(limiter) <= DHT_LIMITER_KEPT - 2
 
 
+@pytest.mark.parametrize("start", [0.0, 0.1, 1e7])
+def test_a_sender_gets_its_burst_and_then_its_rate(start: float) -> None:
+    """200 at once and none more; 50 in the next second; all 200 again after four, and no more than that."""
+    limiter = Limiter(start)
+    sender = ("60.1.1.1", 9)
+
+    def taken(now: float, asked: int) -> int:
+        return sum(limiter.refuse(sender, READS, now) is None for _ in range(asked))
+
+    assert taken(start, 300) == DHT_REQUESTS_BURST
+    assert sum(taken(start + n / 100, 1) for n in range(1, 101)) == DHT_REQUESTS_PER_SECOND
+    assert taken(start + 5, 300) == DHT_REQUESTS_BURST
+    assert taken(start + 100, 300) == DHT_REQUESTS_BURST
+
+
 def test_senders_behind_one_ipv6_prefix_are_one_sender() -> None:
     """A /64 costs nothing, so its addresses are counted together; in a LAN each port counts by itself."""
     assert sender_of(("2600:1:2:3::1", 1)) == sender_of(("2600:1:2:3:ffff::2", 2))
