@@ -23,7 +23,9 @@ from meshcall.config import Config
 from meshcall.dht.limiter import Bucket
 from meshcall.discovery.rooms import RoomAnnouncement, SeenRoom, tags_near
 from meshcall.errors import (
+    InvalidPeerId,
     MeshcallError,
+    NoSuchMember,
     NoSuchRoom,
     NotCreator,
     NotInRoom,
@@ -534,7 +536,13 @@ class Rooms:
     def ask_layer(self, room: str, peer: str, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
         session = self._session(room)
-        session.ask_layer(session.member(peer), kind, height, fps)
+        try:
+            session.ask_layer(session.member(peer), kind, height, fps)
+        except NoSuchMember:
+            with contextlib.suppress(InvalidPeerId):
+                PeerId.parse(peer)
+                return  # it went, and who asks was not told yet
+            raise
 
     def page_gone(self, page: str) -> None:
         """The page that had a room's media is gone, and we with it."""

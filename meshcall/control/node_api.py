@@ -227,7 +227,7 @@ class RoomsApi(Protocol):
         """See and hear nothing of a member, or do again."""
 
     def ask_layer(self, room: str, peer: str, kind: LayerKind, height: int, fps: int) -> None:
-        """Tell a member how large its pictures are shown."""
+        """Tell a member how large its pictures are shown; by the ID of who is not there, nobody."""
 
 
 class PagesApi(Protocol):

@@ -337,6 +337,9 @@ async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) 
     await ann.rooms.remove("-", "cem")
     assert await heard.ended() == "removed"
     await agree(ann, ben)
+    ann.rooms.ask_layer("-", cem.id_text(), "camera", 360, 15)  # a page may be told later than it asks
+    with pytest.raises(errors.NoSuchMember):
+        ann.rooms.ask_layer("-", "cem", "camera", 360, 15)
     with pytest.raises(errors.RoomRefused):
         await cem.rooms.join(link)
 

@@ -135,3 +135,10 @@ async def call_and_answer(caller: Tab, callee: Tab, name: str) -> None:
     await callee.wait("#answer-video")
     await callee.click("#answer-video")
     await asyncio.gather(caller.sees(), callee.sees())
+
+
+async def no_errors(*tabs: Tab) -> None:
+    """Nothing went wrong in a page, nor against its Content-Security-Policy."""
+    for tab in tabs:
+        errors = [text for text in await tab.do("messages") if text.startswith("error")]
+        assert errors == [], "\n".join(errors)

@@ -9,7 +9,7 @@ from typing import Any
 
 from netsim.host import Host
 from netsim.peer import Peer
-from tests.page.browser import Browser, Tab
+from tests.page.browser import Tab
 
 ROOM = "Field camp"
 SMALL = {"width": 780, "height": 640}
@@ -163,10 +163,3 @@ async def until_members(peer: Peer, count: int, *, within: float = 15.0) -> None
     while len((await room_of(peer))["members"]) != count:
         assert time.monotonic() < end, await room_of(peer)
         await asyncio.sleep(0.1)
-
-
-async def no_errors(*tabs: Browser) -> None:
-    """Nothing went wrong in a page, nor against its Content-Security-Policy."""
-    for tab in tabs:
-        errors = [text for text in await tab.do("messages") if text.startswith("error")]
-        assert errors == []

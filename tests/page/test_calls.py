@@ -13,7 +13,7 @@ import pytest
 from netsim.lab import Lab
 from netsim.peer import DHT_PORT, Peer, meshcall_command, start_testnet
 from tests.netns.recordings import read_recording
-from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, open_page
+from tests.page.browser import GRANTED, add_by_link, browser_on, call_and_answer, no_errors, open_page
 from tests.yardstick import slowness
 
 pytestmark = pytest.mark.timeout(180)
@@ -65,9 +65,7 @@ async def test_a_whole_call_on_a_lan_without_internet(lab: Lab) -> None:
 
         await b.click("#tool-hangup")
         await a.wait(".call-screen", "detached")
-        for tab in (a, b):
-            errors = [text for text in await tab.do("messages") if text.startswith("error")]
-            assert errors == []
+        await no_errors(a, b)
     shown = (await alice.get("peers"))["peers"]
     assert [peer["verified"] for peer in shown if peer["name"] == "bob"] == [True]
     calls = (await bob.get("calls"))["calls"]

@@ -15,7 +15,7 @@ import pytest
 from netsim.lab import Lab
 from netsim.link import LinkConditions
 from netsim.peer import Peer
-from tests.page.browser import GRANTED, Browser, Tab, browser_on, call_and_answer, open_page
+from tests.page.browser import GRANTED, Tab, browser_on, call_and_answer, no_errors, open_page
 from tests.page.screens import chromium, contacts, page_of
 
 pytestmark = pytest.mark.timeout(180)
@@ -98,12 +98,6 @@ async def two_contacts(lab: Lab, *, emulated: bool = False) -> tuple[Peer, Peer]
     for one, other, name in ((alice, bob, "bob"), (bob, alice, "alice")):
         (await one.cli("contact", "add", other.id, "--name", name)).check()
     return alice, bob
-
-
-async def no_errors(*tabs: Browser) -> None:
-    """Nothing went wrong in a page, nor against its Content-Security-Policy."""
-    for tab in tabs:
-        assert [text for text in await tab.do("messages") if text.startswith("error")] == []
 
 
 async def test_files_go_from_page_to_page(lab: Lab, tmp_path: Path) -> None:

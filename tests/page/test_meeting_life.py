@@ -11,7 +11,7 @@ import pytest
 
 from netsim.lab import Lab
 from netsim.peer import Peer
-from tests.page.browser import GRANTED, Tab, browser_on, open_page
+from tests.page.browser import GRANTED, Tab, browser_on, no_errors, open_page
 from tests.page.meeting import (
     ROOM,
     SMALL,
@@ -19,7 +19,6 @@ from tests.page.meeting import (
     create,
     join_by,
     members,
-    no_errors,
     room_of,
     sees_all,
     start,

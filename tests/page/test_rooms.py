@@ -14,7 +14,7 @@ import pytest
 
 from netsim.host import Host
 from netsim.lab import Lab
-from tests.page.browser import GRANTED, Tab, browser_on, open_page
+from tests.page.browser import GRANTED, Tab, browser_on, no_errors, open_page
 from tests.page.meeting import (
     ROOM,
     SMALL,
@@ -24,7 +24,6 @@ from tests.page.meeting import (
     join_by,
     join_by_name,
     members,
-    no_errors,
     room_of,
     sees_all,
     start,

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -34,9 +34,13 @@ class Driver:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.messages: list[str] = []
-        page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text}"))
+        page.on("console", self._said)
         page.on("pageerror", lambda error: self.messages.append(f"error: {error}"))
         page.set_default_timeout(TIMEOUT_MS)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        """A line of the console. A resource that failed is named only by where it is."""
+        self.messages.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
 
     async def until(self, script: str) -> None:
         """Return when it is true. (The CSP forbids Playwright's own way.)"""
