@@ -206,7 +206,9 @@ class RelayFinder:
                     self._spawn(self._ask(lender.address, lender.node_id))
                 if self.book.wants_search(now):
                     self._spawn(self._search())
-            pause = self.book.deadline(now) - now
+                pause = self.book.deadline(now) - now
+            else:  # nobody to ask, whatever is due
+                pause, self._look = RELAY_LOOK, RELAY_LOOK
             if len(self.book.held(now)) < RELAYS_HELD:
                 pause = min(pause, self._look)
                 self._look = min(2 * self._look, RELAY_LOOK_MAX)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
+
 from meshcall.address import Address
 from meshcall.aio.clock import SystemClock, system_random
 from meshcall.aio.dht import DhtNode
@@ -143,6 +145,22 @@ async def test_relays_are_found_by_their_announcements() -> None:
             assert lending.counters["grant"] == 1
             await asyncio.sleep(0.3)
             assert lending.counters["grant"] == 1, "an idle node asks once"
+
+
+async def test_who_knows_no_node_is_not_woken_for_relays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a LAN, or without a network, there is nobody to ask: a search that is due must not keep it awake."""
+    async with machines(False) as (me,):
+        engine, looks = me.node.engine, []
+        lenders = engine.lenders
+
+        def look(now: float) -> Any:
+            looks.append(now)
+            return lenders(now)
+
+        monkeypatch.setattr(engine, "lenders", look)
+        async with finder_of(me):
+            await asyncio.sleep(0.5)
+        assert 1 <= len(looks) <= 3
 
 
 async def test_without_udp_relays_are_reached_by_tcp_at_once() -> None:
