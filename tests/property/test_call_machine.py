@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -240,6 +241,7 @@ def explore(start: World, at_rest: Callable[[World], None]) -> int:
     return len(seen)
 
 
+@pytest.mark.timeout(180)
 def test_both_call_at_once_gives_one_call_in_every_order_of_events() -> None:
     """All interleavings of two dials: one call, the same at both ends, and nobody missed one."""
     world = World()

@@ -23,7 +23,8 @@ class SentLog:
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
-        return {"sounds": self.sounds, "pictures": list(self.pictures.items())}
+        pictures = self.pictures.copy()  # at once: the source's thread goes on adding to it
+        return {"sounds": self.sounds, "pictures": list(pictures.items())}
 
 
 @dataclass(slots=True)
