@@ -145,11 +145,17 @@ class Peer:
             raise OSError(f"{path}: {head.splitlines()[0]}: {answer.decode(errors='replace')}")
         return json.loads(answer)
 
-    async def events(self, path: str = "events") -> AsyncIterator[dict[str, Any]]:
-        """The local API's stream of events; ends with the daemon."""
+    async def events(
+        self, path: str = "events", subscribed: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The local API's stream of events; ends with the daemon.
+
+        ``subscribed`` is called when what happens from then on is told.
+        """
         reader, writer = await self._request(path)
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")  # the daemon subscribes before it answers
+            subscribed()
             while line := await reader.readline():
                 if line.strip():
                     yield json.loads(line)
@@ -184,8 +190,10 @@ class EventLog:
         self.events: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> EventLog:
-        self._task = asyncio.create_task(self._collect())
-        await asyncio.sleep(0.1)  # the subscription is made; nothing tells when
+        subscribed = asyncio.Event()
+        self._task = asyncio.create_task(self._collect(subscribed.set))
+        self._task.add_done_callback(lambda _: subscribed.set())
+        await subscribed.wait()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -194,8 +202,8 @@ class EventLog:
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await self._task
 
-    async def _collect(self) -> None:
-        async for event in self._peer.events():
+    async def _collect(self, subscribed: Callable[[], None]) -> None:
+        async for event in self._peer.events(subscribed=subscribed):
             async with self._changed:
                 self.events.append(event)
                 self._changed.notify_all()
