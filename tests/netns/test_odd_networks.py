@@ -14,6 +14,7 @@ from netsim.peer import EventLog, Peer, start_testnet
 from .test_first_call import assert_clean_log
 
 SECONDS = 3
+"""Of a call, at least."""
 CHAT = "é" * 4000
 """The longest message there is: 8,000 octets, seven packets."""
 
@@ -35,15 +36,16 @@ async def calling(host: Host, *flags: str) -> Peer:
 async def whole_call(caller: Peer, callee: Peer, *, path: str = "direct") -> dict[str, Any]:
     """Sound and pictures and the longest message both ways; how it ended for the caller."""
     async with EventLog(callee) as events:
-        call = await caller.start_cli(
-            *("call", callee.id, "--source", "testsrc:440", "--duration", str(SECONDS), "--json")
-        )
+        call = await caller.start_cli("call", callee.id, "--source", "testsrc:440", "--json")
         connected = await call.wait_for_event(event="connected", timeout=30)
+        talk = asyncio.create_task(asyncio.sleep(SECONDS))
         await events.wait_for(event="connected")
         (await caller.cli("chat", callee.id, CHAT)).check()
         (await callee.cli("chat", caller.id, CHAT)).check()
         await events.wait_for(event="chat", sender="peer", text=CHAT)
         await call.wait_for_event(event="chat", sender="peer", text=CHAT)
+        await talk
+        (await caller.cli("hangup", callee.id)).check()
         await call.wait(30)
         ended = [call.json_lines()[-1], await events.wait_for(event="ended")]
     for end in ended:
