@@ -113,3 +113,11 @@ async def all_media(attendees: Sequence[Attendee], timeout: float = 30.0, *, vid
         *(one.wait_for("sound and pictures of all", test(one), timeout) for one in attendees)
     )
     return max(moments)
+
+
+async def ask_for_tiles(attendees: Sequence[Attendee], height: int, fps: int) -> None:
+    """Each asks each other for pictures as a page does that shows so many. Raises OSError."""
+    for one in attendees:
+        for other in attendees:
+            if other is not one:
+                await one.do("layer", peer=other.peer.id, height=height, fps=fps)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from netsim.errors import LabError  # noqa: E402 - the lab lies beside the package
 from netsim.lab import Lab  # noqa: E402
-from netsim.meeting import Attendee, agree, all_media, others  # noqa: E402
+from netsim.meeting import Attendee, agree, all_media, ask_for_tiles, others  # noqa: E402
 from netsim.peer import Peer  # noqa: E402
 
 OUT = Path("demo-meeting-out").resolve()
@@ -31,6 +31,8 @@ TONES = (330, 440, 550, 660, 880)
 ROOM = "tea room"
 TALK_S = 10.0
 SHORT_TALK_S = 4.0
+TILE_HEIGHT, TILE_FPS = 360, 15
+"""What each asks of each, as a page does that shows five: they all share the cores of one machine."""
 SOUND_ENOUGH = 0.9
 """Share of the time that everybody has to be heard by everybody."""
 PICTURES_ENOUGH = 8.0
@@ -46,18 +48,13 @@ class Got:
     """Seconds."""
     height: int
     """Of the pictures: which layer came."""
-    at: float
-    """When it was asked for, or how long that is after what it is compared with; seconds."""
 
     def since(self, before: Got) -> Got:
         """What came after ``before`` was looked at."""
-        return Got(
-            self.pictures - before.pictures, self.sound - before.sound, self.height, self.at - before.at
-        )
+        return Got(self.pictures - before.pictures, self.sound - before.sound, self.height)
 
-    def lacks(self) -> str:
+    def lacks(self, seconds: float) -> str:
         """What is missing for so long a time, in words; empty: nothing."""
-        seconds = self.at
         if self.sound < SOUND_ENOUGH * seconds:
             return f"{self.sound:.1f} s of sound in {seconds:.1f} s"
         if self.pictures < PICTURES_ENOUGH * seconds:
@@ -77,27 +74,28 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-async def totals(members: Sequence[Attendee]) -> Pairs:
-    """What each has of each until now."""
+async def totals(members: Sequence[Attendee]) -> tuple[Pairs, dict[str, float]]:
+    """What each has of each until now, and when each said so, in seconds."""
     names = {one.peer.id: one.name for one in members}
     found: Pairs = {}
+    moments: dict[str, float] = {}
     for one in members:
         view = await one.view()
-        at = time.monotonic()
+        moments[one.name] = time.monotonic()
         for member in others(view):
             got = member["received"]
             if member["peer_id"] in names:
                 found[one.name, names[member["peer_id"]]] = Got(
-                    got["video_frames"], got["audio_seconds"], got["height"], at
+                    got["video_frames"], got["audio_seconds"], got["height"]
                 )
-    return found
+    return found, moments
 
 
 async def talk(members: Sequence[Attendee], seconds: float) -> list[str]:
     """Let them talk, print what every pair got, and return what any pair lacks."""
-    before = await totals(members)
+    before, begins = await totals(members)
     await asyncio.sleep(seconds)
-    after = await totals(members)
+    after, ends = await totals(members)
     names = [one.name for one in members]
     say(f"\n{seconds:.0f} s of talk: what each (row) got of each (column): pictures, sound, layer")
     say(" " * 6 + "".join(f"{name:<18}" for name in names).rstrip())
@@ -115,7 +113,7 @@ async def talk(members: Sequence[Attendee], seconds: float) -> list[str]:
                 continue
             got = after[pair].since(before[pair])
             cells.append(str(got))
-            lacks = got.lacks()
+            lacks = got.lacks(ends[row] - begins[row])
             lacking += [f"{row} got of {column}: {lacks}"] if lacks else []
         say(f"{row:<6}" + "".join(f"{cell:<18}" for cell in cells).rstrip())
     return lacking
@@ -138,6 +136,7 @@ async def meet(lab: Lab) -> list[str]:
     say(f"all {len(members)} agree on who is there, {time.monotonic() - begin:.1f} s after the room was made")
     await all_media(members)
     say(f"everybody hears and sees everybody, {time.monotonic() - begin:.1f} s after it")
+    await ask_for_tiles(members, TILE_HEIGHT, TILE_FPS)
     lacking = await talk(members, TALK_S)
 
     begin = time.monotonic()
@@ -155,6 +154,7 @@ async def meet(lab: Lab) -> list[str]:
         f"\n{eve.name} comes again with the code {code} that {ann.name} told her;"
         f" everybody hears and sees everybody after {time.monotonic() - begin:.2f} s"
     )
+    await ask_for_tiles(members, TILE_HEIGHT, TILE_FPS)
     return lacking + await talk(members, SHORT_TALK_S)
 
 

@@ -23,7 +23,7 @@ from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.host import Host
 from netsim.lab import ROOT, Lab
-from netsim.meeting import Attendee, agree, all_media, has_media_from
+from netsim.meeting import Attendee, agree, all_media, ask_for_tiles, has_media_from
 from netsim.peer import EventLog, Peer
 
 MEMBERS = 5
@@ -71,7 +71,8 @@ async def measure(options: Options) -> Report:
             await one.join(ROOM, source=SOURCE)
         await agree(members)
         await all_media(members)
-        await ask_for_tiles(members)
+        await ask_for_tiles(members, HEIGHT, RATE)
+        await asyncio.sleep(SETTLED_S)
         times.busy = await busy()
         for number in range(options.repeat):
             await attempt(times.warm, times.failures, "warm", number, options, join(members, late))
@@ -87,15 +88,6 @@ async def measure(options: Options) -> Report:
         await lab.stop_all()
         times.zeroconf += [await zeroconf_seen(lan["late"], lan["cold"]) for _ in range(ZEROCONF_ROUNDS)]
     return make_report(times)
-
-
-async def ask_for_tiles(members: list[Attendee]) -> None:
-    """Pictures as large as a page with so many shows them. Raises LabError, OSError."""
-    for one in members:
-        for other in members:
-            if other is not one:
-                await one.do("layer", peer=other.peer.id, height=HEIGHT, fps=RATE)
-    await asyncio.sleep(SETTLED_S)
 
 
 async def busy() -> float:
