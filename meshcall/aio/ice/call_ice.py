@@ -26,6 +26,8 @@ class CallIce(Protocol):
 
     controlling: bool
     """Whether this end decides; who offers begins so."""
+    sink: Callable[[bytes], bool] | None
+    """Is offered what the peer sends before it waits for :meth:`recv`, and tells whether it took it."""
 
     @property
     def local(self) -> Credentials:

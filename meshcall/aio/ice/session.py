@@ -61,8 +61,8 @@ class IceSession:
         self.candidates: list[Candidate] = []
         """Ours, as the peer is to know them."""
         self.agent = IceAgent(self.local, controlling=False, random=os.urandom, counters=counters)
-        self.sink: Callable[[bytes], None] | None = None
-        """Who takes what the peer sends, in the place of the queue of :meth:`recv`."""
+        self.sink: Callable[[bytes], bool] | None = None
+        """See :class:`meshcall.aio.ice.call_ice.CallIce`."""
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
@@ -312,9 +312,9 @@ class IceSession:
     def receive_media(self, data: bytes) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
         self.agent.heard()
-        if self.sink is not None:
-            self.sink(data)
-        elif self._queue.qsize() >= limits.ICE_QUEUE_MAX:
+        if self.sink is not None and self.sink(data):
+            return
+        if self._queue.qsize() >= limits.ICE_QUEUE_MAX:
             self._counters["ice-flood"] += 1
         else:
             self._queue.put_nowait(data)

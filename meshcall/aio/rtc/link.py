@@ -52,6 +52,7 @@ class Link:
         hooks.guard_ice(pc)
         hooks.guard_dtls(self._dtls, counters)
         hooks.guard_sctp(pc, counters)
+        hooks.take_rtp(pc, counters)
         self._dtls.on("statechange", self._dtls_changed)
 
     def expect(self, fingerprint: bytes) -> None:

@@ -32,6 +32,7 @@ class FarIce:
         self.candidates: list[Candidate] = []
         self.expects_more = False
         self.notes: tuple[Note, ...] = ()
+        self.sink: Callable[[bytes], bool] | None = None
         self._tell = tell
         self._transmit = transmit
         self._remote: list[Candidate] = []
@@ -160,6 +161,8 @@ class FarIce:
 
     def receive(self, data: bytes) -> None:
         """A datagram of the peer's."""
+        if self.sink is not None and self.sink(data):
+            return
         if self._queue.qsize() >= limits.ICE_QUEUE_MAX:
             self._counters["ice-flood"] += 1
         else:

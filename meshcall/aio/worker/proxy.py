@@ -325,10 +325,11 @@ class WorkerEndpoint:
             self._silence = seconds
             self._tell(w.IceSilence(seconds))
 
-    def _datagram_in(self, data: bytes) -> None:
-        """From the peer."""
+    def _datagram_in(self, data: bytes) -> bool:
+        """From the peer; all of it is the worker's."""
         if not data or len(data) > limits.WORKER_DATAGRAM_MAX or not self._datagrams.send(data):
             self._counters["worker-behind"] += 1
+        return True
 
     def _datagram_out(self, data: bytes) -> None:
         """To the peer, if it is DTLS or RTP: ICE is ours to speak."""

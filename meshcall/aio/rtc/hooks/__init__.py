@@ -5,6 +5,7 @@ Law 2: each function says why it is needed; tests/aio/test_rtc_hooks.py fails wh
 Law 3: a peer's octets end in a counter: nothing here lets an exception out for them.
 """
 
+from meshcall.aio.rtc.hooks.arriving import take_rtp
 from meshcall.aio.rtc.hooks.decoding import decode, get_decoder
 from meshcall.aio.rtc.hooks.estimation import Estimation
 from meshcall.aio.rtc.hooks.library import (
@@ -70,6 +71,7 @@ __all__ = [
     "reported_gaps",
     "send_by",
     "stop_decoder",
+    "take_rtp",
     "tap_receiver",
     "tap_sender",
 ]
