@@ -1483,6 +1483,10 @@ OPUS_RATE_MONO: Final = 32_000
 OPUS_RATE_STEREO: Final = 48_000
 """See OPUS_RATE_MONO."""
 
+SOUND_PACKET_PEERS: Final = ((1, 0), (2, 4), (3, 6))
+"""Frames of sound in a packet, and for how many peers at least: 20 ms more of delay each, for as much less
+work of all (in a mesh of eight 60 ms save more than half of the packets)."""
+
 OPUS_LOSS_STEPS: Final = (5, 10, 20)
 """Percent of loss that Opus is told to expect. Each change of it opens another encoder, so there are few.
 From the first one on each packet holds a coarse copy of the one before."""

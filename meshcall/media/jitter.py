@@ -38,8 +38,8 @@ class SoundPacket:
     data: bytes
     length: int
     """In units of the RTP clock; more than 0."""
-    carries_previous: bool = False
-    """It holds a copy of the packet before it."""
+    copied: int = 0
+    """Likewise: so much of the end of the packet before it has a copy in this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +192,9 @@ class JitterBuffer:
             self.counts.skipped += 1
             del self._packets[min(self._packets)]
         self._packets[time] = SoundPacket(
-            packet.ssrc, number, time, packet.data, packet.length, packet.carries_previous
+            packet.ssrc, number, time, packet.data, packet.length, packet.copied
         )
-        self._repairs |= packet.carries_previous
+        self._repairs |= packet.copied > 0
         self._length = packet.length
 
     # --- out ---
@@ -247,13 +247,14 @@ class JitterBuffer:
             self.counts.concealed += covered / self._rate
         if missing <= 0:
             return self.take(now)
-        if not pause and upcoming.carries_previous and missing <= upcoming.length:
+        if not pause and missing <= upcoming.copied:
             self.counts.repaired += 1
             self._played_number = upcoming.sequence - 1
-            return self._step("repaired", upcoming.data, upcoming.length, missing)
+            return self._step("repaired", upcoming.data, upcoming.copied, missing)
         size = min(missing, upcoming.length if not pause else piece)
-        if missing > upcoming.length and not pause:
-            size = min(size, missing - upcoming.length)  # so that the last one can be had from its copy
+        copied = upcoming.copied or upcoming.length
+        if missing > copied and not pause:
+            size = min(size, missing - copied)  # so that the last one can be had from its copy
         return self._step("pause" if pause else "concealed", b"", size, size)
 
     def _shorten_pause(self, missing: int) -> int:

@@ -1,10 +1,11 @@
-"""What an Opus packet tells before it is decoded (RFC 6716 section 3). Pure.
+"""What an Opus packet tells before it is decoded, and several of them in one (RFC 6716 section 3). Pure.
 
 Law: any octets give an answer; what no Opus packet looks like has no length and carries nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 RATE: Final = 48_000
@@ -30,6 +31,36 @@ def carries_previous(data: bytes) -> bool:
     parts = max(1, _frame_length(data[0]) // 960)
     mono = bool(first >> (7 - parts) & 1)
     return mono or (bool(data[0] & 4) and bool(first >> max(0, 6 - 2 * parts) & 1))
+
+
+def copied(data: bytes) -> int:
+    """Samples at the end of the packet before that a packet holds a second copy of: one frame of them."""
+    return _frame_length(data[0]) if carries_previous(data) else 0
+
+
+def joins(one: bytes, other: bytes) -> bool:
+    """Whether packets of one frame each can be one packet: their first octets are equal, and say so."""
+    return bool(one and other) and one[0] == other[0] and one[0] & 3 == 0
+
+
+def join(packets: Sequence[bytes]) -> bytes:
+    """One packet with the frames of several, each of which :func:`joins` the first (RFC 6716 section 3.2.5).
+
+    At least one, of 120 ms together at most.
+    """
+    if len(packets) == 1:
+        return packets[0]
+    lengths = b"".join(_encode_length(len(packet) - 1) for packet in packets[:-1])
+    head = bytes([packets[0][0] | 3, 0x80 | len(packets)])
+    return head + lengths + b"".join(packet[1:] for packet in packets)
+
+
+def _encode_length(octets: int) -> bytes:
+    """Of a frame, 0 to 1275 (RFC 6716 section 3.2.1)."""
+    if octets < 252:
+        return bytes([octets])
+    first = 252 + (octets & 3)
+    return bytes([first, (octets - first) >> 2])
 
 
 def _frame_length(head: int) -> int:

@@ -801,6 +801,19 @@ async def test_what_is_sent_is_what_aiortc_sends(mime: str, frames: list[bytes])
     assert levels == ({(False, 30)} if kind == "audio" else {None})
 
 
+async def test_a_report_of_sound_that_was_held_tells_what_is_of_now() -> None:
+    """Of 60 ms in one packet the last 20 are: what is lip-synced by the report stays in sync."""
+    desk = await _Desk.make("opus")
+    hooks.send_by(desk.sender, desk.outlet)
+    desk.outlet.put(Encoded(b"sound", 960, Fraction(1, 48_000), level=-30, frames=3))
+    running = desk.run()
+    await asyncio.sleep(0)  # it runs until there is no frame any more
+    (sent,) = desk.sent
+    told = desk.sender._RTCRtpSender__rtp_timestamp  # type: ignore[attr-defined]
+    assert told == (int.from_bytes(sent[4:8], "big") + 1920) & 0xFFFFFFFF
+    await desk.close(running)
+
+
 def _without_descriptor(payload: bytes) -> tuple[int, int, bytes]:
     descriptor, data = aiortc.codecs.vpx.VpxPayloadDescriptor.parse(payload)
     return descriptor.partition_start, descriptor.partition_id, data

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from meshcall import limits
 from meshcall.aio.media import libopus
+from meshcall.aio.media.encoders import OpusEncoder
+from meshcall.aio.media.sources import Tone
 from meshcall.aio.rtc.playout import Playout
 from meshcall.aio.rtc.sound import SoundDecoder, SoundFrame, SoundStep
 from meshcall.media import opus
@@ -65,9 +67,15 @@ def difference(one: bytes, other: bytes) -> float:
 
 
 def step(
-    kind: Kind, data: bytes = b"", seconds: float = 0.02, stretch: Stretch = "", at: float = 1.0
+    kind: Kind,
+    data: bytes = b"",
+    seconds: float = 0.02,
+    stretch: Stretch = "",
+    at: float = 1.0,
+    *,
+    hurry: bool = False,
 ) -> Step:
-    return Step(kind, data, seconds, stretch, hurry=False, at=at, timestamp=0)
+    return Step(kind, data, seconds, stretch, hurry=hurry, at=at, timestamp=0)
 
 
 def decode(decoder: SoundDecoder, one: Step, told: list[float] | None = None) -> av.AudioFrame:
@@ -162,6 +170,27 @@ def test_each_step_gives_one_frame(
     assert shorter.samples < 960
     assert told[-1] == pytest.approx(shorter.samples / 48_000)
     assert decode(decoder, step("packet", packets[13], stretch="longer")).samples > 960
+
+
+def test_what_is_late_is_played_off_as_fast_with_long_packets() -> None:
+    """In a hurry each 20 ms lose a period, not each packet: in one packet or in three, as much is left."""
+    encoder, tone = OpusEncoder(1), Tone(440)
+    packets = [data for _ in range(30) for data in encoder.encode(tone.next())]
+    one, three = SoundDecoder(OPUS, get_decoder), SoundDecoder(OPUS, get_decoder)
+    for at in range(0, 30, 3):
+        frames = packets[at : at + 3]
+        hurried = [
+            decode(one, step("packet", data, stretch="shorter", hurry=True)).samples for data in frames
+        ]
+        if at and all(opus.joins(frames[0], data) for data in frames):
+            joined = step("packet", opus.join(frames), 0.06, stretch="shorter", hurry=True)
+            assert decode(three, joined).samples == pytest.approx(sum(hurried), abs=60)
+            assert sum(hurried) <= 2880 - 3 * 100
+        else:
+            for data in frames:
+                decode(three, step("packet", data))
+    calm = step("packet", opus.join(packets[-3:]), 0.06, stretch="shorter")
+    assert 2880 - 500 <= decode(three, calm).samples < 2880
 
 
 @pytest.mark.parametrize(("codec", "rate"), [(PCMU, 8000), (G722, 16_000)])

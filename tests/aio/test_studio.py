@@ -18,11 +18,12 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from meshcall import limits
-from meshcall.aio.media import encoders, readers, studio
+from meshcall.aio.media import encoders, readers, studio, threads
 from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.media.loudness import loudness
 from meshcall.aio.media.sources import Tone
 from meshcall.errors import SourceUnusable
+from meshcall.media import opus
 from meshcall.media.layers import Size, bits_most
 from meshcall.media.plan import MediaKind, MediaPlan
 
@@ -452,6 +453,105 @@ def test_opus_goes_on_when_more_loss_is_expected() -> None:
         data += encoder.encode(tone.next())
     assert len(data) == 100
     assert sine(decode_sound("libopus", 48_000, data)) < 0.02
+
+
+def test_opus_frames_in_one_packet_sound_the_same() -> None:
+    """Three frames each: a third of the packets, the same sound."""
+    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+    data = [packet for _ in range(90) for packet in encoder.encode(tone.next())]
+    joined = [opus.join(data[at : at + 3]) for at in range(0, 90, 3) if opus.joins(data[at], data[at + 2])]
+    assert len(joined) >= 29
+    assert {opus.length(packet) for packet in joined} == {2880}
+    assert sine(decode_sound("libopus", 48_000, joined)) < 0.02
+
+
+async def test_many_peers_get_fewer_packets_of_sound() -> None:
+    """Six peers get 60 ms in each; who is alone again, or loses some, gets 20 ms."""
+    async with opened(MediaPlan(source="testsrc", video=False, room="0123")) as one:
+        outlets = [Outlet("audio", lambda: None) for _ in range(6)]
+        for outlet in outlets:
+            outlet.open()
+            one.connect(outlet, "opus")
+        one.open_gate()
+
+        async def lasts(length: int) -> None:
+            """Packets of this length come, and go on to."""
+            row = 0
+            while row < 5:
+                encoded, _ = await outlets[0].take()
+                assert opus.length(encoded.data) == encoded.frames * 960
+                row = row + 1 if opus.length(encoded.data) == length else 0
+
+        await lasts(2880)
+        one.set_loss(outlets[5], 0.02)
+        await lasts(960)
+        one.set_loss(outlets[5], 0.0)
+        await lasts(2880)
+        for outlet in outlets[1:]:
+            one.disconnect(outlet)
+        await lasts(960)
+
+
+@asynccontextmanager
+async def sound_lines(count: int) -> AsyncIterator[tuple[studio.SoundLines, list[Outlet]]]:
+    """Lines that get what is made from the test, and so many open outlets."""
+    lines = studio.SoundLines(1, Counter())
+    outlets = [Outlet("audio", lambda: None) for _ in range(count)]
+    for outlet in outlets:
+        outlet.open()
+    yield lines, outlets
+    lines.close()
+    await threads.wait_threads([lines.thread], 1.0)
+
+
+def made(lines: studio.SoundLines, number: int, *, level: int = -20) -> None:
+    """Frame ``number`` is encoded, if it is for anybody."""
+    sound = Encoded(b"\x78" + bytes([number]), number * 960, readers.AUDIO_BASE, level=level)
+    lines._made({"opus": [sound]} if lines.outlets else {}, level)
+
+
+def waiting(outlet: Outlet) -> list[tuple[int, bytes]]:
+    """The numbers of the first frames of the packets that wait, and what is in these."""
+    return [(encoded.pts // 960, encoded.data[-encoded.frames :]) for encoded in outlet._queue]
+
+
+async def test_every_frame_is_in_one_packet() -> None:
+    """In order, as loud as the loudest, whoever comes meanwhile; what is held leaves before a pause."""
+    async with sound_lines(7) as (lines, outlets):
+        for outlet in outlets[:6]:
+            lines.connect(outlet, "opus")
+        for number in range(7):
+            made(lines, number, level=-20 - number)
+        lines.connect(outlets[6], "opus")
+        for number in range(7, 9):
+            made(lines, number, level=-20 - number)
+        for _ in range(limits.SILENCE_FRAMES + 1):
+            lines._made({"opus": []}, -127)
+        assert waiting(outlets[0]) == [
+            (0, bytes(range(3))),
+            (3, bytes(range(3, 6))),
+            (6, b"\x06"),
+            (7, b"\x07\x08"),
+        ]
+        assert [encoded.level for encoded in outlets[0]._queue] == [-20, -23, -26, -27]
+        assert [outlet.frames for outlet in outlets] == [9] * 6 + [2]
+
+
+async def test_what_is_held_is_sent_to_who_was_there() -> None:
+    """Who comes gets nothing from before, and what nobody was there to get is sent to nobody later."""
+    async with sound_lines(5) as (lines, outlets):
+        for outlet in outlets[:4]:
+            lines.connect(outlet, "opus")
+        made(lines, 0)
+        assert [waiting(outlet) for outlet in outlets[:4]] == [[]] * 4
+        lines.connect(outlets[4], "opus")
+        assert [waiting(outlet) for outlet in outlets] == [[(0, b"\x00")]] * 4 + [[]]
+        made(lines, 1)
+        lines.outlets.clear()
+        made(lines, 2)
+        lines.connect(outlets[4], "opus")
+        made(lines, 3)
+        assert waiting(outlets[4]) == [(3, b"\x03")]
 
 
 def test_opus_packets_hold_a_copy_of_the_one_before() -> None:

@@ -35,6 +35,8 @@ class Encoded:
     """It can be decoded without the ones before it."""
     level: int | None = None
     """Of sound: its loudness in dBov, 0 to -127 (RFC 6464)."""
+    frames: int = 1
+    """Of the source, in it: of sound up to three, of which the first ones waited for the last."""
 
 
 def packet_of(encoded: Encoded, pts: int) -> av.Packet[Any]:
@@ -99,7 +101,7 @@ class Outlet(MediaStreamTrack):
             if self._wait_key:
                 return
         self._queue.append(encoded)
-        self.frames += 1
+        self.frames += encoded.frames
         self._ready.set()
 
     def _skip(self, encoded: Encoded) -> None:

@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +38,10 @@ from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, VIDEO_BASE
 from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, open_source
 from meshcall.aio.media.threads import Lane, wait_threads
 from meshcall.errors import SourceUnusable
+from meshcall.media import opus
 from meshcall.media.keyframes import Keyframes
 from meshcall.media.layers import Choice, Layer, Layers, Size, bits_middle
+from meshcall.media.packing import Packing, frames_for
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media.speech import Silence, Speech
 from meshcall.media.uplink import Uplink
@@ -49,6 +52,8 @@ _WARM_PTS = -3000
 """Of the picture that opens an encoder: just before the first one, which has time 0."""
 _SOON = 0.02
 """Seconds that a change of rates or wishes waits for others."""
+_OPUS = "opus"
+"""As an SDP's rtpmap calls it."""
 _EARLY = 0.75
 """Share of the time between two pictures of a layer from which on the next one is not too early."""
 
@@ -164,6 +169,8 @@ class SoundLines:
             self._encode, limits.ENCODE_SOUND_WAITING, "encode-sound"
         )
         self._silence = Silence()
+        self._packing: Packing[Encoded] = Packing(_follows)
+        """Of Opus: packets of other codecs are 20 ms each."""
         self.speech = Speech()
         self.on_speech: Callable[[], None] = lambda: None
         """Is called when somebody begins or ends to speak."""
@@ -178,6 +185,11 @@ class SoundLines:
         """How often an encoder refused a frame, or would not open."""
         return self._lane.failures
 
+    def connect(self, outlet: Outlet, codec: str) -> None:
+        """Feed ``outlet`` from now on: what is held is from before, and for the others."""
+        self._send({_OPUS: [_joined(frames) for frames in self._packing.flush()]})
+        self.outlets[outlet] = codec
+
     def warm(self, codec: str) -> None:
         """Open an encoder in advance, which takes libopus 10 ms."""
         self._lane.put((readers.silence(), -FRAME_SAMPLES, frozenset({codec}), 0.0))
@@ -185,8 +197,7 @@ class SoundLines:
     def offer(self, frame: av.AudioFrame, pts: int) -> None:
         """Encode 20 ms."""
         codecs = frozenset(self.outlets.values())
-        loss = max(self.loss.values(), default=0.0)
-        if not self._lane.put((frame, pts, codecs, loss)):
+        if not self._lane.put((frame, pts, codecs, self._lost())):
             self._counters["sound-encoder-behind"] += 1
 
     def _encode(self, item: tuple[av.AudioFrame, int, frozenset[str], float]) -> None:
@@ -210,16 +221,39 @@ class SoundLines:
     def _made(self, made: dict[str, list[Encoded]], level: int) -> None:
         if self.speech.heard(level):
             self.on_speech()
-        skip = self._silence.skip(level)
+        skip = self._silence.skip(level)  # there is nothing to hear, which Opus can tell
+        if skip or _OPUS not in made:
+            full = self._packing.flush()
+        else:
+            full = self._packing.add(made[_OPUS], frames_for(len(self.outlets), self._lost()))
+        self._send(made | {_OPUS: [_joined(frames) for frames in full]})
+
+    def _lost(self) -> float:
+        """By who loses most, 0 to 1."""
+        return max(self.loss.values(), default=0.0)
+
+    def _send(self, packets: Mapping[str, list[Encoded]]) -> None:
         for outlet, codec in self.outlets.items():
-            if skip and codec.lower() == "opus":
-                continue
-            for encoded in made.get(codec, ()):
+            for encoded in packets.get(codec, ()):
                 outlet.put(encoded)
 
     def close(self) -> None:
         """End the thread."""
         self._lane.close()
+
+
+def _follows(one: Encoded, other: Encoded) -> bool:
+    return other.pts == one.pts + FRAME_SAMPLES and opus.joins(one.data, other.data)
+
+
+def _joined(frames: list[Encoded]) -> Encoded:
+    """One packet, as loud as the loudest of its frames."""
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    level = max(frame.level for frame in frames if frame.level is not None)
+    data = opus.join([frame.data for frame in frames])
+    return replace(first, data=data, level=level, frames=len(frames))
 
 
 class Ends:
@@ -309,7 +343,7 @@ class Studio:
     def connect(self, outlet: Outlet, codec: str) -> None:
         """Feed ``outlet`` from now on."""
         if outlet.kind == "audio":
-            self._sound.outlets[outlet] = codec
+            self._sound.connect(outlet, codec)
         else:
             self._layers.add(outlet, codec)
             self._arrange()

@@ -124,9 +124,9 @@ class Playout:
                 self._past = self.counts
                 self._buffer = JitterBuffer(codec.clockRate)
                 self._codec = codec
-            copy = codec.name.lower() == "opus" and opus.carries_previous(frame.data)
+            copied = opus.copied(frame.data) if codec.name.lower() == "opus" else 0
             self._buffer.put(
-                SoundPacket(frame.ssrc, frame.sequence, frame.rtp_timestamp, frame.data, length, copy),
+                SoundPacket(frame.ssrc, frame.sequence, frame.rtp_timestamp, frame.data, length, copied),
                 arrival,
             )
 

@@ -307,8 +307,8 @@ class _OurEar(_Ear):
 
     def hear(self, packet: RtpPacket) -> None:
         data = packet.payload
-        copy = opus.carries_previous(data)
-        sound = SoundPacket(1, packet.sequence_number, packet.timestamp, data, opus.length(data), copy)
+        length, copied = opus.length(data), opus.copied(data)
+        sound = SoundPacket(1, packet.sequence_number, packet.timestamp, data, length, copied)
         self._buffer.put(sound, self._machine.timers.time())
         self._wait()
 

@@ -31,29 +31,50 @@ def test_length(data: bytes, samples: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "copy"),
+    ("data", "copied"),
     [
-        (b"\xf8\xff", False),  # CELT has none
-        (b"\x48\x40", True),  # SILK wideband, 20 ms, mono: second bit
-        (b"\x48\x80", False),
-        (b"\x48", False),
-        (b"\x4c\x10", True),  # stereo: the second channel's
-        (b"\x4c\x40", True),
-        (b"\x4a\x01\x40x", True),  # two frames, the first of one octet
-        (b"\x4a\x00x", False),
-        (b"\x4b\x41\x01\x40\x00", True),  # one frame and an octet of padding
-        (b"\x4b\x82\x01\x40x", True),  # two frames of different length
-        (b"\x4b\x82\x00\x40x", False),
-        (b"\x58\x10", True),  # 60 ms: three flags of activity come first
+        (b"\xf8\xff", 0),  # CELT has none
+        (b"\x48\x40", 960),  # SILK wideband, 20 ms, mono: second bit
+        (b"\x48\x80", 0),
+        (b"\x48", 0),
+        (b"\x4c\x10", 960),  # stereo: the second channel's
+        (b"\x4c\x40", 960),
+        (b"\x4a\x01\x40x", 960),  # two frames, the first of one octet
+        (b"\x4a\x00x", 0),
+        (b"\x4b\x41\x01\x40\x00", 960),  # one frame and an octet of padding
+        (b"\x4b\x82\x01\x40x", 960),  # two frames of different length
+        (b"\x4b\x82\x00\x40x", 0),
+        (b"\x58\x10", 2880),  # 60 ms: three flags of activity come first
     ],
 )
-def test_copy_of_the_packet_before(data: bytes, copy: bool) -> None:
-    """The flag stands behind those of voice activity (RFC 6716 section 4.2.3)."""
-    assert opus.carries_previous(data) is copy
+def test_copy_of_the_packet_before(data: bytes, copied: int) -> None:
+    """The flag stands behind those of voice activity (RFC 6716 section 4.2.3); it speaks of one frame."""
+    assert opus.carries_previous(data) is bool(copied)
+    assert opus.copied(data) == copied
 
 
 @given(st.binary(max_size=80))
 def test_any_octets_give_an_answer(data: bytes) -> None:
     """A peer can send anything."""
     assert 0 <= opus.length(data) <= 5760
-    opus.carries_previous(data)
+    assert 0 <= opus.copied(data) <= 2880
+
+
+@given(st.lists(st.binary(max_size=700), min_size=1, max_size=6), st.sampled_from([0x48, 0x78, 0xF8, 0xFC]))
+def test_frames_of_several_packets_in_one(frames: list[bytes], head: int) -> None:
+    """It is as long as they are together, and holds their octets in order; one alone stays as it is."""
+    packets = [bytes([head]) + frame for frame in frames]
+    assert all(opus.joins(packets[0], packet) for packet in packets)
+    joined = opus.join(packets)
+    assert opus.length(joined) == sum(map(opus.length, packets))
+    assert joined.endswith(b"".join(frames))
+    if len(packets) == 1:
+        assert joined == packets[0]
+
+
+def test_which_packets_can_be_one() -> None:
+    """Those of one configuration that have one frame each."""
+    assert opus.joins(b"\x48a", b"\x48b")
+    assert not opus.joins(b"\x48a", b"\x78b")
+    assert not opus.joins(b"\x49aa", b"\x49bb")
+    assert not opus.joins(b"", b"\x48b")

@@ -22,6 +22,7 @@ from aiortc.rtp import RTP_HISTORY_SIZE, HeaderExtensions, RtpPacket
 
 from meshcall import limits
 from meshcall.aio.media.encoded import Encoded, Outlet, packet_of
+from meshcall.aio.media.readers import FRAME_SAMPLES
 from meshcall.aio.rtc.hooks.private import get_private, set_private
 from meshcall.media import vp8
 from meshcall.media.pacer import Pacer
@@ -110,7 +111,9 @@ class _Loop:
         """One frame."""
         sender, timestamp = self._sender, (self._origin + time) & 0xFFFFFFFF
         self._set("ntp_timestamp", clock.current_ntp_time())
-        self._set("rtp_timestamp", timestamp)
+        # What a sender report says is of now (RFC 3550 section 6.4.1) is the last frame, none that waited.
+        waited = (encoded.frames - 1) * FRAME_SAMPLES
+        self._set("rtp_timestamp", timestamp + waited & 0xFFFFFFFF)
         if self._pacer is not None:
             self._pacer.begin(sum(map(len, payloads)))
             if encoded.key:
