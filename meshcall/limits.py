@@ -1881,6 +1881,9 @@ ROOM_SECRET: Final = 32
 ROOM_MEMBERS_MAX: Final = 16
 """Members at once: in a full mesh each sends to every other, and one link costs about 1 % of a core idle."""
 
+ROOM_CROWD: Final = 4
+"""People beyond whom pictures are asked for as small as tiles, as the page does (web/js/call/layers.js)."""
+
 ROOM_ENTRIES_MAX: Final = 64
 """Members remembered with those who left (a member that invents members): four times a full room. Beyond it
 the one that has been away longest goes, and nobody who is here."""

@@ -26,6 +26,7 @@ from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.codes import new_code
+from meshcall.room.crowd import WHOLE, Shown, shown
 from meshcall.room.descriptor import Room
 from meshcall.room.machine import Member, RoomMachine
 from meshcall.room.uri import RoomInvite
@@ -121,8 +122,12 @@ class RoomSession:
         self.trouble = ""
         self._trouble_with: PeerId | None = None
         self._code_ms = 0
-        self._layers: dict[PeerId, dict[LayerKind, tuple[int, int]]] = {}
+        self._layers: dict[PeerId, dict[LayerKind, Shown]] = {}
         """What was asked of each member: a link that comes up later is told, too."""
+        self._shown = WHOLE
+        """What is asked of all others."""
+        self._expected: frozenset[PeerId] = frozenset()
+        """Who is in it, as far as we were told, before any of them tells us."""
         self._events: deque[e.RoomEvent] = deque()
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
@@ -150,6 +155,8 @@ class RoomSession:
 
         It is over at once if the creator has removed us.
         """
+        self._expected = frozenset(members)
+        self._show()
         self.feed(e.Enter(members))
         if self._over:
             return
@@ -236,7 +243,25 @@ class RoomSession:
         if mates != self.mates:
             self.mates = mates
             self._node.members_changed()
+            self._show()
         self._changed()
+
+    def _people(self, more: Collection[PeerId] = ()) -> int:
+        """In the room, with ``more`` whom nobody has told us of."""
+        return len({self._me, *self.mates, *self._expected, *more})
+
+    def _show(self) -> None:
+        """Others come and go: each may be shown larger or smaller."""
+        wanted = shown(self._people(), whole=self.options.record is not None)
+        if wanted != self._shown:
+            self._shown = wanted
+            for call in self.links:
+                self._ask(call.peer)
+
+    def _ask(self, peer: PeerId) -> None:
+        """Unless somebody said how large ``peer`` is shown, or the page does."""
+        if not self.options.page and "camera" not in self._layers.get(peer, {}):
+            self.links.ask_layer(peer, "camera", *self._shown)
 
     def _finish(self, reason: c.EndReason) -> None:
         self._over = True
@@ -319,6 +344,7 @@ class RoomSession:
             video=self.options.video or bool(self.options.page),
             record=self._record_file(self.options.record, peer.short),
             mixed=self._record_file(self.options.record_mixed, "mixed"),
+            shown=shown(self._people({peer}), whole=False),
         )
 
     def _record_file(self, folder: Path | None, who: str) -> Path | None:
@@ -338,6 +364,7 @@ class RoomSession:
         self.feed(e.LinkUp(peer))
         for kind, layer in self._layers.get(peer, {}).items():
             self.links.ask_layer(peer, kind, *layer)
+        self._ask(peer)
 
     def link_down(self, peer: PeerId) -> None:
         """See :class:`meshcall.room_links.Room`."""
@@ -357,6 +384,7 @@ class RoomSession:
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """See :class:`meshcall.room_links.Room`."""
         self.feed(e.LinkMessage(peer, body))
+        self._expected = frozenset()
 
     def spoke(self, *, speaking: bool) -> None:
         """See :class:`meshcall.room_links.Room`. All links have one source, so each says the same."""
@@ -454,7 +482,8 @@ class RoomSession:
 
     def _member_view(self, member: Member) -> MemberView:
         flags, call = member.flags, self.links.get(member.peer)
-        layer = self._layers.get(member.peer, {}).get("camera")
+        unasked = None if member.me or self.options.page else self._shown
+        layer = self._layers.get(member.peer, {}).get("camera", unasked)
         return MemberView(
             peer_id=member.peer.text,
             short=member.peer.short,

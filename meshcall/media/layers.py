@@ -207,9 +207,9 @@ class Layers:
         one.rate = bits
         return True
 
-    def highest(self) -> Layer:
-        """The highest layer of the source."""
-        return self._ladder[0]
+    def highest(self, height: int | None = None, fps: int = 0) -> Layer:
+        """The highest layer of the source, or the highest that fits who can show so much."""
+        return (self._fitting(height, fps) or self._ladder[-1:])[0]
 
     def size(self, layer: Layer) -> Size:
         """Of the pictures of a layer."""
@@ -252,12 +252,15 @@ class Layers:
 
     def _shown(self, one: _Peer) -> tuple[Layer, ...]:
         """The layers that it can show, the highest first."""
+        return self._fitting(one.height, one.fps)
+
+    def _fitting(self, height: int | None, fps: int) -> tuple[Layer, ...]:
         ladder = self._ladder
-        if one.height is None:
+        if height is None:
             return ladder
-        if one.height <= 0:
+        if height <= 0:
             return ()
-        height, fps = one.height, one.fps or limits.SOURCE_RATE_MAX
+        fps = fps or limits.SOURCE_RATE_MAX
         fits = [layer for layer in ladder if self.size(layer).height <= height and layer.fps <= fps]
         return tuple(fits) or ladder[-1:]
 

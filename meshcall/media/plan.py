@@ -80,6 +80,8 @@ class MediaPlan:
     """Whose call it is: an ID, for the page to show."""
     room: str = ""
     """The room that it is a link of, by its id; empty: a call. Links of a room send what is encoded once."""
+    shown: tuple[int, int] | None = None
+    """Height and pictures a second that the peer is taken to show until it says; None: all there are."""
     audio: bool = True
     """Send and receive sound."""
     video: bool = True

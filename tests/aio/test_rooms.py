@@ -18,10 +18,11 @@ from meshcall.aio.clock import SystemClock
 from meshcall.config import Config
 from meshcall.media.mixing import tiles
 from meshcall.node import Node
+from meshcall.room.crowd import TILE, WHOLE
 from meshcall.testing.testnet import Testnet
 from meshcall.views import NodeEvent, RoomChat, RoomEnded, RoomView
 from tests.aio.mixes import files_in, loud, luma, pictures_in, sound_in, write_film
-from tests.attacks.nodes import play_media
+from tests.attacks.nodes import Stage, play_media
 
 played_media = pytest.mark.usefixtures("played")
 
@@ -40,9 +41,9 @@ class WrongClock(SystemClock):
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch) -> None:
+def played(monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Nobody's media are real."""
-    play_media(monkeypatch, 7)
+    return play_media(monkeypatch, 7)
 
 
 @pytest.fixture
@@ -159,6 +160,29 @@ async def test_who_goes_and_comes_back_at_once_is_linked_with_all_again(start: S
         await node.rooms.join(link)
         await agree(ann, ben, cem)
         assert asyncio.get_running_loop().time() - began < limits.ROOM_LINK_RING
+
+
+async def test_a_crowd_is_shown_in_tiles(start: StartNode, played: Stage) -> None:
+    """From five people on, at both ends of each link, from its beginning; large again when they are four."""
+    first, *others = [await start(who) for who in ("ann", "ben", "cem", "dan", "eve")]
+    await first.rooms.create("Tea")
+    link = first.rooms.invite("tea").uri
+    for node in others:
+        await node.rooms.join(link)
+    await agree(first, *others)
+    await until(lambda: {one.shown for one in played.endpoints} == {TILE})
+    assert others[-1].rooms.view("-").members[0].layer in (-1, TILE[0])
+    eves = [one.plan.shown for one in played.endpoints if one.plan.peer == others[-1].id_text()]
+    assert eves == [TILE] * 4, "who comes as the fifth is not sent large pictures first"
+    first.rooms.ask_layer("-", "ben", "camera", 180, 15)
+    await others[-1].rooms.leave("-")
+    await agree(first, *others[:-1])
+
+    def asked() -> dict[str, int]:
+        return {member.name: member.layer for member in first.rooms.view("-").members}
+
+    await until(lambda: asked() == {"ann": -1, "ben": 180, "cem": WHOLE[0], "dan": WHOLE[0]})
+    await until(lambda: {one.shown for one in played.endpoints} == {WHOLE, (180, 15)})
 
 
 @played_media

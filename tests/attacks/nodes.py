@@ -46,11 +46,13 @@ class Stage:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.descriptions: list[Description] = []
+        self.endpoints: list[PlayedEndpoint] = []
+        """That are not closed."""
         self._offered: dict[bytes, PlayedEndpoint] = {}
 
     async def make_endpoint(self, plan: MediaPlan, *parts: object) -> m.MediaEndpoint:
         """In place of ``meshcall.media_loader.make_endpoint``."""
-        return PlayedEndpoint(self)
+        return PlayedEndpoint(self, plan)
 
     def description(self, setup: str) -> Description:
         """One that was never seen before; its addresses are from the documentation ranges."""
@@ -81,10 +83,14 @@ class Stage:
 class PlayedEndpoint:
     """One end of a media path that works at once, with the one whose offer it answered."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, plan: MediaPlan) -> None:
+        self.plan = plan
         self._stage = stage
         self._description: Description | None = None
         self._other: PlayedEndpoint | None = None
+        self.shown: tuple[int, int] | None = None
+        """Height and pictures a second that the other asked for last."""
+        stage.endpoints.append(self)
         self._events: asyncio.Queue[m.EndpointEvent | None] = asyncio.Queue()
 
     async def offer(self) -> bytes:
@@ -123,7 +129,7 @@ class PlayedEndpoint:
         """Nothing is sent."""
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
-        """There is one layer."""
+        self.shown = height, fps
 
     def send_control(self, data: bytes) -> None:
         if self._other is not None:
@@ -138,6 +144,8 @@ class PlayedEndpoint:
 
     async def close(self) -> m.EndpointStats:
         self._events.put_nowait(None)
+        if self in self._stage.endpoints:
+            self._stage.endpoints.remove(self)
         return self.statistics()
 
 

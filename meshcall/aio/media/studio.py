@@ -329,8 +329,10 @@ class Studio:
         """A gate was opened."""
         return bool(self._pumps)
 
-    async def warm(self, kind: MediaKind, codec: str) -> None:
-        """Open the encoder in advance, unless it is in use already."""
+    async def warm(self, kind: MediaKind, codec: str, shown: tuple[int, int] | None = None) -> None:
+        """Open the encoder in advance, unless it is in use already; ``shown``: height and pictures a second
+        that are wanted, if not all.
+        """
         if kind == "audio":
             if not self.running:
                 self._sound.warm(codec)
@@ -338,7 +340,7 @@ class Studio:
         size = None if self.source.pictures is None else await self.source.pictures.size()
         if size is not None and not self.running:
             self._layers.resize(Size(*size))
-            self._line(codec, self._layers.highest()).warm(size)
+            self._line(codec, self._layers.highest(*(shown or ()))).warm(size)
 
     def connect(self, outlet: Outlet, codec: str) -> None:
         """Feed ``outlet`` from now on."""

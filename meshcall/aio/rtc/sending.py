@@ -57,10 +57,11 @@ class Sending:
         self._told_speech = False
         self._gate = False
         self._wish: tuple[int, int] | None = None
-        """Height and pictures a second that the peer asked for."""
+        """Height and pictures a second that the peer asked for, or is taken to show."""
 
     async def open(self, plan: MediaPlan, node: object) -> None:
         """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
+        self._wish = self._wish or plan.shown
         self._studio, self._leave = await enter(plan, node)
         self._rate = Rate(self, self._studio.uplink)
         for kind in self._studio.kinds():
@@ -105,7 +106,7 @@ class Sending:
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
         codec = hooks.codec_name(transceiver)
         if codec and self._studio is not None and not self._gate:
-            await self._studio.warm(kind, codec)
+            await self._studio.warm(kind, codec, self._wish)
 
     def open_gate(self) -> None:
         """Send from now on."""

@@ -299,6 +299,7 @@ def decode_plan(data: bytes) -> MediaPlan:
     for name in ("record", "mixed"):
         values[name] = None if values[name] is None else Path(values[name])
     values["interfaces"] = tuple(values["interfaces"])
+    values["shown"] = None if values["shown"] is None else tuple(values["shown"])
     return MediaPlan(**values)
 
 
