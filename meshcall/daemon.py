@@ -28,7 +28,7 @@ from meshcall.control.node_api import NodeApi
 from meshcall.daemon_options import config_from, make_parser
 from meshcall.errors import MeshcallError, NoIdentity
 from meshcall.media_paths import make_record_dir
-from meshcall.memory import give_back
+from meshcall.memory import give_back, share_arenas
 from meshcall.notifications import Notification, notify_calls
 from meshcall.paths import HomePaths
 from meshcall.redaction import RedactingFormatter
@@ -53,6 +53,7 @@ def real_node(config: Config, passphrase: str | None) -> AbstractAsyncContextMan
 def main(arguments: list[str] | None = None, *, make_node: NodeFactory = real_node) -> int:
     """Run a daemon; returns its exit code."""
     os.umask(0o077)
+    share_arenas()
     try:
         options = make_parser().parse_args(arguments)
         set_up_logging(options)

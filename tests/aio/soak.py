@@ -18,6 +18,7 @@ from pathlib import Path
 from meshcall.aio.rtc.endpoint import make_endpoint
 from meshcall.media.endpoint import FirstMedia, MediaEndpoint
 from meshcall.media.plan import MediaPlan
+from meshcall.memory import share_arenas
 
 PLAN = MediaPlan(source="testsrc", room="soak", allow_loopback=True, interfaces=("lo",))
 PATIENCE = 20.0
@@ -112,5 +113,6 @@ async def soak(calls: int, warm: int, every: int = 25, *, say: bool = False) -> 
 
 
 if __name__ == "__main__":
+    share_arenas()  # as a daemon does
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     asyncio.run(soak(count - count // 5, count // 5, say=True))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
+import pytest
+
 from meshcall.memory import unwritten_files
 
 SMAPS = """\
@@ -31,3 +37,37 @@ def test_only_what_is_as_in_its_file_is_given_back() -> None:
 def test_nothing_is_made_of_nothing() -> None:
     """A system that tells nothing."""
     assert unwritten_files("") == []
+
+
+ARENAS = """
+import ctypes, sys, threading
+from meshcall.memory import share_arenas
+if len(sys.argv) > 1:
+    share_arenas()
+together = threading.Barrier(8)
+def allocate():
+    together.wait()
+    kept = [bytearray(1000) for _ in range(1000)]
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+def arenas(*arguments: str) -> int:
+    """How many a program has after eight threads allocated at once."""
+    told = subprocess.run(
+        [sys.executable, "-c", ARENAS, *arguments], capture_output=True, text=True, check=True
+    )
+    return len(re.findall("<heap nr=", told.stdout))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+def test_threads_share_arenas() -> None:
+    """Threads of codecs that come and go leave no arena each."""
+    assert arenas() > 2, "else there is nothing to share"
+    assert arenas("shared") <= 2

@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 
 from meshcall import limits
+from meshcall.memory import share_arenas
 from meshcall.redaction import RedactingFormatter
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     # Ctrl-C and a stop of the service go to the node, which ends its calls first
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    share_arenas()  # the workers have it from here
     node = socket.socket(fileno=int(sys.argv[1]))
     _set_up_logging(int(sys.argv[2]))
     from meshcall.aio.media import libopus
