@@ -384,7 +384,9 @@ class RoomSession:
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """See :class:`meshcall.room_links.Room`."""
         self.feed(e.LinkMessage(peer, body))
-        self._expected = frozenset()
+        if self._expected:
+            self._expected = frozenset()
+            self._show()
 
     def spoke(self, *, speaking: bool) -> None:
         """See :class:`meshcall.room_links.Room`. All links have one source, so each says the same."""

@@ -185,6 +185,23 @@ async def test_a_crowd_is_shown_in_tiles(start: StartNode, played: Stage) -> Non
     await until(lambda: {one.shown for one in played.endpoints} == {WHOLE, (180, 15)})
 
 
+async def test_who_is_gone_makes_no_crowd(start: StartNode, played: Stage) -> None:
+    """Who comes in is told of five, three of whom are there no more: two are shown to each other whole."""
+    ann, ben, *gone = [await start(who) for who in ("ann", "ben", "cem", "dan", "eve")]
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    for node in gone:
+        await node.rooms.join(link)
+    await agree(ann, *gone)
+    link = gone[0].rooms.invite("tea").uri
+    for node in gone:
+        await node.rooms.leave("-")
+    await agree(ann)
+    await ben.rooms.join(link)
+    await agree(ann, ben)
+    await until(lambda: {one.shown for one in played.endpoints} == {WHOLE})
+
+
 @played_media
 async def test_a_room_is_gone_into_again_after_a_restart(start: StartNode, tmp_path: Path) -> None:
     """With its secret, and with whom it had; a room that was left is known, one that was forgotten is not."""
