@@ -28,7 +28,7 @@ _EVERY: Final = 3
 """Each so many-th packet is shortened or lengthened when there is no hurry."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SoundPacket:
     """One RTP packet of sound."""
 
@@ -42,7 +42,7 @@ class SoundPacket:
     """Likewise: so much of the end of the packet before it has a copy in this one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """What is to be played next."""
 
@@ -267,20 +267,18 @@ class JitterBuffer:
     def _step(self, kind: Kind, data: bytes, length: int, advance: int, *, stretch: bool = False) -> Step:
         assert self._due is not None, "something is due"
         at, self.lag = self._due, self._lag()
-        way: Stretch = ""
-        if stretch:
-            way = self._stretch()
+        excess = self._excess()
+        way: Stretch = self._stretch(excess) if stretch else ""
         seconds = length / self._rate
         if kind == "concealed" and advance:  # else it is not known yet what it stands for
             self.counts.concealed += seconds
-        hurry = self._excess() > limits.AUDIO_STRETCH_ALWAYS
+        hurry = excess > limits.AUDIO_STRETCH_ALWAYS
         step = Step(kind, data, seconds, way, hurry, at, self._next & 0xFFFFFFFF)
         self._next += advance
         self._due += seconds
         return step
 
-    def _stretch(self) -> Stretch:
-        excess = self._excess()
+    def _stretch(self, excess: float) -> Stretch:
         self._since_stretch += 1
         if self._since_stretch < _EVERY and excess < limits.AUDIO_STRETCH_ALWAYS:
             return ""

@@ -42,6 +42,11 @@ class Missing:
         self._queued = max(0.0, seconds)
 
     @property
+    def holes(self) -> bool:
+        """Whether packets are missing."""
+        return bool(self._wanted)
+
+    @property
     def round_trip(self) -> float:
         """Seconds until what is asked for now can be here: it waits in the queue like all others."""
         return min(limits.NACK_RTT_MAX, self._rtt + self._queued)
@@ -107,7 +112,8 @@ class KeyframeWish:
 
     def __init__(self) -> None:
         self._asked: float | None = None
-        self._open = False
+        self.open = False
+        """One is needed."""
         self._pause = limits.KEYFRAME_PAUSE
 
     def measured(self, rtt: float) -> None:
@@ -116,11 +122,11 @@ class KeyframeWish:
 
     def want(self) -> None:
         """One is needed."""
-        self._open = True
+        self.open = True
 
     def came(self) -> None:
         """There is one."""
-        self._open = False
+        self.open = False
 
     def due(self, now: float) -> bool:
         """Whether to ask now; then it counts as asked for."""
@@ -132,7 +138,7 @@ class KeyframeWish:
 
     def deadline(self) -> float | None:
         """When to ask, the first time or again; None: none is needed."""
-        if not self._open:
+        if not self.open:
             return None
         return float("-inf") if self._asked is None else self._asked + self._pause
 

@@ -34,7 +34,8 @@ from aiortc import (
     RTCRtpCodecParameters,
     RTCRtpSender,
 )
-from aiortc.codecs import get_encoder
+from aiortc.codecs import get_decoder, get_encoder
+from aiortc.codecs.vpx import Vp8Decoder
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 from aiortc.rtp import (
@@ -61,6 +62,8 @@ from meshcall.aio.media.encoded import Encoded, Outlet
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.hooks.private import get_private
+from meshcall.aio.rtc.pictures import DecoderQueue
+from meshcall.aio.rtc.reorder import FrameBatch
 from meshcall.aio.rtc.sound import SoundDecoder
 from meshcall.media.pacer import Pacer
 
@@ -502,6 +505,43 @@ async def test_the_decoders_thread_hands_over_what_decodes_and_tells_what_does_n
         assert [(one.width, one.pts) for one in got[:2]] == [(64, 7), (64, 7)]
         assert got[2] is None
         assert failed.is_set()
+
+
+async def test_frames_of_our_receivers_stay_out_of_the_tracks_queue() -> None:
+    """The thread gives them to whoever takes them, and to the track the end alone: nobody reads it."""
+    codec = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
+    encoder = get_encoder(codec)
+    picture = av.VideoFrame(64, 48, "yuv420p")
+    picture.pts, picture.time_base = 0, Fraction(1, 90_000)
+    payloads, _ = await asyncio.to_thread(encoder.encode, picture, True)
+    pictures = DecoderQueue("video", Counter())
+    pictures.open = True
+    pictures.put((codec, FrameBatch(b"".join(aiortc.codecs.depayload(codec, one) for one in payloads), 9)))
+    threads: list[int] = []
+
+    def deliver(frame: object) -> None:
+        assert isinstance(frame, av.VideoFrame)
+        threads.append(threading.get_ident())
+        pictures.put(None)
+
+    pictures.deliver = deliver
+    frames: asyncio.Queue[Any] = asyncio.Queue()
+    await asyncio.to_thread(hooks.decode, asyncio.get_running_loop(), pictures, frames, threading.Event())
+    assert await frames.get() is None
+    assert frames.empty()
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_a_decoder_of_vp8_has_one_thread() -> None:
+    """libvpx starts one more for each core, which has nothing to do."""
+    codec = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
+    theirs = await asyncio.to_thread(get_decoder, codec)
+    ours = await asyncio.to_thread(hooks.get_decoder, codec)
+    assert isinstance(theirs, Vp8Decoder)
+    assert isinstance(ours, Vp8Decoder)
+    assert theirs.codec.thread_count != 1
+    assert ours.codec.thread_count == 1
 
 
 async def test_sender_reports_reach_whoever_synchronises() -> None:

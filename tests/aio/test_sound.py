@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 from array import array
 from collections import Counter
@@ -250,10 +251,98 @@ def test_steps_come_in_their_time(packets: list[bytes]) -> None:
     assert out.get() is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_nobody_hears_is_played_all_the_same(packets: list[bytes], seed: int) -> None:
+    """Several steps at a time, yet the same ones, with the same times and counts; and no frames."""
+    chance = random.Random(seed)
+    arrivals = sorted(
+        (1000.0 + number * 0.02 + chance.choice((0.0, 0.01, 0.03, 0.09)) * chance.random(), number)
+        for number in range(400)
+        if chance.random() > 0.05 and not 200 < number < 250
+    )
+    heard, steps, frames = play_out(packets, arrivals, heard=True)
+    unheard, same, none = play_out(packets, arrivals, heard=False)
+    assert same == steps
+    assert unheard.counts == heard.counts
+    assert min(heard.counts.repaired, heard.counts.late, heard.counts.concealed) > 0, "it was a bad way"
+    assert (frames, none) == (len(steps), 0)
+
+
+def play_out(
+    packets: list[bytes], arrivals: list[tuple[float, int]], *, heard: bool
+) -> tuple[Playout, list[Step], int]:
+    """What the thread would do: the steps, and how many frames came of them."""
+    out, clock, _ = playout()
+    out.open, out.heard = True, heard
+    decoder, steps, frames, told = SoundDecoder(OPUS, get_decoder), list[Step](), 0, list[float]()
+    out.played = told.append
+
+    def play() -> None:
+        nonlocal frames
+        while (item := due(out)) is not None:
+            steps.append(item.step)
+            frames += len(decoder.decode(item))
+
+    for arrival, number in arrivals:
+        while (wake := wakes_at(out)) is not None and wake < arrival:
+            clock.advance_to(wake)
+            play()
+        clock.advance_to(arrival)
+        out.put((OPUS, sound_frame(number, packets[number % len(packets)])))
+        if wake is None:
+            play()
+    while (wake := wakes_at(out)) is not None:
+        clock.advance_to(wake)
+        play()
+    assert len(told) == len(steps)
+    return out, steps, frames
+
+
+def wakes_at(out: Playout) -> float | None:
+    """When ``get`` would look again; None: not before a packet comes."""
+    when = None if out._buffer is None else out._buffer.deadline()
+    return None if when is None else when + out._patience()
+
+
+def test_the_first_sound_is_played_at_once(packets: list[bytes]) -> None:
+    """A call tells its first sound, whether anybody hears it or not; what follows may wait."""
+    out, clock, _ = playout()
+    out.open = True
+    out.put((OPUS, sound_frame(0, packets[0])))
+    assert due(out) is None
+    wake = wakes_at(out)
+    assert wake is not None
+    assert wake < clock.now() + 0.05
+    clock.advance_to(wake)
+    first = due(out)
+    assert first is not None
+    first.played(0.02)
+    assert wakes_at(out) == pytest.approx(wake + 0.02 + limits.SOUND_UNHEARD)
+    out.heard = True
+    assert wakes_at(out) == pytest.approx(wake + 0.02)
+
+
+def test_what_is_due_at_the_end_is_played(packets: list[bytes]) -> None:
+    """It was in time, and counts."""
+    out, clock, _ = playout()
+    out.open = True
+    seconds = list[float]()
+    out.played = seconds.append
+    for number in range(10):
+        out.put((OPUS, sound_frame(number, packets[number])))
+        clock.advance(0.02)
+        while number < 5 and (item := due(out)) is not None:
+            item.played(0.02)
+    before = len(seconds)
+    out.put(None)
+    while (last := out.get()) is not None:
+        last[1].played(0.02)
+    assert len(seconds) - before == 5
+
+
 def due(out: Playout) -> SoundStep | None:
     """What ``get`` would give now, or None where it would wait."""
-    out._take_arrived()
-    return out._due()
+    return out._next(out._clock())
 
 
 def test_get_gives_what_is_due_at_once(packets: list[bytes]) -> None:
@@ -261,7 +350,7 @@ def test_get_gives_what_is_due_at_once(packets: list[bytes]) -> None:
     out, clock, _ = playout()
     out.open = True
     out.put((OPUS, sound_frame(0, packets[0])))
-    out._take_arrived()
+    assert due(out) is None
     clock.advance_to(clock.now() + 0.05)
     item = out.get()
     assert item is not None

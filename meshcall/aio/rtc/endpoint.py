@@ -16,7 +16,6 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from aiortc import (
-    MediaStreamTrack,
     RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
@@ -250,7 +249,6 @@ class RtcEndpoint:
         self._mark("source")
         configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         pc = self._pc = RTCPeerConnection(configuration)
-        pc.on("track", self._track_arrived)
         return pc
 
     def _make_ice(self) -> Connection:
@@ -422,12 +420,6 @@ class RtcEndpoint:
             another = bool(old.ssrcs) and new.ssrcs[:1] != old.ssrcs[:1]
             if new.mid in transceivers and old.sends and (another or not new.sends):
                 await self._reception.renew(transceivers[new.mid])
-
-    def _track_arrived(self, track: MediaStreamTrack) -> None:
-        assert self._pc is not None, "it has told the track"
-        for transceiver in self._pc.getTransceivers():
-            if transceiver.receiver.track is track:
-                self._reception.read(track, self._what(transceiver))
 
     def _what(self, transceiver: RTCRtpTransceiver) -> What:
         """What a transceiver carries: what came later than the call's first sections is a screen."""
@@ -613,7 +605,7 @@ class RtcEndpoint:
 
     def _kind_stats(self, kind: MediaKind) -> KindStats:
         stats = KindStats(
-            frames_sent=self._sending.frames_sent(kind), frames_received=self._reception.frames[kind]
+            frames_sent=self._sending.frames_sent(kind), frames_received=self._reception.frames(kind)
         )
         if self._reception.recorder is not None:
             stats = replace(stats, frames_recorded=self._reception.recorder.frames[kind])
@@ -643,7 +635,7 @@ class RtcEndpoint:
     def _screen_stats(self) -> KindStats:
         recorder = self._reception.screen_recorder
         stats = KindStats(
-            frames_received=self._reception.frames["screen"],
+            frames_received=self._reception.frames("screen"),
             frames_recorded=0 if recorder is None else recorder.frames["video"],
             packets_lost=self._reception.lost("screen"),
             codec=self._codec("screen"),

@@ -53,6 +53,8 @@ class DecoderQueue:
         self._codec: Any = None
         self._last: tuple[int, int] | None = None
         """RTP time of the last frame, and its time without wrap."""
+        self.deliver: Callable[[Any], None] = lambda frame: None
+        """The decoder's thread calls it with each picture."""
         self.open = False
         self.dropped = 0
 
@@ -90,10 +92,9 @@ class DecoderQueue:
             self.put((self._codec, batch))
 
     def rtp_timestamp(self, time: int) -> int:
-        """As it was sent, of a frame that came out of the decoder with ``time``."""
-        if self._last is None:
-            return 0
-        return (self._last[0] + time - self._last[1]) & 0xFFFFFFFF
+        """As it was sent, of a frame that came out of the decoder with ``time``. From any thread."""
+        last = self._last
+        return 0 if last is None else (last[0] + time - last[1]) & 0xFFFFFFFF
 
     def _time(self, timestamp: int) -> int:
         """Since the first frame, in units of the RTP clock; at least 0."""
@@ -163,7 +164,8 @@ class Pictures:
             if batch is None:
                 batch = late
         self._after(batch, now)
-        self._look(now)
+        if self._timer is not None or self._missing.holes or self._wish.open:
+            self._look(now)
         return False, batch
 
     def want_keyframe(self) -> None:
@@ -187,7 +189,7 @@ class Pictures:
         """What a change of the buffer means for the rest."""
         buffer = self._buffer
         self._missing.forget_before(buffer.next)
-        self._held |= buffer.lost or self._missing.deadline() is not None
+        self._held |= buffer.lost or self._missing.holes
         buffer.lost = False
         if batch is not None and buffer.keyframe_left:
             self._wish.came()

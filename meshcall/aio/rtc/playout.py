@@ -6,6 +6,9 @@ gives keeps time however the packets come and however busy the loop is.
 Law 1: the loop never waits: it leaves packets and goes on.
 Law 2: nothing is kept, let alone decoded, before the gate is open.
 Law 3: what is kept is bounded here and in the jitter buffer.
+Law 4: what nobody hears is decoded all the same, several steps at a time: each wake-up costs more than what
+is done in it. Packets and steps meet in the order of their times, so that what is played, repaired and
+counted is the same.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from meshcall import limits
 from meshcall.aio.rtc.reorder import Packet
 from meshcall.aio.rtc.sound import SoundFrame, SoundStep
 from meshcall.media import opus
-from meshcall.media.jitter import Counts, JitterBuffer, SoundPacket
+from meshcall.media.jitter import Counts, JitterBuffer, SoundPacket, Step
 
 
 class SoundPassage:
@@ -48,14 +52,26 @@ class Playout:
         self._closed = False
         self._waiting = False
         """The thread waits for a packet, not for a time."""
-        self._wake = threading.Event()
+        self._sleep = threading.Lock()
+        """Taken while the thread runs; it sleeps in taking it again. An Event makes a lock for each wait."""
+        self._sleep.acquire()
         self._codec: Any = None
+        self._opus = False
         self._buffer: JitterBuffer | None = None
         self._past = Counts()
         """Of streams of other codecs before."""
         self._origin: float | None = None
+        self._nominal = 0.0
+        """Seconds of the step that is decoded now."""
+        self._begun = False
         self.open = False
         self.dropped = 0
+        self.heard = False
+        """Somebody takes the sound: it comes in its time, and as frames."""
+        self.played: Callable[[float], None] = lambda seconds: None
+        """The decoder's thread tells it of each piece of sound."""
+        self.deliver: Callable[[Any], None] = lambda frame: None
+        """The decoder's thread calls it with each frame, while it is heard."""
         self.wait = 0.0
         """Seconds that sound shall wait longer, for its pictures."""
         self.position: tuple[int, float] | None = None
@@ -64,10 +80,10 @@ class Playout:
     # --- the loop's side ---
 
     def put(self, item: tuple[Any, SoundFrame] | None) -> None:
-        """For the receiver; None ends the thread at once."""
+        """For the receiver; None ends the thread after what is due."""
         if item is None:
             self._closed = True
-            self._wake.set()
+            self._rouse()
             return
         if not self.open:
             self.dropped += 1
@@ -77,7 +93,11 @@ class Playout:
         else:
             self._arrived.append((*item, self._clock()))
             if self._waiting:
-                self._wake.set()
+                self._rouse()
+
+    def _rouse(self) -> None:
+        with suppress(RuntimeError):  # it is not asleep
+            self._sleep.release()
 
     @property
     def lag(self) -> float:
@@ -100,53 +120,70 @@ class Playout:
 
     def get(self) -> tuple[Any, SoundStep] | None:
         """The next step when it is due; None: it is over."""
-        while not self._closed:
-            self._wake.clear()
-            self._take_arrived()
-            step = self._due()
+        while True:
+            closed = self._closed
+            now = self._clock()
+            step = self._next(now)
             if step is not None:
                 return self._codec, step
+            if closed:
+                return None
             due = None if self._buffer is None else self._buffer.deadline()
             self._waiting = due is None
             if not self._arrived:
-                self._wake.wait(None if due is None else max(0.0, due - self._clock()))
+                self._sleep.acquire(timeout=-1 if due is None else due + self._patience() - now)
             self._waiting = False
-        return None
 
-    def _take_arrived(self) -> None:
-        while self._arrived:
-            codec, frame, arrival = self._arrived.popleft()
-            length = _length(codec, frame.data)
-            if length <= 0:
-                self._counters["audio-malformed"] += 1
+    def _patience(self) -> float:
+        """Seconds that a step may wait for others to be decoded with it; the first one is told at once."""
+        return 0.0 if self.heard or not self._begun else limits.SOUND_UNHEARD
+
+    def _next(self, now: float) -> SoundStep | None:
+        """The next step that is due by ``now``."""
+        patience = self._patience()
+        while True:
+            buffer = self._buffer
+            due = None if buffer is None else buffer.deadline()
+            moment = now if due is None else max(due, now - patience)
+            if self._arrived and self._arrived[0][2] <= moment:
+                self._take_packet(*self._arrived.popleft())
                 continue
-            if self._buffer is None or codec != self._codec:
-                self._past = self.counts
-                self._buffer = JitterBuffer(codec.clockRate)
-                self._codec = codec
-            copied = opus.copied(frame.data) if codec.name.lower() == "opus" else 0
-            self._buffer.put(
-                SoundPacket(frame.ssrc, frame.sequence, frame.rtp_timestamp, frame.data, length, copied),
-                arrival,
-            )
-
-    def _due(self) -> SoundStep | None:
-        buffer = self._buffer
-        if buffer is not None:
+            if buffer is None or due is None or due > now:
+                return None
             buffer.wait = self.wait
-        step = None if buffer is None else buffer.take(self._clock())
-        if buffer is None or step is None:
-            return None
+            step = buffer.take(moment)
+            if step is not None:
+                return self._step(step)
+
+    def _take_packet(self, codec: Any, frame: SoundFrame, arrival: float) -> None:
+        if codec is not self._codec and codec != self._codec:
+            self._past = self.counts
+            self._buffer = None
+        if self._buffer is None:
+            self._codec, self._opus = codec, codec.name.lower() == "opus"
+            self._buffer = JitterBuffer(codec.clockRate)
+        data = frame.data
+        # G.711 and G.722 have one octet for each unit of the RTP clock (RFC 3551 sections 4.5.2, 4.5.14).
+        length = opus.length(data) if self._opus else len(data)
+        if length <= 0:
+            self._counters["audio-malformed"] += 1
+            return
+        copied = opus.copied(data) if self._opus else 0
+        self._buffer.put(
+            SoundPacket(frame.ssrc, frame.sequence, frame.rtp_timestamp, data, length, copied), arrival
+        )
+
+    def _step(self, step: Step) -> SoundStep:
         if self._origin is None:
             self._origin = step.at
         if step.kind == "packet":
             self.position = step.timestamp, step.at
-        return SoundStep(step, self._origin, lambda seconds: buffer.played(seconds, step.seconds))
+        self._nominal = step.seconds
+        return SoundStep(step, self._origin, self._decoded, wanted=self.heard)
 
-
-def _length(codec: Any, data: bytes) -> int:
-    """Of a packet, in units of the RTP clock; 0: it is none.
-
-    G.711 and G.722 have one octet for each unit (RFC 3551 sections 4.5.2, 4.5.14).
-    """
-    return opus.length(data) if codec.name.lower() == "opus" else len(data)
+    def _decoded(self, seconds: float) -> None:
+        """The last step became so much sound."""
+        assert self._buffer is not None, "the step came from it"
+        self._buffer.played(seconds, self._nominal)
+        self._begun = True
+        self.played(seconds)

@@ -1,6 +1,6 @@
-"""Receiving: each remote track is read for as long as it lives, whether anybody wants it or not.
+"""Receiving: each remote stream is decoded for as long as it lives, whether anybody wants it or not.
 
-Law 1: a track that is not read grows without bound in aiortc, so each has a pump from its first moment.
+Law 1: aiortc's tracks stay empty: frames go from the decoder's thread to whoever takes them.
 Law 2: before the gate is open nothing reaches a decoder.
 Law 3: a shared screen is counted and recorded apart from the camera.
 """
@@ -16,15 +16,15 @@ from functools import partial
 from typing import Literal
 
 import av
-from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpTransceiver
-from aiortc.mediastreams import MediaStreamError
+from aiortc import RTCRtpReceiver, RTCRtpTransceiver
 
 from meshcall.aio.media.mixer import Part
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.threads import wait_threads
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.holding import Holding
-from meshcall.aio.rtc.pictures import Pictures
+from meshcall.aio.rtc.intake import Frame, Intake
+from meshcall.aio.rtc.pictures import DecoderQueue, Pictures
 from meshcall.aio.rtc.playout import Playout
 from meshcall.media.jitter import Counts
 from meshcall.media.plan import MediaKind
@@ -45,6 +45,13 @@ class Freezes:
     """Seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    what: What
+    part: Pictures | Playout
+    intake: Intake
+
+
 class Reception:
     """Everything that arrives at one endpoint."""
 
@@ -52,8 +59,11 @@ class Reception:
         """``on_first`` is called with the first decoded frame of each kind."""
         self._counters = counters
         self._on_first = on_first
-        self._streams: dict[RTCRtpReceiver, tuple[What, Pictures | Playout]] = {}
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._streams: dict[RTCRtpReceiver, _Stream] = {}
+        self._playouts: tuple[Playout, ...] = ()
+        """Of these streams; never changed, only replaced: threads go through it."""
+        self._told: set[What] = set()
+        """The kinds of which ``on_first`` knows."""
         self._estimation = hooks.Estimation(asyncio.get_running_loop().time)
         self._open = False
         self._record_screen: Callable[[], Recorder] | None = None
@@ -69,38 +79,45 @@ class Reception:
         self._rtt: float | None = None
         self._sync = Sync(48_000, 90_000)
         self._position: tuple[int, float] | None = None
-        self._holding = Holding(partial(self._take, "video"))
+        self._holding = Holding(partial(self._record, "video"))
+        self._frames: Counter[What] = Counter()
+        """Of receivers that were renewed, like the seconds."""
+        self._seconds = 0.0
         self.recorder: Recorder | None = None
         self.screen_recorder: Recorder | None = None
-        self.frames: Counter[What] = Counter()
         self.heights: dict[What, int] = {}
         """Of the last picture of each."""
-        self.audio_seconds = 0.0
 
     def prepare(self, receiver: RTCRtpReceiver, what: What) -> None:
         """Take over a receiver before it starts. Idempotent."""
-        if receiver not in self._streams:
-            stream: Playout | Pictures
-            if what == "audio":
-                stream = hooks.prepare_sound(receiver, self._counters)
-                stream.open = self._open
-                hooks.tap_receiver(receiver, self._sync.sound.report)
-            else:
-                stream = hooks.prepare_pictures(receiver, what, self._counters)
-                self._estimation.watch(receiver)
-                stream.queued = lambda: self._estimation.arrivals.lateness
-                stream.queue.open = self._open
-                if what == "video":
-                    hooks.tap_receiver(receiver, self._sync.pictures.report)
-                self._freezes[what].append(stream.freezes)
-                if self._rtt is not None:
-                    stream.measured(self._rtt)
-            self._streams[receiver] = what, stream
+        if receiver in self._streams:
+            return
+        intake = Intake(partial(self._began, what), partial(self._take, what))
+        stream: Playout | Pictures
+        if what == "audio":
+            stream = hooks.prepare_sound(receiver, self._counters)
+            stream.played, stream.deliver = intake.count, intake.put
+            hooks.tap_receiver(receiver, self._sync.sound.report)
+        else:
+            stream = hooks.prepare_pictures(receiver, what, self._counters)
+            stream.queue.deliver = partial(self._decoded, what, intake, stream.queue)
+            self._estimation.watch(receiver)
+            stream.queued = lambda: self._estimation.arrivals.lateness
+            if what == "video":
+                hooks.tap_receiver(receiver, self._sync.pictures.report)
+            self._freezes[what].append(stream.freezes)
+            if self._rtt is not None:
+                stream.measured(self._rtt)
+        self._streams[receiver] = _Stream(what, stream, intake)
+        self._playouts = self._all_playouts()
+        if self._open:
+            self._open_stream(self._streams[receiver])
 
     async def renew(self, transceiver: RTCRtpTransceiver) -> None:
         """The stream of a transceiver is over, or another one comes: receive that as if it were the first."""
         receiver = transceiver.receiver
-        what, stream = self._streams[receiver]
+        renewed = self._streams[receiver]
+        what, stream = renewed.what, renewed.part
         thread = hooks.stop_decoder(receiver)
         await wait_threads([] if thread is None else [thread], 1.0)
         await hooks.renew_receiver(transceiver)
@@ -110,6 +127,8 @@ class Reception:
         else:
             stream.close()
             self._repaired[what] += stream.repaired
+        self._frames[what] += renewed.intake.frames
+        self._seconds += renewed.intake.seconds
         del self._streams[receiver]
         if what == "screen" and "screen" in self._mixed:
             self._mixed.pop("screen").leave()
@@ -117,27 +136,38 @@ class Reception:
 
     def lost(self, what: What) -> int:
         """RTP packets that did not arrive."""
-        lost = sum(hooks.packets_lost(one) for one, (carries, _) in self._streams.items() if carries == what)
+        lost = sum(hooks.packets_lost(one) for one, stream in self._streams.items() if stream.what == what)
         return lost + self._lost[what]
 
     @property
     def sound(self) -> Counts:
         """What became of the packets of sound."""
         total = self._played
-        for playout in self._playouts():
+        for playout in self._playouts:
             total = total.added_to(playout.counts)
         return total
 
     @property
     def sound_lag(self) -> float:
         """Seconds that sound waits until it is played, after the fastest packets."""
-        return max((playout.lag for playout in self._playouts()), default=0.0)
+        return max((playout.lag for playout in self._playouts), default=0.0)
 
-    def _playouts(self) -> list[Playout]:
-        return [one for _, one in self._streams.values() if isinstance(one, Playout)]
+    def frames(self, what: What) -> int:
+        """Pictures, or pieces of sound, that were decoded."""
+        return self._frames[what] + sum(
+            one.intake.frames for one in self._streams.values() if one.what == what
+        )
+
+    @property
+    def audio_seconds(self) -> float:
+        """Of sound that was decoded and played."""
+        return self._seconds + sum(one.intake.seconds for one in self._streams.values())
+
+    def _all_playouts(self) -> tuple[Playout, ...]:
+        return tuple(one.part for one in self._streams.values() if isinstance(one.part, Playout))
 
     def _pictures(self) -> list[tuple[What, Pictures]]:
-        return [(what, one) for what, one in self._streams.values() if isinstance(one, Pictures)]
+        return [(one.what, one.part) for one in self._streams.values() if isinstance(one.part, Pictures)]
 
     def repaired(self, what: What) -> int:
         """Packets of pictures that were lost and came when they were asked for."""
@@ -160,12 +190,6 @@ class Reception:
         for _, pictures in self._pictures():
             pictures.measured(rtt)
 
-    def read(self, track: MediaStreamTrack, what: What) -> None:
-        """Read ``track`` from now on."""
-        pump = asyncio.create_task(self._pump(track, what), name=f"pump-{what}")
-        self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
-
     def open_gate(
         self,
         recorder: Recorder | None,
@@ -182,63 +206,69 @@ class Reception:
         if join_mix is not None:
             self._mixed["video"] = join_mix()
         self._open = True
-        for _, stream in self._streams.values():
-            if isinstance(stream, Playout):
-                stream.open = True
-                continue
-            stream.queue.open = True
-            if stream.queue.dropped:
-                stream.begin_again()
+        for stream in self._streams.values():
+            self._open_stream(stream)
 
-    async def _pump(self, track: MediaStreamTrack, what: What) -> None:
-        while True:
-            try:
-                frame = await track.recv()
-            except MediaStreamError:
-                return
-            if not self._open or not isinstance(frame, av.AudioFrame | av.VideoFrame):
-                continue
-            if what == "video":
-                self._synchronise(frame)
-                self._holding.put(frame, self._sync.hold)
-            else:
-                self._take(what, frame)
+    def _open_stream(self, stream: _Stream) -> None:
+        if stream.what == "screen":
+            stream.intake.taken = self._record_screen is not None or self._join_mix is not None
+        else:
+            stream.intake.taken = self.recorder is not None or "video" in self._mixed
+        if isinstance(stream.part, Playout):
+            stream.part.heard = stream.intake.taken
+            stream.part.open = True
+            return
+        stream.part.queue.open = True
+        if stream.part.queue.dropped:
+            stream.part.begin_again()
 
-    def _synchronise(self, frame: av.AudioFrame | av.VideoFrame) -> None:
+    # --- in the threads of decoders ---
+
+    def _decoded(self, what: What, intake: Intake, pictures: DecoderQueue, frame: av.VideoFrame) -> None:
+        self.heights[what] = frame.height
+        intake.count()
+        if what == "video" and frame.pts is not None:
+            self._synchronise(pictures.rtp_timestamp(frame.pts))
+        intake.put(frame)
+
+    def _synchronise(self, timestamp: int) -> None:
         """A picture came from its decoder: see how far sound is."""
         now = time.monotonic()
-        for playout in self._playouts():
+        for playout in self._playouts:
             if playout.position is not None and playout.position != self._position:
                 self._position = playout.position
                 self._sync.sound.rate = playout.rate
                 self._sync.sound_played(*playout.position)
             playout.wait = self._sync.wait
-        for what, pictures in self._pictures():
-            if what == "video" and frame.pts is not None:
-                self._sync.picture_came(pictures.queue.rtp_timestamp(frame.pts), now)
+        self._sync.picture_came(timestamp, now)
+
+    # --- on the loop ---
 
     @property
     def offset(self) -> float | None:
         """Seconds that sound comes out later than the picture of the same moment; None: not known."""
         return self._sync.offset
 
-    def _take(self, what: What, frame: av.AudioFrame | av.VideoFrame) -> None:
-        self.frames[what] += 1
-        if isinstance(frame, av.VideoFrame):
-            self.heights[what] = frame.height
+    def _began(self, what: What) -> None:
+        if what != "screen" and what not in self._told:
+            self._told.add(what)
+            self._on_first(what)
+
+    def _take(self, what: What, frame: Frame) -> None:
         if what == "screen":
             self._take_screen(frame)
-            return
-        if self.frames[what] == 1:
-            self._on_first(what)
-        if isinstance(frame, av.AudioFrame):
-            self.audio_seconds += frame.samples / frame.sample_rate
+        elif what == "video":
+            self._holding.put(frame, self._sync.hold)
+        else:
+            self._record(what, frame)
+
+    def _record(self, what: MediaKind, frame: Frame) -> None:
         if "video" in self._mixed:
             self._mixed["video"].put(frame)  # copies sound, which the recorder changes
         if self.recorder is not None:
             self.recorder.put(what, frame)
 
-    def _take_screen(self, frame: av.AudioFrame | av.VideoFrame) -> None:
+    def _take_screen(self, frame: Frame) -> None:
         if self.screen_recorder is None and self._record_screen is not None:
             self.screen_recorder = self._record_screen()
         if self.screen_recorder is not None:
@@ -256,11 +286,9 @@ class Reception:
         await wait_threads([thread for thread in threads if thread is not None], 1.0)
 
     async def close(self) -> None:
-        """Stop reading, and finish the recording."""
-        pumps = tuple(self._pumps)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        """Take nothing more, and finish the recording."""
+        for stream in self._streams.values():
+            stream.intake.taken = False
         self._holding.close()
         self._record_screen = self._join_mix = None
         for part in self._mixed.values():

@@ -3,7 +3,8 @@
 Opus is decoded by libopus, where it is found; everything else, and Opus without it, by aiortc's decoders, and
 what is missing is then the last sound carried on.
 
-Law 1: each step gives one frame, whatever the peer sent; what does not decode is concealed.
+Law 1: each step gives one frame, whatever the peer sent; what does not decode is concealed. What nobody takes
+is decoded, and no frame is made of it.
 Law 2: frames follow each other without a gap: a frame's time is when it is played.
 """
 
@@ -41,12 +42,18 @@ class SoundFrame(JitterFrame):
 class SoundStep(JitterFrame):
     """A step on its way to the decoder."""
 
-    def __init__(self, step: Step, origin: float, played: Callable[[float], None]) -> None:
-        """``origin``: what frames' times are counted from; ``played`` is told how long the frame is."""
+    def __init__(
+        self, step: Step, origin: float, played: Callable[[float], None], *, wanted: bool = True
+    ) -> None:
+        """``origin``: what frames' times are counted from; ``played`` is told how long the sound is.
+
+        ``wanted``: as a frame, too.
+        """
         super().__init__(step.data, step.timestamp)
         self.step = step
         self.origin = origin
         self.played = played
+        self.wanted = wanted
 
 
 class SoundDecoder(Decoder):
@@ -65,7 +72,7 @@ class SoundDecoder(Decoder):
         """Seconds without a packet."""
 
     def decode(self, encoded_frame: JitterFrame) -> list[Any]:
-        """One frame for a :class:`SoundStep`."""
+        """One frame for a :class:`SoundStep`, if it is wanted."""
         if not isinstance(encoded_frame, SoundStep):
             return self._own.decode(encoded_frame)
         step = encoded_frame.step
@@ -76,6 +83,8 @@ class SoundDecoder(Decoder):
             sound = stretch.longer(sound, self._channels, self._rate)
         samples = len(sound) // self._channels
         encoded_frame.played(samples / self._rate)
+        if not encoded_frame.wanted:
+            return []
         return [self._frame(sound, samples, step.at - encoded_frame.origin)]
 
     def _sound(self, step: Step) -> array[int]:

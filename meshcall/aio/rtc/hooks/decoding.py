@@ -11,20 +11,26 @@ import av
 from aiortc import RTCRtpCodecParameters
 from aiortc.codecs import get_decoder as original_get_decoder
 from aiortc.codecs.base import Decoder
+from aiortc.codecs.vpx import Vp8Decoder
 from aiortc.jitterbuffer import JitterFrame
 
+from meshcall.aio.rtc.pictures import DecoderQueue
+from meshcall.aio.rtc.playout import Playout
 from meshcall.aio.rtc.sound import SoundDecoder
 
 
 def get_decoder(codec: RTCRtpCodecParameters) -> Decoder:
-    """Of sound, one that conceals what is missing."""
+    """Of sound, one that conceals what is missing; of VP8, one that starts no thread of its own."""
     if codec.mimeType.startswith("audio/"):
         return SoundDecoder(codec, original_get_decoder)
-    return original_get_decoder(codec)
+    decoder = original_get_decoder(codec)
+    if isinstance(decoder, Vp8Decoder):
+        decoder.codec.thread_count = 1  # else one for each core, for partitions that nobody sends
+    return decoder
 
 
 class Encoded(Protocol):
-    """What a receiver leaves for its decoder: :class:`Playout` or :class:`DecoderQueue`."""
+    """What a receiver leaves for its decoder: :class:`Playout`, :class:`DecoderQueue`, or aiortc's queue."""
 
     def get(self) -> tuple[RTCRtpCodecParameters, JitterFrame] | None:
         """The next frame, when it is there; None: there will be none."""
@@ -38,7 +44,9 @@ def decode(
 ) -> None:
     """Decode until the end, which is told by None.
 
-    aiortc makes a task of the loop for each frame that is handed over, and a future that nobody looks at.
+    What :class:`Playout` and :class:`DecoderQueue` left is delivered by them, in this thread: ``frames``,
+    which aiortc's tracks read, has no bound, and each of its items wakes the loop. From a receiver that is
+    not ours frames go there; aiortc makes a task of the loop for each, and a future that nobody looks at.
     """
     decoder, name = None, ""
 
@@ -46,6 +54,7 @@ def decode(
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(frames.put_nowait, frame)
 
+    deliver = encoded.deliver if isinstance(encoded, Playout | DecoderQueue) else hand_over
     while (item := encoded.get()) is not None:
         codec, frame = item
         if decoder is None or codec.name != name:
@@ -56,5 +65,5 @@ def decode(
             failed.set()  # the receiver asks for a keyframe
             continue
         for one in decoded:
-            hand_over(one)
+            deliver(one)
     hand_over(None)
