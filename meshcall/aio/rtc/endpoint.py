@@ -31,7 +31,7 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.trickle import Trickle
 from meshcall.aio.media.encoded import Outlet
 from meshcall.aio.media.recorder import Recorder
-from meshcall.aio.rtc import hooks
+from meshcall.aio.rtc import hooks, remains
 from meshcall.aio.rtc.changes import Changes
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.control import ControlChannel
@@ -249,6 +249,7 @@ class RtcEndpoint:
         self._mark("source")
         configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         pc = self._pc = RTCPeerConnection(configuration)
+        remains.of_process.begin()
         return pc
 
     def _make_ice(self) -> Connection:
@@ -674,6 +675,8 @@ class RtcEndpoint:
                 self._counters["close-error"] += 1
         self._final = self._snapshot()
         self._events.put_nowait(None)
+        if self._pc is not None:
+            remains.of_process.end()
 
     async def _close_connection(self) -> None:
         if self._supervisor is not None:
