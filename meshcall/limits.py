@@ -467,6 +467,9 @@ UDP_DRAIN: Final = 512
 """Datagrams taken from the kernel per wake-up: dropping one of a flood costs a tenth of handling it, and the
 buffer has room again for what is waited for."""
 
+UDP_TRAIN: Final = 60
+"""Datagrams sent by one system call at most (Linux takes 64)."""
+
 UDP_BUFFER: Final = 4 << 20
 """Socket buffers asked for (the system may give less): a key frame of video is a burst of hundreds of
 datagrams, and a flood brings a thousand in a tenth of a second that the process does not run."""
@@ -1365,6 +1368,13 @@ ARRIVALS_STEP_MAX: Final = 1_500_000
 
 ARRIVALS_REPORT: Final = 0.2
 """Seconds between two reports; a cut is told at once."""
+
+ARRIVALS_REPORT_CHANGE: Final = 0.03
+"""Share by which an estimate grows before it is worth a report..."""
+
+ARRIVALS_REPORT_SAME: Final = 0.9
+"""...and seconds after which it is told all the same: a peer forgets it after ``RATE_REPORT_LIFE``, and some
+reports are lost."""
 
 ARRIVALS_JUMP: Final = 1.0
 """Seconds by which one packet's delay differs from the last one's when a clock was set, or the peer forges

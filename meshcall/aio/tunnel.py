@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from meshcall.address import Address
@@ -142,6 +142,11 @@ class TunnelLink(asyncio.Protocol):
         else:
             self._client.send_to(address, data, self._clock.now())
             self._drain()
+
+    def send_all(self, datagrams: Sequence[bytes], address: Address) -> None:
+        """Send several, in order, as :meth:`send` does."""
+        for data in datagrams:
+            self.send(data, address)
 
     async def close(self) -> None:
         """Give the allocation back. Idempotent."""

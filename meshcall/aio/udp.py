@@ -2,7 +2,8 @@
 
 Law 1: ``send`` never raises and never waits; what can't be sent is counted.
 Law 2: a wake-up takes up to ``UDP_DRAIN`` datagrams from the kernel and handles what is waited for; of what
-strangers ask, ``UDP_BATCH``. So a flood fills no buffer that a call needs, and timers keep their turn.
+strangers ask, ``UDP_BATCH``. So a flood fills no buffer that a call needs, and timers keep their turn. What
+the system takes or gives together, to save calls (a train), counts as the datagrams that it is.
 Law 3: a datagram goes to the protocol whose first octets it has (RFC 7983, RFC 9443), or is counted.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +21,7 @@ from typing import Any, Final, Protocol
 
 from meshcall.address import Address
 from meshcall.errors import InvalidConfig, PortTaken
-from meshcall.limits import DATAGRAM_MAX, STUN_SIZE_MAX, UDP_BATCH, UDP_BUFFER, UDP_DRAIN
+from meshcall.limits import DATAGRAM_MAX, STUN_SIZE_MAX, UDP_BATCH, UDP_BUFFER, UDP_DRAIN, UDP_TRAIN
 
 Handler = Callable[[bytes, Address], None]
 """Takes one datagram and the address it came from; must not raise."""
@@ -28,6 +31,17 @@ Awaited = Callable[[bytes, Address], bool]
 
 ANY_HOSTS: Final = ("0.0.0.0", "::")  # noqa: S104 - peers are to reach us on every interface
 _READ_MAX: Final = 65535
+_UDP_SEGMENT: Final = 103
+"""Linux's options (udp(7)): send octets as datagrams of a size..."""
+_UDP_GRO: Final = 104
+"""...and take datagrams of one size and one sender together."""
+_TRAIN_SIZE: Final = 65_000
+"""Octets that go with one call at most: the kernel takes them for one IP packet first."""
+_SIZE: Final = struct.Struct("=H")
+_INT: Final = struct.Struct("=i")
+_ABOUT: Final = socket.CMSG_SPACE(_INT.size)
+_NO_TRAINS: Final = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+"""What Linux, and other systems, say where there is no UDP_SEGMENT (udp(7))."""
 _ATTEMPTS: Final = 16
 _NO_SUCH_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _LINK_LOCAL: Final = ("fe8", "fe9", "fea", "feb")
@@ -80,6 +94,9 @@ class DatagramPort(Datagrams, Protocol):
     def families(self) -> tuple[int, ...]:
         """4, 6 or both."""
 
+    def send_all(self, datagrams: Sequence[bytes], address: Address) -> None:
+        """Send several datagrams, in order. Cannot fail."""
+
     async def close(self) -> None:
         """Give it back. Idempotent."""
 
@@ -96,6 +113,8 @@ class UdpPort:
         self._counters: Counter[str] = Counter()
         self._sent = 0
         self._received = 0
+        self._trains = True
+        """Whether the system sends several datagrams by one call, as far as is known."""
         self._scopes: dict[str, int] = {}
         self._hops = 0
         """What the system lets a datagram live, once that was changed."""
@@ -170,6 +189,40 @@ class UdpPort:
         else:
             self._sent += 1
 
+    def send_all(self, datagrams: Sequence[bytes], address: Address) -> None:
+        """Send several datagrams to one address, in order. Cannot fail: see :meth:`send`."""
+        if self._trains and len(datagrams) > 1 and (size := _step(datagrams)):
+            most = min(UDP_TRAIN, _TRAIN_SIZE // size)
+            for begin in range(0, len(datagrams), most):
+                self._send_train(datagrams[begin : begin + most], size, address)
+        else:
+            for data in datagrams:
+                self.send(data, address)
+
+    def _send_train(self, datagrams: Sequence[bytes], size: int, address: Address) -> None:
+        """Send them by one system call: to the kernel they are as much work as one of them."""
+        host, port = address
+        sock, sent = self._sockets.get(6 if ":" in host else 4), self._sent
+        refused = False
+        if sock is not None:
+            try:
+                about = [(socket.IPPROTO_UDP, _UDP_SEGMENT, _SIZE.pack(size))]
+                sock.sendmsg(datagrams, about, 0, self._destination(host, port))
+            except BlockingIOError:
+                self._counters["send-full"] += len(datagrams)
+                return
+            except OSError as error:
+                refused = error.errno in _NO_TRAINS
+            except (OverflowError, ValueError, TypeError):
+                pass
+            else:
+                self._sent += len(datagrams)
+                return
+        for data in datagrams:
+            self.send(data, address)
+        if refused and self._sent > sent:  # each alone can be sent: this system has no trains
+            self._trains = False
+
     def limit_hops(self, hops: int | None) -> None:
         """Have IPv4 datagrams end after so many routers (RFC 791: time to live); None: the system's way."""
         sock = self._sockets.get(4)
@@ -193,16 +246,21 @@ class UdpPort:
         if sock is None:
             return
         taken: list[tuple[bytes, Address]] = []
-        for _ in range(UDP_DRAIN):
+        while len(taken) < UDP_DRAIN:
             try:
-                data, source = sock.recvfrom(_READ_MAX)
+                data, about, _, source = sock.recvmsg(_READ_MAX, _ABOUT)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
                 # ICMP errors of earlier sends arrive here on some systems; the socket is fine
                 self._counters[f"receive-{errno.errorcode.get(error.errno or 0, 'error').lower()}"] += 1
                 break
-            taken.append((data, _source(source)))
+            address = _source(source)
+            size = _train(about) if about else 0
+            if 0 < size < len(data):
+                taken += [(data[at : at + size], address) for at in range(0, len(data), size)]
+            else:
+                taken.append((data, address))
         self._received += len(taken)
         room = UDP_BATCH
         for data, address in taken:
@@ -252,6 +310,20 @@ class UdpPort:
         return f"<UdpPort {self.port} families={self.families}>"
 
 
+def _step(datagrams: Sequence[bytes]) -> int:
+    """The size of all of them but the last, which may be shorter; 0: they are no train."""
+    size, last = len(datagrams[0]), len(datagrams[-1])
+    return size if 0 < last <= size and all(len(data) == size for data in datagrams[1:-1]) else 0
+
+
+def _train(about: list[tuple[int, int, bytes]]) -> int:
+    """The size of each datagram of what came, but of the last one; 0: it is one datagram."""
+    for level, kind, value in about:
+        if level == socket.IPPROTO_UDP and kind == _UDP_GRO and len(value) >= _INT.size:
+            return int(_INT.unpack_from(value)[0])
+    return 0
+
+
 def _source(source: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     host, port = source[0], source[1]
     if len(source) == 4 and source[3] and host.lower().startswith(_LINK_LOCAL):
@@ -297,6 +369,9 @@ def _open_socket(family: int, host: str, port: int) -> socket.socket | None:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, option, UDP_BUFFER)
+        if sys.platform == "linux":
+            with suppress(OSError):  # older than 5.0
+                sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
         sock.bind((host, port))
     except OSError as error:
         sock.close()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from meshcall import limits
@@ -215,9 +216,10 @@ class IceAgent:
         """Whether an answer with this transaction id is to a request of ours."""
         return transaction in self._sent or self._gathering.awaits(transaction)
 
-    def accepts(self, source: Address) -> bool:
-        """Whether packets from ``source`` are the peer's: it has proven to know our password there."""
-        return source in self._list.proven
+    @property
+    def proven(self) -> AbstractSet[Address]:
+        """Where packets are the peer's from: it has proven to know our password there. Always one set."""
+        return self._list.proven
 
     def lone_check(self) -> bytes:
         """A check that belongs to no pair: who gets it checks back, which is what counts."""

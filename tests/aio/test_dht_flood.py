@@ -38,10 +38,10 @@ class Wire:
         """Never polled."""
         return -1
 
-    def recvfrom(self, size: int) -> tuple[bytes, Address]:
+    def recvmsg(self, size: int, about: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, Address]:
         """The next datagram, or as a socket's when there is none."""
         for data, source in self.incoming:
-            return data, source
+            return data, [], 0, source
         raise BlockingIOError
 
     def sendto(self, data: bytes, address: Address) -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -620,13 +620,18 @@ async def test_copies_of_packets_disturb_nothing() -> None:
 
             def doubled(make: Callable[[], Connection] = make) -> Connection:
                 connection = make()
-                send = connection.session.send
+                send, send_all = connection.session.send, connection.session.send_all
 
                 def twice(data: bytes) -> None:
                     send(data)
                     send(data)
 
+                def all_twice(datagrams: Sequence[bytes]) -> None:
+                    send_all(datagrams)
+                    send_all(datagrams)
+
                 connection.session.send = twice  # type: ignore[method-assign]
+                connection.session.send_all = all_twice  # type: ignore[method-assign]
                 return connection
 
             end.endpoint._make_ice = doubled  # type: ignore[method-assign]

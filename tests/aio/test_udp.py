@@ -251,6 +251,100 @@ async def test_what_is_awaited_goes_before_a_flood() -> None:
         await other.close()
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [(1200,) * 4, (1200, 1200, 7), (1000,) * 150 + (3,), (5, 5), (9,), (800, 1200), (1200, 0), (7, 7, 9), ()],
+)
+async def test_what_is_sent_together_comes_as_datagrams(sizes: tuple[int, ...]) -> None:
+    """Each is one, in order and counted, whether the system took them together or not."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    other.register(range(256), inbox)
+    sent = [bytes([number]) * size for number, size in enumerate(sizes)]
+    try:
+        port.send_all(sent, ("127.0.0.1", other.port))
+        wanted = [data for data in sent if data]
+        assert [data for data, _ in await inbox.wait(len(wanted))] == wanted
+        assert {source for _, source in inbox.got} <= {("127.0.0.1", port.port)}
+        assert port.statistics().sent == len(sent)
+        assert port._trains
+    finally:
+        await port.close()
+        await other.close()
+
+
+async def test_a_train_of_a_stranger_is_as_many_datagrams() -> None:
+    """Who sends many by one call gets no more attention."""
+    port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)
+    inbox = Inbox()
+    port.register(range(4, 16), inbox, lambda data, address: False)
+    try:
+        other.send_all([b"\x04flood"] * 60, ("127.0.0.1", port.port))
+        other.send_all([b"\x05flood"] * 60, ("127.0.0.1", port.port))
+        await inbox.wait(UDP_BATCH)
+        assert len(inbox.got) == UDP_BATCH
+        assert port.statistics().counters == {"overload": 120 - UDP_BATCH}
+        assert port.statistics().received == 120
+    finally:
+        await port.close()
+        await other.close()
+
+
+class _Refusing:
+    """A socket that has no trains, or a full buffer."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self._sock = sock
+        self._number = number
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendmsg(self, *_: object) -> int:
+        self.asked += 1
+        raise OSError(self._number, "no")
+
+
+@pytest.mark.parametrize(
+    ("number", "target", "asked", "sent", "counters"),
+    [
+        (errno.EIO, "127.0.0.1", 1, 6, {}),
+        (errno.EINVAL, "127.0.0.1", 1, 6, {}),
+        (errno.EINVAL, "no.name", 0, 0, {"send-address": 6}),
+        (errno.EPERM, "127.0.0.1", 2, 6, {}),
+        (errno.EAGAIN, "127.0.0.1", 2, 0, {"send-full": 6}),
+    ],
+)
+async def test_a_system_without_trains_is_asked_once(
+    number: int, target: str, asked: int, sent: int, counters: dict[str, int]
+) -> None:
+    """Each datagram goes alone then, and later ones too; other errors are no reason for that."""
+    port = await UdpPort.open(0, hosts=HERE)
+    refusing = _Refusing(port._sockets[4], number)
+    port._sockets[4] = refusing  # type: ignore[assignment]
+    try:
+        for _ in range(2):
+            port.send_all([b"\x04one", b"\x04two", b"\x04end"], (target, 9))
+        assert (refusing.asked, port.statistics().sent) == (asked, sent)
+        assert port.statistics().counters == counters
+    finally:
+        await port.close()
+
+
+async def test_trains_go_on_where_nothing_can_be_sent_at_all() -> None:
+    """An address that the system refuses alone as well says nothing about trains."""
+    port = await UdpPort.open(0, hosts=HERE)
+    try:
+        port.send_all([b"\x04one", b"\x04two"], ("127.0.0.1", 0))
+        port.send_all([b"\x04one", b"\x04two"], ("::1", 9))
+        assert port._trains
+        assert port.statistics().sent == 0
+        assert sum(port.statistics().counters.values()) == 4
+    finally:
+        await port.close()
+
+
 async def test_signalling_longer_than_a_datagram_is_dropped() -> None:
     """1,201 octets that start like a DHT frame are counted; DTLS and media may be longer."""
     port, other = await UdpPort.open(0, hosts=HERE), await UdpPort.open(0, hosts=HERE)

@@ -6,7 +6,7 @@ later version stores, watches or pushes is in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Capture:
             port: Any = node._udp
             port._dispatch = self._received(port._dispatch)
             port.send = self._sent(port.send)
+            port.send_all = self._one_by_one(port.send)
 
     def _received(self, then: Callable[[bytes, Address], None]) -> Callable[[bytes, Address], None]:
         def tap(data: bytes, address: Address) -> None:
@@ -55,6 +56,13 @@ class Capture:
             then(data, address)
 
         return tap
+
+    def _one_by_one(self, send: Callable[[bytes, Address], None]) -> Any:
+        def send_all(datagrams: Sequence[bytes], address: Address) -> None:
+            for data in datagrams:
+                send(data, address)
+
+        return send_all
 
 
 def kept(testnet: Testnet) -> list[bytes]:

@@ -14,7 +14,7 @@ import random
 import struct
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,14 +55,25 @@ class Line:
         self.unsent = 0
         self._sequences: dict[int, int] = {}
         self._protect = self.dtls._send_rtp
-        self.dtls._send_rtp = self._note  # type: ignore[method-assign]
+        self.dtls._send_rtp = self._send_one  # type: ignore[method-assign]
+        session = hooks.ice_connection(endpoint._pc).session
+        self._transmit = session.send_all
+        session.send_all = self._send_all  # type: ignore[method-assign]
 
-    async def _note(self, data: bytes) -> None:
+    async def _send_one(self, data: bytes) -> None:
+        self._note(data)
+        await self._protect(data)
+
+    def _send_all(self, datagrams: Sequence[bytes]) -> None:
+        for data in datagrams:
+            self._note(data)
+        self._transmit(datagrams)
+
+    def _note(self, data: bytes) -> None:
         """What is sent here in earnest: SRTP takes no number that was used before."""
         sequence, ssrc = struct.unpack_from("!2xH4xI", data) if len(data) >= 12 else (0, 0)
         if (sequence - self._sequences.get(ssrc, sequence)) % 65536 < 32768:
             self._sequences[ssrc] = sequence
-        await self._protect(data)
 
     async def chunk(self, kind: int, body: bytes = b"", *, flags: int = 0, length: int | None = None) -> None:
         """One SCTP chunk, whatever it holds; ``length``: what it says that it has."""

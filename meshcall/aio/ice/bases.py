@@ -72,6 +72,13 @@ class Bases:
             port.send(data, destination)
         return port is not None
 
+    def send_all(self, datagrams: Sequence[bytes], destination: Address, base: Address) -> bool:
+        """Send several, in order; False: that base is none of ours."""
+        port = self._ports.get(base)
+        if port is not None:
+            port.send_all(datagrams, destination)
+        return port is not None
+
     @property
     def shared(self) -> IcePort | None:
         """The node's port, if this call uses it."""

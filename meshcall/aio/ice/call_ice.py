@@ -7,7 +7,7 @@ Law 2: an endpoint knows no port, relay or tunnel: where a datagram goes is deci
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from meshcall.aio.ice.addresses import HostPolicy
@@ -72,6 +72,9 @@ class CallIce(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send to the peer; raises ConnectionError when there is no path."""
+
+    def send_all(self, datagrams: Sequence[bytes]) -> None:
+        """Send several, in order; raises ConnectionError when there is no path."""
 
     async def recv(self) -> bytes:
         """The next datagram of the peer's; raises ConnectionError when there will be none."""

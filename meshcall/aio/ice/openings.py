@@ -32,6 +32,8 @@ class Openings:
 
     def __init__(self, agent: IceAgent, adopt: Adopt, counters: Counter[str]) -> None:
         self.ufrag = agent.local.ufrag.encode()
+        self.peers: frozenset[Address] = frozenset()
+        """Nobody's, before the port is the call's."""
         self._agent = agent
         self._adopt = adopt
         self._counters = counters
@@ -80,10 +82,6 @@ class Openings:
 
     def awaits(self, transaction: bytes) -> bool:
         """Answers tell nothing here: the check that comes back does."""
-        return False
-
-    def accepts(self, source: Address) -> bool:
-        """Nobody, before the port is the call's."""
         return False
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, Protocol
 
 from meshcall.address import Address
@@ -41,8 +42,9 @@ class Session(Protocol):
     def awaits(self, transaction: bytes) -> bool:
         """Whether an answer with this transaction id is to a request of ours."""
 
-    def accepts(self, source: Address) -> bool:
-        """Whether ``source`` is our peer's."""
+    @property
+    def peers(self) -> AbstractSet[Address]:
+        """Addresses that are its peer's; the same set always, whatever is in it."""
 
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """A STUN message for this session."""
@@ -156,6 +158,10 @@ class IcePort:
         """Send one datagram. Cannot fail: errors are counted."""
         self._udp.send(data, destination)
 
+    def send_all(self, datagrams: Sequence[bytes], destination: Address) -> None:
+        """Send several, in order, as :meth:`send` does."""
+        self._udp.send_all(datagrams, destination)
+
     def network_changed(self) -> None:
         """Have every call look at its paths."""
         for session in tuple(self._sessions):
@@ -170,13 +176,13 @@ class IcePort:
     def _is_awaited_stun(self, data: bytes, source: Address) -> bool:
         if self.relay is not None and self.relay.awaits(data, source):
             return True
-        return any(one.accepts(source) or one.awaits(data[8:20]) for one in self._sessions)
+        return self._is_awaited_media(data, source) or any(one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
-        return any(one.accepts(source) for one in self._sessions)
+        return any(source in one.peers for one in self._sessions)
 
     def _receive_media(self, data: bytes, source: Address) -> None:
-        takers = [session for session in self._sessions if session.accepts(source)]
+        takers = [session for session in self._sessions if source in session.peers]
         for session in takers:
             session.receive_media(data)
         if not takers:

@@ -14,6 +14,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,7 @@ from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
 from meshcall.ice.events import Broken, Gathered, IceEvent, Lost, Measured, NoPath, Noted, Selected, Why
 from meshcall.ice.notes import Note
+from meshcall.ice.pair import Pair
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,8 @@ class IceSession:
         self._servers = servers
         self._counters = counters
         self._on_event = on_event
-        self._carries_media = carries_media
+        self.peers: AbstractSet[Address] = self.agent.proven if carries_media else frozenset()
+        """See :class:`meshcall.aio.ice.port.Session`."""
         self._loop = asyncio.get_running_loop()
         if shared is not None:
             self.agent.network = shared.network
@@ -254,11 +257,23 @@ class IceSession:
 
         Raises ConnectionError when there is none.
         """
+        for pair in self._carriers():
+            self._transmit(data, pair.destination, pair.base)
+
+    def send_all(self, datagrams: Sequence[bytes]) -> None:
+        """Send several as :meth:`send` does, in order."""
+        for pair in self._carriers():
+            destination, base = pair.destination, pair.base
+            if len(datagrams) > 1 and self._bases.send_all(datagrams, destination, base):
+                continue
+            for data in datagrams:
+                self._transmit(data, destination, base)
+
+    def _carriers(self) -> list[Pair]:
         pairs = [] if self.closed else self.agent.carriers(self._loop.time())
         if not pairs:
             raise ConnectionError("there is no path")
-        for pair in pairs:
-            self._transmit(data, pair.destination, pair.base)
+        return pairs
 
     async def recv(self) -> bytes:
         """The next datagram of the peer's; raises ConnectionError when there will be none."""
@@ -300,10 +315,6 @@ class IceSession:
         """See :class:`meshcall.aio.ice.port.Session`."""
         return self.agent.awaits(transaction)
 
-    def accepts(self, source: Address) -> bool:
-        """See :class:`meshcall.aio.ice.port.Session`."""
-        return self._carries_media and self.agent.accepts(source)
-
     def receive_stun(self, data: bytes, source: Address, base: Address) -> None:
         """See :class:`meshcall.aio.ice.port.Session`."""
         self.agent.receive(data, source, base, self._loop.time())
@@ -324,7 +335,7 @@ class IceSession:
             return
         if data[0] < 4:
             self.receive_stun(data, source, base)
-        elif self.accepts(source):
+        elif source in self.peers:
             self.receive_media(data)
         else:
             self._counters["ice-stranger"] += 1

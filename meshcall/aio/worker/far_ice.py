@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from meshcall import limits
@@ -109,6 +109,11 @@ class FarIce:
             raise ConnectionError("the path is closed")
         if data and not self._transmit(data):
             self._counters["worker-unsent"] += 1
+
+    def send_all(self, datagrams: Sequence[bytes]) -> None:
+        """Send several, in order, as :meth:`send` does."""
+        for data in datagrams:
+            self.send(data)
 
     async def recv(self) -> bytes:
         """The next datagram of the peer's; raises ConnectionError when there will be none."""

@@ -199,7 +199,7 @@ class End:
     def receive(self, data: bytes, source: Address, base: Address) -> None:
         if data[0] < 4:
             self.agent.receive(data, source, base, self.net.now)
-        elif self.agent.accepts(source) and data not in self.data[-500:]:
+        elif source in self.agent.proven and data not in self.data[-500:]:
             self.agent.heard()
             self.data.append(data)
             self.came_at.append(self.net.now)

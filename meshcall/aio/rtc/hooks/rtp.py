@@ -1,39 +1,46 @@
 """Sending RTP, in the place of the loop that each of aiortc's senders has.
 
-Law 1: what is on the wire is what aiortc sends, and the history for repairs is its own.
+Law 1: what is on the wire is what aiortc sends, and the history for repairs is as aiortc reads it.
 Law 2: each packet costs what it alone has: its number, its piece, its encryption. aiortc puts each together
 from all its parts, for each peer anew.
+Law 3: a frame leaves as a whole, in one step from here to ICE, unless a pacer spreads it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import struct
 import time
 from collections.abc import Awaitable, Callable
+from fractions import Fraction
 from functools import partial
 from typing import Any, Final
 
-from aiortc import RTCRtpCodecParameters, RTCRtpSender, clock
+from aiortc import RTCRtpCodecParameters, RTCRtpSender
 from aiortc.codecs import get_encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError, convert_timebase
-from aiortc.rtp import RTP_HISTORY_SIZE, HeaderExtensions, RtpPacket
+from aiortc.rtp import RTP_HISTORY_SIZE
 
 from meshcall import limits
 from meshcall.aio.media.encoded import Encoded, Outlet, packet_of
-from meshcall.aio.media.readers import FRAME_SAMPLES
+from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES
+from meshcall.aio.rtc.hooks.extensions import Extensions
+from meshcall.aio.rtc.hooks.leaving import Leaving
+from meshcall.aio.rtc.hooks.pieces import History, Piece, Stream
 from meshcall.aio.rtc.hooks.private import get_private, set_private
 from meshcall.media import vp8
 from meshcall.media.pacer import Pacer
 
-_HEADER: Final = struct.Struct("!BBHLL")
-_PLAIN: Final = 0x80
-"""The first octet of a header (RFC 3550 section 5.1): version 2."""
-_EXTENDED: Final = 0x90
-"""And with header extensions (RFC 8285)."""
 _SEQUENCE_START: Final = 1 << 15
 """The first number is below this: a wrap soon after the start, with loss, breaks SRTP's count."""
+_NTP_SECONDS: Final = 2_208_988_800
+"""Of 1900-01-01 before 1970-01-01 (RFC 5905 section 6)."""
+_SECOND: Final = 1_000_000_000
+_NTP: Final = "_RTCRtpSender__ntp_timestamp"
+_RTP: Final = "_RTCRtpSender__rtp_timestamp"
+_PACKETS: Final = "_RTCRtpSender__packet_count"
+_OCTETS: Final = "_RTCRtpSender__octet_count"
+"""What sender reports tell of."""
 
 Cut = Callable[[Encoded, int], tuple[list[bytes], int]]
 """Of a frame and its time: its payloads, and its time by the RTP clock."""
@@ -75,13 +82,17 @@ class _Loop:
         self._twice = twice
         self._pacer = pacer
         self._clock = clock
-        self._history: dict[int, RtpPacket] = self._get("rtp_history")
+        self._history = History()
+        self._set("rtp_history", self._history)
+        for name in (_NTP, _RTP, _PACKETS, _OCTETS):
+            get_private(sender, name)
         self._sequence = secrets.randbelow(_SEQUENCE_START)
         self._origin = secrets.randbits(32)
-        self._last: RtpPacket | None = None
-        """The first packet of the last frame."""
+        self._last: int | None = None
+        """The number of the first packet of the last frame."""
         self._oldest: int | None = None
         """Where the last keyframe begins."""
+        self._packets = self._octets = 0
 
     def _get(self, name: str) -> Any:
         return get_private(self._sender, f"_RTCRtpSender__{name}")
@@ -93,13 +104,16 @@ class _Loop:
         """Send until it is cancelled, the track has ended, or the transport is gone."""
         assert codec.payloadType is not None, "it was negotiated"
         cut = _cutter(codec)
+        extensions = Extensions(self._get("rtp_header_extensions_map"), self._get("mid"))
+        stream = Stream(codec.payloadType, self._sender._ssrc, extensions)
+        leaving = Leaving(self._sender.transport)
         self._get("rtp_started").set()
         try:
             while True:
                 encoded, pts = await self._outlet.take()
                 if self._last is not None and self._twice():
-                    await self._sender._retransmit(self._last.sequence_number)
-                await self._send(encoded, *cut(encoded, pts), codec.payloadType)
+                    await self._sender._retransmit(self._last)
+                await self._send(encoded, *cut(encoded, pts), stream, leaving)
         except (asyncio.CancelledError, ConnectionError, MediaStreamError):
             pass
         finally:
@@ -107,46 +121,47 @@ class _Loop:
             self._set("track", None)
             self._get("rtp_exited").set()
 
-    async def _send(self, encoded: Encoded, payloads: list[bytes], time: int, payload_type: int) -> None:
+    async def _send(
+        self, encoded: Encoded, payloads: list[bytes], time: int, stream: Stream, leaving: Leaving
+    ) -> None:
         """One frame."""
-        sender, timestamp = self._sender, (self._origin + time) & 0xFFFFFFFF
-        self._set("ntp_timestamp", clock.current_ntp_time())
+        sender, now, timestamp = self._sender, _ntp_time(), (self._origin + time) & 0xFFFFFFFF
+        setattr(sender, _NTP, now)
         # What a sender report says is of now (RFC 3550 section 6.4.1) is the last frame, none that waited.
         waited = (encoded.frames - 1) * FRAME_SAMPLES
-        self._set("rtp_timestamp", timestamp + waited & 0xFFFFFFFF)
+        setattr(sender, _RTP, timestamp + waited & 0xFFFFFFFF)
+        octets = sum(map(len, payloads))
         if self._pacer is not None:
-            self._pacer.begin(sum(map(len, payloads)))
+            self._pacer.begin(octets)
             if encoded.key:
                 self._oldest = self._sequence
-        extensions, first, block = self._extensions(encoded)
-        ssrc, send = sender._ssrc, sender.transport._send_rtp
-        self._last, last = None, len(payloads) - 1
-        for index, payload in enumerate(payloads):
-            packet = RtpPacket(payload_type, int(index == last), self._sequence, timestamp, ssrc, payload)
-            packet.extensions = extensions
-            self._history[self._sequence % RTP_HISTORY_SIZE] = packet
-            self._last = self._last or packet
-            marked = payload_type | packet.marker << 7
-            data = _HEADER.pack(first, marked, self._sequence, timestamp, ssrc) + block + payload
-            self._sequence = self._sequence + 1 & 0xFFFF
-            await send(data)
-            wait = 0.0 if self._pacer is None else self._pacer.pause(len(data), self._clock())
+        self._last = self._sequence if payloads else None
+        begin = 0
+        while begin < len(payloads):
+            end, wait = self._together(payloads, begin, stream)
+            ends, sent = end == len(payloads), now >> 14 & 0xFFFFFF
+            piece = Piece(stream, self._sequence, timestamp, payloads[begin:end], ends, sent, encoded.level)
+            self._history.keep(piece)
+            self._sequence = self._sequence + end - begin & 0xFFFF
+            await leaving.send(piece.packets())
+            begin = end
             if wait > 0:
                 await asyncio.sleep(wait)
-                extensions, first, block = self._extensions(encoded)
-        self._set("octet_count", self._get("octet_count") + sum(map(len, payloads)))
-        self._set("packet_count", self._get("packet_count") + len(payloads))
+                now = _ntp_time()
+        self._packets += len(payloads)
+        self._octets += octets
+        setattr(sender, _PACKETS, self._packets)
+        setattr(sender, _OCTETS, self._octets)
 
-    def _extensions(self, encoded: Encoded) -> tuple[HeaderExtensions, int, bytes]:
-        """Of packets that leave now: as they are, the first octet of the header, and what follows it."""
-        now = clock.current_ntp_time() >> 14 & 0xFFFFFF
-        extensions = HeaderExtensions(mid=self._get("mid"), abs_send_time=now)
-        if encoded.level is not None:
-            extensions.audio_level = False, -encoded.level
-        profile, value = self._get("rtp_header_extensions_map").set(extensions)
-        if not value:
-            return extensions, _PLAIN, b""
-        return extensions, _EXTENDED, struct.pack("!HH", profile, len(value) >> 2) + value
+    def _together(self, payloads: list[bytes], begin: int, stream: Stream) -> tuple[int, float]:
+        """Where those from ``begin`` on that leave now end, and how long what follows them waits."""
+        if self._pacer is not None:
+            now, overhead = self._clock(), stream.overhead
+            for index in range(begin, len(payloads)):
+                wait = self._pacer.pause(overhead + len(payloads[index]), now)
+                if wait > 0:
+                    return index + 1, wait
+        return len(payloads), 0.0
 
     async def repair(
         self, pacer: Pacer, retransmit: Callable[[int], Awaitable[None]], sequence_number: int
@@ -159,9 +174,18 @@ class _Loop:
             await retransmit(sequence_number)
 
 
+def _ntp_time() -> int:
+    """Of now (RFC 5905 section 6)."""
+    seconds, rest = divmod(time.time_ns(), _SECOND)
+    return seconds + _NTP_SECONDS << 32 | (rest << 32) // _SECOND
+
+
 def _cutter(codec: RTCRtpCodecParameters) -> Cut:
-    if codec.name.upper() == "VP8":
+    name = codec.name.upper()
+    if name == "VP8":
         return _cutter_of_vp8()
+    if name == "OPUS":
+        return lambda encoded, pts: ([encoded.data], _scaled(pts, encoded.time_base, AUDIO_BASE))
     pack = get_encoder(codec).pack
     return lambda encoded, pts: pack(packet_of(encoded, pts))
 
@@ -173,7 +197,12 @@ def _cutter_of_vp8() -> Cut:
     def cut(encoded: Encoded, pts: int) -> tuple[list[bytes], int]:
         nonlocal picture
         picture = (picture + 1) % vp8.PICTURES
-        time = convert_timebase(pts, encoded.time_base, VIDEO_TIME_BASE)
+        time = _scaled(pts, encoded.time_base, VIDEO_TIME_BASE)
         return vp8.cut(encoded.data, picture, limits.RTP_PAYLOAD_MAX), time
 
     return cut
+
+
+def _scaled(pts: int, base: Fraction, clock: Fraction) -> int:
+    same = base.numerator == clock.numerator and base.denominator == clock.denominator
+    return pts if same else convert_timebase(pts, base, clock)
