@@ -97,10 +97,17 @@ class Arrivals:
         calm = max(self._tolerance / 2, self._tolerance - limits.ARRIVALS_LATE)
         if not cut and least < calm + self._waited_here(arrived):
             self._grow(since, arrived)
-        if cut or arrived - self._told_at >= limits.ARRIVALS_REPORT:
-            self._told_at = arrived
-            return self.estimate
+        if cut or self._has_news(arrived - self._told_at):
+            self._told_at, self._told = arrived, self.estimate
+            return self._told
         return None
+
+    def _has_news(self, since: float) -> bool:
+        """Whether the peer is to be told, so many seconds after it was: of a change soon, or now and then."""
+        if since < limits.ARRIVALS_REPORT:
+            return False
+        change = abs(self.estimate - self._told)
+        return change > limits.ARRIVALS_REPORT_CHANGE * self._told or since >= limits.ARRIVALS_REPORT_SAME
 
     def held_up(self, seconds: float, now: float) -> None:
         """This machine was busy for so long just now: packets may have waited here."""

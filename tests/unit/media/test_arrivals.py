@@ -50,11 +50,17 @@ def test_a_full_link_is_found_within_a_fifth_of_a_second_and_told_at_once() -> N
     assert 0.3e6 < first[1] <= 0.6e6
 
 
-def test_reports_are_five_a_second_however_many_packets() -> None:
+def test_reports_are_five_a_second_while_the_estimate_grows_and_one_while_it_stays() -> None:
+    """However many packets come: a peer forgets what it is not told again, and knows what it was told."""
     path = Path()
-    path.send(4, 2e6, 20e6)
-    assert 18 <= len(path.told) <= 21
-    assert min(after[0] - before[0] for before, after in pairwise(path.told)) >= limits.ARRIVALS_REPORT
+    path.send(9, 2e6, 20e6)
+    pauses = [after[0] - before[0] for before, after in pairwise(path.told)]
+    assert min(pauses) >= limits.ARRIVALS_REPORT
+    assert max(pauses[:4]) < 1.2 * limits.ARRIVALS_REPORT
+    assert max(pauses) < 1.2 * limits.ARRIVALS_REPORT_SAME < limits.RATE_REPORT_LIFE / 2
+    same = [bits for at, bits in path.told if at >= path.now - 4]
+    assert 4 <= len(same) <= 5
+    assert max(same) <= (1 + limits.ARRIVALS_REPORT_CHANGE) * min(same)
 
 
 def test_one_late_packet_is_no_full_link() -> None:
