@@ -1,4 +1,4 @@
-"""VP8 in RTP: a picture cut into payloads (RFC 7741). Pure.
+"""VP8 in RTP: a picture cut into payloads, and a payload without what is around it (RFC 7741). Pure.
 
 Every payload begins with a descriptor; ours has four octets, always::
 
@@ -26,3 +26,10 @@ def cut(data: bytes, picture: int, size: int) -> list[bytes]:
         b"\x90\x80" + number + data[:room],
         *(later + data[begin : begin + room] for begin in range(room, len(data), room)),
     ]
+
+
+def uncut(payload: bytes) -> bytes | None:
+    """What of a picture is in a payload, if its descriptor has the form of ours; None: another form."""
+    if len(payload) >= _DESCRIPTOR and payload[0] & 0x80 and payload[1] & 0xF0 == 0x80 and payload[2] & 0x80:
+        return payload[_DESCRIPTOR:]
+    return None

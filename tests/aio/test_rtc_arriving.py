@@ -6,11 +6,13 @@ import asyncio
 import struct
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pylibsrtp
 import pytest
 from aiortc import RTCRtpCodecParameters, RTCRtpReceiver
+from aiortc.codecs import depayload
 from aiortc.rtcdtlstransport import RtpRouter, State
 from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 
 from meshcall.aio.rtc.hooks.arriving import Arriving
 from meshcall.aio.rtc.hooks.private import get_private, set_private
+from meshcall.media import vp8
 
 SSRC = 0x01020304
 VP8 = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
@@ -164,6 +167,27 @@ def test_receivers_are_told_what_aiortc_tells_them(datagrams: list[bytes]) -> No
         assert ours.told() == theirs.told()
 
     asyncio.run(compare())
+
+
+async def test_an_extension_is_found_where_the_last_one_was_only_if_all_is_as_it_was() -> None:
+    """Another MID, another number, or none: what is told is what the packet says."""
+    end = End("video")
+    await end.by_aiortc(packet(1, b"\x10x"))
+    laid_out = [("0", 7), ("0", 8), ("1", 9), ("long", 10), (None, 11), ("0", None), ("0", 12), ("0", 13)]
+    for number, (mid, sent) in enumerate(laid_out, 2):
+        assert end.arriving.offer(packet(number, b"\x10x", mid=mid, sent=sent))
+    assert [one["abs_send_time"] for one in end.estimator.told] == [7, 8, 9, 10, 11, 12, 13]
+    numbers = RTCRtpReceiveParameters(headerExtensions=[replace(SEND_TIME, id=5)])
+    end.transport._rtp_header_extensions_map.configure(numbers)
+    assert end.arriving.offer(packet(20, b"\x10x", mid="0", sent=14))
+    assert len(end.estimator.told) == 7
+
+
+@given(st.binary(max_size=12) | st.binary(max_size=4).map(lambda data: b"\x90\x80\x80" + data))
+def test_payloads_are_freed_as_by_aiortc(payload: bytes) -> None:
+    """Of every descriptor that we read ourselves."""
+    data = vp8.uncut(payload)
+    assert data is None or data == depayload(VP8, payload)
 
 
 async def test_what_is_taken_and_what_is_not() -> None:

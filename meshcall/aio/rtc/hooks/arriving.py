@@ -24,6 +24,7 @@ from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, pack_remb_fci
 
 from meshcall.aio.rtc.hooks.private import get_private
 from meshcall.aio.rtc.hooks.transport import Counters, dtls_transport, ice_connection
+from meshcall.media import vp8
 
 _HEADER: Final = struct.Struct("!BBHLL")
 _PLAIN: Final = 0x80
@@ -55,6 +56,8 @@ class Arriving:
         """Give ICE :meth:`offer`."""
         self._dtls = dtls
         self._counters = counters
+        self._numbers = get_private(dtls._rtp_header_extensions_map, "_HeaderExtensionsMap__ids")
+        """Those of header extensions that the peer and we agreed on."""
         self._streams: dict[tuple[int, int], _Stream] = {}
         """By SSRC and payload type; at most those that aiortc knows, for as long as others come."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,11 +111,11 @@ class Arriving:
         payload = data[begin:]
         packet = Arrived(ssrc, sequence, timestamp, marked >> 7, marked & 0x7F, payload)
         if stream.estimator is not None and first == _EXTENDED:
-            sent = self._send_time(data, begin)
+            sent = self._send_time(stream, data, begin)
             if sent is not None:
                 self._estimate(stream, sent, len(payload))
         stream.counted.add(packet)  # type: ignore[arg-type]  # it looks at the numbers only
-        packet._data = depayload(stream.codec, payload) if payload else b""
+        packet._data = stream.bare(payload) if payload else b""
         ask, frame = stream.buffer.add(packet)
         if stream.failed.is_set():
             stream.failed.clear()
@@ -122,12 +125,16 @@ class Arriving:
         if frame is not None and stream.decodes():
             stream.queue.put((stream.codec, frame))
 
-    def _send_time(self, data: bytes, end: int) -> int | None:
+    def _send_time(self, stream: _Stream, data: bytes, end: int) -> int | None:
         """Of the extension abs-send-time; None: there is none."""
-        extensions = self._dtls._rtp_header_extensions_map
+        wanted, (number, before) = self._numbers.abs_send_time, stream.before
+        at = _HEADER.size + len(before)
+        if number == wanted and data[_HEADER.size : at] == before:  # laid out as the last one was
+            return int.from_bytes(data[at : at + 3], "big")
         if int.from_bytes(data[12:14], "big") != _ONE_BYTE:
+            extensions = self._dtls._rtp_header_extensions_map
             return extensions.get(int.from_bytes(data[12:14], "big"), data[16:end]).abs_send_time
-        wanted, at = _id_of_send_time(extensions), 16
+        at = 16
         while at < end:
             head = data[at]
             if head == 0:
@@ -135,6 +142,7 @@ class Arriving:
                 continue
             length = (head & 0x0F) + 1
             if head >> 4 == wanted and length == 3 and at + 3 < end:
+                stream.before = wanted, data[_HEADER.size : at + 1]
                 return int.from_bytes(data[at + 1 : at + 4], "big")
             at += 1 + length
         return None
@@ -178,11 +186,19 @@ class _Stream:
         self.counted = counted
         self._receivers = receivers
         self._codecs = codecs
+        self._is_vp8 = codec.name == "VP8"
         self.pictures = receiver._RTCRtpReceiver__kind == "video"  # type: ignore[attr-defined]
         self.buffer = get_private(receiver, "_RTCRtpReceiver__jitter_buffer")
         self.queue = get_private(receiver, "_RTCRtpReceiver__decoder_queue")
         self.failed = get_private(receiver, "_RTCRtpReceiver__decoder_error")
         self.estimator = get_private(receiver, "_RTCRtpReceiver__remote_bitrate_estimator")
+        self.before: tuple[int | None, bytes] = -1, b""
+        """The number of abs-send-time when it was found last, and what was between header and value then."""
+
+    def bare(self, payload: bytes) -> bytes:
+        """Without what its format puts around it."""
+        data = vp8.uncut(payload) if self._is_vp8 else None
+        return depayload(self.codec, payload) if data is None else data
 
     def lives(self) -> bool:
         """Whether aiortc would still hand them to this receiver, with this codec."""
@@ -194,9 +210,3 @@ class _Stream:
     def decodes(self) -> bool:
         """Whether there is a decoder."""
         return get_private(self.receiver, "_RTCRtpReceiver__decoder_thread") is not None
-
-
-def _id_of_send_time(extensions: Any) -> int | None:
-    """Which number the peer and we gave it."""
-    number: int | None = get_private(extensions, "_HeaderExtensionsMap__ids").abs_send_time
-    return number
