@@ -1424,10 +1424,8 @@ OUTLET_QUEUE_MAX: Final = 16
 behind a slow path must not make us hold more."""
 
 ENCODE_PICTURES_WAITING: Final = 2
-"""Pictures that wait for an encoder; an encoder that can't keep up gets fewer, not later ones."""
-
-ENCODE_SOUND_WAITING: Final = 25
-"""Frames of sound that wait for the encoder: 0.5 s, for a machine that stood still."""
+"""Pictures that wait for an encoder, and from it for the event loop: who can't keep up gets fewer, not later
+ones."""
 
 PICTURES_RATE_MIN: Final = 50_000
 """Bits a second of pictures at least, however little a peer says it gets: the smallest layer needs it."""

@@ -4,15 +4,15 @@ A packet costs its sender, and each who receives it, as much work whatever is in
 most of what a machine has to do, so fewer packets with more in each are sent there.
 
 Law 1: all peers get the same packets, because sound is encoded once.
-Law 2: sound that is held waits for its followers only: before a pause it leaves at once.
+Law 2: sound waits for those that it is in one packet with, and for nothing else.
 Law 3: while a peer loses some, a packet holds 20 ms: of a longer one more is lost at once, Opus has a copy of
 its last 20 ms alone, and what is sent again comes later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from meshcall import limits
 
@@ -26,26 +26,15 @@ def frames_for(peers: int, loss: float) -> int:
     return max(frames for frames, least in limits.SOUND_PACKET_PEERS if peers >= least)
 
 
-class Packing(Generic[T]):
-    """Holds frames until a packet is full."""
+def packets_of(frames: Iterable[T], follows: Callable[[T, T], bool]) -> list[list[T]]:
+    """Frames that were made together, as few packets.
 
-    def __init__(self, follows: Callable[[T, T], bool]) -> None:
-        """``follows``: whether a frame may be in one packet with the one before it."""
-        self._follows = follows
-        self._held: list[T] = []
-
-    def add(self, frames: Sequence[T], size: int) -> list[list[T]]:
-        """The packets that are full with ``frames``, of ``size`` each."""
-        packets = []
-        for frame in frames:
-            if self._held and not self._follows(self._held[-1], frame):
-                packets += self.flush()
-            self._held.append(frame)
-            if len(self._held) >= size:
-                packets += self.flush()
-        return packets
-
-    def flush(self) -> list[list[T]]:
-        """What is held, as a packet; nothing, if nothing is."""
-        held, self._held = self._held, []
-        return [held] if held else []
+    ``follows``: whether a frame may be in one packet with the one before it.
+    """
+    packets: list[list[T]] = []
+    for frame in frames:
+        if packets and follows(packets[-1][-1], frame):
+            packets[-1].append(frame)
+        else:
+            packets.append([frame])
+    return packets

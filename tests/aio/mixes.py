@@ -17,6 +17,22 @@ Sound = np.ndarray[tuple[int], np.dtype[np.float64]]
 _RATE = 48_000
 
 
+class Voice:
+    """A tone as a decoder gives it: frames of 20 ms, stereo."""
+
+    def __init__(self, frequency: int) -> None:
+        self._tone = Tone(frequency)
+
+    def next(self) -> av.AudioFrame:
+        """The next 20 ms."""
+        return readers.frame_of(stereo(self._tone.next()), 2)
+
+
+def stereo(octets: bytes) -> bytes:
+    """Both channels the same."""
+    return np.repeat(np.frombuffer(octets, np.int16), 2).tobytes()
+
+
 def files_in(folder: Path) -> list[str]:
     """Their names."""
     return sorted(file.name for file in folder.iterdir())
@@ -24,7 +40,7 @@ def files_in(folder: Path) -> list[str]:
 
 def write_film(path: Path, tone: int, value: int, seconds: int) -> None:
     """A film of one tone and one brightness, 320x180, five pictures a second."""
-    film, sound, picture = Matroska(path, (320, 180), sound=True), Tone(tone), readers.black(320, 180)
+    film, sound, picture = Matroska(path, (320, 180), sound=True), Voice(tone), readers.black(320, 180)
     picture.planes[0].update(bytes([value]) * picture.planes[0].buffer_size)
     for number in range(seconds * 50):
         if number % 10 == 0:

@@ -19,11 +19,10 @@ from meshcall.aio.media import readers
 from meshcall.aio.media.encoded import Outlet
 from meshcall.aio.media.matroska import Matroska
 from meshcall.aio.media.mixer import Mixer, Part
-from meshcall.aio.media.sources import Tone
 from meshcall.aio.media.studio import enter
 from meshcall.media.mixing import tiles
 from meshcall.media.plan import MediaPlan
-from tests.aio.mixes import files_in, loud, luma, pictures_in, sound_in
+from tests.aio.mixes import Voice, files_in, loud, luma, pictures_in, sound_in
 
 WHITE, GREY = 235, 126
 
@@ -39,7 +38,7 @@ class Member:
 
     def __init__(self, part: Part, tone: int, value: int, *, origin: float = 0.0) -> None:
         self.part = part
-        self._tone, self._value, self._origin = Tone(tone), value, origin
+        self._tone, self._value, self._origin = Voice(tone), value, origin
 
     async def live(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -86,7 +85,7 @@ async def test_sound_and_pictures_are_in_time_with_each_other(tmp_path: Path) ->
     parts = {880: mixer.part(), 1500: mixer.part()}
 
     async def live(part: Part, tone: int, first: int) -> None:
-        loop, tones, begin = asyncio.get_running_loop(), Tone(tone), asyncio.get_running_loop().time()
+        loop, tones, begin = asyncio.get_running_loop(), Voice(tone), asyncio.get_running_loop().time()
         for number in range(150):
             await asyncio.sleep(max(0.0, begin + number * 0.02 - loop.time()))
             now = number >= first and (number - first) % 25 < 10

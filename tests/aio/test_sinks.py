@@ -20,15 +20,15 @@ from meshcall import limits
 from meshcall.aio.media import readers
 from meshcall.aio.media.recorder import Recorder
 from meshcall.aio.media.recordfile import RecordFile
-from meshcall.aio.media.sources import Tone
 from meshcall.aio.media.writer import Writer
 from meshcall.errors import RecordTargetExists
 from meshcall.media.plan import MediaKind
+from tests.aio.mixes import Voice
 
 BOTH: frozenset[MediaKind] = frozenset({"audio", "video"})
 
 
-def sound(tone: Tone, index: int) -> av.AudioFrame:
+def sound(tone: Voice, index: int) -> av.AudioFrame:
     frame = tone.next()
     frame.pts = index * 960
     frame.time_base = Fraction(1, 48_000)
@@ -60,7 +60,7 @@ def test_recording_holds_what_was_written(tmp_path: Path) -> None:
     """Every frame is there at its time; the tone is the tone; only the owner may read it."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, BOTH)
-    tone = Tone(880)
+    tone = Voice(880)
     for index in range(100):
         writer.write(sound(tone, index), index * 0.02)
         if index % 4 == 0:
@@ -80,7 +80,7 @@ def test_missing_sound_becomes_silence(tmp_path: Path) -> None:
     """Sound after a hole stays at its time."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, frozenset({"audio"}))
-    tone = Tone(440)
+    tone = Voice(440)
     for index in [*range(50), *range(100, 150)]:
         writer.write(sound(tone, index), index * 0.02)
     writer.finish()
@@ -94,7 +94,7 @@ def test_forged_timestamps_do_not_move_a_recording(tmp_path: Path) -> None:
     """Frames whose RTP time jumps by hours are put where they arrived."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, BOTH)
-    tone = Tone(440)
+    tone = Voice(440)
     for index in range(100):
         at = index * 0.02
         writer.write(picture(index, at + (40_000 if index >= 50 else 0)), at)
@@ -118,7 +118,7 @@ def test_header_does_not_wait_for_pictures_for_ever(tmp_path: Path) -> None:
     """Sound is kept until a picture tells the size, but not longer than RECORD_VIDEO_WAIT."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, BOTH)
-    tone = Tone(440)
+    tone = Voice(440)
     count = round(limits.RECORD_VIDEO_WAIT / 0.02)
     for index in range(count):
         writer.write(sound(tone, index), index * 0.02)
@@ -135,7 +135,7 @@ def test_short_call_is_recorded_too(tmp_path: Path) -> None:
     """A call that ends before the first picture leaves its sound."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, BOTH)
-    writer.write(sound(Tone(440), 0), 0.0)
+    writer.write(sound(Voice(440), 0), 0.0)
     writer.finish()
     assert len(samples_in(path)) == pytest.approx(960, abs=400)
 
@@ -151,7 +151,7 @@ def test_recording_that_is_cut_off_plays(tmp_path: Path) -> None:
     """What was written up to a second ago is on disk while the call runs."""
     path = tmp_path / "a.mkv"
     writer = Writer(path, BOTH)
-    tone = Tone(440)
+    tone = Voice(440)
     for index in range(250):
         writer.write(sound(tone, index), index * 0.02)
         writer.write(picture(index, index * 0.02), index * 0.02)

@@ -10,8 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from fractions import Fraction
 from functools import partial
+from operator import le
 from pathlib import Path
 
 import av
@@ -21,7 +21,7 @@ import pytest
 from meshcall import limits
 from meshcall.aio.media import readers
 from meshcall.aio.media.loudness import loudness
-from meshcall.aio.media.sources import PictureTrack, Source, Tone, check_source, open_source
+from meshcall.aio.media.sources import Source, Tone, check_source, open_source
 from meshcall.aio.media.threads import Feed, call_in_thread
 from meshcall.errors import SourceUnusable
 from meshcall.media.plan import MediaKind, MediaPlan
@@ -49,13 +49,16 @@ def write_film(
             out.mux(audio.encode(None))
 
 
-def loudest(frames: list[av.AudioFrame]) -> float:
+def samples(sound: list[bytes], channels: int = 1) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    """Of the left channel."""
+    return np.frombuffer(b"".join(sound), np.int16)[::channels]
+
+
+def loudest(sound: list[bytes], channels: int = 1) -> float:
     """The loudest frequency in Hz."""
-    samples = np.concatenate(
-        [frame.to_ndarray().reshape(-1)[:: len(frame.layout.channels)] for frame in frames]
-    )
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(np.argmax(spectrum) * frames[0].sample_rate / len(samples))
+    heard = samples(sound, channels)
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    return float(np.argmax(spectrum) * 48_000 / len(heard))
 
 
 @contextlib.asynccontextmanager
@@ -68,14 +71,29 @@ async def opened(plan: MediaPlan) -> AsyncIterator[tuple[Source, list[MediaKind]
         await source.close()
 
 
-async def pull_sound(source: Source, count: int) -> list[av.AudioFrame]:
-    assert source.sound is not None
-    return [await source.sound.recv() for _ in range(count)]
+async def pull_sound(source: Source, count: int, *, size: int = 1) -> list[bytes]:
+    """So many frames, of which ``size`` are taken at a time."""
+    track = source.sound
+    assert track is not None
+    sound: list[bytes] = []
+    while len(sound) < count:
+        frames = await asyncio.to_thread(track.take, size)
+        assert frames is not None
+        assert len(frames) == size
+        sound += frames
+    return sound
 
 
-async def pull_pictures(source: Source, count: int) -> list[av.VideoFrame]:
-    assert source.pictures is not None
-    return [await source.pictures.recv() for _ in range(count)]
+async def pull_pictures(source: Source, count: int) -> list[tuple[av.VideoFrame, float]]:
+    """So many pictures, and their times in seconds."""
+    track = source.pictures
+    assert track is not None
+    pictures: list[tuple[av.VideoFrame, float]] = []
+    for _ in range(count):
+        picture = await asyncio.to_thread(track.next)
+        assert picture is not None
+        pictures.append((picture[0], picture[1] / 90_000))
+    return pictures
 
 
 @pytest.mark.parametrize(("text", "tone"), [("testsrc", 440), ("testsrc:880", 880)])
@@ -85,7 +103,7 @@ async def test_test_source_has_its_tone_and_a_moving_picture(text: str, tone: in
         source.open_gate()
         sound, pictures = await asyncio.gather(pull_sound(source, 25), pull_pictures(source, 5))
         assert loudest(sound) == pytest.approx(tone, abs=4)
-        assert bytes(pictures[0].planes[0]) != bytes(pictures[4].planes[0])
+        assert bytes(pictures[0][0].planes[0]) != bytes(pictures[4][0].planes[0])
         assert ended == []
 
 
@@ -113,13 +131,12 @@ async def test_file_is_sent_in_real_time_and_its_end_is_no_end(tmp_path: Path) -
         elapsed = time.monotonic() - begin
         assert 0.7 < elapsed < 4, "40 sounds take 0.8 s, of which the last 0.3 s are silence"
         assert sorted(ended) == ["audio", "video"]
-        assert loudest(sound[2:22]) == pytest.approx(660, abs=4)
-        assert not np.any(sound[39].to_ndarray())
-        assert bytes(pictures[18].planes[0]) == bytes(pictures[14].planes[0])
-        times = [frame.time or 0.0 for frame in pictures[:14]]
+        assert source.channels == 2
+        assert loudest(sound[2:22], 2) == pytest.approx(660, abs=4)
+        assert not any(sound[39])
+        assert bytes(pictures[18][0].planes[0]) == bytes(pictures[14][0].planes[0])
+        times = [at for _, at in pictures[:14]]
         assert times == pytest.approx([index / 30 for index in range(14)], abs=0.002)
-        assert source.sound is not None
-        assert source.sound.readyState == "live"
 
 
 async def test_file_without_sound_sends_none(tmp_path: Path) -> None:
@@ -140,8 +157,8 @@ async def test_large_and_fast_film_is_made_to_fit(tmp_path: Path) -> None:
         container = await asyncio.to_thread(readers.open_file, film)
         await call_in_thread(partial(readers.read_pictures, container, feed), name="reader", timeout=10)
         items = []
-        while feed.peek() is not None:
-            items.append(feed.pop())
+        while (item := feed.pop()) is not None:
+            items.append(item)
         assert len(items) == 15
         assert {(frame.width, frame.height) for _, frame in items} == {(1276, 720)}
         assert source.pictures is not None
@@ -217,9 +234,9 @@ async def test_live_source_sends_the_newest_picture(monkeypatch: pytest.MonkeyPa
         await asyncio.sleep(0.5)
         source.open_gate()
         begin = time.monotonic()
-        first = (await pull_pictures(source, 3))[0]
+        _, first = (await pull_pictures(source, 3))[0]
         assert time.monotonic() - begin < 0.3
-        assert (first.time or 0) < 0.2
+        assert first < 0.2
         source._feeds[0].close()
         await asyncio.wait_for(pull_pictures(source, 2), 1)
         assert ended == ["video"]
@@ -250,13 +267,9 @@ async def test_an_unplugged_device_ends_nothing(monkeypatch: pytest.MonkeyPatch)
     async with opened(MediaPlan(source="camera+mic")) as (source, ended):
         assert source.channels == 1
         source.open_gate()
-        assert source.pictures is not None
-
-        async def watch(track: PictureTrack) -> list[float]:
-            return [(await track.recv()).time or 0.0 for _ in range(20)]
-
-        sound, times_shown = await asyncio.gather(pull_sound(source, 120), watch(source.pictures))
-        heard = "".join("x" if loudness(frame) > -60 else "." for frame in sound)
+        sound, pictures = await asyncio.gather(pull_sound(source, 120), pull_pictures(source, 20))
+        times_shown = [at for _, at in pictures]
+        heard = "".join("x" if loudness(octets, 1) > -60 else "." for octets in sound)
         assert re.fullmatch(r"\.*x+\.{10,}x+\.*", heard), heard
         assert max(later - earlier for earlier, later in itertools.pairwise(times_shown)) < 0.8
         assert ended == []
@@ -269,7 +282,7 @@ async def test_a_microphone_of_alsa(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """ALSA's own file device is one; what is not there is said, with a hint."""
     recorded = tmp_path / "recorded"
     tone = Tone(440)
-    recorded.write_bytes(b"".join(bytes(tone.next().planes[0])[:3840] for _ in range(100)))
+    recorded.write_bytes(b"".join(tone.next() for _ in range(100)))
     configuration = tmp_path / "alsa.conf"
     configuration.write_text(
         "pcm.nothing { type null }\n"
@@ -279,7 +292,7 @@ async def test_a_microphone_of_alsa(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     async with opened(MediaPlan(source="mic:recorded")) as (source, _):
         source.open_gate()
         frames = await pull_sound(source, 10)
-        assert loudness(frames[-1]) > -30
+        assert loudness(frames[-1], source.channels) > -30
         assert source.pictures is None
     with pytest.raises(SourceUnusable, match="no microphone") as caught:
         await check_source(MediaPlan(source="mic:nowhere"))
@@ -301,13 +314,58 @@ async def test_slow_encoder_gets_fewer_pictures_not_later_ones() -> None:
     async with opened(MediaPlan(source="testsrc")) as (source, _):
         source.open_gate()
         assert source.pictures is not None
-        last = None
+        at = 0.0
         for _ in range(6):
-            last = await source.pictures.recv()
+            at = (await pull_pictures(source, 1))[0][1]
             await asyncio.sleep(0.1)
-        assert last is not None
-        assert last.time == pytest.approx(0.45, abs=0.1)
+        assert at == pytest.approx(0.45, abs=0.1)
         assert source.pictures.frames_skipped >= 6
+
+
+async def test_a_picture_that_nobody_wants_is_passed_over() -> None:
+    """The others leave when they are due, and nobody was woken for it meanwhile."""
+    async with opened(MediaPlan(source="testsrc")) as (source, _):
+        track, wanted = source.pictures, []
+        assert track is not None
+        source.open_gate()
+        begin = time.monotonic()
+        for number in range(5):
+            picture = await asyncio.to_thread(track.next, partial(le, 12_000 * number))
+            assert picture is not None
+            wanted.append(picture[1])
+            assert time.monotonic() - begin >= picture[1] / 90_000 - 0.001
+        assert wanted == [0, 12_000, 24_000, 36_000, 48_000]
+        assert track.frames_sent == 5
+
+
+async def test_frames_of_one_packet_are_taken_when_the_last_is_due(tmp_path: Path) -> None:
+    """They are those that would have come one by one."""
+    film = tmp_path / "film.mkv"
+    write_film(film, seconds=1.0)
+    for text in ("testsrc", str(film)):
+        async with (
+            opened(MediaPlan(source=text, video=False)) as (one, _),
+            opened(MediaPlan(source=text, video=False)) as (other, _),
+        ):
+            one.open_gate()
+            other.open_gate()
+            begin = time.monotonic()
+            joined, single = await asyncio.gather(pull_sound(one, 9, size=3), pull_sound(other, 9))
+            assert time.monotonic() - begin >= 0.159
+            assert joined == single
+
+
+async def test_a_device_ahead_of_us_loses_its_oldest_pictures() -> None:
+    """A live feed holds what is new; who waits for it is told of its end."""
+    feed: Feed[int] = Feed(2, newest=True)
+    for number in range(5):
+        assert feed.put(number)
+    assert (feed.dropped, feed.pop(), feed.pop(), feed.pop()) == (3, 3, 4, None)
+    waiting = asyncio.create_task(asyncio.to_thread(feed.wait))
+    await asyncio.sleep(0.05)
+    feed.end()
+    assert not await asyncio.wait_for(waiting, 1)
+    assert feed.ended
 
 
 async def test_close_ends_the_threads(tmp_path: Path) -> None:
@@ -334,10 +392,7 @@ def test_padding_keeps_what_is_there() -> None:
     """A last short piece of sound is filled with silence."""
     short = av.AudioFrame(format="s16", layout="stereo", samples=10)
     short.planes[0].update(b"\x01\x02" * (short.planes[0].buffer_size // 2))
-    short.sample_rate = 48_000
-    short.time_base = Fraction(1, 48_000)
-    whole = readers.padded(short)
-    octets = bytes(whole.planes[0])
-    assert whole.samples == 960
+    octets = readers.octets_of(short)
+    assert len(octets) == 3840
     assert octets[:40] == b"\x01\x02" * 20
-    assert not any(octets[40:3840])
+    assert not any(octets[40:])

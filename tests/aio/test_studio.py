@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import threading
 import time
 from array import array
@@ -18,14 +19,16 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from meshcall import limits
-from meshcall.aio.media import encoders, readers, studio, threads
+from meshcall.aio.media import encoders, readers, studio
 from meshcall.aio.media.encoded import Encoded, Outlet
+from meshcall.aio.media.encoders import FfmpegOpusEncoder, OpusEncoder
 from meshcall.aio.media.loudness import loudness
 from meshcall.aio.media.sources import Tone
 from meshcall.errors import SourceUnusable
 from meshcall.media import opus
 from meshcall.media.layers import Size, bits_most
 from meshcall.media.plan import MediaKind, MediaPlan
+from tests.aio.mixes import stereo
 
 TEST = MediaPlan(source="testsrc", room="0123")
 NODE = object()
@@ -254,7 +257,23 @@ async def test_a_slow_machine_encodes_less_and_says_so(monkeypatch: pytest.Monke
                     told.append(what)
         assert told == ["720p30", "720p30 cpu", "360p15 cpu", "180p15 cpu"]
         assert one.counters["encoder-behind"] > 0
-        assert one.counters["sound-encoder-behind"] == 0
+        last = ear._queue[-1].pts // 960
+        assert ear.frames == last + 1
+
+
+async def test_a_loop_that_is_behind_gets_fewer_pictures() -> None:
+    """Encoders leave the processor to it; afterwards they go on."""
+    async with opened() as one:
+        outlet = Outlet("video", lambda: None)
+        one.connect(outlet, "VP8")
+        outlet.open()
+        one.open_gate()
+        await take(outlet, 3)
+        time.sleep(0.6)  # noqa: ASYNC251 - what is busy here is the loop
+        before = outlet.frames
+        await asyncio.sleep(0)
+        assert outlet.frames - before <= 2 * limits.ENCODE_PICTURES_WAITING + 1
+        await asyncio.wait_for(take(outlet, 12), 2)
 
 
 async def test_an_encoder_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,20 +452,40 @@ def decode_sound(name: str, rate: int, data: list[bytes]) -> list[Any]:
     return frames
 
 
+BOTH = pytest.mark.parametrize("made", [OpusEncoder, FfmpegOpusEncoder])
+
+
+@BOTH
 @pytest.mark.parametrize("channels", [1, 2])
-def test_opus_at_its_rate(channels: int) -> None:
+def test_opus_at_its_rate(made: type[OpusEncoder | FfmpegOpusEncoder], channels: int) -> None:
     """20 ms a packet, at 32 or 48 kb/s, and it sounds like what went in."""
-    encoder, tone = encoders.OpusEncoder(channels), Tone(440)
-    data = [packet for _ in range(100) for packet in encoder.encode(tone.next())]
+    encoder, tone = made(channels), Tone(440)
+    sound = [tone.next() if channels == 1 else stereo(tone.next()) for _ in range(100)]
+    data = [packet for octets in sound for packet in encoder.encode(octets)]
     assert len(data) == 100
     wanted = limits.OPUS_RATE_MONO if channels == 1 else limits.OPUS_RATE_STEREO
     assert sum(map(len, data)) * 8 / 2 <= 1.15 * wanted
     assert sine(decode_sound("libopus", 48_000, data)) < 0.02
 
 
-def test_opus_goes_on_when_more_loss_is_expected() -> None:
-    """Another encoder takes over between two packets; nothing is missing, and nothing clicks."""
-    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_libopus_makes_what_ffmpeg_makes_with_it(channels: int) -> None:
+    """Octet for octet, of a tone, of noise and of silence."""
+    ours, theirs = OpusEncoder(channels), FfmpegOpusEncoder(channels)
+    tone, noise = Tone(440), random.Random(1)
+    for number in range(120):
+        octets = tone.next() if channels == 1 else stereo(tone.next())
+        if number % 40 >= 20:
+            octets = noise.randbytes(len(octets))
+        if number % 40 >= 30:
+            octets = bytes(len(octets))
+        assert ours.encode(octets) == theirs.encode(octets)
+
+
+@BOTH
+def test_opus_goes_on_when_more_loss_is_expected(made: type[OpusEncoder | FfmpegOpusEncoder]) -> None:
+    """Between two packets; nothing is missing, and nothing clicks."""
+    encoder, tone = made(1), Tone(440)
     data: list[bytes] = []
     for index in range(100):
         encoder.expect_loss(0.2 if 40 <= index < 70 else 0.0)
@@ -457,7 +496,7 @@ def test_opus_goes_on_when_more_loss_is_expected() -> None:
 
 def test_opus_frames_in_one_packet_sound_the_same() -> None:
     """Three frames each: a third of the packets, the same sound."""
-    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+    encoder, tone = OpusEncoder(1), Tone(440)
     data = [packet for _ in range(90) for packet in encoder.encode(tone.next())]
     joined = [opus.join(data[at : at + 3]) for at in range(0, 90, 3) if opus.joins(data[at], data[at + 2])]
     assert len(joined) >= 29
@@ -492,71 +531,87 @@ async def test_many_peers_get_fewer_packets_of_sound() -> None:
         await lasts(960)
 
 
-@asynccontextmanager
-async def sound_lines(count: int) -> AsyncIterator[tuple[studio.SoundLines, list[Outlet]]]:
-    """Lines that get what is made from the test, and so many open outlets."""
-    lines = studio.SoundLines(1, Counter())
-    outlets = [Outlet("audio", lambda: None) for _ in range(count)]
-    for outlet in outlets:
-        outlet.open()
-    yield lines, outlets
-    lines.close()
-    await threads.wait_threads([lines.thread], 1.0)
+class Lines:
+    """Lines that take from the test, and so many open outlets."""
+
+    def __init__(self, count: int) -> None:
+        self.lines = studio.SoundLines(1)
+        self.outlets = [Outlet("audio", lambda: None) for _ in range(count)]
+        self._tone = Tone(440)
+        self._number = 0
+        for outlet in self.outlets:
+            outlet.open()
+
+    def connect(self, *outlets: Outlet) -> None:
+        for outlet in outlets:
+            self.lines.connect(outlet, "opus")
+
+    def encode(self, *loud: bool) -> None:
+        """Frames that are taken together; they leave with the loop's next turn."""
+        frames = [self._tone.next() if one else readers.silence_of(1) for one in loud]
+        self.lines.encode(frames, self._number * 960, self.lines._order)
+        self._number += len(frames)
 
 
-def made(lines: studio.SoundLines, number: int, *, level: int = -20) -> None:
-    """Frame ``number`` is encoded, if it is for anybody."""
-    sound = Encoded(b"\x78" + bytes([number]), number * 960, readers.AUDIO_BASE, level=level)
-    lines._made({"opus": [sound]} if lines.outlets else {}, level)
-
-
-def waiting(outlet: Outlet) -> list[tuple[int, bytes]]:
-    """The numbers of the first frames of the packets that wait, and what is in these."""
-    return [(encoded.pts // 960, encoded.data[-encoded.frames :]) for encoded in outlet._queue]
+def waiting(outlet: Outlet) -> list[tuple[int, int]]:
+    """The numbers of the first frames of the packets that wait, and how many each has."""
+    assert all(opus.length(encoded.data) == encoded.frames * 960 for encoded in outlet._queue)
+    return [(encoded.pts // 960, encoded.frames) for encoded in outlet._queue]
 
 
 async def test_every_frame_is_in_one_packet() -> None:
-    """In order, as loud as the loudest, whoever comes meanwhile; what is held leaves before a pause."""
-    async with sound_lines(7) as (lines, outlets):
-        for outlet in outlets[:6]:
-            lines.connect(outlet, "opus")
-        for number in range(7):
-            made(lines, number, level=-20 - number)
-        lines.connect(outlets[6], "opus")
-        for number in range(7, 9):
-            made(lines, number, level=-20 - number)
-        for _ in range(limits.SILENCE_FRAMES + 1):
-            lines._made({"opus": []}, -127)
-        assert waiting(outlets[0]) == [
-            (0, bytes(range(3))),
-            (3, bytes(range(3, 6))),
-            (6, b"\x06"),
-            (7, b"\x07\x08"),
-        ]
-        assert [encoded.level for encoded in outlets[0]._queue] == [-20, -23, -26, -27]
-        assert [outlet.frames for outlet in outlets] == [9] * 6 + [2]
+    """In order, as loud as the loudest; what nobody can hear is no part of a packet."""
+    test = Lines(6)
+    test.connect(*test.outlets)
+    for _ in range(3):
+        test.encode(True, True, True)
+    for _ in range(4):
+        test.encode(False, False, False)
+    test.encode(True, False, True)
+    await asyncio.sleep(0)
+    numbers = [number + index for number, count in waiting(test.outlets[0]) for index in range(count)]
+    pause = range(9 + limits.SILENCE_FRAMES, 21)
+    assert numbers == [number for number in range(24) if number not in pause]
+    assert waiting(test.outlets[0])[:3] == [(0, 3), (3, 3), (6, 3)]
+    assert [encoded.level for encoded in test.outlets[0]._queue][:3] == [-15] * 3
+    assert test.outlets[0]._queue[-1].level == -15
+    assert [outlet.frames for outlet in test.outlets] == [len(numbers)] * 6
 
 
-async def test_what_is_held_is_sent_to_who_was_there() -> None:
-    """Who comes gets nothing from before, and what nobody was there to get is sent to nobody later."""
-    async with sound_lines(5) as (lines, outlets):
-        for outlet in outlets[:4]:
-            lines.connect(outlet, "opus")
-        made(lines, 0)
-        assert [waiting(outlet) for outlet in outlets[:4]] == [[]] * 4
-        lines.connect(outlets[4], "opus")
-        assert [waiting(outlet) for outlet in outlets] == [[(0, b"\x00")]] * 4 + [[]]
-        made(lines, 1)
-        lines.outlets.clear()
-        made(lines, 2)
-        lines.connect(outlets[4], "opus")
-        made(lines, 3)
-        assert waiting(outlets[4]) == [(3, b"\x03")]
+async def test_who_comes_gets_nothing_from_before() -> None:
+    """Whatever was taken when it came, or is on its way from the encoder, is for those who were there."""
+    test = Lines(5)
+    test.connect(*test.outlets[:4])
+    before = test.lines._order
+    test.encode(True, True)
+    test.connect(test.outlets[4])
+    test.lines.encode([Tone(440).next()] * 2, 2 * 960, before)
+    await asyncio.sleep(0)
+    assert [sum(count for _, count in waiting(outlet)) for outlet in test.outlets] == [4] * 4 + [0]
+    test.encode(True, True)
+    await asyncio.sleep(0)
+    assert [sum(count for _, count in waiting(outlet)) for outlet in test.outlets] == [6] * 4 + [2]
 
 
-def test_opus_packets_hold_a_copy_of_the_one_before() -> None:
+async def test_the_sound_of_a_pause_is_sent_to_nobody() -> None:
+    """What was taken while it was muted does not wait for its return."""
+    test = Lines(1)
+    test.connect(*test.outlets)
+    test.encode(True)
+    test.lines.disconnect(test.outlets[0])
+    test.encode(True)
+    test.connect(*test.outlets)
+    await asyncio.sleep(0)
+    assert waiting(test.outlets[0]) == []
+    test.encode(True)
+    await asyncio.sleep(0)
+    assert waiting(test.outlets[0]) == [(2, 1)]
+
+
+@BOTH
+def test_opus_packets_hold_a_copy_of_the_one_before(made: type[OpusEncoder | FfmpegOpusEncoder]) -> None:
     """In-band FEC: the LBRR flag of the SILK frame is set (RFC 6716 section 4.2.4)."""
-    encoder, tone = encoders.OpusEncoder(1), Tone(440)
+    encoder, tone = made(1), Tone(440)
     encoder.expect_loss(0.1)
     data = [packet for _ in range(60) for packet in encoder.encode(tone.next())]
     configurations = {packet[0] >> 3 for packet in data[10:]}
@@ -580,5 +635,7 @@ def test_plain_codecs(codec: str, name: str, rate: int) -> None:
 
 def test_loudness() -> None:
     """A sine of a quarter of full scale is at -15 dBov, silence at -127."""
-    assert loudness(Tone(440).next()) == pytest.approx(-15, abs=1)
-    assert loudness(readers.silence()) == -127
+    octets = Tone(440).next()
+    assert loudness(octets, 1) == loudness(stereo(octets), 2) == pytest.approx(-15, abs=1)
+    assert loudness(readers.silence_of(1), 1) == -127
+    assert loudness(b"\x00\x80" * 960, 1) == loudness(b"\xff\x7f" * 960, 1) == 0

@@ -16,7 +16,8 @@ import av
 from av.video.frame import PictureType
 
 from meshcall import limits
-from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, SAMPLE_RATE, VIDEO_BASE
+from meshcall.aio.media import libopus
+from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, SAMPLE_RATE, VIDEO_BASE, frame_of
 
 _TICKS: Final = 90_000
 _GAP_MAX: Final = _TICKS
@@ -119,8 +120,8 @@ def make_picture_encoder(codec: str, width: int, height: int, rate: int) -> Pict
 class SoundEncoder(Protocol):
     """Of one codec."""
 
-    def encode(self, frame: av.AudioFrame) -> list[bytes]:
-        """20 ms of 48 kHz s16 stereo, encoded; at the start there may be nothing yet."""
+    def encode(self, octets: bytes) -> list[bytes]:
+        """20 ms of 48 kHz s16, encoded; at the start there may be nothing yet."""
 
     def expect_loss(self, share: float) -> None:
         """So much of what is sent is lost, 0 to 1."""
@@ -130,20 +131,40 @@ class OpusEncoder:
     """Opus at 20 ms, with in-band FEC for the loss that is expected (RFC 6716 section 2.1.7)."""
 
     def __init__(self, channels: int) -> None:
-        """``channels``: 1 or 2, whatever the frames have: those of a mono source are equal."""
+        """``channels``: 1 or 2; raises OSError where there is no libopus."""
+        self._encoder = libopus.OpusEncoder(channels, _opus_rate(channels))
+        self._loss = 0
+        self.expect_loss(0.0)
+
+    def expect_loss(self, share: float) -> None:
+        """See :class:`SoundEncoder`."""
+        step = _opus_loss(share)
+        if step != self._loss:
+            self._loss = step
+            self._encoder.expect_loss(step)
+
+    def encode(self, octets: bytes) -> list[bytes]:
+        """See :class:`SoundEncoder`."""
+        return [self._encoder.encode(octets)]
+
+
+class FfmpegOpusEncoder:
+    """The same by FFmpeg, which tells libopus of the loss when it is opened only, so another one goes on."""
+
+    def __init__(self, channels: int) -> None:
+        """``channels``: 1 or 2."""
         self._channels = channels
-        self._layout = "mono" if channels == 1 else "stereo"
-        self._resampler = av.AudioResampler("s16", self._layout, SAMPLE_RATE)
-        self._loss = limits.OPUS_LOSS_STEPS[0]
+        self._loss = _opus_loss(0.0)
         self._codec = self._open()
-        self._last: av.AudioFrame | None = None
+        self._last: bytes | None = None
         self._pts = 0
 
     def _open(self) -> av.AudioCodecContext:
         codec = av.CodecContext.create("libopus", "w")
         assert isinstance(codec, av.AudioCodecContext), "Opus is sound"
-        codec.bit_rate = limits.OPUS_RATE_MONO if self._channels == 1 else limits.OPUS_RATE_STEREO
-        codec.format, codec.layout, codec.sample_rate = "s16", self._layout, SAMPLE_RATE
+        codec.bit_rate = _opus_rate(self._channels)
+        layout = "mono" if self._channels == 1 else "stereo"
+        codec.format, codec.layout, codec.sample_rate = "s16", layout, SAMPLE_RATE
         codec.time_base = AUDIO_BASE
         codec.options = {
             "application": "voip",
@@ -154,9 +175,8 @@ class OpusEncoder:
         return codec
 
     def expect_loss(self, share: float) -> None:
-        """See :class:`SoundEncoder`. FFmpeg tells libopus when it is opened only, so another one goes on."""
-        percent = share * 100
-        step = max(one for one in limits.OPUS_LOSS_STEPS if one <= max(percent, limits.OPUS_LOSS_STEPS[0]))
+        """See :class:`SoundEncoder`."""
+        step = _opus_loss(share)
         if step == self._loss:
             return
         self._loss = step
@@ -164,36 +184,47 @@ class OpusEncoder:
         if self._last is not None:  # so that it does not begin with the silence of a start
             self._run(self._last)
 
-    def encode(self, frame: av.AudioFrame) -> list[bytes]:
+    def encode(self, octets: bytes) -> list[bytes]:
         """See :class:`SoundEncoder`."""
-        (frame,) = self._resampler.resample(frame) if self._channels == 1 else (frame,)
-        self._last = frame
-        return self._run(frame)
+        self._last = octets
+        return self._run(octets)
 
-    def _run(self, frame: av.AudioFrame) -> list[bytes]:
+    def _run(self, octets: bytes) -> list[bytes]:
+        frame = frame_of(octets, self._channels)
         frame.pts, frame.time_base = self._pts, AUDIO_BASE
         self._pts += FRAME_SAMPLES
         return [bytes(packet) for packet in self._codec.encode(frame)]
 
 
+def _opus_rate(channels: int) -> int:
+    return limits.OPUS_RATE_MONO if channels == 1 else limits.OPUS_RATE_STEREO
+
+
+def _opus_loss(share: float) -> int:
+    """The percentage that an encoder is told."""
+    least = limits.OPUS_LOSS_STEPS[0]
+    return max(step for step in limits.OPUS_LOSS_STEPS if step <= max(100 * share, least))
+
+
 class PlainEncoder:
     """G.711 and G.722, for peers that have nothing better."""
 
-    def __init__(self, name: str, rate: int) -> None:
-        """``name``: FFmpeg's; ``rate``: samples a second."""
+    def __init__(self, name: str, rate: int, channels: int) -> None:
+        """``name``: FFmpeg's; ``rate``: samples a second; ``channels``: of what comes."""
         codec = av.CodecContext.create(name, "w")
         assert isinstance(codec, av.AudioCodecContext), "these are codecs of sound"
         codec.format, codec.layout, codec.sample_rate = "s16", "mono", rate
         codec.time_base = Fraction(1, rate)
         self._codec = codec
+        self._channels = channels
         self._resampler = av.AudioResampler("s16", "mono", rate, frame_size=rate // 50)
 
     def expect_loss(self, share: float) -> None:
         """Nothing can be done about it."""
 
-    def encode(self, frame: av.AudioFrame) -> list[bytes]:
+    def encode(self, octets: bytes) -> list[bytes]:
         """See :class:`SoundEncoder`."""
-        pieces = self._resampler.resample(frame)
+        pieces = self._resampler.resample(frame_of(octets, self._channels))
         return [bytes(packet) for piece in pieces for packet in self._codec.encode(piece)]
 
 
@@ -201,10 +232,10 @@ def make_sound_encoder(codec: str, channels: int) -> SoundEncoder:
     """``codec``: as in an SDP's rtpmap. ``channels``: of the source, 1 or 2."""
     match codec.upper():
         case "PCMU":
-            return PlainEncoder("pcm_mulaw", 8_000)
+            return PlainEncoder("pcm_mulaw", 8_000, channels)
         case "PCMA":
-            return PlainEncoder("pcm_alaw", 8_000)
+            return PlainEncoder("pcm_alaw", 8_000, channels)
         case "G722":
-            return PlainEncoder("g722", 16_000)
+            return PlainEncoder("g722", 16_000, channels)
         case _:
-            return OpusEncoder(channels)
+            return OpusEncoder(channels) if libopus.available() else FfmpegOpusEncoder(channels)

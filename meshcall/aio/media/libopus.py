@@ -1,8 +1,9 @@
-"""Opus decoding with what FFmpeg's decoders leave out: copies of lost packets, and concealment.
+"""Opus with what FFmpeg leaves out: copies of lost packets, concealment, and an encoder that is told of loss
+while it runs.
 
-This is libopus's own interface, four functions that have not changed since 2012. The library is the one that
-comes with PyAV, which encodes with it; without that, the system's. Where neither is found there is no decoder
-here, and the caller decodes by FFmpeg.
+This is libopus's own interface, eight functions that have not changed since 2012. The library is the one that
+comes with PyAV; without that, the system's. Where neither is found there is nothing here, and the caller does
+it by FFmpeg.
 
 Law: octets from the peer end in samples or in :class:`OpusError`.
 """
@@ -21,6 +22,13 @@ from meshcall.media import opus
 
 CHANNELS: Final = 2
 _LONGEST: Final = opus.RATE * 120 // 1000
+_PACKET_MAX: Final = 4000
+"""Octets that opus.h recommends for any packet."""
+_VOIP: Final = 2048
+_SET_BITRATE: Final = 4002
+_SET_PACKET_LOSS: Final = 4014
+_SETTINGS: Final = ((4006, 1), (4020, 1), (4010, 10), (4012, 1))
+"""Variable rate, constrained; all the care that it can take; in-band FEC. Numbers of opus_defines.h."""
 _PLACES: Final = ("../av.libs/libopus*", "../av.libs/opus*.dll", ".dylibs/libopus*")
 """Where the wheels of PyAV keep it on Linux, Windows and macOS, from the package's directory."""
 
@@ -83,6 +91,47 @@ class OpusDecoder:
         return ctypes.string_at(self._samples, got * CHANNELS * 2)
 
 
+class OpusEncoder:
+    """Of one stream; not for two threads at once. Samples are 16 bits, interleaved."""
+
+    def __init__(self, channels: int, rate: int) -> None:
+        """``rate``: bits a second. Raises OSError where :func:`available` is False."""
+        library = _library()
+        if library is None:
+            raise OSError("there is no libopus")
+        self._encode = library.opus_encode
+        self._control = library.opus_encoder_ctl
+        self._destroy = library.opus_encoder_destroy
+        self._width = 2 * channels
+        error = ctypes.c_int()
+        self._state = library.opus_encoder_create(opus.RATE, channels, _VOIP, ctypes.byref(error))
+        if not self._state:
+            raise OSError(f"libopus made no encoder: {error.value}")
+        self._packet = ctypes.create_string_buffer(_PACKET_MAX)
+        for request, value in (*_SETTINGS, (_SET_BITRATE, rate)):
+            self._set(request, value)
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", None):
+            self._destroy(self._state)
+            self._state = None
+
+    def expect_loss(self, percent: int) -> None:
+        """So many packets of a hundred are lost."""
+        self._set(_SET_PACKET_LOSS, percent)
+
+    def encode(self, octets: bytes) -> bytes:
+        """A packet of all these samples: 2.5 to 60 ms; raises :class:`OpusError`."""
+        got = self._encode(self._state, octets, len(octets) // self._width, self._packet, _PACKET_MAX)
+        if got < 0:
+            raise OpusError(f"libopus: error {got}")
+        return ctypes.string_at(self._packet, got)
+
+    def _set(self, request: int, value: int) -> None:
+        if self._control(self._state, request, ctypes.c_int(value)) < 0:
+            raise OSError(f"libopus refuses {value} for {request}")
+
+
 def _whole(samples: int) -> int:
     """The nearest length that libopus makes."""
     step = opus.RATE // 400
@@ -132,4 +181,23 @@ def _declare(library: ctypes.CDLL) -> None:
         ctypes.c_void_p,
         ctypes.c_int,
         ctypes.c_int,
+    ]
+    library.opus_encoder_create.restype = ctypes.c_void_p
+    library.opus_encoder_create.argtypes = [
+        ctypes.c_int32,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.POINTER(ctypes.c_int),
+    ]
+    library.opus_encoder_destroy.restype = None
+    library.opus_encoder_destroy.argtypes = [ctypes.c_void_p]
+    library.opus_encoder_ctl.restype = ctypes.c_int
+    library.opus_encoder_ctl.argtypes = [ctypes.c_void_p, ctypes.c_int]  # and what depends on the request
+    library.opus_encode.restype = ctypes.c_int32
+    library.opus_encode.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_int32,
     ]

@@ -1,7 +1,8 @@
 """Opening media and reading frames from it, all of it blocking: to be run in threads.
 
-Law 1: what comes out has one form: sound as 20 ms of 48 kHz s16 stereo, pictures as yuv420p of even size that
-fit SOURCE_WIDTH_MAX x SOURCE_HEIGHT_MAX, at most SOURCE_RATE_MAX a second.
+Law 1: what comes out has one form: sound as octets, 20 ms of 48 kHz s16 with as many channels as the source
+has, 1 or 2; pictures as yuv420p of even size that fit SOURCE_WIDTH_MAX x SOURCE_HEIGHT_MAX, at most
+SOURCE_RATE_MAX a second.
 Law 2: a name is never taken for a URL, and a playlist can't reach the network.
 Law 3: whatever is wrong with a source is a :class:`SourceUnusable` at opening, and an early end later.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -44,6 +45,7 @@ _SCREEN_RATE = 15
 _ALSA_CONFIGURATION = "/usr/share/alsa/alsa.conf"
 _FIRST_CARD = "plughw:0"
 """Where ALSA's default leads to a sound server that it can't load."""
+_LAYOUTS = {1: "mono", 2: "stereo"}
 _TEST_PICTURE = "testsrc2=size=640x480:rate=30"
 
 Picture = tuple[float, av.VideoFrame]
@@ -141,15 +143,16 @@ def has_kind(container: av.container.InputContainer, kind: str) -> bool:
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
-def read_pictures(
-    container: av.container.InputContainer, feed: Feed[Picture], clock: Callable[[], float] | None = None
-) -> None:
-    """Feed the pictures of ``container`` until its end, or until nobody wants more; closes it.
+def draw_test_pictures() -> Generator[Picture, None, None]:
+    """Those of :func:`open_test_picture`."""
+    with open_test_picture() as container:
+        yield from _timed(container, None)
 
-    ``clock``: take the times from it, in seconds, and not from the pictures (live sources).
-    """
+
+def read_pictures(container: av.container.InputContainer, feed: Feed[Picture]) -> None:
+    """Feed the pictures of ``container`` until its end, or until nobody wants more; closes it."""
     try:
-        _feed_pictures(container, feed, clock)
+        _feed_pictures(container, feed, None)
     finally:
         feed.end()
         container.close()
@@ -158,6 +161,15 @@ def read_pictures(
 def _feed_pictures(
     container: av.container.InputContainer, feed: Feed[Picture], clock: Callable[[], float] | None
 ) -> None:
+    for picture in _timed(container, clock):
+        if not feed.put(picture):
+            return
+
+
+def _timed(
+    container: av.container.InputContainer, clock: Callable[[], float] | None
+) -> Generator[Picture, None, None]:
+    """``clock``: take the times from it, in seconds, and not from the pictures (live sources)."""
     origin = (container.start_time or 0) / av.time_base
     begin = clock() if clock is not None else 0.0
     last = -1.0
@@ -171,36 +183,35 @@ def _feed_pictures(
         if at < last + _SPACING_MIN:
             continue
         last = at
-        if not feed.put((at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX))):
-            return
+        yield at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX)
 
 
-def read_sound(container: av.container.InputContainer, feed: Feed[av.AudioFrame]) -> None:
+def read_sound(container: av.container.InputContainer, feed: Feed[bytes], channels: int) -> None:
     """Feed the sound of ``container``, with silence first if it starts late; closes it."""
     try:
-        _feed_sound(container, feed)
+        _feed_sound(container, feed, channels)
     finally:
         feed.end()
         container.close()
 
 
-def _feed_sound(container: av.container.InputContainer, feed: Feed[av.AudioFrame]) -> None:
-    resampler = sound_resampler()
+def _feed_sound(container: av.container.InputContainer, feed: Feed[bytes], channels: int) -> None:
+    resampler = sound_resampler(channels)
     origin = (container.start_time or 0) / av.time_base
     first = True
     for frame in _sound(container):
         if first and frame.pts is not None and frame.time_base is not None:
             late = float(frame.pts * frame.time_base) - origin
             for _ in range(min(int(late / FRAME_SECONDS), 3600 * 50) if late > 0 else 0):
-                if not feed.put(silence()):
+                if not feed.put(silence_of(channels)):
                     return
         first = False
         frame.pts = None
         for piece in resampler.resample(frame):
-            if not feed.put(piece):
+            if not feed.put(octets_of(piece)):
                 return
     for piece in resampler.resample(None) if not first else ():
-        if not feed.put(padded(piece)):
+        if not feed.put(octets_of(piece)):
             return
 
 
@@ -220,11 +231,11 @@ class Device:
         """Feed its pictures, by the time of ``clock``, until nobody wants more."""
         self._read(feed, lambda: _feed_pictures(self._container, feed, clock))
 
-    def read_sound(self, feed: Feed[av.AudioFrame]) -> None:
+    def read_sound(self, feed: Feed[bytes], channels: int) -> None:
         """Feed its sound until nobody wants more."""
-        self._read(feed, lambda: _feed_sound(self._container, feed))
+        self._read(feed, lambda: _feed_sound(self._container, feed, channels))
 
-    def _read(self, feed: Feed[Picture] | Feed[av.AudioFrame], read: Callable[[], None]) -> None:
+    def _read(self, feed: Feed[Picture] | Feed[bytes], read: Callable[[], None]) -> None:
         there = True
         while True:
             if there:
@@ -291,27 +302,33 @@ def fit(frame: av.VideoFrame, width_max: int, height_max: int) -> av.VideoFrame:
     return frame.reformat(width=width, height=height, format="yuv420p")
 
 
-def sound_resampler() -> av.AudioResampler:
-    """To the one form of sound."""
-    return av.AudioResampler(format="s16", layout="stereo", rate=SAMPLE_RATE, frame_size=FRAME_SAMPLES)
+def sound_resampler(channels: int = 2) -> av.AudioResampler:
+    """To 20 ms of s16 at a time."""
+    return av.AudioResampler("s16", _LAYOUTS[channels], SAMPLE_RATE, frame_size=FRAME_SAMPLES)
 
 
-def silence() -> av.AudioFrame:
+def silence_of(channels: int) -> bytes:
     """20 ms of nothing."""
-    frame = av.AudioFrame(format="s16", layout="stereo", samples=FRAME_SAMPLES)
-    frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+    return bytes(2 * channels * FRAME_SAMPLES)
+
+
+def octets_of(frame: av.AudioFrame) -> bytes:
+    """The samples of 20 ms of s16; what is shorter ends in silence."""
+    width = 2 * len(frame.layout.channels)
+    return bytes(frame.planes[0])[: width * frame.samples].ljust(width * FRAME_SAMPLES, b"\0")
+
+
+def frame_of(octets: bytes, channels: int) -> av.AudioFrame:
+    """20 ms of s16 as PyAV wants them."""
+    frame = av.AudioFrame(format="s16", layout=_LAYOUTS[channels], samples=FRAME_SAMPLES)
+    frame.planes[0].update(octets.ljust(frame.planes[0].buffer_size, b"\0"))
     frame.sample_rate = SAMPLE_RATE
     return frame
 
 
-def padded(frame: av.AudioFrame) -> av.AudioFrame:
-    """``frame`` with silence up to 20 ms."""
-    if frame.samples >= FRAME_SAMPLES:
-        return frame
-    whole = silence()
-    octets = bytes(frame.planes[0])[: frame.samples * 4]
-    whole.planes[0].update(octets + bytes(whole.planes[0].buffer_size - len(octets)))
-    return whole
+def silence() -> av.AudioFrame:
+    """20 ms of nothing, stereo."""
+    return frame_of(silence_of(2), 2)
 
 
 def black(width: int = 640, height: int = 480) -> av.VideoFrame:

@@ -1,11 +1,12 @@
-"""Sources: what an endpoint sends, as tracks that aiortc's senders pull from.
+"""Sources: what an endpoint sends, when it is due. One thread takes each kind, and waits here until then.
 
 Law 1: nothing leaves a track before the gate opens; then the first frame leaves at once, since decoding began
 when the source was opened.
-Law 2: a track never ends under its sender, because aiortc's sender ends for good with it: after the source's
-end come silence and the last picture, and ``on_ended`` is called once for each kind.
+Law 2: a track never ends before it is closed: after the source's end come silence and the last picture, and
+``on_ended`` is called once for each kind.
 Law 3: sound and pictures keep one clock; a picture that is late is skipped, sound never is.
 Law 4: a device that is unplugged ends nothing; silence and the last picture are sent until it is back.
+Law 5: for what nobody wants nobody is woken: such a picture is passed over before it is due.
 """
 
 from __future__ import annotations
@@ -13,26 +14,23 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 import av
-from aiortc import MediaStreamTrack
 
 from meshcall import limits
 from meshcall.aio.media import readers
-from meshcall.aio.media.readers import (
-    AUDIO_BASE,
-    FRAME_SAMPLES,
-    FRAME_SECONDS,
-    SAMPLE_RATE,
-    VIDEO_BASE,
-    Picture,
-)
-from meshcall.aio.media.threads import Feed, call_in_thread, wait_threads
+from meshcall.aio.media.readers import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, VIDEO_BASE, Picture
+from meshcall.aio.media.threads import Ahead, Feed, call_in_loop, call_in_thread, wait_threads
 from meshcall.errors import SourceUnusable
 from meshcall.media.plan import MediaKind, MediaPlan, SourceSpec, parse_source
+
+T = TypeVar("T")
 
 OnEnded = Callable[[MediaKind], None]
 
@@ -42,8 +40,10 @@ _REPEAT_SECONDS = 0.1
 """Interval of the last picture after a source's end: enough for a peer that lost a packet."""
 _LAG_MAX = 1.0
 """Seconds behind (a machine that slept) after which the clock is moved rather than caught up with."""
-_FRAME_OCTETS = 4 * FRAME_SAMPLES
-"""Of 20 ms of s16 stereo."""
+_LOOK_AHEAD = 0.1
+"""Seconds before it is due that a picture may be passed over: three of them, of which one is waited for."""
+_NAP = 0.07
+"""Seconds that may be slept without looking whether everything is over: the longest packet of sound."""
 _TONE_LEVEL = 0.25
 """Of full scale."""
 
@@ -52,179 +52,209 @@ class Pace:
     """The clock that both tracks of a source share; it starts when the gate opens."""
 
     def __init__(self) -> None:
-        self.gate = asyncio.Event()
+        self._gate = threading.Event()
+        self._over = threading.Event()
         self._start = 0.0
+        self._lock = threading.Lock()
+        """Of moving the clock."""
 
     def open(self) -> None:
         """Start; sending begins now."""
-        if not self.gate.is_set():
-            self._start = asyncio.get_running_loop().time()
-            self.gate.set()
+        if not self._gate.is_set():
+            self._start = time.monotonic()
+            self._gate.set()
+
+    def close(self) -> None:
+        """Whoever waits need not wait any more."""
+        self._over.set()
+        self._gate.set()
+
+    def wait_open(self) -> bool:
+        """Wait for the start; False: everything is over."""
+        self._gate.wait()
+        return not self._over.is_set()
 
     def now(self) -> float:
         """Seconds since the start."""
-        return asyncio.get_running_loop().time() - self._start
+        return time.monotonic() - self._start
 
-    async def wait_until(self, at: float) -> None:
-        """Sleep until ``at`` seconds after the start."""
+    def wait_until(self, at: float) -> None:
+        """Sleep until ``at`` seconds after the start, or until everything is over."""
         wait = at - self.now()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        if wait > _NAP:
+            self._over.wait(wait)
+        elif wait > 0:
+            time.sleep(wait)
         elif wait < -_LAG_MAX:
-            self._start -= wait  # negative: the start moves to later
+            with self._lock:
+                self._start += max(0.0, self.now() - at)  # the start moves to later
 
 
-class _Track(MediaStreamTrack):
+class _Track:
     """What both kinds share."""
 
+    kind: MediaKind
+
     def __init__(self, pace: Pace, on_ended: OnEnded) -> None:
-        super().__init__()
         self._pace = pace
         self._on_ended: OnEnded | None = on_ended
+        self._loop = asyncio.get_running_loop()
         self.frames_sent = 0
 
     def _ended(self) -> None:
-        """Report the end of the source, once."""
+        """Report the end of the source, once; the close is none."""
+        if not self._pace.wait_open():
+            return
         report, self._on_ended = self._on_ended, None
         if report is not None:
-            report("audio" if self.kind == "audio" else "video")
+            call_in_loop(self._loop, report, self.kind)
 
 
 class SoundTrack(_Track):
     """20 ms of sound at a time."""
 
-    kind = "audio"
+    kind: MediaKind = "audio"
 
     def __init__(
         self,
         pace: Pace,
         on_ended: OnEnded,
-        feed: Feed[av.AudioFrame] | None,
+        feed: Feed[bytes] | None,
         tone: Tone | None,
         *,
+        channels: int = 1,
         live: bool = False,
     ) -> None:
         """Sound comes from ``feed``, or from ``tone``. ``live``: what does not come in time is silence."""
         super().__init__(pace, on_ended)
         self._feed = feed
         self._tone = tone
+        self._silence = readers.silence_of(channels)
         self._live = live
         self._gone = False
 
-    async def recv(self) -> av.AudioFrame:
-        """The next 20 ms, when they are due."""
-        await self._pace.gate.wait()
-        await self._pace.wait_until(self.frames_sent * FRAME_SECONDS)
-        frame = await self._next()
-        frame.pts = self.frames_sent * FRAME_SAMPLES
-        frame.time_base = AUDIO_BASE
-        self.frames_sent += 1
-        return frame
+    def take(self, count: int) -> list[bytes] | None:
+        """The next ``count`` times 20 ms, when the last of them are due; None: everything is over."""
+        if not self._pace.wait_open():
+            return None
+        self._pace.wait_until((self.frames_sent + count - 1) * FRAME_SECONDS)
+        frames = []
+        for _ in range(count):
+            frames.append(self._next())
+            self.frames_sent += 1
+        return frames if self._pace.wait_open() else None
 
-    async def _next(self) -> av.AudioFrame:
+    def _next(self) -> bytes:
         if self._tone is not None:
             return self._tone.next()
         assert self._feed is not None, "a sound track has a feed or a tone"
         if self._live:
-            return await self._heard(self._feed)
-        await self._feed.wait()
-        if self._feed.peek() is None:
+            return self._heard(self._feed)
+        self._feed.wait()
+        octets = self._feed.pop()
+        if octets is None:
             self._ended()
-            return readers.silence()
-        return self._feed.pop()
+            return self._silence
+        return octets
 
-    async def _heard(self, feed: Feed[av.AudioFrame]) -> av.AudioFrame:
+    def _heard(self, feed: Feed[bytes]) -> bytes:
         """From a device, which may be gone, and come back."""
         while self.frames_sent == 0 and feed.peek(1) is not None:
             feed.pop()  # what was said before the gate opened would stay as a delay
-        self._gone = not await feed.wait_for(0.0 if self._gone else limits.DEVICE_PATIENCE)
-        return readers.silence() if self._gone else feed.pop()
+        self._gone = not feed.wait(0.0 if self._gone else limits.DEVICE_PATIENCE)
+        return feed.pop() or self._silence
 
 
 class PictureTrack(_Track):
     """Pictures as they are due."""
 
-    kind = "video"
+    kind: MediaKind = "video"
 
-    def __init__(self, pace: Pace, on_ended: OnEnded, feed: Feed[Picture], *, live: bool) -> None:
+    def __init__(
+        self, pace: Pace, on_ended: OnEnded, items: Feed[Picture] | Ahead[Picture], *, live: bool
+    ) -> None:
         """``live``: pictures are due when they come."""
         super().__init__(pace, on_ended)
-        self._feed = feed
+        self._items = items
         self._live = live
         self._last: av.VideoFrame | None = None
         self._last_at = -1.0
         self.frames_skipped = 0
 
-    async def recv(self) -> av.VideoFrame:
-        """The next picture, when it is due."""
-        await self._pace.gate.wait()
-        item = await self._item()
-        frame, at = await (self._repeated() if item is None else self._due(item))
-        at = max(at, self._last_at + 0.001)
-        frame.pts = round(at / float(VIDEO_BASE))
-        frame.time_base = VIDEO_BASE
-        self._last, self._last_at = frame, at
-        self.frames_sent += 1
-        return frame
+    def next(self, wants: Callable[[int], bool] = lambda _: True) -> tuple[av.VideoFrame, int] | None:
+        """The next picture that somebody wants, when it is due, and its time; None: everything is over.
+
+        ``wants``: whether somebody does, by its time. The frame is shared, and may be the same again.
+        """
+        while self._pace.wait_open():
+            item = self._item()
+            frame, at = self._repeated() if item is None else self._due(item, wants)
+            at = max(at, self._last_at + 0.001)
+            pts = round(at / float(VIDEO_BASE))
+            self._last, self._last_at = frame, at
+            if wants(pts) and self._pace.wait_open():
+                self.frames_sent += 1
+                return frame, pts
+        return None
 
     async def size(self) -> tuple[int, int] | None:
-        """Width and height, as soon as a picture was decoded; None if there is none."""
-        await self._feed.wait()
-        item = self._feed.peek()
+        """Width and height, when a picture was decoded; None if there is none. Only before the gate opens."""
+        if self._items.peek() is None:
+            with suppress(TimeoutError):
+                await call_in_thread(self._items.wait, name="source-size", timeout=limits.SOURCE_OPEN_TIMEOUT)
+        item = self._items.peek()
         return None if item is None else (item[1].width, item[1].height)
 
-    async def _due(self, item: Picture) -> tuple[av.VideoFrame, float]:
+    def _due(self, item: Picture, wants: Callable[[int], bool]) -> tuple[av.VideoFrame, float]:
         if self._live:
-            return self._feed.pop()[1], self._pace.now()
-        await self._pace.wait_until(item[0])
-        if self._feed.peek() is not None:
-            self._feed.pop()
-        # An encoder that can't keep up gets fewer pictures, not later ones.
-        while (following := self._feed.peek()) is not None and following[0] < self._pace.now() - _GRACE:
-            item = self._feed.pop()
+            return (self._items.pop() or item)[1], self._pace.now()
+        self._pace.wait_until(item[0] - _LOOK_AHEAD)
+        if not wants(round(item[0] / float(VIDEO_BASE))):
+            self._items.pop()
+            return item[1], item[0]
+        self._pace.wait_until(item[0])
+        self._items.pop()
+        # Who can't keep up gets fewer pictures, not later ones.
+        late = self._pace.now() - _GRACE
+        for _ in range(limits.SOURCE_VIDEO_QUEUE if item[0] < late else 0):
+            following = self._items.peek()
+            if following is None or following[0] >= late:
+                break
+            item = self._items.pop() or following
             self.frames_skipped += 1
         return item[1], item[0]
 
-    async def _item(self) -> Picture | None:
+    def _item(self) -> Picture | None:
         """The next one; None: there is none any more, or none of a device for a second."""
-        if self._live and self._last is not None:
-            await self._feed.wait_for(limits.DEVICE_REPEAT)
-        else:
-            await self._feed.wait()
-        return self._feed.peek()
+        self._items.wait(limits.DEVICE_REPEAT if self._live and self._last is not None else None)
+        return self._items.peek()
 
-    async def _repeated(self) -> tuple[av.VideoFrame, float]:
-        if self._feed.ended:
+    def _repeated(self) -> tuple[av.VideoFrame, float]:
+        if self._items.ended:
             self._ended()
         if self._last is None:
             return readers.black(), self._pace.now()
-        await self._pace.wait_until(self._last_at + _REPEAT_SECONDS)
+        self._pace.wait_until(self._last_at + _REPEAT_SECONDS)
         return self._last, self._pace.now()
 
 
 class Tone:
-    """A sine that goes on for ever, 20 ms at a time."""
+    """A sine that goes on for ever, 20 ms at a time, mono."""
 
     def __init__(self, frequency: int) -> None:
         """``frequency``: whole Hz, so that a second at most repeats without a seam."""
-        period = SAMPLE_RATE // math.gcd(SAMPLE_RATE, frequency)
-        wave = array("h")
-        for index in range(period):
-            value = round(32767 * _TONE_LEVEL * math.sin(2 * math.pi * frequency * index / SAMPLE_RATE))
-            wave.extend((value, value))
-        octets = wave.tobytes()
-        self._period = len(octets)
-        self._octets = octets * (_FRAME_OCTETS // len(octets) + 2)
-        self._position = 0
+        period = math.lcm(FRAME_SAMPLES, SAMPLE_RATE // math.gcd(SAMPLE_RATE, frequency))
+        turn = 2 * math.pi * frequency / SAMPLE_RATE
+        wave = (round(32767 * _TONE_LEVEL * math.sin(turn * index)) for index in range(period))
+        octets, size = array("h", wave).tobytes(), 2 * FRAME_SAMPLES
+        self._frames = [octets[at : at + size] for at in range(0, len(octets), size)]
+        self._number = 0
 
-    def next(self) -> av.AudioFrame:
+    def next(self) -> bytes:
         """The next 20 ms."""
-        frame = av.AudioFrame(format="s16", layout="stereo", samples=FRAME_SAMPLES)
-        octets = self._octets[self._position : self._position + _FRAME_OCTETS]
-        frame.planes[0].update(octets + bytes(frame.planes[0].buffer_size - _FRAME_OCTETS))
-        frame.sample_rate = SAMPLE_RATE
-        self._position = (self._position + _FRAME_OCTETS) % self._period
-        return frame
+        octets = self._frames[self._number]
+        self._number = (self._number + 1) % len(self._frames)
+        return octets
 
 
 class Source:
@@ -239,7 +269,7 @@ class Source:
         self.devices: dict[str, readers.Device] = {}
         """``camera`` (or a screen), ``microphone``: those that there are."""
         self._on_ended = on_ended
-        self._feeds: list[Feed[av.AudioFrame] | Feed[Picture]] = []
+        self._feeds: list[Feed[bytes] | Feed[Picture] | Ahead[Picture]] = []
         self._threads: list[threading.Thread] = []
 
     def add_tone(self, frequency: int) -> None:
@@ -248,36 +278,44 @@ class Source:
 
     def add_sound(self, container: av.container.InputContainer) -> None:
         """Send the sound of ``container``."""
-        feed: Feed[av.AudioFrame] = Feed(limits.SOURCE_AUDIO_QUEUE)
+        feed: Feed[bytes] = Feed(limits.SOURCE_AUDIO_QUEUE)
         self.channels = min(2, container.streams.audio[0].codec_context.channels)
-        self.sound = SoundTrack(self.pace, self._on_ended, feed, None)
-        self._start("sound", feed, partial(readers.read_sound, container, feed))
+        self.sound = SoundTrack(self.pace, self._on_ended, feed, None, channels=self.channels)
+        self._read("sound", feed, partial(readers.read_sound, container, feed, self.channels))
 
     def add_pictures(self, container: av.container.InputContainer) -> None:
         """Send the pictures of ``container``."""
         feed: Feed[Picture] = Feed(limits.SOURCE_VIDEO_QUEUE)
         self.pictures = PictureTrack(self.pace, self._on_ended, feed, live=False)
-        self._start("pictures", feed, partial(readers.read_pictures, container, feed))
+        self._read("pictures", feed, partial(readers.read_pictures, container, feed))
+
+    def add_drawn(self, pictures: Ahead[Picture]) -> None:
+        """Send pictures that nothing is read for."""
+        self.pictures = PictureTrack(self.pace, self._on_ended, pictures, live=False)
+        self._feeds.append(pictures)
 
     def add_camera(self, device: readers.Device) -> None:
         """Send the pictures of a camera or a screen, as they come."""
         self.devices["camera"] = device
         feed: Feed[Picture] = Feed(1, newest=True)
-        clock = asyncio.get_running_loop().time
         self.pictures = PictureTrack(self.pace, self._on_ended, feed, live=True)
-        self._start("pictures", feed, partial(device.read_pictures, feed, clock))
+        self._read("pictures", feed, partial(device.read_pictures, feed, time.monotonic))
 
     def add_microphone(self, device: readers.Device, channels: int) -> None:
         """Send the sound of a microphone, as it comes."""
         self.devices["microphone"] = device
-        feed: Feed[av.AudioFrame] = Feed(limits.SOURCE_MICROPHONE_QUEUE, newest=True)
+        feed: Feed[bytes] = Feed(limits.SOURCE_MICROPHONE_QUEUE, newest=True)
         self.channels = min(2, channels)
-        self.sound = SoundTrack(self.pace, self._on_ended, feed, None, live=True)
-        self._start("sound", feed, partial(device.read_sound, feed))
+        self.sound = SoundTrack(self.pace, self._on_ended, feed, None, channels=self.channels, live=True)
+        self._read("sound", feed, partial(device.read_sound, feed, self.channels))
 
-    def _start(self, what: str, feed: Feed[av.AudioFrame] | Feed[Picture], run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, name=f"source-{what}", daemon=True)
+    def _read(self, what: str, feed: Feed[bytes] | Feed[Picture], run: Callable[[], None]) -> None:
         self._feeds.append(feed)
+        self.start(f"source-{what}", run)
+
+    def start(self, name: str, run: Callable[[], None]) -> None:
+        """Run what reads the source or takes from it, in a thread of its own, which ends after the close."""
+        thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -287,12 +325,13 @@ class Source:
 
     async def close(self) -> None:
         """Stop reading and end the threads; may be called again."""
-        for track in (self.sound, self.pictures):
-            if track is not None:
-                track.stop()
+        self.pace.close()
         for feed in self._feeds:
             feed.close()
-        await wait_threads(self._threads, 1.0)
+        if await wait_threads(self._threads, 1.0):
+            for feed in self._feeds:
+                if isinstance(feed, Ahead):
+                    feed.release()
 
 
 async def open_source(plan: MediaPlan, on_ended: OnEnded) -> Source:
@@ -312,7 +351,7 @@ async def _add(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
         if plan.audio:
             source.add_tone(spec.tone)
         if plan.video:
-            source.add_pictures(await _open(readers.open_test_picture))
+            source.add_drawn(await _open(lambda: Ahead(readers.draw_test_pictures())))
     elif spec.kind == "file":
         await _add_file(source, spec, plan)
     else:
@@ -371,7 +410,7 @@ async def check_source(plan: MediaPlan) -> None:
             (await _open(opener)).close()
 
 
-async def _open(opener: _Opener) -> av.container.InputContainer:
+async def _open(opener: Callable[[], T]) -> T:
     try:
         return await call_in_thread(opener, name="source-open", timeout=limits.SOURCE_OPEN_TIMEOUT)
     except TimeoutError as error:

@@ -2,6 +2,7 @@
 
 Law 1: there is one encoder for each codec and layer that somebody is sent, whatever the number of peers.
 Law 2: encoders run in threads of their own; what waits for one is bounded, and a late picture is left out.
+The loop chooses what is encoded, and hears of what was made: nothing on the way there passes it.
 Law 3: nothing is taken from the source before the first gate opens; then each peer gets what is encoded from
 its own gate on, pictures from a keyframe on.
 Law 4: endpoints with the same room share a studio, and what the room is recorded by; it closes with the last
@@ -12,11 +13,11 @@ Law 5: of ourselves what is sent to nobody is not recorded either.
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,12 +37,12 @@ from meshcall.aio.media.loudness import loudness
 from meshcall.aio.media.mixer import Mixer, Part
 from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, VIDEO_BASE
 from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, open_source
-from meshcall.aio.media.threads import Lane, wait_threads
+from meshcall.aio.media.threads import Lane, call_in_loop, wait_threads
 from meshcall.errors import SourceUnusable
 from meshcall.media import opus
 from meshcall.media.keyframes import Keyframes
 from meshcall.media.layers import Choice, Layer, Layers, Size, bits_middle
-from meshcall.media.packing import Packing, frames_for
+from meshcall.media.packing import frames_for, packets_of
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media.speech import Silence, Speech
 from meshcall.media.uplink import Uplink
@@ -76,7 +77,11 @@ class PictureLine:
         self._unscaled = unscaled
         self._loop = asyncio.get_running_loop()
         self._keyframes = Keyframes()
+        self._asking = threading.Lock()
+        """Of ``_keyframes``: the loop asks, and who offers pictures asks whether it did."""
         self._last = float("-inf")
+        self._handed = 0  # written by the encoder's thread only
+        self._heard = 0  # written by the loop only
         self._encoder: PictureEncoder | None = None
         self._size: Size | None = None
         self._scaler = VideoReformatter()
@@ -101,24 +106,34 @@ class PictureLine:
 
     def want_keyframe(self) -> None:
         """An outlet can't go on without one."""
-        self._keyframes.want()
+        with self._asking:
+            self._keyframes.want()
 
     def warm(self, size: tuple[int, int]) -> None:
         """Open the encoder in advance, which takes libvpx 20 ms."""
         self._lane.put((readers.black(*size), _WARM_PTS, True, limits.PICTURES_RATE_START))
 
+    # the side of the thread that has the pictures
+
+    def wants(self, pts: int) -> bool:
+        """Whether it is time for a picture, for somebody, and the loop has sent the ones before."""
+        if not self.outlets or self._handed - self._heard >= limits.ENCODE_PICTURES_WAITING:
+            return False
+        return (pts - self._last) * self.fps >= _EARLY * _TICKS
+
     def offer(self, frame: av.VideoFrame, pts: int) -> None:
-        """Encode a picture, if it is time for one, and not two are waiting already."""
-        if (pts - self._last) * self.fps < _EARLY * _TICKS:
-            return
+        """Encode a picture that is wanted, if not two are waiting already."""
         now = self._loop.time()
-        key = self._keyframes.due(now)
-        if not self._lane.put((frame, pts, key, self.rate)):
-            self._counters["encoder-behind"] += 1
-            return
+        with self._asking:
+            key = self._keyframes.due(now)
+            if not self._lane.put((frame, pts, key, self.rate)):
+                self._counters["encoder-behind"] += 1
+                return
+            if key:
+                self._keyframes.made(now)
         self._last = pts
-        if key:
-            self._keyframes.made(now)
+
+    # the encoder's side
 
     def _encode(self, item: tuple[av.VideoFrame, int, bool, int]) -> None:
         """In the thread."""
@@ -138,10 +153,11 @@ class PictureLine:
             )
             data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         if data and pts >= 0:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._made, Encoded(data, pts, VIDEO_BASE, is_key))
+            self._handed += 1
+            call_in_loop(self._loop, self._made, Encoded(data, pts, VIDEO_BASE, is_key))
 
     def _made(self, encoded: Encoded) -> None:
+        self._heard += 1
         for outlet in tuple(self.outlets):
             outlet.put(encoded, self)
             if outlet.origin is not self and outlet.wanted is not self:
@@ -152,94 +168,145 @@ class PictureLine:
         self._lane.close()
 
 
-class SoundLines:
-    """Sound in each codec that somebody is sent: their encoders, in one thread."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the loop wants of the sound."""
 
-    def __init__(self, channels: int, counters: Counter[str]) -> None:
+    number: int
+    """Of who was there: higher with each that came."""
+    codecs: frozenset[str]
+    size: int
+    """Frames in a packet of Opus; those of other codecs have one each."""
+    loss: float
+    """By who loses most, 0 to 1."""
+
+
+class SoundLines:
+    """Sound in each codec that somebody is sent: their encoders, in one thread, which paces itself."""
+
+    def __init__(self, channels: int) -> None:
         """``channels``: of the source."""
         self.outlets: dict[Outlet, str] = {}
         """And the codec of each."""
-        self.loss: dict[Outlet, float] = {}
-        """The share of packets that does not arrive, where that is known."""
+        self.speaking = False
+        """Whether somebody speaks."""
+        self.on_speech: Callable[[], None] = lambda: None
+        """Is called when that changes."""
+        self.own: Part | None = None
+        """Ourselves in the recording of the room."""
+        self.failures = 0
+        """How often an encoder refused a frame, or would not open."""
+        self._loss: dict[Outlet, float] = {}
+        self._since: dict[Outlet, int] = {}
+        """The number of the first order that each was there for."""
+        self._order = _Order(0, frozenset(), 1, 0.0)
         self._channels = channels
-        self._counters = counters
         self._loop = asyncio.get_running_loop()
         self._encoders: dict[str, SoundEncoder] = {}
-        self._lane: Lane[tuple[av.AudioFrame, int, frozenset[str], float]] = Lane(
-            self._encode, limits.ENCODE_SOUND_WAITING, "encode-sound"
-        )
+        self._early: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        """Codecs whose encoders are opened before the start, which is None."""
         self._silence = Silence()
-        self._packing: Packing[Encoded] = Packing(_follows)
-        """Of Opus: packets of other codecs are 20 ms each."""
-        self.speech = Speech()
-        self.on_speech: Callable[[], None] = lambda: None
-        """Is called when somebody begins or ends to speak."""
+        self._speech = Speech()
 
-    @property
-    def thread(self) -> threading.Thread:
-        """Where it is encoded."""
-        return self._lane.thread
-
-    @property
-    def failures(self) -> int:
-        """How often an encoder refused a frame, or would not open."""
-        return self._lane.failures
+    # the loop's side
 
     def connect(self, outlet: Outlet, codec: str) -> None:
-        """Feed ``outlet`` from now on: what is held is from before, and for the others."""
-        self._send({_OPUS: [_joined(frames) for frames in self._packing.flush()]})
+        """Feed ``outlet`` from now on: what was said before is for the others."""
         self.outlets[outlet] = codec
+        self._since[outlet] = self._order.number + 1
+        self._arrange(self._since[outlet])
+
+    def disconnect(self, outlet: Outlet) -> None:
+        """Feed it no more. Idempotent."""
+        for known in (self.outlets, self._since, self._loss):
+            known.pop(outlet, None)
+        self._arrange(self._order.number)
+
+    def set_loss(self, outlet: Outlet, share: float) -> None:
+        """So much of the sound to one peer does not arrive, 0 to 1."""
+        self._loss[outlet] = share
+        self._arrange(self._order.number)
+
+    def _arrange(self, number: int) -> None:
+        loss = max(self._loss.values(), default=0.0)
+        self._order = _Order(
+            number, frozenset(self.outlets.values()), frames_for(len(self.outlets), loss), loss
+        )
 
     def warm(self, codec: str) -> None:
-        """Open an encoder in advance, which takes libopus 10 ms."""
-        self._lane.put((readers.silence(), -FRAME_SAMPLES, frozenset({codec}), 0.0))
+        """Open an encoder in advance, which takes FFmpeg 10 ms."""
+        self._early.put(codec)
 
-    def offer(self, frame: av.AudioFrame, pts: int) -> None:
-        """Encode 20 ms."""
-        codecs = frozenset(self.outlets.values())
-        if not self._lane.put((frame, pts, codecs, self._lost())):
-            self._counters["sound-encoder-behind"] += 1
+    def start(self) -> None:
+        """Take sound from now on, or find that there will be none."""
+        self._early.put(None)
 
-    def _encode(self, item: tuple[av.AudioFrame, int, frozenset[str], float]) -> None:
-        """In the thread."""
-        frame, pts, codecs, loss = item
-        level = loudness(frame)
-        made: dict[str, list[Encoded]] = {}
-        for codec in codecs:
-            encoder = self._encoders.get(codec)
-            if encoder is None:
-                encoder = self._encoders[codec] = make_sound_encoder(codec, self._channels)
-            encoder.expect_loss(loss)
-            made[codec] = [
-                Encoded(data, pts + index * FRAME_SAMPLES, AUDIO_BASE, level=level)
-                for index, data in enumerate(encoder.encode(frame))
-            ]
-        if pts >= 0:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._made, made, level)
-
-    def _made(self, made: dict[str, list[Encoded]], level: int) -> None:
-        if self.speech.heard(level):
-            self.on_speech()
-        skip = self._silence.skip(level)  # there is nothing to hear, which Opus can tell
-        if skip or _OPUS not in made:
-            full = self._packing.flush()
-        else:
-            full = self._packing.add(made[_OPUS], frames_for(len(self.outlets), self._lost()))
-        self._send(made | {_OPUS: [_joined(frames) for frames in full]})
-
-    def _lost(self) -> float:
-        """By who loses most, 0 to 1."""
-        return max(self.loss.values(), default=0.0)
-
-    def _send(self, packets: Mapping[str, list[Encoded]]) -> None:
+    def _made(self, made: Mapping[str, list[Encoded]], number: int) -> None:
         for outlet, codec in self.outlets.items():
-            for encoded in packets.get(codec, ()):
-                outlet.put(encoded)
+            if self._since[outlet] <= number:
+                for encoded in made.get(codec, ()):
+                    outlet.put(encoded)
 
-    def close(self) -> None:
-        """End the thread."""
-        self._lane.close()
+    def _spoken(self, speaking: bool) -> None:
+        self.speaking = speaking
+        self.on_speech()
+
+    # the thread's side
+
+    def run(self, track: SoundTrack) -> None:
+        """Encode what ``track`` gives, to its end."""
+        while (codec := self._early.get()) is not None:
+            self._try(partial(self._encoder, codec))
+        while True:
+            order, first = self._order, track.frames_sent
+            frames = track.take(order.size)
+            if frames is None:
+                return
+            self._try(partial(self.encode, frames, first * FRAME_SAMPLES, order))
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - whatever FFmpeg raises for one frame; the next one may do
+            self.failures += 1
+
+    def _encoder(self, codec: str) -> SoundEncoder:
+        encoder = self._encoders.get(codec)
+        if encoder is None:
+            encoder = self._encoders[codec] = make_sound_encoder(codec, self._channels)
+        return encoder
+
+    def encode(self, frames: Sequence[bytes], pts: int, order: _Order) -> None:
+        """What is sent together, of 20 ms each, the first of them at ``pts``."""
+        made: dict[str, list[Encoded]] = {codec: [] for codec in order.codecs}
+        for octets in frames:
+            level = loudness(octets, self._channels)
+            if self._speech.heard(level):
+                call_in_loop(self._loop, self._spoken, self._speech.speaking)
+            silent = self._silence.skip(level)  # there is nothing to hear, which Opus can tell
+            for codec, packets in made.items():
+                encoder = self._encoder(codec)
+                encoder.expect_loss(order.loss)
+                encoded = encoder.encode(octets)
+                if not (silent and codec == _OPUS):
+                    packets += [
+                        Encoded(data, pts + index * FRAME_SAMPLES, AUDIO_BASE, level=level)
+                        for index, data in enumerate(encoded)
+                    ]
+            if order.codecs and (own := self.own) is not None:
+                call_in_loop(self._loop, own.put, _heard(octets, self._channels, pts))
+            pts += FRAME_SAMPLES
+        if _OPUS in made:
+            made[_OPUS] = [_joined(packet) for packet in packets_of(made[_OPUS], _follows)]
+        if any(made.values()):
+            call_in_loop(self._loop, self._made, made, order.number)
+
+
+def _heard(octets: bytes, channels: int, pts: int) -> av.AudioFrame:
+    """For a recording."""
+    frame = readers.frame_of(octets, channels)
+    frame.pts, frame.time_base = pts, AUDIO_BASE
+    return frame
 
 
 def _follows(one: Encoded, other: Encoded) -> bool:
@@ -292,19 +359,26 @@ class Studio:
         self.uplink = Uplink()
         """That all who are sent this share."""
         self._loop = asyncio.get_running_loop()
-        self._sound = SoundLines(source.channels, self.counters)
+        self._sound = SoundLines(source.channels)
         self._sound.on_speech = self._tell_speech
         self._speech_listeners: list[Callable[[bool], None]] = []
         self._layers = Layers()
         self._lines: dict[tuple[str, Layer], PictureLine] = {}
         self._choices: Mapping[Hashable, Choice] = {}
         self._unscaled = threading.Lock()
-        self._pumps: list[asyncio.Task[None]] = []
+        self._shown: tuple[int, int] | None = None
+        """Width and height of the last picture."""
+        self._recorded = float("-inf")
+        """Time of the last picture for the recording of the room."""
+        self.running = False
+        """A gate was opened."""
         self._timer: asyncio.TimerHandle | None = None
         self._arranging: asyncio.TimerHandle | None = None
         self._mixer: Mixer | None = None
         self._own: Part | None = None
         """Ourselves in the recording of the room."""
+        if source.sound is not None:
+            source.start("encode-sound", partial(self._sound.run, source.sound))
 
     def kinds(self) -> frozenset[MediaKind]:
         """What the source has."""
@@ -324,18 +398,14 @@ class Studio:
             counts.update(self._mixer.counters)
         return {reason: count for reason, count in counts.items() if count}
 
-    @property
-    def running(self) -> bool:
-        """A gate was opened."""
-        return bool(self._pumps)
-
     async def warm(self, kind: MediaKind, codec: str, shown: tuple[int, int] | None = None) -> None:
         """Open the encoder in advance, unless it is in use already; ``shown``: height and pictures a second
         that are wanted, if not all.
         """
+        if self.running:
+            return
         if kind == "audio":
-            if not self.running:
-                self._sound.warm(codec)
+            self._sound.warm(codec)
             return
         size = None if self.source.pictures is None else await self.source.pictures.size()
         if size is not None and not self.running:
@@ -352,8 +422,7 @@ class Studio:
 
     def disconnect(self, outlet: Outlet) -> None:
         """Feed it no more. Idempotent."""
-        self._sound.outlets.pop(outlet, None)
-        self._sound.loss.pop(outlet, None)
+        self._sound.disconnect(outlet)
         self._layers.remove(outlet)
         for line in self._lines.values():
             line.outlets.discard(outlet)
@@ -362,7 +431,7 @@ class Studio:
     def listen(self, on_speech: Callable[[bool], None]) -> None:
         """Tell from now on whether somebody speaks: with each change, and now if somebody does."""
         self._speech_listeners.append(on_speech)
-        if self._sound.speech.speaking:
+        if self._sound.speaking:
             on_speech(True)
 
     def forget(self, on_speech: Callable[[bool], None]) -> None:
@@ -372,26 +441,24 @@ class Studio:
 
     def _tell_speech(self) -> None:
         for listener in tuple(self._speech_listeners):
-            listener(self._sound.speech.speaking)
+            listener(self._sound.speaking)
 
     def open_gate(self) -> None:
         """A gate is open: let the source run. Idempotent."""
-        if self._pumps:
+        if self.running:
             return
+        self.running = True
         self.source.open_gate()
         self._tick()
-        if self.source.sound is not None:
-            pump = self._pump_sound(self.source.sound)
-            self._pumps.append(asyncio.create_task(pump, name="studio-sound"))
+        self._sound.start()
         if self.source.pictures is not None:
-            pump = self._pump_pictures(self.source.pictures)
-            self._pumps.append(asyncio.create_task(pump, name="studio-pictures"))
+            self.source.start("send-pictures", partial(self._show_all, self.source.pictures))
 
     def record(self, path: Path, *, pictures: bool) -> Mixer:
         """Record the room, from now on, to the file that was named first; ``pictures``: not sound alone."""
         if self._mixer is None:
             self._mixer = Mixer(path, pictures=pictures)
-            self._own = self._mixer.part(seen=self.source.pictures is not None)
+            self._own = self._sound.own = self._mixer.part(seen=self.source.pictures is not None)
         return self._mixer
 
     def want_keyframe(self, outlet: Outlet) -> None:
@@ -412,7 +479,7 @@ class Studio:
 
     def set_loss(self, outlet: Outlet, share: float) -> None:
         """So much of the sound to one peer does not arrive, 0 to 1."""
-        self._sound.loss[outlet] = share
+        self._sound.set_loss(outlet, share)
 
     def useful(self, outlet: Outlet) -> int:
         """Bits a second of pictures beyond which more are no use to one peer."""
@@ -481,39 +548,56 @@ class Studio:
         self._layers.load.measured(max(busy, default=0.0), self._loop.time())
         self._arrange()
 
-    async def _pump_sound(self, track: SoundTrack) -> None:
-        while True:
-            frame = await track.recv()
-            self._sound.offer(frame, frame.pts or 0)
-            if self._own is not None and self._sound.outlets:
-                self._own.put(frame)
+    def _resized(self, size: Size) -> None:
+        """Pictures come in another size."""
+        if self._layers.resize(size):
+            self._arrange()
 
-    async def _pump_pictures(self, track: PictureTrack) -> None:
-        while True:
-            frame = await track.recv()
-            if self._layers.resize(Size(frame.width, frame.height)):
-                self._arrange()
-            for line in self._lines.values():
-                if line.outlets:
-                    line.offer(frame, frame.pts or 0)
-            if self._own is not None and self._choices:
-                self._own.put(frame)
+    # the side of the thread that has the pictures
+
+    def _show_all(self, track: PictureTrack) -> None:
+        """Offer what ``track`` gives, to its end."""
+        while (picture := track.next(self._wants)) is not None:
+            self._show(*picture)
+
+    def _lines_now(self) -> tuple[PictureLine, ...]:
+        """The loop adds and takes away meanwhile; copying is one step of the interpreter."""
+        return tuple(self._lines.values())
+
+    def _wants(self, pts: int) -> bool:
+        return self._records(pts) or any(line.wants(pts) for line in self._lines_now())
+
+    def _records(self, pts: int) -> bool:
+        """Whether it is time for a picture in the recording, of what is sent to somebody."""
+        early = (pts - self._recorded) * limits.MIX_FPS < _EARLY * _TICKS
+        return self._own is not None and not early and bool(self._choices)
+
+    def _show(self, frame: av.VideoFrame, pts: int) -> None:
+        """A picture that is due."""
+        if (frame.width, frame.height) != self._shown:
+            self._shown = frame.width, frame.height
+            call_in_loop(self._loop, self._resized, Size(*self._shown))
+        for line in self._lines_now():
+            if line.wants(pts):
+                line.offer(frame, pts)
+        if self._own is not None and self._records(pts):
+            self._recorded = pts
+            call_in_loop(self._loop, self._own.put, frame)
+
+    # the end
 
     async def close(self) -> None:
         """End everything."""
         for timer in (self._timer, self._arranging):
             if timer is not None:
                 timer.cancel()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._sound.start()  # what never began ends as well
         await self.source.close()
         if self._mixer is not None:
             await self._mixer.close()
-        self._sound.close()
         for line in self._lines.values():
             line.close()
-        await wait_threads([self._sound.thread, *(line.thread for line in self._lines.values())], 1.0)
+        await wait_threads([line.thread for line in self._lines.values()], 1.0)
 
 
 class _Shared:

@@ -1,7 +1,9 @@
-"""Threads that decode and write, and the bounded hand-over between them and the event loop.
+"""Threads that read, encode, decode and write, and the bounded hand-over between them and the event loop.
 
-Law 1: the loop never waits for a thread; a thread may wait for the loop.
+Law 1: the loop never waits for a thread.
 Law 2: every thread ends soon after its feed or queue is closed.
+Law 3: a call into the loop wakes it up, which costs more than most of what is called: one for what is made,
+none for each step on the way to it.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _POLL = 0.002
 """Seconds between looks at a thread that is about to end."""
@@ -43,12 +46,17 @@ async def call_in_thread(function: Callable[[], T], *, name: str, timeout: float
             result = function()
         except BaseException as caught:  # noqa: BLE001 - handed to the caller
             error = caught
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
+        call_in_loop(loop, settle, result, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     async with asyncio.timeout(timeout):
         return await future
+
+
+def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    """From a thread. A loop that is closed has nobody left who waits for it."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *args)
 
 
 async def wait_threads(threads: Iterable[threading.Thread], timeout: float) -> bool:
@@ -64,35 +72,33 @@ async def wait_threads(threads: Iterable[threading.Thread], timeout: float) -> b
 
 
 class Feed(Generic[T]):
-    """A bounded queue from one thread to one coroutine."""
+    """A bounded queue from one thread to another."""
 
     def __init__(self, size: int, *, newest: bool = False) -> None:
         """``newest``: when full, drop the oldest item instead of holding up the thread (live sources)."""
         self._items: deque[T] = deque()
         self._size = size
         self._newest = newest
-        self._room = threading.Condition()
+        self._change = threading.Condition()
         self._closed = False
         self._complete = False
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
         self.dropped = 0
 
-    # the thread's side
+    # the side of the thread that reads a source
 
     def put(self, item: T) -> bool:
         """Add an item, waiting for room; False when nobody wants any more."""
-        with self._room:
+        with self._change:
             if self._newest:
                 while len(self._items) >= self._size:
                     self._items.popleft()
                     self.dropped += 1
             else:
-                self._room.wait_for(lambda: self._closed or len(self._items) < self._size)
+                self._change.wait_for(lambda: self._closed or len(self._items) < self._size)
             if self._closed:
                 return False
             self._items.append(item)
-        self._wake()
+            self._change.notify_all()
         return True
 
     @property
@@ -102,19 +108,16 @@ class Feed(Generic[T]):
 
     def wait_closed(self, timeout: float) -> bool:
         """Wait until nobody wants any more; whether that is so after ``timeout`` seconds."""
-        with self._room:
-            return self._room.wait_for(lambda: self._closed, timeout)
+        with self._change:
+            return self._change.wait_for(lambda: self._closed, timeout)
 
     def end(self) -> None:
         """No more items will come."""
-        self._complete = True
-        self._wake()
+        with self._change:
+            self._complete = True
+            self._change.notify_all()
 
-    def _wake(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    # the loop's side
+    # the side of the thread that sends it
 
     @property
     def ended(self) -> bool:
@@ -123,37 +126,71 @@ class Feed(Generic[T]):
 
     def peek(self, position: int = 0) -> T | None:
         """The item at ``position``, which stays; None when it is not there yet."""
-        return self._items[position] if position < len(self._items) else None
+        with self._change:
+            return self._items[position] if position < len(self._items) else None
 
-    def pop(self) -> T:
-        """Take the first item, which must be there."""
-        with self._room:
+    def pop(self) -> T | None:
+        """Take the first item, if there is one."""
+        with self._change:
+            if not self._items:
+                return None
             item = self._items.popleft()
-            self._room.notify()
+            self._change.notify_all()
         return item
 
-    async def wait(self) -> None:
-        """Wait until there is an item, or the end."""
-        while not self._items and not self._complete and not self._closed:
-            self._event.clear()
-            await self._event.wait()
-
-    async def wait_for(self, timeout: float) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Wait until there is an item, the end, or ``timeout`` seconds are over; whether there is an item."""
-        if not self._items and timeout > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self.wait()
-        return bool(self._items)
+        with self._change:
+            self._change.wait_for(lambda: self._items or self._complete, timeout)
+            return bool(self._items)
 
     def close(self) -> None:
-        """Let the thread go and forget the items."""
-        with self._room:
+        """Let both threads go and forget the items."""
+        with self._change:
             self._closed = True
             self._complete = True
             self._items.clear()
-            self._room.notify_all()
-        self._event.set()
+            self._change.notify_all()
+
+
+class Ahead(Generic[T]):
+    """A feed without a thread behind it: items of an iterator that waits for nothing, made one by one."""
+
+    def __init__(self, items: Generator[T, None, None]) -> None:
+        """The first item is made here."""
+        self._items = items
+        self._next: T | None = next(items, None)
+        self._complete = self._next is None
+
+    @property
+    def ended(self) -> bool:
+        """See :class:`Feed`."""
+        return self.peek() is None
+
+    def peek(self) -> T | None:
+        """See :class:`Feed`."""
+        if self._next is None and not self._complete:
+            self._next = next(self._items, None)
+            self._complete = self._complete or self._next is None
+        return self._next
+
+    def pop(self) -> T | None:
+        """See :class:`Feed`."""
+        item = self.peek()
+        self._next = None
+        return item
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See :class:`Feed`; there is nothing to wait for."""
+        return self.peek() is not None
+
+    def close(self) -> None:
+        """Make no more."""
+        self._complete = True
+
+    def release(self) -> None:
+        """Let go of what the items came from, once no thread takes any."""
+        self._items.close()
 
 
 class Lane(Generic[T]):

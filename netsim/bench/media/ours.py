@@ -10,6 +10,7 @@ import asyncio
 import base64
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typing import Any
 import av
 
 from meshcall.aio.media import studio as studio_module
-from meshcall.aio.media.readers import Picture
+from meshcall.aio.media.readers import Picture, octets_of
 from meshcall.aio.media.sources import OnEnded, PictureTrack, SoundTrack, Source, Tone
 from meshcall.aio.media.threads import Feed
 from meshcall.aio.rtc import endpoint as endpoint_module
@@ -34,9 +35,10 @@ class _NumberedTone(Tone):
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
 
-    def next(self) -> av.AudioFrame:
+    def next(self) -> bytes:
         self._numbers.next_sound_due()
-        return self._numbers.sound()
+        stereo = octets_of(self._numbers.sound())
+        return array("h", stereo)[::2].tobytes()
 
 
 class _NumberedSource(Source):

@@ -29,6 +29,7 @@ from aiortc.rtcrtpreceiver import NackGenerator
 
 from meshcall.address import Address
 from meshcall.aio.media.encoders import OpusEncoder
+from meshcall.aio.media.readers import octets_of
 from meshcall.aio.rtc.pictures import DecoderQueue, Handle, Pictures
 from meshcall.aio.rtc.reorder import FrameBatch, Packet, ReorderBuffer
 from meshcall.aio.rtc.sound import SoundDecoder, SoundStep
@@ -250,7 +251,7 @@ class _SoundSender:
         self.octets = 0
 
     def next(self, number: int) -> None:
-        for data in self._encoder.encode(make_sound(number)):
+        for data in self._encoder.encode(octets_of(make_sound(number))):
             if self._doubles and self._copies.wanted and self._last is not None:
                 self._send(self._last)
             packet = RtpPacket(1, self._packets & 0xFFFF, self._packets * 960, 1, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshcall.media.packing import Packing, frames_for
+from meshcall.media.packing import frames_for, packets_of
 
 
 def test_more_peers_get_fewer_packets() -> None:
@@ -15,20 +15,9 @@ def test_who_loses_packets_gets_short_ones() -> None:
     assert [frames_for(15, loss) for loss in (0.0, 0.009, 0.01, 1.0)] == [3, 3, 1, 1]
 
 
-def test_a_full_packet_leaves() -> None:
-    """In order, whatever the size is meanwhile."""
-    packing: Packing[int] = Packing(lambda one, other: other == one + 1)
-    assert packing.add([1], 1) == [[1]]
-    assert packing.add([2], 3) == []
-    assert packing.add([3], 3) == []
-    assert packing.add([4], 3) == [[2, 3, 4]]
-    assert packing.add([5], 3) == []
-    assert packing.add([6], 1) == [[5, 6]]
-
-
-def test_what_does_not_follow_is_in_another_packet() -> None:
-    """After a hole, or with another configuration."""
-    packing: Packing[int] = Packing(lambda one, other: other == one + 1)
-    assert packing.add([1, 3, 4, 7], 3) == [[1], [3, 4]]
-    assert packing.flush() == [[7]]
-    assert packing.flush() == []
+def test_frames_that_follow_each_other_are_one_packet() -> None:
+    """In order; after a hole, or with another configuration, another one begins."""
+    follows = lambda one, other: other == one + 1  # noqa: E731
+    assert packets_of([1, 2, 3], follows) == [[1, 2, 3]]
+    assert packets_of([1, 3, 4, 7], follows) == [[1], [3, 4], [7]]
+    assert packets_of([], follows) == []
