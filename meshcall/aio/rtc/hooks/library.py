@@ -21,7 +21,6 @@ import aiortc.rtcsctptransport
 from meshcall import limits
 from meshcall.aio.rtc.connection import Connection
 from meshcall.aio.rtc.hooks.decoding import decode
-from meshcall.aio.rtc.hooks.opening import open_cheaply
 
 AIORTC: Final = "1.16."
 AIOICE: Final = "0.13."
@@ -41,7 +40,6 @@ def install() -> None:
     aioice.stun.parse_message = parse_message
     aiortc.rtcrtpreceiver.decoder_worker = decode  # type: ignore[assignment]
     aiortc.rtcicetransport.Connection = _connection  # type: ignore[attr-defined, assignment]
-    open_cheaply()
     # 1,300 is more than paths of 1,280 octets carry; of a tunnel or an IPv6 link no picture would arrive.
     aiortc.codecs.h264.PACKET_MAX = aiortc.codecs.vpx.PACKET_MAX = limits.RTP_PAYLOAD_MAX
     # One warning for each frame of a peer that does not decode would flood the log.
