@@ -645,7 +645,7 @@ class MemberView(View, frozen=True, kw_only=True):
     call: str = ""
     """ID of the link with it; empty: there is none."""
     layer: int = -1
-    """Height that it is asked for; 0: no picture, -1: it is not asked."""
+    """Height that it is asked for; 0: no picture, -1: not asked (ourselves; all, before a page asks)."""
     received: ReceivedView = ReceivedView()
     verified: bool = False
     blocked: bool = False

@@ -4,8 +4,8 @@ aiortc's objects hold each other, and with them encoders, filters and their thre
 a process that then does nothing would keep until it happens to collect.
 
 Law 1: they are collected soon after the last connection of this process ended.
-Law 2: never while there is one: that holds up the loop for 50 ms, and a running call makes enough objects to
-have them collected anyway.
+Law 2: never while there is one: that holds up the loop for some tens of ms, and a running call makes enough
+objects to have them collected anyway.
 """
 
 from __future__ import annotations

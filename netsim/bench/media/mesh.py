@@ -15,7 +15,7 @@ from netsim.bench.figure import Figure, Report, Table, number
 from netsim.bench.runner import Options
 from netsim.errors import LabError
 from netsim.lab import Lab
-from netsim.meeting import Attendee, agree, all_media, others
+from netsim.meeting import Attendee, agree, all_media, ask_for_tiles, others
 from netsim.peer import Peer
 from netsim.weights import Weight, weigh
 
@@ -70,10 +70,7 @@ async def run(members_wanted: int, seconds: float) -> list[Look]:
         for one in members[1:]:
             await one.join("mesh", source="testsrc")
         await agree(members, 60.0)
-        for one in members:
-            for other in members:
-                if other is not one:
-                    await one.do("layer", peer=other.peer.id, height=HEIGHT, fps=RATE)
+        await ask_for_tiles(members, HEIGHT, RATE)
         await all_media(members, 60.0)
         await asyncio.sleep(WARM_S)
         looks = [await look(members)]
