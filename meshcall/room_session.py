@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from meshcall.room_links import LinkTools, RoomLinks
 from meshcall.room_options import RoomOptions
 from meshcall.session import Call
 from meshcall.views import (
+    BlockedView,
     KnockView,
     LayerKind,
     MemberView,
@@ -442,17 +443,32 @@ class RoomSession:
         self._changed()
 
     def member(self, text: str) -> PeerId:
-        """The member that ``text`` names: its ID, or the name that the room shows; :class:`NoSuchMember`."""
+        """The member that ``text`` names, one that is blocked last; :class:`NoSuchMember`.
+
+        By its ID, the name that the room shows, or ours for it.
+        """
         members = [*self.machine.members(), *self.machine.lost()]
+        named = self._called(text, {member.peer: member.name for member in members})
+        named = named or self._called(text, self.machine.blocked())
+        if named is None:
+            raise NoSuchMember(f"nobody in the room is called {text!r}")
+        return named
+
+    def blocked(self, text: str) -> PeerId:
+        """Who is blocked and is meant by ``text``, as for :meth:`member`; :class:`NoSuchMember`."""
+        named = self._called(text, self.machine.blocked())
+        if named is None:
+            raise NoSuchMember(f"nobody called {text!r} is blocked in the room")
+        return named
+
+    def _called(self, text: str, names: Mapping[PeerId, str]) -> PeerId | None:
         with contextlib.suppress(InvalidPeerId):
             peer = PeerId.parse(text)
-            if any(member.peer == peer for member in members) or peer in self.machine.blocked:
+            if peer in names:
                 return peer
-        named = [member.peer for member in members if member.name.casefold() == text.casefold()]
-        named += [member.peer for member in members if self._tools.contacts.name(member.peer) == text]
-        if not named:
-            raise NoSuchMember(f"nobody in the room is called {text!r}")
-        return named[0]
+        named = [peer for peer, name in names.items() if name.casefold() == text.casefold()]
+        named += [peer for peer in names if self._tools.contacts.name(peer) == text]
+        return named[0] if named else None
 
     def knocker(self, text: str) -> PeerId:
         """Who knocks and is meant by ``text``; :class:`NoSuchMember`."""
@@ -477,6 +493,15 @@ class RoomSession:
             mine=self.room.creator == self._me,
             members=[self._member_view(member) for member in (*machine.members(), *machine.lost())],
             knocks=[KnockView(peer_id=knock.peer.text, name=knock.name) for knock in machine.knocks()],
+            blocked=[
+                BlockedView(
+                    peer_id=peer.text,
+                    short=peer.short,
+                    name=name,
+                    contact=self._tools.contacts.name(peer),
+                )
+                for peer, name in machine.blocked().items()
+            ],
             code=machine.code,
             code_ms=self._code_ms if machine.code else 0,
             trouble=self.trouble,

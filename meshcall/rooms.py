@@ -526,9 +526,13 @@ class Rooms:
     async def block(self, room: str, peer: str, *, blocked: bool) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
         session = self._session(room)
-        who = session.member(peer)
+        who = session.member(peer) if blocked else session.blocked(peer)
         if who == self._me:
             raise UsageError("nobody blocks oneself")
+        if not blocked and self._tools.contacts.is_blocked(who):
+            raise UsageError(
+                "this contact is blocked altogether", hint="`meshcall contact unblock NAME` comes first"
+            )
         session.feed(e.Block(who, blocked))
         await session.saved()
         return session.view()

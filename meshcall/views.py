@@ -648,7 +648,17 @@ class MemberView(View, frozen=True, kw_only=True):
     """Height that it is asked for; 0: no picture, -1: not asked (ourselves; all, before a page asks)."""
     received: ReceivedView = ReceivedView()
     verified: bool = False
-    blocked: bool = False
+
+
+class BlockedView(View, frozen=True, kw_only=True):
+    """Somebody whom we blocked in a room."""
+
+    peer_id: str
+    short: str
+    name: str = ""
+    """What it calls itself, unverified; empty: it was not heard of since we came."""
+    contact: str = ""
+    """The name that we gave it, if it is a contact."""
 
 
 class KnockView(View, frozen=True, kw_only=True):
@@ -674,6 +684,7 @@ class RoomView(View, frozen=True, kw_only=True):
     mine: bool = False
     members: list[MemberView] = []
     knocks: list[KnockView] = []
+    blocked: list[BlockedView] = []
     code: str = ""
     """A code of ours that works now."""
     code_ms: int = 0

@@ -431,6 +431,7 @@ def _show(view: dict[str, Any]) -> None:
         ("knocks", f"{knock['name'] or knock['peer_id'][:7]}: meshcall room admit {knock['peer_id'][:7]}…")
         for knock in view["knocks"]
     ]
+    fields += [("blocked", one["name"] or one["contact"] or one["peer_id"]) for one in view["blocked"]]
     emit_fields([(name, value) for name, value in fields if value])
     rows = [
         (

@@ -202,10 +202,10 @@ class RoomMachine:
         """Whom the creator has removed."""
         return frozenset(self._roster.removed)
 
-    @property
-    def blocked(self) -> frozenset[PeerId]:
-        """Whom we have blocked."""
-        return frozenset(self._blocked)
+    def blocked(self) -> dict[PeerId, str]:
+        """Whom we have blocked, by ID, and what each calls itself; empty: not heard of since we came."""
+        known = {peer: self._roster.known(peer) for peer in sorted(self._blocked)}
+        return {peer: entry.entry.name if entry else "" for peer, entry in known.items()}
 
     def members(self) -> tuple[Member, ...]:
         """All who are here but whom we blocked, by ID, we included; none when we are not in."""
@@ -881,7 +881,7 @@ class RoomMachine:
         if self._in:
             for peering in list(self._peers.values()):
                 self._plan(peering)
-            shown = (self.members(), self.lost(), self.locked, self.knocks(), self.code)
+            shown = (self.members(), self.lost(), self.locked, self.knocks(), self.code, self.blocked())
             if shown != self._shown:
                 self._shown = shown
                 self._out.append(c.RosterChanged())

@@ -374,9 +374,19 @@ async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) 
         await ann.rooms.remove("-", "nobody")
     with pytest.raises(errors.UsageError):
         await ann.rooms.remove("-", "ann")
+    await ben.rooms.block("-", "cem", blocked=True)
+    await until(lambda: names(ben) == ["ann", "ben"])
+    assert [one.name for one in ben.rooms.view("-").blocked] == ["cem"]
+    with pytest.raises(errors.NoSuchMember):
+        await ben.rooms.block("-", "ann", blocked=False)
+    await ben.rooms.block("-", "cem", blocked=False)
+    assert ben.rooms.view("-").blocked == []
+    await agree(ann, ben, cem)
     ben.contacts.add(cem.id_text(), "cem")
     ben.contacts.block("cem")
     await until(lambda: names(ben) == ["ann", "ben"])
+    with pytest.raises(errors.UsageError, match="altogether"):
+        await ben.rooms.block("-", "cem", blocked=False)
     await until(lambda: names(cem) == ["ann", "cem"])
     await until(lambda: names(ann) == ["ann", "ben", "cem"])
     heard = Heard(cem)

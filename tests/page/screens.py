@@ -318,9 +318,10 @@ async def meeting_screen(tab: Page, page: PageServer, node: ShownNode) -> None:
 
 
 async def meeting_people(tab: Page, page: PageServer, node: ShownNode) -> None:
-    """Who is there, and somebody knocks at the locked room."""
+    """Who is there, who is blocked, and somebody knocks at the locked room."""
     room = await enter(tab, node)
     node.shown.change(room, locked=True, mine=True)
+    await node.shown.block(room, CROWD[-1].peer_id, blocked=True)
     node.shown.knock(room, "Zoe")
     await tab.locator("#tool-people").click()
     await tab.locator(".knocks button.primary").wait_for()

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from meshcall.views import (
+    BlockedView,
     KnockView,
     LanRoomView,
     MemberView,
@@ -146,6 +147,18 @@ class ShownRooms(FakeRooms):
     async def lock(self, room: str, *, locked: bool) -> RoomView:
         """All see it."""
         return self.change((await super().lock(room, locked=locked)).id, locked=locked)
+
+    async def block(self, room: str, peer: str, *, blocked: bool) -> RoomView:
+        """Somebody of the crowd is seen no more, or again."""
+        view = self.view(room)
+        [one] = [one for one in CROWD if one.peer_id == peer]
+        members = [other for other in view.members if other.peer_id != peer]
+        whom = [other for other in view.blocked if other.peer_id != peer]
+        if blocked:
+            whom.append(BlockedView(peer_id=peer, short=one.short, name=one.name, contact=one.contact))
+        else:
+            members.append(one)
+        return self.change(room, members=members, blocked=whom)
 
     def knock(self, room: str, name: str) -> None:
         """Somebody wants to come in."""

@@ -28,6 +28,8 @@ SEEN = 3.0
 """Seconds in which the others see what happened to one."""
 BACK = 6.0
 """Seconds in which a page that was loaded anew is in the meeting, with a link to each."""
+UNBLOCKED = 15.0
+"""Seconds in which somebody who is blocked no more is connected again: refused links are tried rarely."""
 LOST = 15.0
 """Seconds after which nobody looks at the tile of somebody who died."""
 
@@ -84,7 +86,7 @@ async def knocks_at_a_machine(machine: Peer, knocker: Peer, tab: Tab) -> None:
 
 @pytest.mark.timeout(240)
 async def test_who_comes_and_who_goes(lab: Lab) -> None:
-    """Knocks, the lock, a reload, a second tab, a block, a removal, a death."""
+    """Knocks, the lock, a reload, a second tab, a block and its end, a removal, a death."""
     ann, bob, robot = await start(list(await lab.lan(["ann", "bob", "robot"], ipv6=False)))
     async with browser_on(ann.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
         await asyncio.gather(open_page(ann, a), open_page(bob, b))
@@ -144,6 +146,12 @@ async def test_who_comes_and_who_goes(lab: Lab) -> None:
         await with_member(b, "block", robot)
         await gone(b, robot)
         await members(a, 3)
+        await b.click("#tool-people")
+        await b.click(f"#unblock-{robot.id}")
+        await b.click("#tool-people")
+        async with within(UNBLOCKED, "connected again after a block"):
+            await members(b, 3)
+        await sees_all(b, 2)
 
         assert robot.daemon is not None
         died = time.monotonic()

@@ -7,9 +7,10 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
-from tests.page.screens import SCREENS, chromium, contacts, page_of
+from tests.page.screens import SCREENS, chromium, contacts, enter, page_of
+from tests.page.shown_rooms import PEOPLE
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 SIZES = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (390, 844)}
@@ -78,6 +79,29 @@ async def test_all_by_keyboard(tmp_path: Path) -> None:
         await press("Escape")
         await tab.locator("dialog").wait_for(state="detached")
         assert await tab.evaluate("document.activeElement.tagName") == "BUTTON"
+
+
+async def test_blocking_and_unblocking_by_keyboard(tmp_path: Path) -> None:
+    """The focus goes to what undoes it, both ways, and it is said what happened."""
+    async with page_of(tmp_path / "home") as (page, node), chromium(page) as tab:
+        room = await enter(tab, node)
+        peer = PEOPLE[1].peer_id
+        press = tab.keyboard.press
+        said = tab.locator("#polite")
+        await press("p")
+        await tab.locator(f"#block-{peer}").focus()
+        await press("Enter")
+        await tab.locator("dialog button.danger").focus()
+        node.shown.change(room, locked=True)  # the panel is drawn anew behind the dialog
+        await expect(tab.locator("#room-lock")).to_be_checked()
+        await press("Enter")
+        await expect(tab.locator(f"#unblock-{peer}")).to_be_focused()
+        await expect(said).to_have_text("“Bob” is blocked")
+        assert await tab.locator(f".tile[data-peer='{peer}']").count() == 0
+        await press("Enter")
+        await expect(tab.locator(f"#block-{peer}")).to_be_focused()
+        await expect(said).to_have_text("“Bob” is not blocked any more")
+        await tab.locator(f".tile[data-peer='{peer}']").wait_for()
 
 
 async def test_languages_are_chosen_and_kept(tmp_path: Path) -> None:

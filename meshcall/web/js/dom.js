@@ -82,10 +82,12 @@ export function dialog(title, content, {className = '', onclose = () => {}} = {}
     const heading = el('h2', {id: `dialog-${Math.random().toString(36).slice(2)}`}, title);
     const element = el(`dialog${className ? '.' + className : ''}`, {'aria-labelledby': heading.id});
     const close = value => { result = value; element.close(); };
+    const before = document.activeElement?.id;
     element.append(heading, ...content(close));
     element.addEventListener('close', () => {
       element.remove();
       onclose();
+      if (before && document.activeElement === document.body) document.getElementById(before)?.focus();  // drawn anew meanwhile
       resolve(result);
       document.dispatchEvent(new Event('dialogs'));
     });

@@ -518,7 +518,7 @@ def test_a_block_is_for_ourselves() -> None:
     world.do(0, e.Block(PEERS[2]))
     assert world.seen_by(0) == ["member 0", "member 1"]
     assert world.seen_by(1) == ["member 0", "member 1", "member 2"]
-    assert machine(world, 0).blocked == {PEERS[2]}
+    assert machine(world, 0).blocked() == {PEERS[2]: "member 2"}
     world.run(5)
     assert frozenset((PEERS[0], PEERS[2])) not in world.links
     world.do(2, e.Say("can you hear me"))
@@ -530,6 +530,17 @@ def test_a_block_is_for_ourselves() -> None:
     assert frozenset((PEERS[0], PEERS[2])) in world.links
 
 
+def test_who_is_blocked_is_shown_until_it_is_not() -> None:
+    """Also one that has left: both changes are told, though the members stay the same."""
+    world = meeting(3)
+    world.do(2, e.Leave())
+    for blocked in (True, False):
+        told = len(world.all_told(0, c.RosterChanged))
+        world.do(0, e.Block(PEERS[2], blocked))
+        assert (PEERS[2] in machine(world, 0).blocked()) is blocked
+        assert len(world.all_told(0, c.RosterChanged)) == told + 1
+
+
 def test_what_is_remembered_brings_us_back_in() -> None:
     """Whom we blocked, who was here, the lock. Damage costs what is damaged."""
     world = meeting(3)
@@ -538,12 +549,13 @@ def test_what_is_remembered_brings_us_back_in() -> None:
     memory = machine(world, 1).memory()
     world.do(1, e.Leave())
     back = RoomMachine(PEERS[1], world.room, KEYS[1].sign, "back", bytes, memory=memory)
-    assert back.blocked == {PEERS[2]}
+    assert back.blocked() == {PEERS[2]: ""}
     assert back.locked
     world.machines[PEERS[1]] = back
     world.do(1, e.Enter())
     world.run(1)
     assert world.seen_by(0) == ["member 0", "back", "member 2"]
+    assert back.blocked() == {PEERS[2]: "member 2"}, "what it calls itself is learned again"
     for cut in range(len(memory)):
         RoomMachine(PEERS[1], world.room, KEYS[1].sign, "back", bytes, memory=memory[:cut])
 

@@ -36,7 +36,7 @@ export class RoomScreen {
    * @param {{leave: () => void, failed: (error: any) => void}} actions
    */
   constructor(room, studio, actions) {
-    this.room = {id: '', name: '', state: 'joining', members: [], knocks: [], locked: false, secret: false, mine: false, ...room};
+    this.room = {id: '', name: '', state: 'joining', members: [], knocks: [], blocked: [], locked: false, secret: false, mine: false, ...room};
     this.studio = studio;
     this.actions = actions;
     this.element = el('section.call-screen.room-screen', {role: 'region', 'aria-label': t('room.with', {name: this.room.name})});
@@ -105,6 +105,7 @@ export class RoomScreen {
       lock: on => this.#do('lock', {locked: on}),
       admit: knock => this.#answer(knock, true), refuse: knock => this.#answer(knock, false),
       remove: member => this.#confirm('remove', member), block: member => this.#confirm('block', member),
+      unblock: one => this.#do('block', {peer: one.peer_id, blocked: false}),
     });
     p.people = this.people.element;
     p.mic = tool('mic', 'mic', () => this.#toggle('audio'), true);
@@ -170,16 +171,23 @@ export class RoomScreen {
 
   #sayChanges(before, room) {
     const was = new Map(before.members.map(member => [member.peer_id, member]));
+    const blocks = [before, room].map(one => new Map(one.blocked.map(whom => [whom.peer_id, whom])));
+    for (const [id, one] of blocks[1])
+      if (!blocks[0].has(id)) announce(t('contact.blocked', {name: this.#nameOf(was.get(id) ?? one)}));
+    for (const [id, one] of blocks[0])
+      if (!blocks[1].has(id)) announce(t('room.unblocked', {name: this.#nameOf(one)}));
     for (const member of room.members) {
       const old = was.get(member.peer_id);
       was.delete(member.peer_id);
       if (member.me) continue;
       const name = this.#nameOf(member);
-      if (!old) announce(t('room.came', {name}));
-      else if (member.hand && !old.hand) announce(t('room.hand.raised', {name}));
+      if (!old && !blocks[0].has(member.peer_id)) announce(t('room.came', {name}));
+      if (!old) continue;
+      if (member.hand && !old.hand) announce(t('room.hand.raised', {name}));
       else if (member.screen && !old.screen) announce(t('room.screen.of', {name}));
     }
-    for (const member of was.values()) announce(t('room.left', {name: this.#nameOf(member)}));
+    for (const member of was.values())
+      if (!blocks[1].has(member.peer_id)) announce(t('room.left', {name: this.#nameOf(member)}));
     if (room.locked !== before.locked) announce(t(room.locked ? 'room.locked.now' : 'room.unlocked.now'));
   }
 
@@ -226,7 +234,8 @@ export class RoomScreen {
     this.people.update(room, shown.map(member => ({
       member: {...member, speaking: false, received: null, layer: null}, name: this.#nameOf(member),
       figures: this.#tiles.get(member.peer_id)?.figures(member) ?? '', known: Boolean(store.contact(member.peer_id)?.name),
-    })), knock => this.#nameOf(knock));
+    })), room.blocked.map(one => ({one, name: this.#nameOf(one), contact: Boolean(store.contact(one.peer_id)?.blocked)})),
+    knock => this.#nameOf(knock));
     this.#arrange();
   }
 
