@@ -18,10 +18,12 @@ from tests.page.meeting import (
     ask_by_name,
     create,
     join_by,
+    join_by_name,
     members,
     room_of,
     sees_all,
     start,
+    tile_of,
 )
 
 SEEN = 3.0
@@ -122,18 +124,37 @@ async def test_who_comes_and_who_goes(lab: Lab) -> None:
         await sees_all(b, 2)
         await members(a, 3)
 
-        # One tab has the meeting; the other one takes it, and gives it back
+        # One tab has the meeting; another one takes it and goes on, muted as the first one was
+        await b.click("#tool-mic")
+        await tile_of(a, bob, "tile.textContent.includes('microphone off')")
         second = b.tab("second")
         await second.do("open", url=await b.eval("location.origin"))
         await second.wait(".locked button")
         await members(b, 3)
-        async with within(SEEN, "seen that another tab took over"):
+        link = await a.eval(f"meshcall.peers().find(p => p.gate && p.peer === '{bob.id}').media")
+        async with within(BACK, "another tab took over"):
             await second.click(".locked button")
             await b.wait(".locked button")
-            await members(a, 2)
+            await a.until(
+                f"meshcall.peers().some(p => p.gate && p.peer === '{bob.id}' && p.media !== '{link}')"
+            )
+            await members(second, 3)
+        assert (
+            await second.eval("document.querySelector('#tool-mic').getAttribute('aria-pressed')") == "false"
+        )
+        await tile_of(a, bob, "tile.textContent.includes('microphone off')")
+        await sees_all(second, 2)
+        await sees_all(a, 2)
+
+        # What was left in the other one is over in the first one, too
+        await second.click("#tool-leave")
         await second.wait("#contacts-title")
         await b.click(".locked button")
-        await b.wait(".room-screen[data-state=joined]")
+        await b.wait("#rooms-title")
+        await second.wait(".locked button")
+        await members(a, 2)
+        assert await b.do("count", selector=".room-screen") == 0
+        await join_by_name(b, ROOM)
         for tab in (a, b):
             await members(tab, 3)
         await second.do("close")

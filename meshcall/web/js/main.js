@@ -8,6 +8,7 @@ import {Studio} from './call/studio.js';
 import {announce, dialog, el, icon} from './dom.js';
 import {has, load, t} from './i18n.js';
 import {Ring} from './ring.js';
+import * as meeting from './room/kept.js';
 import {RoomScreen} from './room/screen.js';
 import {store} from './store.js';
 import {contactsView} from './views/contacts.js';
@@ -19,7 +20,6 @@ import {welcome} from './views/welcome.js';
 
 const VIEWS = {contacts: 'people', rooms: 'room', history: 'clock', requests: 'inbox', diagnostics: 'wrench', settings: 'gear'};
 const UNANSWERED = new Set(['calling', 'ringing', 'connecting']);
-const MEETING = 'meeting';  // in the tab's own storage: the room that a reload comes back to
 const LATE = 3000;  // ms in which the end of the page before a reload may still be told
 const STAYING = new Set(['settings', 'diagnostics']);  // a form, and what takes seconds to find out
 
@@ -75,6 +75,7 @@ class App {
       if (error.status === 401 || error.status === 403) return this.locked(error);
     }
     if (!await this.#own()) return this.elsewhere();
+    meeting.begin();
     this.#listen();
     this.draw();
     if (store.settings && !store.settings.welcomed) await welcome(this.actions);
@@ -106,7 +107,9 @@ class App {
     });
   }
 
+  /** Have the calls from now on, and go on in the meeting of the tab that had them. */
   async #take() {
+    meeting.takeOver();
     await this.#own(true);
     this.#listen();
     await store.refresh();
@@ -114,6 +117,7 @@ class App {
   }
 
   #lostTab() {
+    meeting.handOver();
     this.connection.close();
     this.#dropAll();
     for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
@@ -356,9 +360,9 @@ class App {
    * for an answer. Throws what the daemon says.
    * @param {string[]} parts where to ask @param {any} wanted
    */
-  async enter(parts, wanted) {
+  async enter(parts, {audio = true, ...wanted}) {
     if (this.screen || this.room || this.studio) throw new api.ApiError(0, {code: 'busy', message: t('room.busy')});
-    const studio = this.studio = new Studio({audio: true, video: wanted.video});
+    const studio = this.studio = new Studio({audio, video: wanted.video});
     try {
       await studio.open();
       const page = await this.connection.name();
@@ -377,6 +381,7 @@ class App {
     this.room = new RoomScreen(store.rooms.get(room.id), this.studio, {
       leave: () => this.leaveRoom(), failed: error => this.#toast(error.message, error.hint),
     });
+    this.studio.addEventListener('stream', () => this.#remember());
     this.#remember();
     for (const peer of this.peers.values()) if (peer.room === room.id) this.room.attach(peer);
     this.draw();
@@ -384,17 +389,14 @@ class App {
   }
 
   #remember() {
-    const {room, studio} = this.room;
-    if (room.state === 'joined')
-      window.sessionStorage.setItem(MEETING, JSON.stringify({room: room.id, video: studio.wanted.video}));
+    if (this.room?.room.state === 'joined') meeting.keep({room: this.room.room.id, ...this.room.studio.wanted});
   }
 
-  /** After a reload, and when the daemon is there again: back to where we were. */
+  /** After a reload, in a tab that takes over, and when the daemon is there again: back to where we were. */
   async #comeBack() {
-    const kept = window.sessionStorage.getItem(MEETING);
-    if (!kept || this.room || this.screen) return;
-    const wanted = JSON.parse(kept);
-    if (!store.rooms.has(wanted.room)) { window.sessionStorage.removeItem(MEETING); return; }
+    const wanted = meeting.kept();
+    if (!wanted || this.room || this.screen) return;
+    if (!store.rooms.has(wanted.room)) { meeting.forget(); return; }
     this.cameBack = performance.now();
     await this.enter(['rooms', 'join'], wanted).catch(error => this.#toast(error.message, error.hint));
   }
@@ -408,7 +410,7 @@ class App {
   async leaveRoom() {
     const {room} = this;
     if (!room) return;
-    window.sessionStorage.removeItem(MEETING);
+    meeting.forget();
     const {id} = room.room;
     this.leaving = id;
     store.leftRoom(id);
@@ -438,7 +440,7 @@ class App {
     if (this.room?.room.id !== room) { store.refreshRooms().catch(() => {}); return; }
     if (reason === 'admitted') { this.room.admitted(); return; }
     const cameBack = reason === 'left' && performance.now() < this.cameBack + LATE;
-    if (!cameBack) window.sessionStorage.removeItem(MEETING);
+    if (!cameBack) meeting.forget();
     this.#closeRoom();
     store.refreshRooms().catch(() => {});
     this.draw();
