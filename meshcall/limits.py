@@ -2017,6 +2017,33 @@ ROOM_CHAT_PER_SECOND: Final = 2.0
 ROOM_CHAT_BURST: Final = 20.0
 """Chat lines of one member that are shown and passed on: nobody types faster (a member that floods chat)."""
 
+ROOM_CHAT_KEPT: Final = 64
+"""Chat lines of one member that are kept for those who missed them, the newest (memory)."""
+
+ROOM_CHAT_KEPT_OCTETS: Final = 128 * 1024
+"""Octets of all lines of a room that are kept; who said most loses its oldest first (a member that drives out
+the others' lines by long ones)."""
+
+ROOM_CHAT_FRESH: Final = 0.2
+"""Seconds up to which a line is passed on as one that is said just now."""
+
+ROOM_CHAT_IDS: Final = 400
+"""Lines that one message names: 8,000 octets."""
+
+ROOM_CHAT_OFFERED: Final = 512
+"""Lines that one member says to have and that we have not asked for yet (a member that invents lines)."""
+
+ROOM_CHAT_ASKED: Final = 8
+"""Lines asked of one member at once: the longest of them fit the control channel with room for the rest."""
+
+ROOM_CHAT_PATIENCE: Final = 4.0
+"""Seconds until a line that was asked for and did not come is asked of somebody else (a member that says to
+have lines, and gives none)."""
+
+ROOM_CHAT_GIVEN: Final = 64 * 1024
+ROOM_CHAT_GIVEN_BURST: Final = 128 * 1024
+"""Octets of lines a second that one member is given: all that is kept, once (a member that asks for ever)."""
+
 ROOM_KNOCKS_MAX: Final = 8
 """Who waits to be let in at once; more are told that nobody answers (strangers who cover the screen)."""
 

@@ -230,8 +230,8 @@ class RoomSession:
                 self._roster_changed()
             case c.SaveRoom():
                 self.save()
-            case c.Chatted(peer, text):
-                self._tell_chat(peer, text, mine=False)
+            case c.Chatted(peer, text, age):
+                self._tell_chat(peer, text, age)
             case c.Knocked():
                 self._changed()
             case c.Removed():
@@ -419,7 +419,7 @@ class RoomSession:
         if not 0 < size <= limits.CHAT_MAX:
             raise UsageError(f"a chat line has 1 to {limits.CHAT_MAX} octets, this one has {size}")
         self.feed(e.Say(text))
-        self._tell_chat(self._me, text, mine=True)
+        self._tell_chat(self._me, text)
 
     def invite(self, nodes: Iterable[Address]) -> str:
         """A link that leads in; ``nodes``: through which the DHT can be joined."""
@@ -545,16 +545,16 @@ class RoomSession:
         self._told = self._tools.clock.now()
         self._node.publish(RoomChanged(at_ms=self._tools.clock.now_ms(), room=self.view()))
 
-    def _tell_chat(self, peer: PeerId, text: str, *, mine: bool) -> None:
+    def _tell_chat(self, peer: PeerId, text: str, age: float = 0.0) -> None:
         names = {member.peer: member.name for member in self.machine.members()}
         self._node.publish(
             RoomChat(
-                at_ms=self._tools.clock.now_ms(),
+                at_ms=self._tools.clock.now_ms() - int(age * 1000),
                 room=self.id,
                 peer_id=peer.text,
                 name=names.get(peer, peer.short),
                 text=text,
-                sender="me" if mine else "peer",
+                sender="me" if peer == self._me else "peer",
             )
         )
 

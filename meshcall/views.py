@@ -740,6 +740,7 @@ class RoomChat(View, frozen=True, kw_only=True, tag_field="event", tag="room-cha
     """A line of chat in a room."""
 
     at_ms: int
+    """When it was said. A line that was missed at first comes after those that were said later."""
     room: str
     """Its ID."""
     peer_id: str

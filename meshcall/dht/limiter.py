@@ -47,13 +47,13 @@ class Bucket:
         """How many would be allowed now."""
         return min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
 
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed now."""
+    def take(self, now: float, count: float = 1.0) -> bool:
+        """Whether ``count`` more are allowed now."""
         self._level = min(self._burst, self._level + max(0.0, now - self._since) * self._rate)
         self._since = now
-        if self._level < 1.0:
+        if self._level < count:
             return False
-        self._level -= 1.0
+        self._level -= count
         return True
 
 

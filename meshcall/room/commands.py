@@ -79,6 +79,8 @@ class Chatted:
 
     peer: PeerId
     text: str
+    age: float = 0.0
+    """Seconds since it was said: one that was missed comes late."""
 
 
 @dataclass(frozen=True, slots=True)

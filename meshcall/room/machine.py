@@ -26,17 +26,22 @@ from meshcall.identity.peer_id import PeerId
 from meshcall.identity.uri import clean_name
 from meshcall.room import commands as c
 from meshcall.room import events as e
+from meshcall.room.chat import Chat, Line
 from meshcall.room.descriptor import Room, Sign
 from meshcall.room.door import Door, Knock, Verdict
 from meshcall.room.entry import MediaFlags, peek_entry_untrusted, sign_entry
 from meshcall.room.memory import Memory, decode_memory_untrusted
 from meshcall.room.messages import (
+    SHORT_KEY,
     Beat,
+    Has,
     Here,
     Join,
     KnockNote,
     KnockState,
     Letter,
+    LineId,
+    Missed,
     Out,
     Pake,
     Refused,
@@ -45,11 +50,13 @@ from meshcall.room.messages import (
     Sayable,
     Sync,
     Waiting,
+    Wants,
     Welcome,
     decode_letter_untrusted,
     decode_message_untrusted,
     encode_letter,
     encode_message,
+    missed,
     short_key,
     syncs,
 )
@@ -73,6 +80,11 @@ _NEVER: Final = float("inf")
 _TOLD: Final = {"knocked lately": RefusedReason.DECLINED, "too many knock": RefusedReason.BUSY}
 """What who asks to come in is told of a refusal."""
 _LINK: Final = b"link"
+
+
+def _purse(now: float) -> Bucket:
+    """Of octets of chat lines that a member may have of us."""
+    return Bucket(limits.ROOM_CHAT_GIVEN, limits.ROOM_CHAT_GIVEN_BURST, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +116,9 @@ class RoomMachine:
         self._blocked: set[PeerId] = set()
         self._remembered: tuple[PeerId, ...] = ()
         self._flags = MediaFlags()
-        self._incarnation = self._seq = self._chats = 0
-        self._said: dict[bytes, tuple[int, int]] = {}
-        self._chatters: dict[bytes, Bucket] = {}
+        self._incarnation = self._seq = self._said = 0
+        self._chat = Chat()
+        self._asked: dict[LineId, tuple[PeerId, float]] = {}
         self._senders: Senders | None = None
         self._seeks = Bucket(limits.ROOM_SEEKS_PER_SECOND, limits.ROOM_SEEKS_BURST, 0.0)
         self._outdone = -_NEVER
@@ -392,6 +404,7 @@ class RoomMachine:
         for peering in self._peers.values():
             if peering.link is Link.UP:
                 self._out.append(c.SendLink(peering.peer, data))
+        self._tell_lines()
         self._beat_at = self._now + limits.ROOM_BEAT if self._peers else _NEVER
 
     # --- links ------------------------------------------------------------------------------------
@@ -400,7 +413,7 @@ class RoomMachine:
         peering = self._peers.get(peer)
         if peering is None:
             bucket = Bucket(limits.ROOM_MESSAGES_PER_SECOND, limits.ROOM_MESSAGES_BURST, self._now)
-            peering = self._peers[peer] = Peering(peer, bucket)
+            peering = self._peers[peer] = Peering(peer, bucket, _purse(self._now))
             self._beat_at = min(self._beat_at, self._now + limits.ROOM_BEAT)
         return peering
 
@@ -416,6 +429,7 @@ class RoomMachine:
         self._put_own()
         for sync in self._everything():
             self._send(peer, sync)
+        self._tell_has(peering, self._chat.kept())
 
     def _link_down(self, peer: PeerId) -> None:
         peering = self._peers.get(peer)
@@ -531,7 +545,13 @@ class RoomMachine:
                 self._merge_lasting_untrusted(settings, removals, peering)
                 self._merge_entries_untrusted(entries, peering, late)
             case SaidLine(octets):
-                self._said_untrusted(octets, peering)
+                self._said_untrusted(octets, peering, late)
+            case Has(ids):
+                self._has_untrusted(ids, peering)
+            case Wants(ids):
+                self._wants_untrusted(ids, peering)
+            case Missed(lines):
+                self._missed_untrusted(lines, peering, late)
             case KnockNote():
                 self._knock_untrusted(message)
             case _:
@@ -621,6 +641,7 @@ class RoomMachine:
     def _put_out(self, target: PeerId, removal: bytes) -> None:
         """The creator has removed somebody, perhaps us."""
         self._out.append(c.SaveRoom())
+        self._chat.forget(target)
         if target == self._me:
             self._out.append(c.Removed())
             self._end("removed")
@@ -682,25 +703,35 @@ class RoomMachine:
             chat_octets(text)
         except ValueError as error:
             raise LocalProtocolError(str(error)) from None
-        if not self._may_speak(self._me.key):
+        me = short_key(self._me)
+        if not self._chat.may_speak(me, self._now):
             raise LocalProtocolError("you say too much at once: the others would not see it")
-        self._chats += 1
-        line = sign_said(self._me, self._sign, self._room, self._incarnation, self._chats, text)
+        self._said += 1
+        line = sign_said(self._me, self._sign, self._room, self._incarnation, self._said, text)
+        self._chat.keep((me, self._incarnation, self._said), line, self._me, self._now, 0.0)
         self._tell_all(SaidLine(line))
 
-    def _may_speak(self, author: bytes) -> bool:
-        bucket = self._chatters.get(author)
-        if bucket is None:
-            if len(self._chatters) >= 2 * limits.ROOM_ENTRIES_MAX:
-                self._chatters.pop(next(iter(self._chatters)))
-            bucket = Bucket(limits.ROOM_CHAT_PER_SECOND, limits.ROOM_CHAT_BURST, self._now)
-            self._chatters[author] = bucket
-        return bucket.take(self._now)
+    def _said_untrusted(self, octets: bytes, source: Peering, age: float) -> None:
+        """A member's line as it is said: passed on to who has no link with its author."""
+        line = self._show_untrusted(octets, source, age)
+        for other in self._peers.values():
+            concerned = other.link is Link.UP and other.peer != source.peer
+            if not concerned or line.id[0] in (short_key(other.peer), *other.linked):
+                continue
+            if age < limits.ROOM_CHAT_FRESH:
+                self._send(other.peer, SaidLine(octets))
+            else:
+                self._tell_has(other, [line])  # what it asks for comes with its age
 
-    def _said_untrusted(self, octets: bytes, source: Peering) -> None:
-        """A member's line: shown once, and passed on to who has no link with its author."""
+    def _show_untrusted(self, octets: bytes, source: Peering, age: float, *, late: bool = False) -> Line:
+        """A member's line, which is shown once; ``late``: it was missed at first."""
         key, incarnation, number = peek_said_untrusted(octets)
-        if (incarnation, number) <= self._said.get(key, (-1, -1)):
+        line = (key[:SHORT_KEY], incarnation, number)
+        if late:
+            if self._asked.get(line, (None, 0.0))[0] != source.peer:
+                raise Rejected("said unasked")
+            del self._asked[line]
+        if not self._chat.lacks(line):
             raise Rejected("said twice")
         author = PeerId.from_key_untrusted(key)
         known = self._roster.known(author)
@@ -708,18 +739,88 @@ class RoomMachine:
             raise Rejected("said by nobody")
         if incarnation > known.entry.incarnation:
             raise Rejected("said too early")
-        if not self._may_speak(key):
+        if incarnation < known.first or self._now - age < self._entered:
+            raise Rejected("said before we came")
+        if not self._chat.may_speak(line[0], self._now, late=late):
             raise Rejected("chat flood")
-        line = read_said_untrusted(octets, self._room)
-        if len(self._said) >= 2 * limits.ROOM_ENTRIES_MAX:
-            self._said.pop(next(iter(self._said)))
-        self._said[key] = (incarnation, number)
+        said = read_said_untrusted(octets, self._room)
         if author not in self._blocked:
-            self._out.append(c.Chatted(author, line.text))
-        for other in self._peers.values():
-            concerned = other.link is Link.UP and other.peer not in (author, source.peer)
-            if concerned and short_key(author) not in other.linked:
-                self._send(other.peer, SaidLine(octets))
+            self._out.append(c.Chatted(author, said.text, age))
+        return self._chat.keep(line, octets, source.peer, self._now, age, late=late)
+
+    # --- chat that somebody missed ----------------------------------------------------------------
+
+    def _tell_lines(self) -> None:
+        """With each beat: who has no link with an author may have missed what it said."""
+        news = self._chat.untold(self._now)
+        for peering in self._peers.values():
+            if peering.link is Link.UP:
+                missed = [line for line in news if line.late or line.id[0] not in peering.linked]
+                self._tell_has(peering, [line for line in missed if line.source != peering.peer])
+            if peering.offered:
+                self._ask_for_lines(peering)
+
+    def _tell_has(self, peering: Peering, lines: list[Line]) -> None:
+        """That we have these, as far as they are meant for that member."""
+        me = short_key(peering.peer)
+        ids = [line.id for line in lines if line.id[0] != me and self._may_have(peering.peer, line)]
+        for start in range(0, len(ids), limits.ROOM_CHAT_IDS):
+            self._send(peering.peer, Has(tuple(ids[start : start + limits.ROOM_CHAT_IDS])))
+
+    def _may_have(self, peer: PeerId, line: Line) -> bool:
+        """Who comes later is not told what was said before."""
+        known = self._roster.known(peer)
+        return known is not None and known.since <= line.said
+
+    def _has_untrusted(self, ids: tuple[LineId, ...], source: Peering) -> None:
+        for line in ids:
+            if line[0] == short_key(self._me) or not self._chat.lacks(line):
+                continue
+            if len(source.offered) >= limits.ROOM_CHAT_OFFERED:
+                raise Rejected("too many lines")
+            source.offered[line] = None
+        self._ask_for_lines(source)
+
+    def _ask_for_lines(self, peering: Peering) -> None:
+        """A few lines at a time, and each of one member at a time."""
+        now = self._now
+        self._asked = {line: asked for line, asked in self._asked.items() if self._may_come(*asked)}
+        peering.offered = {line: None for line in peering.offered if self._chat.lacks(line)}
+        under_way = sum(peer == peering.peer for peer, _ in self._asked.values())
+        free = [line for line in peering.offered if line not in self._asked]
+        lines = free[: max(0, limits.ROOM_CHAT_ASKED - under_way)]
+        if lines and peering.link is Link.UP:
+            for line in lines:
+                del peering.offered[line]
+                self._asked[line] = peering.peer, now
+            self._send(peering.peer, Wants(tuple(lines)))
+
+    def _may_come(self, peer: PeerId, asked: float) -> bool:
+        """Whether what that member was asked for may still come: not if its link has ended since."""
+        peering = self._peers.get(peer)
+        up = peering is not None and peering.link is Link.UP and asked >= peering.changed
+        return up and self._now < asked + limits.ROOM_CHAT_PATIENCE
+
+    def _wants_untrusted(self, ids: tuple[LineId, ...], source: Peering) -> None:
+        given: list[tuple[int, bytes]] = []
+        for one in ids:
+            line = self._chat.get(one)
+            if line is None or not self._may_have(source.peer, line):
+                self._counters["line not kept"] += 1
+            elif not source.given.take(self._now, len(line.octets)):
+                self._counters["wants flood"] += 1
+            else:
+                given.append((int(1000 * (self._now - line.said)), line.octets))
+        for message in missed(given):
+            self._send(source.peer, message)
+
+    def _missed_untrusted(self, lines: tuple[tuple[int, bytes], ...], source: Peering, late: float) -> None:
+        for age_ms, octets in lines:
+            try:
+                self._show_untrusted(octets, source, late + age_ms / 1000, late=True)
+            except Rejected as error:
+                self._counters[error.reason] += 1
+        self._ask_for_lines(source)
 
     # --- letters ----------------------------------------------------------------------------------
 
@@ -826,7 +927,7 @@ class RoomMachine:
 
     def _here_untrusted(self, peer: PeerId, entry: bytes, *, asks: bool) -> None:
         known_before = self._peers.get(peer)
-        source = known_before or Peering(peer, Bucket(0, 0, self._now))
+        source = known_before or Peering(peer, Bucket(0, 0, self._now), Bucket(0, 0, self._now))
         self._merge_entries_untrusted(((0, entry),), source, 0.0, by_letter=True)
         peering = self._peers.get(peer)
         if peering is None:

@@ -23,13 +23,18 @@ settings, removals and chat lines carry their own signatures.
                            1 age(u32, ms) entry   2 setting   3 removal; others are skipped
     3 Said      a signed chat line
     4 Knock     state(u8: 0 gone, 1 waits, 2 refused, 3 admitted) peer(32) n(u8) name(n)
+    5 Has       1 to 400 line ids                    chat lines that the sender keeps
+    6 Wants     1 to 400 line ids                    of those, what it is to send
+    7 Missed    *(age(u32, ms) n(u16) signed chat line(n))
 
+    line id   = short key of the author(8) incarnation(u64) number(u32)
     short key = the first 8 octets of a member's ID key
     digest    = what lasts in the sender's roster, see :meth:`meshcall.room.roster.Roster.digest`
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -58,6 +63,7 @@ CONFIRM: Final = 32
 """Octets of its third, and of the confirm in a welcome."""
 
 _AGE_MAX: Final = 2**32 - 1
+_ID: Final = struct.Struct("!8sQI")
 
 
 class RefusedReason(IntEnum):
@@ -297,6 +303,32 @@ class KnockNote:
     name: str = ""
 
 
+LineId = tuple[bytes, int, int]
+"""(short key of the author, incarnation, number) of a chat line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """Chat lines that the sender keeps."""
+
+    lines: tuple[LineId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """Chat lines that the sender lacks."""
+
+    lines: tuple[LineId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Chat lines that the receiver asked for."""
+
+    lines: tuple[tuple[int, bytes], ...]
+    """(milliseconds since it was said, line)."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownMessage:
     """A kind of a newer version."""
@@ -304,7 +336,7 @@ class UnknownMessage:
     kind: int
 
 
-Sayable = Beat | Sync | SaidLine | KnockNote
+Sayable = Beat | Sync | SaidLine | KnockNote | Has | Wants | Missed
 LinkMessage = Sayable | UnknownMessage
 
 _ENTRY_PART, _SETTING_PART, _REMOVAL_PART = 1, 2, 3
@@ -328,10 +360,7 @@ def encode_message(message: Sayable, said: int) -> bytes:
                 b"\x01" + stamp + bytes([len(entry)]) + entry + bytes([len(keys)]) + b"".join(keys) + digest
             )
         case Sync(entries, settings, removals):
-            parts = [
-                _part(_ENTRY_PART, min(max(0, age), _AGE_MAX).to_bytes(4, "big") + entry)
-                for age, entry in entries
-            ]
+            parts = [_part(_ENTRY_PART, _age(age) + entry) for age, entry in entries]
             parts += [_part(_SETTING_PART, setting) for setting in settings]
             parts += [_part(_REMOVAL_PART, removal) for removal in removals]
             data = b"\x02" + stamp + b"".join(parts)
@@ -340,6 +369,12 @@ def encode_message(message: Sayable, said: int) -> bytes:
         case KnockNote(peer, state, name):
             octets = clean_name(name).encode()
             data = b"\x04" + stamp + bytes([state]) + peer.key + bytes([len(octets)]) + octets
+        case Has(ids):
+            data = b"\x05" + stamp + b"".join(map(_encode_id, ids))
+        case Wants(ids):
+            data = b"\x06" + stamp + b"".join(map(_encode_id, ids))
+        case Missed(lines):
+            data = b"\x07" + stamp + b"".join(_age(age) + _sized(line) for age, line in lines)
     if len(data) > limits.ROOM_MESSAGE_MAX:
         raise ValueError(f"a message has at most {limits.ROOM_MESSAGE_MAX} octets, not {len(data)}")
     return data
@@ -380,7 +415,7 @@ def decode_message_untrusted(data: bytes) -> tuple[int, LinkMessage]:
         raise Rejected("room-message")
     octets = Octets(data)
     kind, said = octets.u8(), octets.u32()
-    if not 0x01 <= kind <= 0x04:
+    if not 0x01 <= kind <= 0x07:
         return said, UnknownMessage(kind)
     message = _message_untrusted(kind, octets)
     if octets.left:
@@ -402,6 +437,12 @@ def _message_untrusted(kind: int, octets: Octets) -> LinkMessage:
         if not SAID_MIN <= octets.left <= SAID_MAX:
             raise Rejected("room-message")
         return SaidLine(octets.take(octets.left))
+    if kind == 0x05:
+        return Has(_ids_untrusted(octets))
+    if kind == 0x06:
+        return Wants(_ids_untrusted(octets))
+    if kind == 0x07:
+        return Missed(_lines_untrusted(octets))
     state = octets.u8()
     if state > KnockState.ADMITTED:
         raise Rejected("room-message")
@@ -431,5 +472,50 @@ def _sync_untrusted(octets: Octets) -> Sync:
     return Sync(tuple(entries), tuple(settings), tuple(removals))
 
 
+def missed(lines: Iterable[tuple[int, bytes]]) -> list[Missed]:
+    """Chat lines, each with its age in ms, in as many messages as it takes."""
+    batches: list[list[tuple[int, bytes]]] = []
+    size = limits.ROOM_BUNDLE
+    for age, line in lines:
+        if size + len(line) > limits.ROOM_BUNDLE:
+            batches.append([])
+            size = 0
+        batches[-1].append((age, line))
+        size += len(line) + 6
+    return [Missed(tuple(batch)) for batch in batches]
+
+
+def _ids_untrusted(octets: Octets) -> tuple[LineId, ...]:
+    count, rest = divmod(octets.left, _ID.size)
+    if rest or not 0 < count <= limits.ROOM_CHAT_IDS:
+        raise Rejected("room-message")
+    return tuple(_ID.iter_unpack(octets.take(octets.left)))
+
+
+def _lines_untrusted(octets: Octets) -> tuple[tuple[int, bytes], ...]:
+    lines: list[tuple[int, bytes]] = []
+    while octets.left:
+        age = octets.u32()
+        line = octets.take(octets.u16())
+        if not SAID_MIN <= len(line) <= SAID_MAX:
+            raise Rejected("room-message")
+        lines.append((age, line))
+    if not lines:
+        raise Rejected("room-message")
+    return tuple(lines)
+
+
+def _encode_id(line: LineId) -> bytes:
+    return _ID.pack(*line)
+
+
+def _age(age: int) -> bytes:
+    return min(max(0, age), _AGE_MAX).to_bytes(4, "big")
+
+
+def _sized(value: bytes) -> bytes:
+    return len(value).to_bytes(2, "big") + value
+
+
 def _part(kind: int, value: bytes) -> bytes:
-    return bytes([kind]) + len(value).to_bytes(2, "big") + value
+    return bytes([kind]) + _sized(value)

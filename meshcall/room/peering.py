@@ -14,6 +14,7 @@ from enum import Enum, auto
 from meshcall import limits
 from meshcall.dht.limiter import Bucket
 from meshcall.identity.peer_id import PeerId
+from meshcall.room.messages import LineId
 
 _NEVER = float("inf")
 
@@ -33,6 +34,10 @@ class Peering:
     peer: PeerId
     messages: Bucket
     """What its link may say."""
+    given: Bucket
+    """Octets of chat lines that it may have of us."""
+    offered: dict[LineId, None] = field(default_factory=dict)
+    """Chat lines that it says to have, and that it was not asked for yet."""
     link: Link = Link.NONE
     changed: float = 0.0
     """When ``link`` did."""
@@ -75,6 +80,7 @@ class Peering:
         self.link, self.changed, self.heard = Link.UP, now, now
         self.pause = limits.ROOM_CONNECT_RETRY
         self.linked = frozenset()
+        self.offered = {}
         self.offset = None
         self.rest()
 

@@ -46,6 +46,10 @@ class Known:
     entry: Entry
     heard: float
     """When it was new, by our clock."""
+    since: float
+    """When we first heard of its present stay, or of the one before if that ended by this one's beginning."""
+    first: int
+    """The incarnation that we first heard of."""
 
 
 class Roster:
@@ -80,9 +84,11 @@ class Roster:
         heard = now - max(0.0, age)
         if known is None:
             self._make_room(now)
-            self._known[key] = Known(entry, heard)
+            self._known[key] = Known(entry, heard, now, entry.incarnation)
             return Merged.ARRIVED, entry.peer
         arrived = entry.incarnation > known.entry.incarnation
+        if arrived and not self._lives(known, now):
+            known.since = now
         known.entry, known.heard = entry, max(known.heard, heard)
         return (Merged.ARRIVED if arrived else Merged.NEWER), entry.peer
 
@@ -109,7 +115,7 @@ class Roster:
 
     def put_own(self, entry: Entry, now: float) -> None:
         """Our own line."""
-        self._known[entry.peer.key] = Known(entry, now)
+        self._known[entry.peer.key] = Known(entry, now, now, entry.incarnation)
 
     def set(self, setting: Setting) -> bool:
         """Whether a checked word about the lock is news."""

@@ -188,6 +188,13 @@
         [true, true, false, false, false]);
     },
 
+    'a line of chat stands where it was said': m => {
+      const chat = new m.ChatPanel(async () => {});
+      for (const [text, at_ms] of [['b', 20], ['d', 40], ['a', 10], ['c', 30], ['e', 40]])
+        chat.add({mine: false, name: 'Ann', text, at_ms});
+      m.is([...chat.element.querySelectorAll('.lines p')].map(one => one.textContent).join(''), 'abcde');
+    },
+
     'how somebody comes through': m => {
       m.is([{loss: 0, rtt: 0.02, path: 'lan'}, {loss: 0.05, rtt: 0.02, path: 'lan'}, {loss: 0, rtt: 0.4, path: 'relay'},
         {loss: 0.2, rtt: null, path: 'lan'}, {loss: 0, rtt: null, path: ''}].map(m.quality),

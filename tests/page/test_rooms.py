@@ -36,7 +36,15 @@ from tests.page.screens import chromium, contacts, page_of
 pytestmark = pytest.mark.timeout(240)
 
 RULES = Path(__file__).with_name("room_rules.js")
-MODULES = ("room/layout", "call/layers", "room/voice", "room/pace", "room/target", "room/quality")
+MODULES = (
+    "room/layout",
+    "call/layers",
+    "room/voice",
+    "room/pace",
+    "room/target",
+    "room/quality",
+    "call/chat",
+)
 GONE = 5.0
 """Seconds in which who died is gone from the roster."""
 SEEN = 3.0

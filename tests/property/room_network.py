@@ -55,6 +55,8 @@ class Link:
     """Since when its path is broken."""
     free: float = 0.0
     """When what was held back may travel."""
+    carried: set[int] = field(default_factory=set)
+    """The ends at which a message has arrived: they know how fast one can be."""
     last: dict[int, float] = field(default_factory=dict)
     """When the last message to each end arrives: they keep their order."""
 
@@ -75,7 +77,13 @@ class Network:
         """Milliseconds by which each clock is ahead."""
         self.groups: dict[int, int] = {}
         self.links: dict[Pair, list[Link]] = {}
-        self.chats: dict[int, list[tuple[int, str]]] = {}
+        self.said: dict[str, tuple[int, float]] = {}
+        """Who said each line, and when; no two lines are alike."""
+        self.chats: dict[tuple[int, int], dict[str, float]] = {}
+        """What each member was shown in each of its lives, and when it was told that it was said."""
+        self.came: dict[int, float] = {}
+        self.timed = True
+        """Whether no link broke before its first message arrived: else nobody can tell how late that was."""
         self.log: list[str] = []
         self._due: dict[int, float] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -118,6 +126,7 @@ class Network:
         if number in self.machines:
             return
         key = KEYS[number]
+        self.came[number] = self.now
         self.lives[number] = self.lives.get(number, 0) + 1
         self.groups.setdefault(number, 0)
         machine = RoomMachine(
@@ -137,6 +146,13 @@ class Network:
         """By the creator, if it is there."""
         if number and 0 in self.machines:
             self.tell(0, e.Remove(KEYS[number].peer_id))
+
+    def say(self, number: int) -> None:
+        """A line of its own, if it is there."""
+        if number in self.machines:
+            text = f"line {len(self.said)}"
+            self.said[text] = number, self.now
+            self.tell(number, e.Say(text))
 
     def leave(self, number: int) -> None:
         if number in self.machines:
@@ -212,8 +228,11 @@ class Network:
                     self.log.append(f"{self.now:.2f} {me} ended: {reason}")
                     self.memories[me] = self.machines.pop(me).memory()
                     self.lives[me] += 1
-                case c.Chatted(peer, text):
-                    self.chats.setdefault(me, []).append((NUMBER[peer], text))
+                case c.Chatted(peer, text, age):
+                    assert self.said[text][0] == NUMBER[peer]
+                    shown = self.chats.setdefault((me, self.lives[me]), {})
+                    assert text not in shown, f"{me} is shown {text!r} twice"
+                    shown[text] = self.now - age
                 case _:
                     pass
         due = self.machines[me].deadline() if me in self.machines else None
@@ -332,7 +351,9 @@ class Network:
         def arrive() -> None:
             if link.broken is not None:
                 link.sides[to].held.append(data)  # lost on the way, and sent again when the path is back
+                self.timed = self.timed and to in link.carried
             elif link.sides[to].up and link in self.links.get(frozenset((me, to)), []):
+                link.carried.add(to)
                 self.tell(to, e.LinkMessage(KEYS[me].peer_id, data))
 
         return arrive
@@ -421,3 +442,18 @@ class Network:
         if any(view != next(iter(views.values())) for view in views.values()):
             return f"names or states differ: {views}"
         return ""
+
+    def heard(self, number: int) -> set[str]:
+        """All lines that a member has in this life, its own and those of others."""
+        own = {
+            text for text, (author, at) in self.said.items() if author == number and at >= self.came[number]
+        }
+        return own | self.chats.get((number, self.lives[number]), {}).keys()
+
+    def chat_disagreement(self, members: set[int]) -> str:
+        """What of the chat these have not all alike; empty: nothing."""
+        removed = {NUMBER[peer] for machine in self.machines.values() for peer in machine.removed}
+        heard = {number: self.heard(number) for number in members}
+        lines = {text for texts in heard.values() for text in texts if self.said[text][0] not in removed}
+        missing = {number: sorted(lines - texts) for number, texts in heard.items() if lines - texts}
+        return f"missing: {missing}, said: {self.said}" if missing else ""

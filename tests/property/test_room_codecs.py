@@ -58,6 +58,10 @@ letters = st.one_of(
     st.builds(m.Here, tags, entries.map(lambda entry: entry.octets), st.booleans()),
     st.builds(m.Out, tags, st.binary(min_size=96, max_size=96)),
 )  # fmt: skip
+line_ids = st.lists(
+    st.tuples(st.binary(min_size=8, max_size=8), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)),
+    min_size=1, max_size=9,
+).map(tuple)  # fmt: skip
 messages = st.one_of(
     st.builds(
         m.Beat, entries.map(lambda entry: entry.octets),
@@ -72,6 +76,11 @@ messages = st.one_of(
     ),
     st.builds(m.SaidLine, st.binary(min_size=109, max_size=400)),
     st.builds(m.KnockNote, peers, st.sampled_from(m.KnockState), names.map(clean_name)),
+    st.builds(m.Has, line_ids), st.builds(m.Wants, line_ids),
+    st.builds(
+        m.Missed,
+        st.lists(st.tuples(ages, st.binary(min_size=109, max_size=400)), min_size=1, max_size=4).map(tuple),
+    ),
 )  # fmt: skip
 announcements = st.builds(
     lambda peer, name, now_ms, members, secret, locked, plate: RoomAnnouncement.of(
@@ -129,6 +138,15 @@ def test_a_whole_roster_goes_in_messages_that_fit(lines: int, removals: int) -> 
     assert sum(len(part.entries) for part in parts) == lines
     assert sum(len(part.removals) for part in parts) == removals
     assert all(len(m.encode_message(part, 0)) <= limits.ROOM_BUNDLE + 200 for part in parts)
+
+
+@given(st.lists(st.integers(109, 8300), max_size=40))
+def test_lines_that_were_missed_go_in_messages_that_fit(sizes: list[int]) -> None:
+    """However many they are, none is left out, and they keep their order."""
+    lines = [(number, bytes(size)) for number, size in enumerate(sizes)]
+    parts = m.missed(lines)
+    assert [line for part in parts for line in part.lines] == lines
+    assert all(m.decode_message_untrusted(m.encode_message(part, 7)) == (7, part) for part in parts)
 
 
 @given(octets_of_strangers)

@@ -1,4 +1,5 @@
-"""Whatever happens, all who are in a room agree on who is in it, soon after the network is whole.
+"""Whatever happens, all who are in a room agree on who is in it, soon after the network is whole. And who
+was in it all the time has heard all that was said.
 
 Each example is a seed for the network's chances and a schedule; both are printed when it fails.
 """
@@ -9,11 +10,17 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from meshcall import limits
 from meshcall.room import events as e
 from tests.property.room_network import Network, Pair
 
 AGREED = 3.0
 """Seconds within which all agree: what the documentation promises."""
+
+CHATTED = 30.0
+"""Seconds within which links are there again, and have carried what was missed."""
+WHEN = limits.ROOM_CHAT_FRESH + 0.3
+"""Seconds by which it may be off when a line was said: what is passed on as fresh, and the way."""
 
 members = st.integers(0, 7)
 steps = st.one_of(
@@ -25,6 +32,7 @@ steps = st.one_of(
     st.tuples(st.just("remove"), members),
     st.tuples(st.just("state"), members, st.booleans()),
     st.tuples(st.just("lock"), members, st.booleans()),
+    st.tuples(st.just("say"), members),
     st.tuples(st.just("clock"), members, st.sampled_from([-(10**11), -60_000, 60_000, 10**12])),
 )  # fmt: skip
 schedules = st.lists(
@@ -57,6 +65,8 @@ def play(network: Network, schedule: list[tuple[float, tuple[object, ...]]]) -> 
                 network.tell(number, e.SetState(hand=on, video=on)) if number in network.machines else None
             case ("lock", int(number), bool(on)):
                 network.tell(number, e.Lock(on)) if number in network.machines else None
+            case ("say", int(number)):
+                network.say(number)
             case ("clock", int(number), int(wrong)):
                 # A clock that was wrong when it came in, and is set right later
                 network.crash(number)
@@ -101,6 +111,51 @@ def test_all_agree_within_three_seconds_of_the_network_being_whole(
     for _ in range(20):
         network.run(0.1)
         assert network.disagreement() == "", f"seed {seed}"
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    start=st.integers(2, 8),
+    loss=st.sampled_from([0.0, 0.1]),
+    mdns=st.booleans(),
+    schedule=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.02, 0.3, 1.0, 2.6, 5.0, 20.0]),
+            st.one_of(steps, st.tuples(st.just("say"), members)),
+        ),
+        min_size=4,
+        max_size=20,
+    ),
+)
+def test_who_was_there_all_the_time_has_heard_all(
+    seed: int, start: int, loss: float, mdns: bool, schedule: list[tuple[float, tuple[object, ...]]]
+) -> None:
+    """Each line once, and when it was said; who comes later is not shown what was said before."""
+    note(f"seed {seed}")
+    network = Network(seed, loss=loss, mdns=mdns, apart=set())
+    for number in range(start):
+        network.enter(number, tuple(range(number)))
+    network.run(2)
+    lives = dict(network.lives)
+    play(network, schedule)
+    network.heal()
+    network.loss = 0.0
+    if mdns:
+        resight(network)
+    network.run(CHATTED)
+    for line in network.log:
+        note(line)
+    stayed = {number for number in network.present() if network.lives[number] == lives.get(number)}
+    assert network.chat_disagreement(stayed) == "", f"seed {seed}"
+    for (number, life), shown in network.chats.items():
+        for text, at in shown.items():
+            said = network.said[text][1]
+            late = at - said if network.timed else 0.0
+            assert -WHEN < late < WHEN, f"seed {seed}: {number} is shown that {text} was said at {at}"
+            if life == network.lives[number] and network.timed:
+                assert said > network.came[number] - WHEN, f"seed {seed}: {number} is shown {text}"
 
 
 def resight(network: Network) -> None:

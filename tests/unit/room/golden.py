@@ -57,6 +57,9 @@ def vectors() -> dict[str, Any]:
         "sync": m.Sync(((1500, entry.octets),), (setting.octets,), (removal,)),
         "said": m.SaidLine(said),
         "knock": m.KnockNote(eve.peer_id, m.KnockState.WAITS, "Eve"),
+        "has": m.Has(((m.short_key(bob.peer_id), NOW_MS, 1), (m.short_key(ann.peer_id), NOW_MS + 1, 7))),
+        "wants": m.Wants(((m.short_key(bob.peer_id), NOW_MS, 1),)),
+        "missed": m.Missed(((20_000, said),)),
     }
     announcements = {
         "open": RoomAnnouncement.of(room.id, room.name, bob.peer_id, NOW_MS, members=3),

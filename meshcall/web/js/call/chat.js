@@ -31,9 +31,12 @@ export class ChatPanel {
 
   /** A line came or went; whether it is news: it is another's, and nobody sees it. */
   add({mine, name, text, at_ms}) {
-    this.#lines.append(el(`li${mine ? '.mine' : ''}`, {},
-      el('span.hint', {}, mine ? t('me') : el('bdi', {}, name), `, ${moment(at_ms)}`), el('p', {dir: 'auto'}, text)));
-    this.#lines.lastElementChild.scrollIntoView({block: 'nearest'});
+    const line = el(`li${mine ? '.mine' : ''}`, {'data-at': at_ms},
+      el('span.hint', {}, mine ? t('me') : el('bdi', {}, name), `, ${moment(at_ms)}`), el('p', {dir: 'auto'}, text));
+    // What was missed in a room that was split comes after what was said later
+    const later = [...this.#lines.children].find(one => Number(/** @type {HTMLElement} */ (one).dataset.at) > at_ms);
+    this.#lines.insertBefore(line, later ?? null);
+    line.scrollIntoView({block: 'nearest'});
     if (mine || !this.element.hidden) return false;
     announce(t('chat.from', {name, text}));
     return true;
