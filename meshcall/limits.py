@@ -67,6 +67,9 @@ ROOM_REACHED_LIFE: Final = 30.0
 ROOM_REACH_PAUSE: Final = 1.0
 """Seconds between two questions to a machine that was named by its address, until it has been found."""
 
+ROOM_TOLD_WITHIN: Final = 2.0
+"""Seconds within which a page is told that its room is over: what it says of itself till then is no error."""
+
 ROOM_TELL_PAUSE: Final = 0.1
 """Seconds between two events that show the same room, or the rooms of the LAN (members that toggle)."""
 
@@ -1673,6 +1676,11 @@ CALLS_LIVE_MAX: Final = 8
 CALLS_PER_PEER_MAX: Final = 2
 """Of these, calls of one peer: the new one, and one whose media are still being closed (offers and hang-ups
 in turn, faster than sockets can be given back)."""
+
+CALLS_BUSY_PER_SECOND: Final = 1.0
+CALLS_BUSY_BURST: Final = 8.0
+"""Contacts' offers that are answered with busy because there is no place: each answer is sealed and delivered
+(a contact that floods)."""
 
 CALLS_STRANGERS_MAX: Final = 4
 """Of these, calls that strangers may begin: the other places are for contacts and for our own calls."""

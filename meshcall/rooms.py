@@ -116,6 +116,8 @@ class Rooms:
         self._sessions: dict[bytes, RoomSession] = {}
         self._joining: dict[str, Joining] = {}
         self._known: dict[bytes, RoomRow] = {}
+        self._pages_told: dict[str, float] = {}
+        """When the pages that had a room's media know that it is over."""
         self._mates: frozenset[PeerId] = frozenset()
         self._sighted: set[tuple[bytes, PeerId]] = set()
         self._announcing: asyncio.TimerHandle | None = None
@@ -489,6 +491,9 @@ class Rooms:
         speaking: bool | None = None,
     ) -> RoomView:
         """See :class:`meshcall.control.node_api.RoomsApi`."""
+        view = self.view(room)
+        if self._tools.clock.now() < self._pages_told.get(view.id, 0.0) and view.state == "known":
+            return view  # it is over, and the page that says so was not told yet
         session = self._session(room)
         session.set_state(e.SetState(audio=audio, video=video, screen=screen, hand=hand, speaking=speaking))
         return session.view()
@@ -732,6 +737,10 @@ class Rooms:
     def ended(self, session: RoomSession, reason: c.EndReason) -> None:
         """We are not in it any more."""
         self._sessions.pop(session.room.id, None)
+        now = self._tools.clock.now()
+        self._pages_told = {room: at for room, at in self._pages_told.items() if now < at}
+        if session.options.page:
+            self._pages_told[session.id] = now + limits.ROOM_TOLD_WITHIN
         self.members_changed()
         self.announce()
         self._tools.spawn(session.links.close())

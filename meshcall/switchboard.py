@@ -20,6 +20,7 @@ from meshcall.aio.files import CallRow
 from meshcall.call.glare import machine_for
 from meshcall.config import Config
 from meshcall.contacts import ContactBook
+from meshcall.dht.limiter import Bucket
 from meshcall.errors import NoSuchCall, OwnId, UsageError
 from meshcall.finder import Finder
 from meshcall.history import History
@@ -32,7 +33,7 @@ from meshcall.media_paths import check_record
 from meshcall.missed import MissedNotes
 from meshcall.post import Post
 from meshcall.settings import SettingsBook
-from meshcall.signaling.messages import Hangup, MissedCall, Offer
+from meshcall.signaling.messages import Hangup, MissedCall, Offer, Reject, RejectReason
 from meshcall.views import CallDirection, CallEvent, CallView
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Switchboard:
         self._counters = counters
         self.network = network
         self._calls: list[Call] = []
+        self._answers = Bucket(limits.CALLS_BUSY_PER_SECOND, limits.CALLS_BUSY_BURST, clock.now())
+        """To contacts for whose calls there is no place."""
 
     # --- which there are --------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class Switchboard:
                 self._counters["letter-without-call"] += 1
                 return
             if not self._has_room(opened.sender):
-                self._counters["offer-too-many-calls"] += 1
+                self._turn_away(letter)
                 return
             call = self._incoming(letter)
         self._hand_over(call, letter)
@@ -271,7 +274,15 @@ class Switchboard:
         if self._has_room(letter.opened.sender):
             self._hand_over(self._incoming(letter), letter)
         else:
-            self._counters["offer-too-many-calls"] += 1
+            self._turn_away(letter)
+
+    def _turn_away(self, letter: Letter) -> None:
+        """There is no place for its call: a contact is told so, or it would wait for nothing."""
+        self._counters["offer-too-many-calls"] += 1
+        known = self._contacts.is_contact(letter.opened.sender)
+        offers = isinstance(letter.opened.message, Offer)
+        if known and offers and self._answers.take(self._clock.now()):
+            self._spawn(_tell_busy(self._post, letter))
 
     def _auto_answers(self, peer: PeerId) -> bool:
         match self._settings.now.auto_answer:
@@ -343,3 +354,7 @@ class Switchboard:
             missed=call.missed,
         )
         self._history.note(row)
+
+
+async def _tell_busy(post: Post, letter: Letter) -> None:
+    await post.tell_caller(letter, Reject(RejectReason.BUSY))

@@ -402,6 +402,28 @@ async def test_removed_by_the_creator_and_blocked_for_oneself(start: StartNode) 
 
 
 @played_media
+async def test_what_a_page_says_of_a_room_that_is_just_over_is_no_error(
+    start: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not told yet. Whoever says it later, or without a page, learns that we are not in it."""
+    ann = await start("ann")
+    tea = await ann.rooms.create("Tea", page="p1")
+    await ann.rooms.leave("Tea")
+    assert ann.rooms.set_state(tea.id, hand=True).state == "known"
+    with pytest.raises(errors.NotInRoom):
+        ann.rooms.say(tea.id, "hello")
+    await ann.rooms.create("Cake")
+    await ann.rooms.leave("Cake")
+    with pytest.raises(errors.NotInRoom):
+        ann.rooms.set_state("Cake", hand=True)
+    monkeypatch.setattr(limits, "ROOM_TOLD_WITHIN", 0.0)
+    await ann.rooms.create("Pie", page="p1")
+    await ann.rooms.leave("Pie")
+    with pytest.raises(errors.NotInRoom):
+        ann.rooms.set_state("Pie", hand=True)
+
+
+@played_media
 async def test_room_mates_call_each_other_as_before(start: StartNode) -> None:
     """A call beside the link; and who takes no strangers' calls is not rung by being in a room with them."""
     ann, ben = await start("ann"), await start("ben", accept_strangers=False)

@@ -17,9 +17,11 @@ from meshcall.aio.clock import system_random
 from meshcall.aio.dht import Notify
 from meshcall.config import Config
 from meshcall.identity.keys import AgreementKey
+from meshcall.letters import Letter
 from meshcall.media import endpoint as media
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.node import Node
+from meshcall.post import Post
 from meshcall.signaling import messages as m
 from meshcall.views import LayerKind
 from tests.aio.test_node_hostile import Attacker, _id, live, settle
@@ -158,3 +160,58 @@ async def test_1000_valid_offers_open_at_most_eight_calls(
             await call.hangup()
         await settle(node)
     assert CountedEndpoint.open == 0
+
+
+async def test_a_contact_for_whose_call_there_is_no_place_is_told_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the media of its calls before are being closed; a flood gets few answers, and a stranger none."""
+    closed, refused = asyncio.Event(), list[bytes]()
+    tell_caller = Post.tell_caller
+
+    class SlowEndpoint(CountedEndpoint):
+        async def close(self) -> media.EndpointStats:
+            await closed.wait()
+            return await super().close()
+
+    async def make(plan: MediaPlan, *parts: object) -> media.MediaEndpoint:
+        return SlowEndpoint()
+
+    async def tell(post: Post, letter: Letter, message: m.Message) -> tuple[bytes, bytes]:
+        if isinstance(message, m.Reject):
+            assert message.reason is m.RejectReason.BUSY
+            refused.append(letter.opened.call_id)
+        return await tell_caller(post, letter, message)
+
+    monkeypatch.setattr("meshcall.node.make_endpoint", make)
+    monkeypatch.setattr("meshcall.node.prepare_media", lambda: None)
+    monkeypatch.setattr(Post, "tell_caller", tell)
+    config = Config(home=tmp_path / "bob", mdns=False, lan_only=True, interfaces=("lo",), source="none")
+    async with Node(replace(config, auto_answer="anyone")) as node:
+        friend, stranger = Attacker(), Attacker()
+        node.contacts.add(_id(friend), "friend")
+        try:
+            for sender in (friend, stranger) * limits.CALLS_PER_PEER_MAX:
+                made = CountedEndpoint.made
+                node._post.on_notify(offer(sender, node, os.urandom(16)))
+                async with asyncio.timeout(10):
+                    while CountedEndpoint.made == made:  # noqa: ASYNC110 - there is no event for it
+                        await asyncio.sleep(0.01)
+                for call in live(node):
+                    await call.hangup()
+            third = os.urandom(16)
+            for sender in (stranger, friend):
+                node._post.on_notify(offer(sender, node, third))
+            async with asyncio.timeout(10):
+                while not refused:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
+            for _ in range(100):
+                node._post.on_notify(offer(friend, node, os.urandom(16)))
+            async with asyncio.timeout(10):
+                while node._counters["offer-too-many-calls"] < 102:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
+        finally:
+            closed.set()
+        await settle(node)
+    assert refused[0] == third
+    assert limits.CALLS_BUSY_BURST <= len(refused) <= limits.CALLS_BUSY_BURST + 10
