@@ -696,6 +696,9 @@ AUDIO_STRETCH_FROM: Final = 0.012
 AUDIO_STRETCH_ALWAYS: Final = 0.03
 """Seconds too late from which on every packet is shortened, not each third one."""
 
+AUDIO_STRETCH_PATIENCE: Final = 0.3
+"""Seconds of sound in which it is looked for places where shortening goes unheard; then it is shortened."""
+
 AUDIO_LAG_MAX: Final = 0.3
 """Seconds that sound may lag: what a stall held up is played faster up to here, and left out beyond (a peer
 that sends faster than time passes)."""
@@ -706,6 +709,12 @@ AUDIO_CONCEAL_MAX: Final = 0.5
 
 AUDIO_LOSS_MEMORY: Final = 10.0
 """Seconds after a loss in which sound waits for one packet more, which may hold a copy of a lost one."""
+
+AUDIO_LOSS_PAUSE: Final = 1.0
+"""Seconds from the first of several losses in which they are one: what a burst lost."""
+
+AUDIO_LOSS_ONCE: Final = 1.5
+"""Seconds likewise after one that does not come again: a burst is over."""
 
 AUDIO_PACKETS_MAX: Final = 128
 """Packets of sound that wait to be played (a flood): 0.3 s of the shortest ones."""
@@ -723,11 +732,22 @@ SYNC_SLACK: Final = 0.02
 SYNC_STEP: Final = 0.005
 """Seconds by which a hold changes with each picture: nobody sees it."""
 
+SYNC_PICTURES: Final = 90
+"""Pictures by which it is judged how late pictures come: three seconds."""
+
+SYNC_IN_TIME: Final = 0.7
+"""Share of the pictures that shall not come later than their sound, as far as SYNC_LAG allows it: a burst, in
+which all of half a second are late, changes nothing."""
+
+SYNC_LAG: Final = 0.08
+"""Seconds that sound lags at most for pictures that wait for their repairs: people notice more. For
+what most pictures take it waits longer."""
+
 SYNC_HOLD_MAX: Final = 0.2
 """Seconds for which pictures are held, or sound waits, at most (a peer whose reports are nonsense)."""
 
 SYNC_JUMP: Final = 0.5
-"""Seconds by which a delay jumps when it is another stream, or another clock."""
+"""Seconds by which a report moves a sender's clock when it was set, or is that of another stream."""
 
 PICTURES_HELD_MAX: Final = 16
 """Decoded pictures that are held (memory: 1.4 MB each at 720p)."""

@@ -54,7 +54,7 @@ class Step:
     """How long it is before it is stretched."""
     stretch: Stretch
     hurry: bool
-    """It shall be shortened though it may be heard."""
+    """It shall be stretched though it may be heard."""
     at: float
     """When it is due."""
     timestamp: int
@@ -106,12 +106,18 @@ class JitterBuffer:
         self._due: float | None = None
         self._suspect: int | None = None
         self._lost_at: float | None = None
+        self._loss_began: float | None = None
+        """When the first of the last losses was, which are one."""
+        self._loses = False
+        """They were not the only ones lately."""
         self._repairs = False
         self._length = 0
         """Of the packet that came last."""
         self._since_stretch = 0
-        self.wait = 0.0
-        """Seconds that sound shall wait beyond what the jitter asks for."""
+        self._lagged = 0.0
+        """Seconds of sound for which shortening has been wanted, and did not do."""
+        self.least = 0.0
+        """Seconds that sound shall lag at least, whatever the jitter asks for."""
         self.lag = 0.0
         """Seconds that the last step lagged behind the fastest packets."""
         self.counts = Counts()
@@ -122,7 +128,7 @@ class JitterBuffer:
         needed = self._delay.needed
         wanted = limits.AUDIO_TARGET_FIRST if needed is None else needed + limits.AUDIO_MARGIN
         wanted = min(limits.AUDIO_TARGET_MAX, max(limits.AUDIO_TARGET_MIN, wanted + self._room()))
-        return wanted + self.wait
+        return max(wanted, self.least)
 
     def _room(self) -> float:
         """For the packet that carries a copy of a lost one, or with which it is sent again."""
@@ -162,7 +168,8 @@ class JitterBuffer:
         if time < self._next and (self._due is not None or number < self._newest):
             return
         if number < self._newest and self._due is not None:  # a copy, or one that was overtaken
-            self._repairs, self._lost_at = True, arrival
+            self._repairs = True
+            self._note_loss(arrival)
         self._keep(number, time, packet)
         if self._due is None:
             self._resume(time, arrival)
@@ -176,7 +183,7 @@ class JitterBuffer:
         self._delay = DelayEstimate()
         self._newest, self._newest_time = packet.sequence, packet.timestamp
         self._played_number = None
-        self._suspect = self._lost_at = None
+        self._suspect = self._lost_at = self._loss_began = None
         self._delay.add(arrival - packet.timestamp / self._rate, arrival)
         self._keep(packet.sequence, packet.timestamp, packet)
         self._resume(packet.timestamp, arrival)
@@ -205,7 +212,8 @@ class JitterBuffer:
             return None
         if now - self._due > limits.AUDIO_LAG_MAX:
             self._due = now  # this machine slept: a burst of old sound helps nobody
-        if self._lost_at is not None and now - self._lost_at > limits.AUDIO_LOSS_MEMORY:
+        memory = limits.AUDIO_LOSS_MEMORY if self._loses else limits.AUDIO_LOSS_ONCE
+        if self._lost_at is not None and now - self._lost_at > memory:
             self._lost_at = None
         self._catch_up()
         while self._packets and min(self._packets) < self._next:  # pieces that overlap
@@ -243,7 +251,7 @@ class JitterBuffer:
         if pause:
             missing -= self._shorten_pause(missing)
         else:
-            self._lost_at = now
+            self._note_loss(now)
             self.counts.concealed += covered / self._rate
         if missing <= 0:
             return self.take(now)
@@ -257,6 +265,14 @@ class JitterBuffer:
             size = min(size, missing - copied)  # so that the last one can be had from its copy
         return self._step("pause" if pause else "concealed", b"", size, size)
 
+    def _note_loss(self, now: float) -> None:
+        """What a burst lost is no reason to wait for long: it is over."""
+        began = self._loss_began
+        if began is None or now - began > limits.AUDIO_LOSS_PAUSE:
+            self._loses = began is not None and now - began <= limits.AUDIO_LOSS_MEMORY
+            self._loss_began = now
+        self._lost_at = now
+
     def _shorten_pause(self, missing: int) -> int:
         """Where the sender is silent, lag goes unheard."""
         excess = round((self._lag() - self.target) * self._rate)
@@ -267,25 +283,27 @@ class JitterBuffer:
     def _step(self, kind: Kind, data: bytes, length: int, advance: int, *, stretch: bool = False) -> Step:
         assert self._due is not None, "something is due"
         at, self.lag = self._due, self._lag()
-        excess = self._excess()
-        way: Stretch = self._stretch(excess) if stretch else ""
+        excess, short = self._excess(), self.target - self._lag()
+        way: Stretch = self._stretch(excess, short) if stretch else ""
         seconds = length / self._rate
         if kind == "concealed" and advance:  # else it is not known yet what it stands for
             self.counts.concealed += seconds
-        hurry = excess > limits.AUDIO_STRETCH_ALWAYS
+        hurry = max(excess, short) > limits.AUDIO_STRETCH_ALWAYS
+        self._lagged = self._lagged + seconds if excess > limits.AUDIO_STRETCH_FROM else 0.0
+        hurry |= self._lagged > limits.AUDIO_STRETCH_PATIENCE
         step = Step(kind, data, seconds, way, hurry, at, self._next & 0xFFFFFFFF)
         self._next += advance
         self._due += seconds
         return step
 
-    def _stretch(self, excess: float) -> Stretch:
+    def _stretch(self, excess: float, short: float) -> Stretch:
         self._since_stretch += 1
-        if self._since_stretch < _EVERY and excess < limits.AUDIO_STRETCH_ALWAYS:
+        if self._since_stretch < _EVERY and max(excess, short) < limits.AUDIO_STRETCH_ALWAYS:
             return ""
         way: Stretch = ""
         if excess > limits.AUDIO_STRETCH_FROM:
             way = "shorter"
-        elif self._lag() - self.target < -limits.AUDIO_STRETCH_FROM:
+        elif short > limits.AUDIO_STRETCH_FROM:
             way = "longer"
         if way:
             self._since_stretch = 0

@@ -34,9 +34,9 @@ def shorter(sound: array[int], channels: int, rate: int, *, hurry: bool = False)
     return _fade(sound, 0, period, period, channels, head=0, tail=2 * period)
 
 
-def longer(sound: array[int], channels: int, rate: int) -> array[int]:
-    """With one period twice."""
-    period = _period(sound, channels, rate, _ALIKE)
+def longer(sound: array[int], channels: int, rate: int, *, hurry: bool = False) -> array[int]:
+    """With one period twice; ``hurry``: likewise."""
+    period = _period(sound, channels, rate, _ALIKE_HURRY if hurry else _ALIKE)
     if not period:
         return sound
     return _fade(sound, period, 0, period, channels, head=period, tail=period)

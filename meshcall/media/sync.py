@@ -3,13 +3,17 @@
 A sender report says which RTP time belongs to which moment of the sender's clock (RFC 3550 section 6.4.1),
 for each stream; so both can be laid on that clock, whatever it shows.
 
-Law 1: pictures are held just long enough that sound comes no more than SYNC_SLACK later; where pictures come
-later, sound is asked to wait likewise. Within the slack nothing waits.
-Law 2: what a peer says of its clock changes a hold slowly, and never beyond SYNC_HOLD_MAX.
+Law 1: a picture is held until its sound is no more than SYNC_SLACK later; one that comes later is not held.
+Where pictures come later than their sound, sound is asked to lag likewise. Within the slack nothing waits.
+Law 2: sound waits for what most pictures take; for those that wait for repairs, too, within SYNC_LAG, but not
+for a burst.
+Law 3: what a peer says of its clock changes a hold slowly, and never beyond SYNC_HOLD_MAX.
+Law 4: nothing is compared by reports of which one knows a clock that the other one does not know yet.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from meshcall import limits
@@ -28,16 +32,37 @@ class StreamClock:
         """Of its RTP clock, in Hz; another codec may have another one."""
         self._report: tuple[float, int] | None = None
 
-    def report(self, ntp: int, timestamp: int) -> None:
-        """RTP time ``timestamp`` was at the moment ``ntp`` (64 bits)."""
-        self._report = ntp / _NTP_SECOND, timestamp
+    def report(self, ntp: int, timestamp: int) -> bool:
+        """RTP time ``timestamp`` was at the moment ``ntp`` (64 bits); whether the clock was set by that.
+
+        It is 0 when a sender has no clock, and until stock aiortc has sent something.
+        """
+        if ntp == 0:
+            return False
+        moment = ntp / _NTP_SECOND
+        known = self.moment(timestamp)
+        self._report = moment, timestamp
+        return known is not None and abs(moment - known) > limits.SYNC_JUMP
 
     def moment(self, timestamp: int) -> float | None:
         """When the sender had RTP time ``timestamp``, in seconds of its clock; None: no report came yet."""
-        if self._report is None:
+        report = self._report
+        if report is None:
             return None
-        ticks = (timestamp - self._report[1] + 0x80000000) % 0x100000000 - 0x80000000
-        return self._report[0] + ticks / self.rate
+        ticks = (timestamp - report[1] + 0x80000000) % 0x100000000 - 0x80000000
+        return report[0] + ticks / self.rate
+
+
+class _Stream:
+    """How long what belongs to one moment takes until it comes out."""
+
+    def __init__(self, rate: int) -> None:
+        self.clock = StreamClock(rate)
+        self.reported = 0
+        """The number of its last report, of those of both streams."""
+        self.was_set = 0
+        """That of the last one by which its clock was set, of which the other stream did not know."""
+        self.delay: float | None = None
 
 
 class Sync:
@@ -45,65 +70,109 @@ class Sync:
 
     def __init__(self, sound_rate: int, picture_rate: int) -> None:
         """Rates of the RTP clocks, in Hz."""
-        self.sound = StreamClock(sound_rate)
-        self.pictures = StreamClock(picture_rate)
-        self._sound_delay: float | None = None
-        self._picture_delay: float | None = None
+        self._sound, self._pictures = _Stream(sound_rate), _Stream(picture_rate)
+        self._reports = 0
+        self._sets = self._sets_seen = 0
+        """How often a clock was set, and by how many of these delays were told."""
         self._origin: float | None = None
         """Subtracted from all delays: those between two unlike clocks are huge."""
-        self.hold = 0.0
-        """Seconds to hold pictures."""
-        self.wait = 0.0
-        """Seconds that sound shall wait longer."""
-
-    def sound_played(self, timestamp: int, at: float) -> None:
-        """Sound of RTP time ``timestamp`` came out."""
-        delay = self._delay(self.sound.moment(timestamp), at)
-        if delay is not None:
-            self._sound_delay = _mean(self._sound_delay, delay, _SMOOTH_SOUND)
-
-    def picture_came(self, timestamp: int, at: float) -> None:
-        """A picture came out of its decoder; it is held from now on."""
-        delay = self._delay(self.pictures.moment(timestamp), at)
-        if delay is not None:
-            self._picture_delay = _mean(self._picture_delay, delay, _SMOOTH_PICTURES)
-        self._adjust()
-
-    def _delay(self, moment: float | None, at: float) -> float | None:
-        if moment is None:
-            return None
-        if self._origin is None:
-            self._origin = at - moment
-        return at - moment - self._origin
+        self._way: float | None = None
+        """The delay of sound without its lag."""
+        self._came: deque[float] = deque(maxlen=limits.SYNC_PICTURES)
+        """Delays of the last pictures."""
+        self._show: float | None = None
+        """The delay at which pictures are shown that are there by then."""
+        self.least = 0.0
+        """Seconds that sound shall lag at least."""
 
     @property
-    def difference(self) -> float | None:
-        """Seconds that sound came out later than pictures came from their decoder; None: not known."""
-        if self._sound_delay is None or self._picture_delay is None:
+    def sound(self) -> StreamClock:
+        """The sender's clock for sound."""
+        return self._sound.clock
+
+    def sound_reported(self, ntp: int, timestamp: int) -> None:
+        """A sender report about sound came."""
+        self._report(self._sound, self._pictures, ntp, timestamp)
+
+    def pictures_reported(self, ntp: int, timestamp: int) -> None:
+        """A sender report about pictures came."""
+        self._report(self._pictures, self._sound, ntp, timestamp)
+
+    def _report(self, stream: _Stream, other: _Stream, ntp: int, timestamp: int) -> None:
+        self._reports += 1
+        if stream.clock.report(ntp, timestamp):
+            if stream.reported >= other.was_set:  # else this is what the other one has told of
+                stream.was_set = self._reports
+            self._sets += 1
+        if ntp:
+            stream.reported = self._reports
+
+    def sound_played(self, timestamp: int, at: float, lag: float) -> None:
+        """Sound of RTP time ``timestamp`` came out, ``lag`` seconds after the fastest packets came."""
+        delay = self._measured(self._sound, timestamp, at)
+        if delay is not None:
+            self._sound.delay = _mean(self._sound.delay, delay, _SMOOTH_SOUND)
+            self._way = _mean(self._way, delay - lag, _SMOOTH_SOUND)
+
+    def picture_came(self, timestamp: int, at: float) -> None:
+        """A picture came out of its decoder."""
+        delay = self._measured(self._pictures, timestamp, at)
+        if delay is None:
+            return
+        self._came.append(delay)
+        self._adjust(delay)
+        shown = delay + self._held(delay)
+        self._pictures.delay = _mean(self._pictures.delay, shown, _SMOOTH_PICTURES)
+
+    def hold(self, timestamp: int, at: float) -> float:
+        """Seconds for which a picture that is there is held, from ``at`` on. From any thread."""
+        delay = self._delay(self._pictures, timestamp, at)
+        return 0.0 if delay is None else self._held(delay)
+
+    def _held(self, delay: float) -> float:
+        show = self._show
+        return 0.0 if show is None else min(limits.SYNC_HOLD_MAX, max(0.0, show - delay))
+
+    def _measured(self, stream: _Stream, timestamp: int, at: float) -> float | None:
+        """A delay, by a clock that both streams have."""
+        sound, pictures = self._sound, self._pictures
+        if self._sets_seen != self._sets:
+            self._sets_seen = self._sets
+            sound.delay = pictures.delay = self._way = self._show = None
+            self._came.clear()
+        if sound.reported < pictures.was_set or pictures.reported < sound.was_set:
             return None
-        return self._sound_delay - self._picture_delay
+        moment = stream.clock.moment(timestamp)
+        if moment is not None and self._origin is None:
+            self._origin = at - moment
+        return self._delay(stream, timestamp, at)
+
+    def _delay(self, stream: _Stream, timestamp: int, at: float) -> float | None:
+        moment = stream.clock.moment(timestamp)
+        return None if moment is None or self._origin is None else at - moment - self._origin
 
     @property
     def offset(self) -> float | None:
         """Seconds that sound comes out later than pictures are shown; None: not known."""
-        difference = self.difference
-        return None if difference is None else difference - self.hold
+        sound, pictures = self._sound.delay, self._pictures.delay
+        return None if sound is None or pictures is None else sound - pictures
 
-    def _adjust(self) -> None:
-        difference = self.difference
-        if difference is None:
+    def _adjust(self, delay: float) -> None:
+        sound, way = self._sound.delay, self._way
+        if sound is None or way is None:
             return
-        self.hold = _toward(self.hold, difference - limits.SYNC_SLACK)
-        # Sound that waits is later already: what it waits belongs to its delay.
-        self.wait = _toward(self.wait, self.wait - difference - limits.SYNC_SLACK)
+        came = sorted(self._came)
+        show = delay if self._show is None else self._show
+        show = _toward(show, sound - limits.SYNC_SLACK)
+        self._show = min(came[0] + limits.SYNC_HOLD_MAX, max(came[0], show))
+        most, many = (came[int(share * (len(came) - 1))] for share in (0.5, limits.SYNC_IN_TIME))
+        least = max(most - way - limits.SYNC_SLACK, min(many - way, limits.SYNC_LAG))
+        self.least = _toward(self.least, min(limits.SYNC_HOLD_MAX, max(0.0, least)))
 
 
 def _mean(old: float | None, new: float, share: float) -> float:
-    if old is None or abs(new - old) > limits.SYNC_JUMP:
-        return new
-    return old + share * (new - old)
+    return new if old is None else old + share * (new - old)
 
 
 def _toward(value: float, wanted: float) -> float:
-    wanted = min(limits.SYNC_HOLD_MAX, max(0.0, wanted))
     return value + min(limits.SYNC_STEP, max(-limits.SYNC_STEP, wanted - value))

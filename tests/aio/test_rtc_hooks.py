@@ -900,16 +900,19 @@ def test_header_extensions_are_aiortc_s(time: int, level: int | None, mid: str |
             assert ours.block(time, level) == theirs
 
 
-async def test_a_report_of_sound_that_was_held_tells_what_is_of_now() -> None:
-    """Of 60 ms in one packet the last 20 are: what is lip-synced by the report stays in sync."""
+async def test_a_report_tells_when_a_frame_was_taken_however_long_it_waited() -> None:
+    """Of a frame that was taken 2.5 s ago, and of 60 ms in one packet: the first 20 are the oldest."""
     desk = await _Desk.make("opus")
-    hooks.send_by(desk.sender, desk.outlet)
+    hooks.send_by(desk.sender, desk.outlet, age=lambda seconds: 2.52 - seconds)
     desk.outlet.put(Encoded(b"sound", 960, Fraction(1, 48_000), level=-30, frames=3))
     running = desk.run()
     await asyncio.sleep(0)  # it runs until there is no frame any more
+    now = time.time() + 2_208_988_800
     (sent,) = desk.sent
     told = desk.sender._RTCRtpSender__rtp_timestamp  # type: ignore[attr-defined]
-    assert told == (int.from_bytes(sent[4:8], "big") + 1920) & 0xFFFFFFFF
+    assert told == int.from_bytes(sent[4:8], "big")
+    at = desk.sender._RTCRtpSender__ntp_timestamp / 2**32  # type: ignore[attr-defined]
+    assert now - 3.5 < at <= now - 2.5
     await desk.close(running)
 
 

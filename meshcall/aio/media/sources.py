@@ -78,6 +78,10 @@ class Pace:
         """Seconds since the start."""
         return time.monotonic() - self._start
 
+    def age(self, seconds: float) -> float:
+        """Seconds that have passed since ``seconds`` after the start."""
+        return self.now() - seconds
+
     def wait_until(self, at: float) -> None:
         """Sleep until ``at`` seconds after the start, or until everything is over."""
         wait = at - self.now()

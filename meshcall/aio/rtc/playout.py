@@ -72,10 +72,10 @@ class Playout:
         """The decoder's thread tells it of each piece of sound."""
         self.deliver: Callable[[Any], None] = lambda frame: None
         """The decoder's thread calls it with each frame, while it is heard."""
-        self.wait = 0.0
-        """Seconds that sound shall wait longer, for its pictures."""
-        self.position: tuple[int, float] | None = None
-        """RTP time of the packet that was played last, and when."""
+        self.least = 0.0
+        """Seconds that sound shall lag at least, for its pictures."""
+        self.position: tuple[int, float, float] | None = None
+        """RTP time of the packet that was played last, when that was, and its lag."""
 
     # --- the loop's side ---
 
@@ -150,7 +150,7 @@ class Playout:
                 continue
             if buffer is None or due is None or due > now:
                 return None
-            buffer.wait = self.wait
+            buffer.least = self.least
             step = buffer.take(moment)
             if step is not None:
                 return self._step(step)
@@ -177,7 +177,7 @@ class Playout:
         if self._origin is None:
             self._origin = step.at
         if step.kind == "packet":
-            self.position = step.timestamp, step.at
+            self.position = step.timestamp, step.at, self.lag
         self._nominal = step.seconds
         return SoundStep(step, self._origin, self._decoded, wanted=self.heard)
 

@@ -78,7 +78,8 @@ class Reception:
         """Of all receivers so far."""
         self._rtt: float | None = None
         self._sync = Sync(48_000, 90_000)
-        self._position: tuple[int, float] | None = None
+        self._position: tuple[int, float, float] | None = None
+        self._camera: DecoderQueue | None = None
         self._holding = Holding(partial(self._record, "video"))
         self._frames: Counter[What] = Counter()
         """Of receivers that were renewed, like the seconds."""
@@ -97,14 +98,15 @@ class Reception:
         if what == "audio":
             stream = hooks.prepare_sound(receiver, self._counters)
             stream.played, stream.deliver = intake.count, intake.put
-            hooks.tap_receiver(receiver, self._sync.sound.report)
+            hooks.tap_receiver(receiver, self._sync.sound_reported)
         else:
             stream = hooks.prepare_pictures(receiver, what, self._counters)
             stream.queue.deliver = partial(self._decoded, what, intake, stream.queue)
             self._estimation.watch(receiver)
             stream.queued = lambda: self._estimation.arrivals.lateness
             if what == "video":
-                hooks.tap_receiver(receiver, self._sync.pictures.report)
+                hooks.tap_receiver(receiver, self._sync.pictures_reported)
+                self._camera = stream.queue
             self._freezes[what].append(stream.freezes)
             if self._rtt is not None:
                 stream.measured(self._rtt)
@@ -235,11 +237,12 @@ class Reception:
         """A picture came from its decoder: see how far sound is."""
         now = time.monotonic()
         for playout in self._playouts:
-            if playout.position is not None and playout.position != self._position:
-                self._position = playout.position
+            position = playout.position
+            if position is not None and position != self._position:
+                self._position = position
                 self._sync.sound.rate = playout.rate
-                self._sync.sound_played(*playout.position)
-            playout.wait = self._sync.wait
+                self._sync.sound_played(*position)
+            playout.least = self._sync.least
         self._sync.picture_came(timestamp, now)
 
     # --- on the loop ---
@@ -258,9 +261,15 @@ class Reception:
         if what == "screen":
             self._take_screen(frame)
         elif what == "video":
-            self._holding.put(frame, self._sync.hold)
+            self._holding.put(frame, self._hold(frame))
         else:
             self._record(what, frame)
+
+    def _hold(self, frame: Frame) -> float:
+        """Seconds that a picture waits for its sound."""
+        if self._camera is None or frame.pts is None:
+            return 0.0
+        return self._sync.hold(self._camera.rtp_timestamp(frame.pts), time.monotonic())
 
     def _record(self, what: MediaKind, frame: Frame) -> None:
         if "video" in self._mixed:

@@ -95,12 +95,14 @@ class Sending:
         kind: MediaKind = "audio" if transceiver.kind == "audio" else "video"
         self._transceivers[kind] = transceiver
         assert self._rate is not None, "the source is open"
+        assert self._studio is not None, "the source is open"
+        age = self._studio.source.pace.age
         hooks.tap_sender(transceiver.sender, self._rate.feedback(kind))
         hooks.limit_repairs(transceiver.sender, self._counters, asyncio.get_running_loop().time)
         if kind == "audio":
-            hooks.send_by(transceiver.sender, outlet, twice=lambda: self._copies.wanted)
+            hooks.send_by(transceiver.sender, outlet, twice=lambda: self._copies.wanted, age=age)
         else:
-            hooks.send_by(transceiver.sender, outlet, pacer=self._pacer)
+            hooks.send_by(transceiver.sender, outlet, pacer=self._pacer, age=age)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:

@@ -80,7 +80,7 @@ class SoundDecoder(Decoder):
         if step.stretch == "shorter":
             sound = self._shorter(sound, hurry=step.hurry)
         elif step.stretch == "longer":
-            sound = stretch.longer(sound, self._channels, self._rate)
+            sound = stretch.longer(sound, self._channels, self._rate, hurry=step.hurry)
         samples = len(sound) // self._channels
         encoded_frame.played(samples / self._rate)
         if not encoded_frame.wanted:

@@ -36,6 +36,7 @@ from meshcall.aio.rtc.sound import SoundDecoder, SoundStep
 from meshcall.media import opus
 from meshcall.media.copies import Copies
 from meshcall.media.jitter import JitterBuffer, SoundPacket
+from meshcall.media.packing import frames_for, packets_of
 from meshcall.media.repair import is_keyframe
 from meshcall.testing import FakeClock, Link
 from netsim.bench.figure import Figure, Report
@@ -49,6 +50,8 @@ ONE_WAY_S = 0.025
 SENDER: Address = ("192.0.2.1", 1)
 RECEIVER: Address = ("192.0.2.2", 1)
 SOUND_S = 0.02
+_FRAME = 960
+"""Its samples."""
 REPORT_S = 1.0
 OPUS = RTCRtpCodecParameters("audio/opus", 48_000, channels=2, payloadType=96)
 VP8 = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
@@ -189,14 +192,15 @@ class SoundRun:
     """What was heard of one run."""
 
     played: float
-    """Percent of the packets sent whose own sound was played."""
+    """Percent of the sound, by 20 ms, that was played itself."""
     from_copies: float
     """Percent that was played from the copy inside the next packet."""
     concealed: float
     """Percent of the time that was made up."""
     lag: float
-    """Median in ms, from sending to playing, the way itself left out."""
+    """Median in ms, from the moment that 20 ms were there to playing, the way itself left out."""
     lag_p95: float
+    packets: int
     octets: int
     """Sent, copies included."""
 
@@ -209,11 +213,15 @@ def sound_run(
     seconds: float = 30.0,
     jitter: float = 0.005,
     copies: bool = True,
+    peers: int = 1,
 ) -> SoundRun:
-    """``copies``: our sender sends packets twice while its peer loses some; stock aiortc never does."""
+    """``copies``: our sender sends packets twice while its peer loses some; stock aiortc never does.
+
+    ``peers``: of our sender, by which a packet holds more than 20 ms.
+    """
     link, sender, receiver = joined(loss, seed, jitter)
     count = round(seconds / SOUND_S)
-    send = _SoundSender(sender, doubles=copies and engine == "ours")
+    send = _SoundSender(sender, doubles=copies and engine == "ours", peers=peers)
     every(sender, SOUND_S, count, send.next)
     sender.on_data = send.reported
     hear = _OurEar(receiver) if engine == "ours" else _StockEar(receiver)
@@ -221,7 +229,8 @@ def sound_run(
     expected = [0]
 
     def report(number: int) -> None:
-        lost = 1 - hear.fresh / max(1, hear.newest + 1 - expected[0])
+        sent = hear.newest + 1 - expected[0]
+        lost = 1 - hear.fresh / sent if sent else 0.0
         expected[0], hear.fresh = hear.newest + 1, 0
         receiver.send(struct.pack("!d", max(0.0, lost)))
 
@@ -234,33 +243,43 @@ def sound_run(
         100 * hear.concealed / seconds,
         statistics.median(lags),
         lags[int(0.95 * (len(lags) - 1))],
+        send.sent,
         send.octets,
     )
 
 
 class _SoundSender:
-    def __init__(self, machine: Machine, *, doubles: bool) -> None:
+    def __init__(self, machine: Machine, *, doubles: bool, peers: int) -> None:
         self._machine = machine
         self._doubles = doubles
+        self._peers = peers
+        self._waiting: list[bytes] = []
         self._encoder = OpusEncoder(2)
         self._copies = Copies()
         self._last: bytes | None = None
         self._packets = 0
         self._loss = 0.0
         self.times: list[float] = []
-        self.octets = 0
+        self.sent = self.octets = 0
 
     def next(self, number: int) -> None:
-        for data in self._encoder.encode(octets_of(make_sound(number))):
+        self.times.append(self._machine.timers.time())
+        self._waiting += self._encoder.encode(octets_of(make_sound(number)))
+        if len(self._waiting) < frames_for(self._peers, self._loss):
+            return
+        time = (number + 1 - len(self._waiting)) * _FRAME
+        for frames in packets_of(self._waiting, opus.joins):
             if self._doubles and self._copies.wanted and self._last is not None:
                 self._send(self._last)
-            packet = RtpPacket(1, self._packets & 0xFFFF, self._packets * 960, 1, data)
+            packet = RtpPacket(1, self._packets & 0xFFFF, time, 1, opus.join(frames))
+            time += len(frames) * _FRAME
             self._packets += 1
-            self.times.append(self._machine.timers.time())
             self._last = packet.encode()
             self._send(self._last)
+        self._waiting = []
 
     def _send(self, data: bytes) -> None:
+        self.sent += 1
         self.octets += len(data)
         self._machine.send(data)
 
@@ -286,7 +305,7 @@ class _Ear(ABC):
 
     def take(self, data: bytes) -> None:
         packet = RtpPacket.decode(data)
-        number = packet.timestamp // 960
+        number = packet.sequence_number
         if number in self._seen:
             return
         self._seen.add(number)
@@ -325,9 +344,9 @@ class _OurEar(_Ear):
         self._timer = None
         step = self._buffer.take(self._machine.timers.time())
         if step is not None:
-            number = step.timestamp // 960
-            if step.kind in ("packet", "repaired"):
-                self.played[number] = step.at
+            own = step.kind in ("packet", "repaired")
+            for index in range(round(step.seconds / SOUND_S) if own else 0):
+                self.played[step.timestamp // _FRAME + index] = step.at + index * SOUND_S
             self.repaired += step.kind == "repaired"
             nominal = step.seconds
             self._decoder.decode(SoundStep(step, 0.0, lambda got: self._buffer.played(got, nominal)))
@@ -344,7 +363,7 @@ class _StockEar(_Ear):
         packet._data = packet.payload
         _, frame = self._buffer.add(packet)  # type: ignore[arg-type]  # it looks at four attributes
         if frame is not None:
-            self.played[frame.timestamp // 960] = self._machine.timers.time()
+            self.played[frame.timestamp // _FRAME] = self._machine.timers.time()
 
 
 # --- pictures -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netsim.bench.media.virtual import LAG_MS, LOSSES, picture_run, sound_run
+from netsim.bench.media.virtual import LAG_MS, LOSSES, SOUND_S, picture_run, sound_run
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -16,6 +16,18 @@ def test_sound_is_played_at_loss(loss: float) -> None:
     without = sound_run("ours", loss, seed=3, seconds=15, copies=False)
     assert without.played >= 100 * (1 - 1.3 * loss) - 0.5
     assert without.octets <= run.octets
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("peers", [4, 6])
+def test_sound_in_long_packets_is_played_at_loss(peers: int, loss: float) -> None:
+    """Of 40 and 60 ms, in large rooms: its own sound, and what waits for the rest of a packet lags, too."""
+    run = sound_run("ours", loss, seed=3, seconds=15, peers=peers)
+    assert run.played >= LOSSES[loss]
+    assert run.lag <= LAG_MS
+    assert run.concealed <= 100 - LOSSES[loss]
+    if not loss:
+        assert run.packets <= 15 / SOUND_S / (2 if peers == 4 else 3) + 10
 
 
 def test_stock_aiortc_is_measured_alike() -> None:

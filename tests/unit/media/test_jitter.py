@@ -57,9 +57,17 @@ class Heard:
 
 
 def play(
-    buffer: JitterBuffer, arrivals: Iterable[tuple[float, SoundPacket]], drift: float = 0.0, seed: int = 1
+    buffer: JitterBuffer,
+    arrivals: Iterable[tuple[float, SoundPacket]],
+    drift: float = 0.0,
+    seed: int = 1,
+    *,
+    plain: bool = True,
 ) -> Heard:
-    """Let packets arrive and play until there is nothing more; stretching takes or gives 3 to 8 ms."""
+    """Let packets arrive and play until there is nothing more; stretching takes or gives 3 to 8 ms.
+
+    ``plain``: the sound has a pitch everywhere; otherwise it is only stretched in a hurry.
+    """
     waiting = sorted(arrivals, key=lambda one: one[0])
     stretch = random.Random(seed)
     heard = Heard()
@@ -80,7 +88,7 @@ def play(
             number = int(step.data)
             heard.numbers.append(number)
             heard.lags.append((step.at, step.at - number * 0.02 * (1 + drift) - DELAY))
-        if step.stretch:
+        if step.stretch and (plain or step.hurry):
             change = stretch.uniform(0.003, 0.008)
             buffer.played(step.seconds + (change if step.stretch == "longer" else -change), step.seconds)
     return heard
@@ -155,6 +163,51 @@ def test_after_half_a_second_of_slowness_the_lag_is_gone_in_two(loss: float) -> 
     heard = play(buffer, arrivals)
     assert max(lag for at, lag in heard.lags if at >= 8.75) <= 0.06
     assert buffer.counts.packets >= 0.99 * len(arrivals)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("seed", range(8))
+def test_after_a_burst_that_lost_packets_no_lag_is_left(seed: int, plain: bool) -> None:
+    """For half a second packets take 250 ms longer and some are lost; those after it overtake them. Neither
+    room for copies stays, nor lag that could be heard to go.
+    """
+    chance = random.Random(seed)
+    arrivals = []
+    for arrival, sound in stream(600, jitter=0.005, copies=0.85, seed=seed):
+        slow = 6.0 <= arrival < 6.5
+        if not (slow and chance.random() < 0.05):
+            arrivals.append((arrival + (0.25 if slow else 0.0), sound))
+    heard = play(JitterBuffer(RATE), arrivals, plain=plain)
+    assert heard.median_lag(8.75, 9.75) <= 0.045
+
+
+@pytest.mark.parametrize(
+    ("lost", "until", "waits"),
+    [
+        ({300}, 350, True),
+        ({300}, 400, False),
+        ({300, 310, 320}, 420, False),
+        ({300, 400}, 850, True),
+        ({300, 400}, 950, False),
+        ({300, 900}, 1000, False),
+    ],
+)
+def test_losses_that_come_again_are_waited_for(lost: set[int], until: int, waits: bool) -> None:
+    """One packet more, for ten seconds; for one and a half when they are all of one second."""
+    buffer = JitterBuffer(RATE)
+    arrivals = stream(until, copies=1.0, jitter=0.01)
+    heard = play(buffer, [one for number, one in enumerate(arrivals) if number not in lost])
+    assert heard.kinds["repaired"] == len(lost)
+    assert buffer.target == pytest.approx(0.04 if waits else 0.02, abs=0.003)
+
+
+def test_sound_lags_as_it_is_asked_to() -> None:
+    """Whatever the jitter asks for, and though it has no pitch; and no longer than that."""
+    buffer = JitterBuffer(RATE)
+    buffer.least = 0.1
+    heard = play(buffer, stream(500), plain=False)
+    assert 0.065 <= heard.median_lag(5) <= 0.1
+    assert buffer.counts.concealed == 0.0
 
 
 def test_a_network_that_stalls_now_and_then_is_waited_for() -> None:

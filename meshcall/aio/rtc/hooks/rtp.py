@@ -23,7 +23,7 @@ from aiortc.rtp import RTP_HISTORY_SIZE
 
 from meshcall import limits
 from meshcall.aio.media.encoded import Encoded, Outlet, packet_of
-from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES
+from meshcall.aio.media.readers import AUDIO_BASE
 from meshcall.aio.rtc.hooks.extensions import Extensions
 from meshcall.aio.rtc.hooks.leaving import Leaving
 from meshcall.aio.rtc.hooks.pieces import History, Piece, Stream
@@ -35,6 +35,7 @@ _SEQUENCE_START: Final = 1 << 15
 """The first number is below this: a wrap soon after the start, with loss, breaks SRTP's count."""
 _NTP_SECONDS: Final = 2_208_988_800
 """Of 1900-01-01 before 1970-01-01 (RFC 5905 section 6)."""
+_NTP_SECOND: Final = 1 << 32
 _SECOND: Final = 1_000_000_000
 _NTP: Final = "_RTCRtpSender__ntp_timestamp"
 _RTP: Final = "_RTCRtpSender__rtp_timestamp"
@@ -52,15 +53,17 @@ def send_by(
     *,
     twice: Callable[[], bool] = lambda: False,
     pacer: Pacer | None = None,
+    age: Callable[[float], float] = lambda seconds: 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Have ``sender`` send what ``outlet`` gives, before it starts.
 
     ``twice``: whether each frame is followed by a copy of itself, with the same numbers, when the next one
     comes; aiortc has no redundancy of any kind. ``pacer``: when the packets of a picture leave, and which of
-    them again; aiortc sends all at once, and again whatever is asked for. ``clock``: in seconds.
+    them again; aiortc sends all at once, and again whatever is asked for. ``age``: for how many seconds there
+    has been what has a time of so many seconds; what waits to be sent grows older. ``clock``: in seconds.
     """
-    loop = _Loop(sender, outlet, twice, pacer, clock)
+    loop = _Loop(sender, outlet, twice, pacer, age, clock)
     sender._run_rtp = loop.run  # type: ignore[method-assign]
     if pacer is not None:
         sender._retransmit = partial(loop.repair, pacer, sender._retransmit)  # type: ignore[method-assign]
@@ -75,12 +78,14 @@ class _Loop:
         outlet: Outlet,
         twice: Callable[[], bool],
         pacer: Pacer | None,
+        age: Callable[[float], float],
         clock: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._outlet = outlet
         self._twice = twice
         self._pacer = pacer
+        self._age = age
         self._clock = clock
         self._history = History()
         self._set("rtp_history", self._history)
@@ -113,7 +118,8 @@ class _Loop:
                 encoded, pts = await self._outlet.take()
                 if self._last is not None and self._twice():
                     await self._sender._retransmit(self._last)
-                await self._send(encoded, *cut(encoded, pts), stream, leaving)
+                age = self._age(pts * encoded.time_base.numerator / encoded.time_base.denominator)
+                await self._send(encoded, *cut(encoded, pts), age, stream, leaving)
         except (asyncio.CancelledError, ConnectionError, MediaStreamError):
             pass
         finally:
@@ -122,14 +128,13 @@ class _Loop:
             self._get("rtp_exited").set()
 
     async def _send(
-        self, encoded: Encoded, payloads: list[bytes], time: int, stream: Stream, leaving: Leaving
+        self, encoded: Encoded, payloads: list[bytes], time: int, age: float, stream: Stream, leaving: Leaving
     ) -> None:
         """One frame."""
         sender, now, timestamp = self._sender, _ntp_time(), (self._origin + time) & 0xFFFFFFFF
-        setattr(sender, _NTP, now)
-        # What a sender report says is of now (RFC 3550 section 6.4.1) is the last frame, none that waited.
-        waited = (encoded.frames - 1) * FRAME_SAMPLES
-        setattr(sender, _RTP, timestamp + waited & 0xFFFFFFFF)
+        # A sender report tells when a frame was taken (RFC 3550 section 6.4.1), however long it waited here.
+        setattr(sender, _NTP, now - round(age * _NTP_SECOND))
+        setattr(sender, _RTP, timestamp)
         octets = sum(map(len, payloads))
         if self._pacer is not None:
             self._pacer.begin(octets)
