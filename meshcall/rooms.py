@@ -704,6 +704,8 @@ class Rooms:
     def members_changed(self) -> None:
         """Other peers are in a room with us now."""
         self._mates = frozenset(peer for session in self._sessions.values() for peer in session.mates)
+        if any(self._tools.contacts.is_blocked(peer) for peer in self._mates):
+            asyncio.get_running_loop().call_soon(self.contacts_changed)  # past the change that is being told
 
     def announce(self) -> None:
         """Tell the LAN what is new: at once, but not ten times in a row."""

@@ -424,6 +424,21 @@ async def test_what_a_page_says_of_a_room_that_is_just_over_is_no_error(
 
 
 @played_media
+async def test_a_blocked_contact_that_comes_later_is_blocked_in_the_room(start: StartNode) -> None:
+    """It is shown among the blocked, and not as a member that never connects."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    ben.contacts.add(cem.id_text(), "cem")
+    ben.contacts.block("cem")
+    await ann.rooms.create("Tea")
+    link = ann.rooms.invite("tea").uri
+    await ben.rooms.join(link)
+    await cem.rooms.join(link)
+    await until(lambda: names(ann) == ["ann", "ben", "cem"])
+    await until(lambda: names(ben) == ["ann", "ben"])
+    assert [one.contact for one in ben.rooms.view("-").blocked] == ["cem"]
+
+
+@played_media
 async def test_room_mates_call_each_other_as_before(start: StartNode) -> None:
     """A call beside the link; and who takes no strangers' calls is not rung by being in a room with them."""
     ann, ben = await start("ann"), await start("ben", accept_strangers=False)

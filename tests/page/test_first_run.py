@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from tests.page.screens import chromium, page_of, view
+from tests.page.screens import chromium, enter, page_of, view
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -120,3 +120,27 @@ async def _shows_what_others_set(tab: Page, change: Callable[[dict[str, object]]
     )
     assert await tab.get_by_label("Show me to everybody on this LAN").is_checked() is False
     assert await tab.locator(".own").text_content() == "Zoe"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said", "sound"),
+    [("NotAllowedError", "may not use", False), ("no camera", "there is no camera", True)],
+)
+async def test_a_meeting_without_devices_says_so(
+    tmp_path: Path, refusal: str, said: str, sound: bool
+) -> None:
+    """Everybody sees why; what is not there is shown as off, and its button tries again."""
+    async with page_of(tmp_path / "home") as (page, node), chromium(page) as tab:
+        script = REFUSES.replace("{name}", f"'{refusal}'")
+        await tab.evaluate(f"() => {{{script}}}")
+        await enter(tab, node, people=2)
+        await tab.locator(".toast", has_text=said).wait_for()
+        pressed = {"mic": str(sound).lower(), "camera": "false"}
+        for tool, shown in pressed.items():
+            assert await tab.locator(f"#tool-{tool}").get_attribute("aria-pressed") == shown
+        mine = tab.locator(".tile.me .tile-notes")
+        assert ("microphone off" in str(await mine.text_content())) is not sound
+        await tab.evaluate("window.refusal = ''")
+        await tab.locator("#tool-camera").click()
+        await tab.locator("#tool-camera[aria-pressed=true]").wait_for()
+        await tab.locator(".tile.me:not(.no-picture)").wait_for()

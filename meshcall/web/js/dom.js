@@ -71,6 +71,14 @@ export function announce(text, urgent = false) {
   window.setTimeout(() => { region.textContent = text; }, 50);  // the same text twice is said twice
 }
 
+/** Say something to everybody, for a while. @param {string} text @param {string} [hint] @param {number} [life] ms */
+export function toast(text, hint = '', life = 6000) {
+  announce(hint ? `${text}. ${hint}` : text, true);
+  const shown = el('div.toast', {}, el('p', {}, text), hint && el('p.hint', {}, hint));
+  document.body.append(shown);
+  window.setTimeout(() => shown.remove(), life);
+}
+
 /**
  * A dialog that is open until it is closed; returns what it was closed with.
  * The document hears `dialogs` when one opens or closes: outside of the last one nothing can be clicked.

@@ -5,7 +5,7 @@ import {ignoreOtherDrops} from './call/files/drop.js';
 import {Peer} from './call/peer.js';
 import {CallScreen} from './call/screen.js';
 import {Studio} from './call/studio.js';
-import {announce, dialog, el, icon} from './dom.js';
+import {announce, dialog, el, icon, toast} from './dom.js';
 import {has, load, t} from './i18n.js';
 import {Ring} from './ring.js';
 import * as meeting from './room/kept.js';
@@ -335,16 +335,9 @@ class App {
     if (this.screen?.call.id === event.call) this.#closeScreen();
     const name = store.nameOf(event.peer_id || call?.peer_id || '', call?.self_name);
     const text = event.error ? event.error.message : has(`end.${event.reason}`) ? t(`end.${event.reason}`, {name}) : '';
-    if (call?.said) this.#toast(text, t('said', {text: call.said}), 30_000);
-    else if (text) this.#toast(text, event.error?.hint);
+    if (call?.said) toast(text, t('said', {text: call.said}), 30_000);
+    else if (text) toast(text, event.error?.hint);
     store.refreshHistory().catch(() => {});
-  }
-
-  #toast(text, hint = '', life = 6000) {
-    announce(hint ? `${text}. ${hint}` : text, true);
-    const toast = el('div.toast', {}, el('p', {}, text), hint && el('p.hint', {}, hint));
-    document.body.append(toast);
-    window.setTimeout(() => toast.remove(), life);
   }
 
   #closeScreen() {
@@ -379,7 +372,7 @@ class App {
     for (const old of document.querySelectorAll('.toast')) old.remove();
     store.rooms.set(room.id, store.rooms.get(room.id) ?? room);
     this.room = new RoomScreen(store.rooms.get(room.id), this.studio, {
-      leave: () => this.leaveRoom(), failed: error => this.#toast(error.message, error.hint),
+      leave: () => this.leaveRoom(), failed: error => toast(error.message, error.hint),
     });
     this.studio.addEventListener('stream', () => this.#remember());
     this.#remember();
@@ -398,7 +391,7 @@ class App {
     if (!wanted || this.room || this.screen) return;
     if (!store.rooms.has(wanted.room)) { meeting.forget(); return; }
     this.cameBack = performance.now();
-    await this.enter(['rooms', 'join'], wanted).catch(error => this.#toast(error.message, error.hint));
+    await this.enter(['rooms', 'join'], wanted).catch(error => toast(error.message, error.hint));
   }
 
   #closeRoom() {
@@ -419,7 +412,7 @@ class App {
     document.body.classList.remove('in-call');
     this.draw();
     this.#begin();
-    await api.send('POST', ['rooms', id, 'leave']).catch(error => this.#toast(error.message, error.hint));
+    await api.send('POST', ['rooms', id, 'leave']).catch(error => toast(error.message, error.hint));
     room.hangUp();
     this.leaving = '';
   }
@@ -445,7 +438,7 @@ class App {
     store.refreshRooms().catch(() => {});
     this.draw();
     const key = `room.end.${reason}`;
-    if (has(key)) this.#toast(t(key, {name: ended?.name ?? ''}));
+    if (has(key)) toast(t(key, {name: ended?.name ?? ''}));
     if (cameBack) this.#comeBack();
   }
 
@@ -463,14 +456,14 @@ class App {
   }
 
   async call(peerId, video) {
-    if (this.room) { this.#toast(t('room.busy')); return; }
+    if (this.room) { toast(t('room.busy')); return; }
     if (this.screen || this.calling) return;
     this.calling = true;
     try {
       const page = await this.connection.name();
       this.#open(await api.send('POST', ['calls'], {peer: peerId, page, video}));
     } catch (error) {
-      this.#toast(error.message, error.hint);
+      toast(error.message, error.hint);
     } finally {
       this.calling = false;
     }
@@ -480,13 +473,13 @@ class App {
   async send(peer, files) {
     const name = store.nameOf(peer.peer_id);
     if (this.screen && this.screen.call.peer_id !== peer.peer_id) {
-      this.#toast(t('files.busy', {name}));
+      toast(t('files.busy', {name}));
       return;
     }
     if (!this.screen) {
       await this.call(peer.peer_id, false);
       if (!this.screen) return;  // it was said why
-      this.#toast(t('files.calling', {name}));
+      toast(t('files.calling', {name}));
     }
     this.screen.files.add(files);
   }
@@ -500,18 +493,18 @@ class App {
       const page = await this.connection.name();
       this.#open(await api.send('POST', ['calls', call.id, 'answer'], {page, video}));
     } catch (error) {
-      this.#toast(error.message, error.hint);
+      toast(error.message, error.hint);
     }
     this.#showIncoming();
   }
 
   async decline(call, say = '') {
     this.ring.stop();
-    await api.send('POST', ['calls', call.id, 'decline'], {say}).catch(error => this.#toast(error.message));
+    await api.send('POST', ['calls', call.id, 'decline'], {say}).catch(error => toast(error.message));
   }
 
   async hangup(id) {
-    await api.send('POST', ['calls', id, 'hangup']).catch(error => this.#toast(error.message));
+    await api.send('POST', ['calls', id, 'hangup']).catch(error => toast(error.message));
   }
 
   /** What the daemon says about media. */

@@ -13,7 +13,8 @@ import {Studio} from './studio.js';
 const FIRST_LAYER = {kind: 'camera', height: 180, fps: 15};  // of a meeting, until a member says what it can show
 const GATHER_PATIENCE = 150;  // ms that a description waits for its first candidates
 const POLL = 500;
-const POLL_FIRST = 50;  // until sound and pictures have come
+const POLL_FIRST = 50;  // until sound and pictures have come,
+const POLL_FIRST_ROOM = 200;  // and in a meeting, where all members come at once and each look costs
 const FIRST = 10_000;
 const SILENCE = 1200;  // ms without a packet where media flowed: the path is broken
 const SILENCE_IDLE = 6000;  // the same where none flows: the browser's own checks come every 2.5 s
@@ -332,7 +333,7 @@ export class Peer extends EventTarget {
     this.#timer = window.setTimeout(async () => {
       await this.#look().catch(() => {});
       if (!this.#closed) this.#poll(until);
-    }, waits ? POLL_FIRST : POLL);
+    }, waits ? (this.room ? POLL_FIRST_ROOM : POLL_FIRST) : POLL);
   }
 
   async #look() {

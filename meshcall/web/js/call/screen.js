@@ -7,7 +7,7 @@ import {store} from '../store.js';
 import {ChatPanel} from './chat.js';
 import * as devices from './devices.js';
 import {FilePanel} from './files/panel.js';
-import {chooseDevices, isShortcut, keepAwake, toggleFull, tool} from './tool.js';
+import {chooseDevices, isShortcut, keepAwake, sayProblem, toggleFull, tool} from './tool.js';
 
 /** The screen of one call. */
 export class CallScreen {
@@ -82,7 +82,7 @@ export class CallScreen {
     peer.addEventListener('path', draw);
     peer.addEventListener('stats', () => this.#drawStats());
     this.files.attach(peer);
-    peer.addEventListener('problem', event => announce(t(`problem.${event.detail}`), true));
+    peer.addEventListener('problem', event => sayProblem(/** @type {CustomEvent} */ (event).detail));
     this.#draw();
   }
 
@@ -164,7 +164,7 @@ export class CallScreen {
     try {
       await this.peer.studio.enable(kind, on);
     } catch (error) {
-      announce(t(`problem.${error.name}`), true);
+      sayProblem(error.name);
       return;
     }
     announce(t(`${kind}.${on ? 'on' : 'off'}`));
@@ -186,7 +186,7 @@ export class CallScreen {
     try {
       await this.peer.studio.shareScreen(!this.peer.studio.screen);
     } catch (error) {
-      if (error.name !== 'NotAllowedError') announce(t(`problem.${error.name}`), true);
+      if (error.name !== 'NotAllowedError') sayProblem(error.name);
     }
   }
 

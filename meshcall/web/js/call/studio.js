@@ -27,6 +27,11 @@ export class Studio extends EventTarget {
     this.#ready ??= devices.open(this.wanted).then(({stream, problems}) => {
       for (const track of stream.getTracks()) if (this.#closed) track.stop(); else this.#put(track);
       this.problem = problems.at(-1) ?? '';
+      if (this.problem) {  // a device that is not there is off, and its button turns it on
+        const [sound, pictures] = [this.track('audio'), this.track('video')];
+        this.wanted = {audio: this.wanted.audio && Boolean(sound), video: this.wanted.video && Boolean(pictures)};
+        if (sound || pictures) this.problem = sound ? 'no-camera' : 'no-microphone';
+      }
       if (this.problem && !this.#closed) this.dispatchEvent(new CustomEvent('problem', {detail: this.problem}));
       this.#changed();
     });

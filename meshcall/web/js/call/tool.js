@@ -1,12 +1,15 @@
 // What the bars of tools of a call and of a meeting have alike.
 
-import {announce, dialog, el, icon} from '../dom.js';
-import {t} from '../i18n.js';
+import {dialog, el, icon, toast} from '../dom.js';
+import {has, t} from '../i18n.js';
 
 /** A button of a bar. @param {string} key of its texts @param {any} picture @param {() => void} action @param {boolean} [pressed] */
 export const tool = (key, picture, action, pressed) => el('button.tool', {
   id: `tool-${key}`, 'aria-pressed': pressed === undefined ? null : String(pressed), title: t(`tool.${key}`),
   'aria-label': t(`tool.${key}`), onclick: action}, icon(picture), el('span', {}, t(`tool.${key}.short`)));
+
+/** Say what is wrong with camera, microphone or screen. @param {string} name of a DOMException, or of ours */
+export const sayProblem = name => toast(t(has(`problem.${name}`) ? `problem.${name}` : 'problem.other'), '', 12_000);
 
 /** Ask which devices to use, and go on with them. @param {import('./studio.js').Studio} studio */
 export async function chooseDevices(studio) {
@@ -16,7 +19,7 @@ export async function chooseDevices(studio) {
       close();
       for (const kind of /** @type {const} */ (['audio', 'video']))
         if (studio.wanted[kind])
-          await studio.changeDevice(kind).catch(error => announce(t(`problem.${error.name}`), true));
+          await studio.changeDevice(kind).catch(error => sayProblem(error.name));
     }}, t('device.use')))]);
 }
 

@@ -8,7 +8,7 @@ import * as api from '../api.js';
 import {ChatPanel} from '../call/chat.js';
 import * as devices from '../call/devices.js';
 import {heightFor, rateFor} from '../call/layers.js';
-import {chooseDevices, isShortcut, keepAwake, toggleFull, tool} from '../call/tool.js';
+import {chooseDevices, isShortcut, keepAwake, sayProblem, toggleFull, tool} from '../call/tool.js';
 import {announce, dialog, el, icon} from '../dom.js';
 import {duration, has, t} from '../i18n.js';
 import {store} from '../store.js';
@@ -46,8 +46,8 @@ export class RoomScreen {
     studio.addEventListener('stream', () => { this.#listen(); this.#draw(); }, {signal});
     studio.addEventListener('track', () => this.#tellState(), {signal});
     studio.addEventListener('problem', event =>
-      this.#problem(/** @type {CustomEvent} */ (event).detail), {signal});
-    if (studio.problem) this.#problem(studio.problem);
+      sayProblem(/** @type {CustomEvent} */ (event).detail), {signal});
+    if (studio.problem) sayProblem(studio.problem);
     for (const name of ['keydown', 'keyup'])
       document.addEventListener(name, event => this.#key(/** @type {KeyboardEvent} */ (event)), {signal});
     document.addEventListener('visibilitychange', () => this.#askAll(), {signal});
@@ -438,14 +438,12 @@ export class RoomScreen {
     ]);
   }
 
-  #problem(name) { announce(t(has(`problem.${name}`) ? `problem.${name}` : 'problem.other'), true); }
-
   async #toggle(kind) {
     const on = !this.studio.wanted[kind];
     try {
       await this.studio.enable(kind, on);
     } catch (error) {
-      this.#problem(error.name);
+      sayProblem(error.name);
       return;
     }
     announce(t(`${kind}.${on ? 'on' : 'off'}`));
@@ -457,7 +455,7 @@ export class RoomScreen {
     try {
       await this.studio.shareScreen(!this.studio.screen);
     } catch (error) {
-      if (error.name !== 'NotAllowedError') this.#problem(error.name);
+      if (error.name !== 'NotAllowedError') sayProblem(error.name);
     }
   }
 

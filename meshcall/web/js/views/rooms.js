@@ -22,6 +22,10 @@ export function roomsView(actions) {
       : el('p.empty', {}, t('rooms.known.none')));
 }
 
+/** Why nobody was let in, in words for a page; the daemon's own have commands in them. */
+const REASONS = {'room-code': 'code', 'room-not-found': 'not-found', 'room-silent': 'no-answer', clock: 'clock'};
+const said = error => (error.code in REASONS ? t(`room.end.${REASONS[error.code]}`) : error.whole);
+
 const badge = (shown, key) => shown && el('span', {}, t(key));
 
 function lanRow(room, actions) {
@@ -75,7 +79,7 @@ function ask(actions, room, name) {
         await actions.join({room, video});
         close();
       } catch (error) {
-        problem.textContent = error.whole;
+        problem.textContent = said(error);
       }
     };
     return [el('p.hint', {}, t('room.join.hint')), problem, el('div.buttons', {},
@@ -98,13 +102,19 @@ function form(title, make) {
     const button = /** @type {HTMLButtonElement} */ (el('button.primary', {type: 'submit'}, label));
     return [el('form', {onsubmit: async event => {
       event.preventDefault();
+      for (const field of event.target.querySelectorAll('[required]')) {
+        if (field.value.trim()) continue;
+        field.value = '';  // spaces are nothing
+        event.target.reportValidity();
+        return;
+      }
       button.disabled = true;
       problem.textContent = '';
       try {
         await submit();
         close();
       } catch (error) {
-        problem.textContent = error.whole;
+        problem.textContent = said(error);
       } finally {
         button.disabled = false;
       }
