@@ -10,6 +10,8 @@ Law 2: the result joins the sound before and after it: its first and last sample
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from itertools import accumulate
 from operator import mul
 from typing import Final
 
@@ -17,6 +19,8 @@ _SEARCH: Final = 4000
 """Samples per second in which the pitch is looked for."""
 _SHORTEST, _LONGEST = 0.0025, 0.01
 """Seconds of the shortest and longest piece that is taken out: pitches from 100 Hz up, or two periods."""
+_WINDOW: Final = 0.02
+"""Seconds in which it is looked for, however long the piece is: twice the longest."""
 _ALIKE: Final = 0.8
 """How much two periods must be alike (normalised correlation) for their fade to go unheard."""
 _ALIKE_HURRY: Final = 0.3
@@ -32,6 +36,12 @@ def shorter(sound: array[int], channels: int, rate: int, *, hurry: bool = False)
     if not period:
         return sound
     return _fade(sound, 0, period, period, channels, head=0, tail=2 * period)
+
+
+def unheard(sound: array[int], channels: int, rate: int, *, more: bool) -> array[int]:
+    """As much shorter (``more``: longer) as sound can be in one go, however that sounds."""
+    period = min(round(_LONGEST * rate), len(sound) // channels // 2) * channels
+    return sound + sound[len(sound) - period :] if more else sound[period:]
 
 
 def longer(sound: array[int], channels: int, rate: int, *, hurry: bool = False) -> array[int]:
@@ -76,6 +86,7 @@ def _fade(
 
 def _period(sound: array[int], channels: int, rate: int, alike: float) -> int:
     """Samples after which ``sound`` repeats itself, in at most half of it; 0: it does not."""
+    sound = sound[: round(_WINDOW * rate) * channels]
     step = max(1, rate // _SEARCH)
     width = step * channels
     coarse = [sum(sound[at : at + width : channels]) for at in range(0, len(sound) - width + 1, width)]
@@ -84,9 +95,10 @@ def _period(sound: array[int], channels: int, rate: int, alike: float) -> int:
         return 0
     if sum(map(abs, coarse)) < _QUIET * step * len(coarse):
         return longest * step
+    energy = [0, *accumulate(map(mul, coarse, coarse))]  # of what is before each
     best, found = alike, 0
     for lag in range(shortest, longest + 1):
-        likeness = _likeness(coarse[:-lag], coarse[lag:])
+        likeness = _correlation(coarse, coarse[lag:], energy[-1 - lag], energy[-1] - energy[lag])
         if likeness > best or (found and likeness > 0.98 * best):  # two periods rather than one
             best, found = max(best, likeness), lag
     return _refined(sound, channels, found * step, step) if found else 0
@@ -98,9 +110,17 @@ def _refined(sound: array[int], channels: int, period: int, step: int) -> int:
     half = len(mono) // 2
     nearby = range(max(1, period - step), min(half, period + step) + 1)
     stride = max(1, step // 3)
-    return max(nearby, key=lambda lag: _likeness(mono[:half:stride], mono[lag : lag + half : stride]))
+    first = mono[:half:stride]
+    weight = sum(map(mul, first, first))
+
+    def likeness(lag: int) -> float:
+        other = mono[lag : lag + half : stride]
+        return _correlation(first, other, weight, sum(map(mul, other, other)))
+
+    return max(nearby, key=likeness)
 
 
-def _likeness(one: list[int] | array[int], other: list[int] | array[int]) -> float:
-    energy = sum(map(mul, one, one)) * sum(map(mul, other, other))
-    return float(sum(map(mul, one, other))) / float(energy) ** 0.5 if energy else 0.0
+def _correlation(one: Sequence[int], other: Sequence[int], energy: int, of_other: int) -> float:
+    """Normalised; of two that have these energies, as far as both go."""
+    weight = energy * of_other
+    return float(sum(map(mul, one, other))) / float(weight) ** 0.5 if weight else 0.0

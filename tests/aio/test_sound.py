@@ -8,6 +8,7 @@ import struct
 from array import array
 from collections import Counter
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -23,7 +24,7 @@ from meshcall.aio.media.encoders import OpusEncoder
 from meshcall.aio.media.sources import Tone
 from meshcall.aio.rtc.playout import Playout
 from meshcall.aio.rtc.sound import SoundDecoder, SoundFrame, SoundStep
-from meshcall.media import opus
+from meshcall.media import opus, stretch
 from meshcall.media.jitter import Kind, Step, Stretch
 from meshcall.testing import FakeClock
 
@@ -252,20 +253,49 @@ def test_steps_come_in_their_time(packets: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_nobody_hears_is_played_all_the_same(packets: list[bytes], seed: int) -> None:
-    """Several steps at a time, yet the same ones, with the same times and counts; and no frames."""
-    chance = random.Random(seed)
-    arrivals = sorted(
-        (1000.0 + number * 0.02 + chance.choice((0.0, 0.01, 0.03, 0.09)) * chance.random(), number)
-        for number in range(400)
-        if chance.random() > 0.05 and not 200 < number < 250
+def test_what_nobody_hears_is_played_all_the_same(
+    packets: list[bytes], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several steps at a time, yet the same ones, with the same times and counts; and no frames.
+
+    If only what is stretched were as long as what is heard.
+    """
+    arrivals = bad_way(seed)
+    monkeypatch.setattr(
+        stretch,
+        "shorter",
+        lambda *sound, hurry: stretch.unheard(*sound, more=False),
     )
+    monkeypatch.setattr(stretch, "longer", partial(stretch.unheard, more=True))
     heard, steps, frames = play_out(packets, arrivals, heard=True)
     unheard, same, none = play_out(packets, arrivals, heard=False)
     assert same == steps
     assert unheard.counts == heard.counts
     assert min(heard.counts.repaired, heard.counts.late, heard.counts.concealed) > 0, "it was a bad way"
     assert (frames, none) == (len(steps), 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_nobody_hears_needs_no_pitch(
+    packets: list[bytes], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made shorter and longer without looking for one, and as much of it is played."""
+    heard, steps, _ = play_out(packets, bad_way(seed), heard=True)
+    assert {step.stretch for step in steps} == {"", "shorter", "longer"}, "it was a bad way"
+    monkeypatch.delattr(stretch, "_period")
+    unheard, _, _ = play_out(packets, bad_way(seed), heard=False)
+    assert unheard.counts.packets == pytest.approx(heard.counts.packets, abs=8)
+    assert unheard.counts.concealed == pytest.approx(heard.counts.concealed, abs=0.1)
+
+
+def bad_way(seed: int) -> list[tuple[float, int]]:
+    """When packets arrive, and which: some late, some lost, fifty of them in a row."""
+    chance = random.Random(seed)
+    return sorted(
+        (1000.0 + number * 0.02 + chance.choice((0.0, 0.01, 0.03, 0.09)) * chance.random(), number)
+        for number in range(400)
+        if chance.random() > 0.05 and not 200 < number < 250
+    )
 
 
 def play_out(

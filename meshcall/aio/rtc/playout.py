@@ -8,7 +8,7 @@ Law 2: nothing is kept, let alone decoded, before the gate is open.
 Law 3: what is kept is bounded here and in the jitter buffer.
 Law 4: what nobody hears is decoded all the same, several steps at a time: each wake-up costs more than what
 is done in it. Packets and steps meet in the order of their times, so that what is played, repaired and
-counted is the same.
+counted is the same, but for how long a step is that is stretched: no pitch is looked for in it.
 """
 
 from __future__ import annotations

@@ -77,10 +77,8 @@ class SoundDecoder(Decoder):
             return self._own.decode(encoded_frame)
         step = encoded_frame.step
         sound = self._sound(step)
-        if step.stretch == "shorter":
-            sound = self._shorter(sound, hurry=step.hurry)
-        elif step.stretch == "longer":
-            sound = stretch.longer(sound, self._channels, self._rate, hurry=step.hurry)
+        if step.stretch:
+            sound = self._stretched(sound, step, heard=encoded_frame.wanted)
         samples = len(sound) // self._channels
         encoded_frame.played(samples / self._rate)
         if not encoded_frame.wanted:
@@ -97,12 +95,25 @@ class SoundDecoder(Decoder):
             self._last = sound
         return sound
 
-    def _shorter(self, sound: array[int], *, hurry: bool) -> array[int]:
-        """Without a period; in a hurry without one in each 20 ms, however long a packet is."""
-        piece = round(_PIECE * self._rate) * self._channels if hurry else max(1, len(sound))
+    def _stretched(self, sound: array[int], step: Step, *, heard: bool) -> array[int]:
+        """A period longer, or shorter: in a hurry by one in each 20 ms, however long a packet is.
+
+        A pitch is looked for only in what is heard: it costs several times what decoding does, and the
+        hurry comes when the processor has no time.
+        """
+        channels, rate = self._channels, self._rate
+        if step.stretch == "longer":
+            if heard:
+                return stretch.longer(sound, channels, rate, hurry=step.hurry)
+            return stretch.unheard(sound, channels, rate, more=True)
+        piece = round(_PIECE * rate) * channels if step.hurry else max(1, len(sound))
         short = array("h")
         for at in range(0, len(sound), piece):
-            short += stretch.shorter(sound[at : at + piece], self._channels, self._rate, hurry=hurry)
+            part = sound[at : at + piece]
+            if heard:
+                short += stretch.shorter(part, channels, rate, hurry=step.hurry)
+            else:
+                short += stretch.unheard(part, channels, rate, more=False)
         return short
 
     def _by_libopus(self, step: Step, decoder: libopus.OpusDecoder) -> array[int]:

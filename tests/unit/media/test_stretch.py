@@ -74,6 +74,10 @@ def test_any_sound_keeps_its_shape(samples: list[int], channels: int, rate: int,
     shorter = stretch.shorter(sound, channels, rate, hurry=hurry)
     longer = stretch.longer(sound, channels, rate)
     most = rate // 100 * channels
+    cut = stretch.unheard(sound, channels, rate, more=False)
+    assert len(sound) - len(cut) == len(stretch.unheard(sound, channels, rate, more=True)) - len(sound)
+    assert len(shorter) - most <= len(cut) <= len(sound)
+    assert len(cut) % channels == 0
     assert len(sound) - most <= len(shorter) <= len(sound) <= len(longer) <= len(sound) + most
     assert len(shorter) % channels == len(longer) % channels == 0
     assert len(stretch.carried_on(sound, channels, rate, 80, 0.0)) == 80 * channels
