@@ -537,14 +537,16 @@ async def test_frames_of_our_receivers_stay_out_of_the_tracks_queue() -> None:
     assert threads[0] != threading.get_ident()
 
 
-async def test_a_decoder_of_vp8_has_one_thread() -> None:
-    """libvpx starts one more for each core, which has nothing to do."""
+async def test_a_decoder_of_vp8_is_ffmpegs_with_one_thread() -> None:
+    """libvpx starts one more for each core, which has nothing to do, and takes longer."""
     codec = RTCRtpCodecParameters("video/VP8", 90_000, payloadType=97)
     theirs = await asyncio.to_thread(get_decoder, codec)
     ours = await asyncio.to_thread(hooks.get_decoder, codec)
     assert isinstance(theirs, Vp8Decoder)
     assert isinstance(ours, Vp8Decoder)
+    assert theirs.codec.name == "libvpx"
     assert theirs.codec.thread_count != 1
+    assert ours.codec.name == "vp8"
     assert ours.codec.thread_count == 1
 
 
