@@ -661,9 +661,11 @@ AUDIO_TARGET_FIRST: Final = 0.02
 AUDIO_TARGET_MAX: Final = 0.12
 """Likewise at most, however much the network jitters: people begin to talk at once beyond (ITU-T G.114)."""
 
-SOUND_UNHEARD: Final = 0.1
-"""Seconds that sound which nobody takes may wait for its decoder, so that several steps are decoded at once:
-counts are behind for so long."""
+UNTAKEN_WAIT: Final = 0.25
+"""Seconds that sound and pictures which nobody takes may wait for their decoder, so that several are
+decoded at once: a wake-up costs as much as a picture of a tile, and a decoder that goes on finds its
+pictures in the cache.
+Counts are behind for so long."""
 
 AUDIO_MARGIN: Final = 0.01
 """Seconds on top of what the jitter asks for."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -166,8 +165,64 @@ def test_the_queue_drops_before_the_gate_and_is_bounded_after() -> None:
     decoder_queue.put(None)
     assert decoder_queue.get() is None
     decoder_queue.put(("codec", FrameBatch(b"x", 1)))
-    with pytest.raises(queue.Empty):
-        decoder_queue._queue.get_nowait()
+    assert decoder_queue.get() is None
+
+
+class Sleep:
+    """In the place of the lock in which a decoder's thread sleeps: a test decides what happens meanwhile."""
+
+    def __init__(self, decoder_queue: DecoderQueue, *naps: Callable[[], None]) -> None:
+        decoder_queue._sleep = cast("Any", self)
+        self.naps = list(naps)
+        self.timeouts: list[float] = []
+        self.roused = 0
+
+    def acquire(self, timeout: float = -1) -> bool:
+        self.timeouts.append(timeout)
+        self.naps.pop(0)()
+        return True
+
+    def release(self) -> None:
+        self.roused += 1
+
+
+def test_what_nobody_sees_is_decoded_several_at_a_time() -> None:
+    """The first at once; then the thread is not roused for each; the last of a stream, too, is decoded."""
+    now = [7.0]
+    waiting = DecoderQueue("video", Counter(), lambda: now[0])
+    waiting.open = True
+
+    def come(*times: int) -> None:
+        for time in times:
+            now[0] += 1.0
+            waiting.put(("codec", FrameBatch(b"x", time)))
+
+    sleep = Sleep(
+        waiting,
+        lambda: come(0),
+        lambda: come(3000, 6000),
+        lambda: None,
+        lambda: come(9000),
+        lambda: waiting.put(None),
+    )
+    got = []
+    while (item := waiting.get()) is not None:
+        got.append((item[1].timestamp, waiting.came))
+    assert got == [(0, 8.0), (3000, 9.0), (6000, 10.0), (9000, 11.0)]
+    assert sleep.timeouts == [-1, limits.UNTAKEN_WAIT, limits.UNTAKEN_WAIT, -1, limits.UNTAKEN_WAIT]
+    assert sleep.roused == 3, "for the first, for the one after a pause, and for the end"
+
+
+def test_what_somebody_sees_is_decoded_when_it_comes() -> None:
+    """The thread waits for nothing but frames."""
+    waiting = DecoderQueue("video", Counter())
+    waiting.open = waiting.seen = True
+    frames = [lambda at=at: waiting.put(("codec", FrameBatch(b"x", at))) for at in range(3)]
+    sleep = Sleep(waiting, *frames, lambda: waiting.put(None))
+    while waiting.get() is not None:
+        pass
+    assert sleep.timeouts == [-1] * 4
+    assert sleep.roused == 4
 
 
 # --- repair ---------------------------------------------------------------------------------------

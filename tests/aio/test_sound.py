@@ -347,7 +347,7 @@ def test_the_first_sound_is_played_at_once(packets: list[bytes]) -> None:
     first = due(out)
     assert first is not None
     first.played(0.02)
-    assert wakes_at(out) == pytest.approx(wake + 0.02 + limits.SOUND_UNHEARD)
+    assert wakes_at(out) == pytest.approx(wake + 0.02 + limits.UNTAKEN_WAIT)
     out.heard = True
     assert wakes_at(out) == pytest.approx(wake + 0.02)
 

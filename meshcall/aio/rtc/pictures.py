@@ -3,13 +3,15 @@
 Law 1: what decides is pure, in ``ReorderBuffer`` and ``meshcall.media.repair``; here are clock and timer.
 Law 2: one timer for each stream, and only while something is missing.
 Law 3: before the gate is open nothing reaches a decoder, and what waits for one is bounded.
+Law 4: what nobody takes is decoded all the same, several pictures at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
-from collections import Counter
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -40,36 +42,71 @@ class Loop(Protocol):
 
 
 class DecoderQueue:
-    """What stands between a receiver and its decoder thread, in place of aiortc's unbounded queue.
+    """What stands between a receiver and its decoder's thread, in place of aiortc's unbounded queue.
 
     Before the gate is open everything is dropped: a stranger's frames never meet a decoder.
     """
 
-    def __init__(self, kind: str, counters: Counter[str]) -> None:
-        self._queue: queue.SimpleQueue[tuple[Any, FrameBatch] | None] = queue.SimpleQueue()
+    def __init__(
+        self, kind: str, counters: Counter[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._items: deque[tuple[Any, FrameBatch, float]] = deque()
+        """Codec, frame, and when it came."""
         self._kind = kind
         self._counters = counters
+        self._clock = clock
         self._closed = False
         self._codec: Any = None
         self._last: tuple[int, int] | None = None
         """RTP time of the last frame, and its time without wrap."""
+        self._due = 0
+        """Frames that the thread decodes before it waits again. Of the thread."""
+        self._begun = False
+        self._waiting = False
+        """The thread waits for a frame, not for a time."""
+        self._sleep = threading.Lock()
+        """Taken while the thread runs; it sleeps in taking it again."""
+        self._sleep.acquire()
         self.deliver: Callable[[Any], None] = lambda frame: None
         """The decoder's thread calls it with each picture."""
+        self.seen = False
+        """Somebody takes the pictures: each is decoded when it comes."""
+        self.came = 0.0
+        """When the frame came that the thread has now."""
         self.open = False
         self.dropped = 0
 
+    # --- the thread's side ---
+
     def get(self) -> tuple[Any, FrameBatch] | None:
-        """For the decoder thread."""
-        return self._queue.get()
+        """The next frame; None: it is over."""
+        if self._due == 0:
+            self._due = self._gather()
+        if self._closed:
+            return None
+        self._due -= 1
+        codec, frame, self.came = self._items.popleft()
+        self._begun = True
+        return codec, frame
+
+    def _gather(self) -> int:
+        """Wait for frames: how many there are. The first is not waited for longer than it takes to come."""
+        if self._begun and not self.seen and not self._closed:
+            self._sleep.acquire(timeout=limits.UNTAKEN_WAIT)
+        while not self._items and not self._closed:
+            self._waiting = True
+            if not self._items and not self._closed:  # it is roused from here on
+                self._sleep.acquire()
+            self._waiting = False
+        return len(self._items)
+
+    # --- the loop's side ---
 
     def put(self, item: tuple[Any, FrameBatch] | None) -> None:
         """For the receiver; None ends the thread at once, whatever was waiting."""
         if item is None:
             self._closed = True
-            with suppress(queue.Empty):  # the thread takes from it at the same time
-                while True:
-                    self._queue.get_nowait()
-            self._queue.put(None)
+            self._rouse()
             return
         self._codec, first = item
         frames = [first, *first.following]
@@ -80,11 +117,17 @@ class DecoderQueue:
         if not self.open:
             self.dropped += len(frames)
             self._counters[f"{self._kind}-before-gate"] += len(frames)
-        elif self._queue.qsize() >= limits.DECODE_QUEUE_MAX:
+        elif len(self._items) >= limits.DECODE_QUEUE_MAX:
             self._counters[f"{self._kind}-decoder-behind"] += len(frames)
         else:
-            for frame in frames:
-                self._queue.put((self._codec, frame))
+            now = self._clock()
+            self._items.extend((self._codec, frame, now) for frame in frames)
+            if self._waiting:
+                self._rouse()
+
+    def _rouse(self) -> None:
+        with suppress(RuntimeError):  # it is not asleep
+            self._sleep.release()
 
     def put_late(self, batch: FrameBatch) -> None:
         """Frames that became complete without a packet."""

@@ -136,7 +136,7 @@ class Playout:
 
     def _patience(self) -> float:
         """Seconds that a step may wait for others to be decoded with it; the first one is told at once."""
-        return 0.0 if self.heard or not self._begun else limits.SOUND_UNHEARD
+        return 0.0 if self.heard or not self._begun else limits.UNTAKEN_WAIT
 
     def _next(self, now: float) -> SoundStep | None:
         """The next step that is due by ``now``."""

@@ -220,6 +220,7 @@ class Reception:
             stream.part.heard = stream.intake.taken
             stream.part.open = True
             return
+        stream.part.queue.seen = stream.intake.taken
         stream.part.queue.open = True
         if stream.part.queue.dropped:
             stream.part.begin_again()
@@ -230,12 +231,12 @@ class Reception:
         self.heights[what] = frame.height
         intake.count()
         if what == "video" and frame.pts is not None:
-            self._synchronise(pictures.rtp_timestamp(frame.pts))
+            came = time.monotonic() if pictures.seen else pictures.came
+            self._synchronise(pictures.rtp_timestamp(frame.pts), came)
         intake.put(frame)
 
-    def _synchronise(self, timestamp: int) -> None:
-        """A picture came from its decoder: see how far sound is."""
-        now = time.monotonic()
+    def _synchronise(self, timestamp: int, came: float) -> None:
+        """A picture came from its decoder, or would have, if it were taken: see how far sound is."""
         for playout in self._playouts:
             position = playout.position
             if position is not None and position != self._position:
@@ -243,7 +244,7 @@ class Reception:
                 self._sync.sound.rate = playout.rate
                 self._sync.sound_played(*position)
             playout.least = self._sync.least
-        self._sync.picture_came(timestamp, now)
+        self._sync.picture_came(timestamp, came)
 
     # --- on the loop ---
 
