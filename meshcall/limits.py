@@ -966,6 +966,9 @@ ICE_RELAY_PAUSE: Final = 0.5
 ICE_ADDRESSES_POLL: Final = 1.0
 """Pause between looks at this machine's addresses while there is a call."""
 
+ICE_ADDRESSES_SAME: Final = 0.02
+"""For which one look holds for all calls of a node: they look in one step of the loop."""
+
 ICE_MAPPED_PORTS: Final = 3
 """Mapped ports of one external address that a call tells of behind a NAT that maps by destination."""
 

@@ -30,6 +30,11 @@ class Pacer:
         if rate != 0:  # pictures are paused: the last of them leaves as it began
             self._rate = rate
 
+    @property
+    def holds(self) -> bool:
+        """Whether packets may have to wait."""
+        return self._rate is not None
+
     def begin(self, octets: int) -> None:
         """A picture of this size follows."""
         self._least = 8 * octets / limits.PACE_LONGEST

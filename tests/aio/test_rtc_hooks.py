@@ -986,6 +986,51 @@ async def test_a_large_picture_leaves_a_piece_at_a_time() -> None:
     await desk.close(running)
 
 
+async def test_a_frame_leaves_in_the_step_in_which_it_is_put() -> None:
+    """Where nothing holds it up; where something does, it leaves after what was put before it."""
+    pacer, wanted = _Waits(), [False]
+    pacer.holding = False
+    desk = await _Desk.make("VP8")
+    hooks.send_by(desk.sender, desk.outlet, pacer=pacer, twice=lambda: wanted[0], clock=lambda: 1.0)
+    running = desk.run()
+    desk.put(b"0")
+    assert not desk.sent, "it has not begun"
+    await asyncio.sleep(0)
+    desk.put(b"1", key=False)
+    assert len(desk.sent) == 2
+    pacer.holding, pacer.wait = True, 0.001
+    desk.put(b"2", key=False)
+    desk.put(b"3", key=False)
+    assert len(desk.sent) == 2, "one after the other"
+    await asyncio.sleep(0)
+    pacer.holding, pacer.wait = False, 0.0
+    desk.put(b"4", key=False)
+    assert len(desk.sent) == 3, "it is behind those that wait"
+    async with asyncio.timeout(5):
+        while len(desk.sent) < 5:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+    wanted[0] = True
+    desk.put(b"5", key=False)
+    assert len(desk.sent) == 5, "what goes before it takes its time"
+    await asyncio.sleep(0)
+    assert b"".join(data[-1:] for data in desk.sent) == b"0123445", "one of them was sent twice"
+    await desk.close(running)
+
+
+async def test_a_connection_that_is_gone_ends_its_sender_and_no_other() -> None:
+    """Whoever puts a frame puts it to others, too."""
+    desk = await _Desk.make("VP8")
+    hooks.send_by(desk.sender, desk.outlet)
+    running = desk.run()
+    await asyncio.sleep(0)
+    desk.sender.transport._state = State.CLOSED
+    desk.put(b"picture")
+    assert desk.outlet.readyState == "ended"
+    await asyncio.wait([running], timeout=5)
+    assert running.done()
+    await desk.close(running)
+
+
 async def test_nothing_is_sent_again_from_before_a_keyframe_or_without_room() -> None:
     """Nobody needs the one; the other is asked for again."""
     assert "packet = self.__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)" in inspect.getsource(
@@ -1023,9 +1068,14 @@ class _Waits(Pacer):
         super().__init__()
         self.wait = 0.0
         self.room = True
+        self.holding = True
         self.pictures = 0
         self.packets = 0
         self.left: asyncio.Queue[int] = asyncio.Queue()
+
+    @property
+    def holds(self) -> bool:
+        return self.holding
 
     def begin(self, octets: int) -> None:
         self.pictures += octets > 0

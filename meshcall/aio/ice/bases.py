@@ -7,6 +7,7 @@ Law 2: interfaces that can't be read stop no call: peers may know us by other ad
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -91,7 +92,7 @@ class Bases:
     async def open(self) -> None:
         """Open ports and offer what they are known by; raises OSError when none can be opened."""
         with suppress(OSError):
-            self._addresses = host_addresses(self._policy)
+            self._addresses = self._look()
         if self._shared is not None:
             self._add_port(self._shared)
             self._refresh_mapped()
@@ -130,7 +131,7 @@ class Bases:
 
     async def refresh(self) -> bool:
         """Look at this machine's addresses; True: they are other ones. Raises OSError."""
-        found = host_addresses(self._policy)
+        found = self._look()
         if found == self._addresses:
             self._refresh_mapped()
             return False
@@ -147,6 +148,11 @@ class Bases:
         self._offer_hosts()
         self._refresh_mapped()
         return True
+
+    def _look(self) -> list[str]:
+        if self._shared is None:
+            return host_addresses(self._policy)
+        return self._shared.look(self._policy, host_addresses, asyncio.get_running_loop().time())
 
     def path_lost(self) -> None:
         """No pair answers: whoever owns the shared port may know better where we are, if he looks."""

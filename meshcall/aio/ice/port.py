@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, Protocol
 
+from meshcall import limits
 from meshcall.address import Address
+from meshcall.aio.ice.addresses import HostPolicy
 from meshcall.aio.ice.relays import Lenders
 from meshcall.aio.stun_sharing import StunTaker
 from meshcall.aio.udp import ANY_HOSTS, DatagramPort
@@ -104,6 +106,8 @@ class IcePort:
         self.path_lost = path_lost
         self.network = network
         self._sessions: list[Session] = []
+        self._looked: tuple[float, HostPolicy, list[str]] | None = None
+        """When a call looked at this machine's addresses last, at which, and what it saw."""
         self._bases = {6 if ":" in host else 4: (host, udp.port) for host in hosts}
         udp.register(STUN, self._receive_stun, self._is_awaited_stun)
         for octets in (DTLS, RTP):
@@ -113,6 +117,18 @@ class IcePort:
     def bases(self) -> list[Address]:
         """What is sent from: one for each family that this machine has."""
         return [base for family, base in self._bases.items() if family in self._udp.families]
+
+    def look(
+        self, policy: HostPolicy, host_addresses: Callable[[HostPolicy], list[str]], now: float
+    ) -> list[str]:
+        """This machine's addresses: calls that look in one moment get one look. Raises OSError."""
+        if self._looked is not None:
+            at, looked_at, found = self._looked
+            if looked_at == policy and now - at < limits.ICE_ADDRESSES_SAME:
+                return found
+        found = host_addresses(policy)
+        self._looked = now, policy, found
+        return found
 
     def add(self, session: Session) -> None:
         """Give it what is for it."""

@@ -26,6 +26,7 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.punching import Punching
 from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
+from meshcall.aio.rhythm import until_next
 from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
@@ -194,7 +195,7 @@ class IceSession:
             soon = self._relays.wanted or self._looked
             pause = limits.ICE_BROKEN_POLL if soon else limits.ICE_ADDRESSES_POLL
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(until_next(pause, self._loop.time())):
                     await self._news.wait()
             self._news.clear()
             with suppress(OSError):  # the system says nothing, or gives no port now; it will

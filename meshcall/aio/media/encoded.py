@@ -65,6 +65,9 @@ class Outlet(MediaStreamTrack):
         """Whose frames it takes."""
         self.wanted: object | None = None
         """Whose it takes from the next keyframe on."""
+        self.send_now: Callable[[], bool] = lambda: False
+        """Takes all that waits at once, by :meth:`take_now`, and tells whether it did: a sender that is free
+        does, which costs no task of the loop."""
         self._want_keyframe = want_keyframe
         self._queue: deque[Encoded] = deque()
         self._ready = asyncio.Event()
@@ -102,7 +105,8 @@ class Outlet(MediaStreamTrack):
                 return
         self._queue.append(encoded)
         self.frames += encoded.frames
-        self._ready.set()
+        if not self.send_now():
+            self._ready.set()
 
     def _skip(self, encoded: Encoded) -> None:
         """Make room."""
@@ -123,6 +127,15 @@ class Outlet(MediaStreamTrack):
                 raise MediaStreamError
             self._ready.clear()
             await self._ready.wait()
+        return self.take_now()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a frame to take."""
+        return bool(self._queue)
+
+    def take_now(self) -> tuple[Encoded, int]:
+        """The next frame and its time; there must be one."""
         encoded = self._queue.popleft()
         self.packets += -(-len(encoded.data) // limits.RTP_PAYLOAD_MAX)
         self.octets += len(encoded.data)

@@ -13,6 +13,7 @@ from aiortc import RTCPeerConnection
 
 from meshcall import limits
 from meshcall.aio.ice.call_ice import CallIce
+from meshcall.aio.rhythm import until_next
 from meshcall.aio.rtc import hooks
 from meshcall.media.quality import Quality, Trouble
 
@@ -42,7 +43,7 @@ class QualityWatch:
     def start(self) -> None:
         """There is a path. Idempotent."""
         if self._timer is None:
-            self._timer = self._loop.call_later(limits.QUALITY_POLL, self._look)
+            self._look_later()
 
     def measured(self, rtt: float) -> None:
         """The path answered a check."""
@@ -58,9 +59,13 @@ class QualityWatch:
             self._timer.cancel()
             self._timer = None
 
+    def _look_later(self) -> None:
+        pause = until_next(limits.QUALITY_POLL, self._loop.time())
+        self._timer = self._loop.call_later(pause, self._look)
+
     def _look(self) -> None:
         now = self._loop.time()
-        self._timer = self._loop.call_later(limits.QUALITY_POLL, self._look)
+        self._look_later()
         self._quality.unanswered(self._ice.silence(), now)
         counts = [hooks.packet_counts(one.receiver) for one in self._pc.getTransceivers()]
         self._quality.counted(sum(one[0] for one in counts), sum(one[1] for one in counts), now)

@@ -11,6 +11,7 @@ import asyncio
 from typing import Protocol
 
 from meshcall import limits
+from meshcall.aio.rhythm import until_next
 from meshcall.media.feedback import Feedback, Rates
 from meshcall.media.plan import MediaKind
 from meshcall.media.rate import RateControl
@@ -91,7 +92,8 @@ class Rate:
         self._sends.set_rate(pictures)
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(limits.RATE_TICK, self._tick)
+        pause = until_next(limits.RATE_TICK, self._loop.time())
+        self._timer = self._loop.call_later(pause, self._tick)
         self.look()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container
+from typing import Final
 
 from aiortc import RTCRtpReceiver
 
 from meshcall import limits
 from meshcall.aio.rtc.hooks.private import get_private, set_private
+from meshcall.aio.rtc.lateness import lateness_of_loop
 from meshcall.media.arrivals import Arrivals
+
+_LISTENS: Final = 1.0
+"""Seconds after the last packet for which it is looked how late the loop is."""
 
 
 class Estimation:
@@ -20,28 +24,25 @@ class Estimation:
         self.arrivals = Arrivals()
         self.clock = clock
         self.ssrcs: dict[int, None] = {}
-        self._due: float | None = None
-        """When the loop is to look again; None: it does not look."""
+        self._lateness = lateness_of_loop()
+        self._listens = False
         self._last = 0.0
 
     def arrived(self, now: float) -> None:
         """A packet came: look for a while how late this loop is with what it does."""
         self._last = now
-        if self._due is None:
-            self._look_soon(now)
-        elif now > self._due:  # sockets are read before timers
-            self.arrivals.held_up(now - self._due, now)
+        if not self._listens:
+            self._listens = True
+            self._lateness.listen(self._looked)
+        late = self._lateness.now(now)
+        if late > 0:
+            self.arrivals.held_up(late, now)
 
-    def _look_soon(self, now: float) -> None:
-        self._due = now + limits.ARRIVALS_PROBE
-        asyncio.get_running_loop().call_later(limits.ARRIVALS_PROBE, self._look)
-
-    def _look(self) -> None:
-        now, due, self._due = self.clock(), self._due, None
-        if due is not None:
-            self.arrivals.held_up(max(0.0, now - due), now)
-        if now - self._last < 1.0:
-            self._look_soon(now)
+    def _looked(self, late: float, now: float) -> None:
+        self.arrivals.held_up(late, now)
+        if now - self._last >= _LISTENS:
+            self._listens = False
+            self._lateness.forget(self._looked)
 
     def watch(self, receiver: RTCRtpReceiver) -> None:
         """Have a receiver of pictures tell what is found here, before it starts.

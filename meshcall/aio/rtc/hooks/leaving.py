@@ -21,12 +21,22 @@ class Leaving:
         connection = dtls.transport._connection
         self._session = connection.session if isinstance(connection, Connection) else None
 
+    @property
+    def at_once(self) -> bool:
+        """Whether :meth:`send_now` works: its ICE is ours."""
+        return self._session is not None
+
     async def send(self, packets: Sequence[bytes]) -> None:
         """Send RTP; raises ConnectionError when there is no connection any more."""
-        if self._session is None:  # its ICE is not ours
-            for packet in packets:
-                await self._dtls._send_rtp(packet)
+        if self.at_once:
+            self.send_now(packets)
             return
+        for packet in packets:
+            await self._dtls._send_rtp(packet)
+
+    def send_now(self, packets: Sequence[bytes]) -> None:
+        """Likewise."""
+        assert self._session is not None, "its ICE is ours"
         if self._dtls._state is not State.CONNECTED:
             raise ConnectionError("the transport is not connected")
         protect = self._dtls._tx_srtp.protect

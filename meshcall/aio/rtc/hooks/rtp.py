@@ -3,7 +3,7 @@
 Law 1: what is on the wire is what aiortc sends, and the history for repairs is as aiortc reads it.
 Law 2: each packet costs what it alone has: its number, its piece, its encryption. aiortc puts each together
 from all its parts, for each peer anew.
-Law 3: a frame leaves as a whole, in one step from here to ICE, unless a pacer spreads it.
+Law 3: a frame leaves as a whole, in one step from its encoder to ICE, unless a pacer spreads it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import Any, Final
 
+import pylibsrtp
 from aiortc import RTCRtpCodecParameters, RTCRtpSender
 from aiortc.codecs import get_encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError, convert_timebase
@@ -43,6 +45,9 @@ _PACKETS: Final = "_RTCRtpSender__packet_count"
 _OCTETS: Final = "_RTCRtpSender__octet_count"
 """What sender reports tell of."""
 
+_ENDS: Final = (ConnectionError, pylibsrtp.Error)
+"""Nothing can be sent any more."""
+
 Cut = Callable[[Encoded, int], tuple[list[bytes], int]]
 """Of a frame and its time: its payloads, and its time by the RTP clock."""
 
@@ -67,6 +72,15 @@ def send_by(
     sender._run_rtp = loop.run  # type: ignore[method-assign]
     if pacer is not None:
         sender._retransmit = partial(loop.repair, pacer, sender._retransmit)  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What was negotiated for one sender."""
+
+    cut: Cut
+    stream: Stream
+    leaving: Leaving
 
 
 class _Loop:
@@ -98,6 +112,8 @@ class _Loop:
         self._oldest: int | None = None
         """Where the last keyframe begins."""
         self._packets = self._octets = 0
+        self._busy = False
+        """A frame is on its way, or none may be any more."""
 
     def _get(self, name: str) -> Any:
         return get_private(self._sender, f"_RTCRtpSender__{name}")
@@ -108,29 +124,49 @@ class _Loop:
     async def run(self, codec: RTCRtpCodecParameters) -> None:
         """Send until it is cancelled, the track has ended, or the transport is gone."""
         assert codec.payloadType is not None, "it was negotiated"
-        cut = _cutter(codec)
         extensions = Extensions(self._get("rtp_header_extensions_map"), self._get("mid"))
         stream = Stream(codec.payloadType, self._sender._ssrc, extensions)
-        leaving = Leaving(self._sender.transport)
+        way = _Way(_cutter(codec), stream, Leaving(self._sender.transport))
         self._get("rtp_started").set()
+        self._outlet.send_now = partial(self._send_now, way)
         try:
             while True:
                 encoded, pts = await self._outlet.take()
+                self._busy = True
                 if self._last is not None and self._twice():
                     await self._sender._retransmit(self._last)
-                age = self._age(pts * encoded.time_base.numerator / encoded.time_base.denominator)
-                await self._send(encoded, *cut(encoded, pts), age, stream, leaving)
-        except (asyncio.CancelledError, ConnectionError, MediaStreamError):
+                for packets, wait in self._leave(way, encoded, pts):
+                    await way.leaving.send(packets)
+                    if wait > 0:
+                        await asyncio.sleep(wait)
+                self._busy = False
+        except (asyncio.CancelledError, MediaStreamError, *_ENDS):
             pass
         finally:
+            self._busy = True
             self._outlet.stop()
             self._set("track", None)
             self._get("rtp_exited").set()
 
-    async def _send(
-        self, encoded: Encoded, payloads: list[bytes], time: int, age: float, stream: Stream, leaving: Leaving
-    ) -> None:
-        """One frame."""
+    def _send_now(self, way: _Way) -> bool:
+        """See :attr:`Outlet.send_now`."""
+        if self._busy or not way.leaving.at_once or self._twice():
+            return False
+        if self._pacer is not None and self._pacer.holds:
+            return False
+        try:
+            while self._outlet.waiting:
+                for packets, _ in self._leave(way, *self._outlet.take_now()):
+                    way.leaving.send_now(packets)
+        except _ENDS:  # nobody else's frames are to suffer from it
+            self._outlet.stop()  # which ends what waits for it
+        return True
+
+    def _leave(self, way: _Way, encoded: Encoded, pts: int) -> Iterator[tuple[list[bytes], float]]:
+        """One frame: packets that leave together, and how long what follows them waits."""
+        payloads, time = way.cut(encoded, pts)
+        base = encoded.time_base
+        age = self._age(pts * base.numerator / base.denominator)
         sender, now, timestamp = self._sender, _ntp_time(), (self._origin + time) & 0xFFFFFFFF
         # A sender report tells when a frame was taken (RFC 3550 section 6.4.1), however long it waited here.
         setattr(sender, _NTP, now - round(age * _NTP_SECOND))
@@ -143,15 +179,15 @@ class _Loop:
         self._last = self._sequence if payloads else None
         begin = 0
         while begin < len(payloads):
-            end, wait = self._together(payloads, begin, stream)
+            end, wait = self._together(payloads, begin, way.stream)
             ends, sent = end == len(payloads), now >> 14 & 0xFFFFFF
-            piece = Piece(stream, self._sequence, timestamp, payloads[begin:end], ends, sent, encoded.level)
+            pieces = payloads[begin:end]
+            piece = Piece(way.stream, self._sequence, timestamp, pieces, ends, sent, encoded.level)
             self._history.keep(piece)
             self._sequence = self._sequence + end - begin & 0xFFFF
-            await leaving.send(piece.packets())
+            yield piece.packets(), wait
             begin = end
             if wait > 0:
-                await asyncio.sleep(wait)
                 now = _ntp_time()
         self._packets += len(payloads)
         self._octets += octets
