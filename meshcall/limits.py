@@ -1370,6 +1370,10 @@ ARRIVALS_PACKETS_MIN: Final = 4
 ARRIVALS_PACKETS_MAX: Final = 2048
 """Packets remembered for it (memory: a flood)."""
 
+ARRIVALS_TOGETHER: Final = 0.001
+"""Seconds within which packets that left together have arrived together: what the first one tells of the way
+holds for all of them."""
+
 ARRIVALS_SSRCS_MAX: Final = 8
 """Streams that a report names: a camera, a screen, and those that took their places (a peer that sends ever
 new ones; a REMB has room for 255)."""

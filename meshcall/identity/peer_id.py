@@ -105,6 +105,11 @@ def _checksum(key: bytes, version: int) -> bytes:
     return hashlib.sha256(_CHECKSUM_DOMAIN + key + bytes([version])).digest()[:2]
 
 
+@lru_cache(maxsize=limits.PEER_ID_CACHE)
+def _text(key: bytes) -> str:
+    return base32.encode(key + _checksum(key, ID_VERSION) + bytes([ID_VERSION]))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class PeerId:
     """A peer's identity, ordered by the octets of the key (not by the text: its alphabet sorts otherwise)."""
@@ -150,8 +155,7 @@ class PeerId:
     @property
     def text(self) -> str:
         """The 56 characters."""
-        raw = self.key + _checksum(self.key, ID_VERSION) + bytes([ID_VERSION])
-        return base32.encode(raw)
+        return _text(self.key)
 
     @property
     def short(self) -> str:

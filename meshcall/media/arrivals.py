@@ -61,6 +61,8 @@ class Arrivals:
         self._sent_ticks: int | None = None
         self._delay = 0.0
         self._last = 0.0
+        self._stamp = -1
+        """Abs-send-time of the last packet."""
 
     @property
     def estimate(self) -> int:
@@ -78,6 +80,10 @@ class Arrivals:
         ``sent``: its abs-send-time, 24 bits; ``arrived``: monotonic seconds; ``octets``: its payload.
         Whatever a peer writes into its packets decides about what it is told to send, and nothing else.
         """
+        if sent == self._stamp and 0 <= arrived - self._last < limits.ARRIVALS_TOGETHER and self._packets:
+            self._remember(arrived, octets, self._packets[-1][2])
+            return None
+        self._stamp = sent
         since = (
             min(max(0.0, arrived - self._last), limits.ARRIVALS_WINDOW) if self._told_at is not None else 0.0
         )

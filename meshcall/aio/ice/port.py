@@ -195,7 +195,10 @@ class IcePort:
         return self._is_awaited_media(data, source) or any(one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
-        return any(source in one.peers for one in self._sessions)
+        for one in self._sessions:  # noqa: SIM110 - a third of what any() takes
+            if source in one.peers:
+                return True
+        return False
 
     def _receive_media(self, data: bytes, source: Address) -> None:
         takers = [session for session in self._sessions if source in session.peers]

@@ -139,3 +139,28 @@ def test_paused_pictures_leave_the_estimate_as_it_was() -> None:
     path.now += 60
     path.send(0.1, 1e6, 10e6)
     assert abs(path.arrivals.estimate - before) < 0.2 * before
+
+
+def test_what_leaves_and_arrives_together_is_judged_once_and_counts_whole() -> None:
+    """Pictures of four packets are told of as if they were four: how much comes, and when the way is full."""
+    path = Path()
+
+    def pictures(seconds: float, carries: float) -> None:
+        until = path.now + seconds
+        while path.now < until:
+            path.free = max(path.now, path.free) + 32 * SIZE / carries
+            sent = round((path.now + path.offset) * TICKS) % (1 << 24)
+            for index in range(4):
+                told = path.arrivals.add_untrusted(sent, path.free + index * 1e-5, SIZE)
+                if told is not None:
+                    assert index == 0
+                    path.told.append((path.free, told - limits.RATE_AUDIO))
+            path.now += 1 / 30
+
+    pictures(6, 20e6)
+    assert path.told[-1][1] > 32 * SIZE * 30, "more than comes: all of it was counted"
+    cut = path.now
+    pictures(0.4, 0.6e6)
+    first = next((at, bits) for at, bits in path.told if bits < 0.9e6)
+    assert first[0] - cut < 0.25
+    assert 0.3e6 < first[1] <= 0.6e6
