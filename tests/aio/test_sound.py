@@ -261,12 +261,13 @@ def test_what_nobody_hears_is_played_all_the_same(
     If only what is stretched were as long as what is heard.
     """
     arrivals = bad_way(seed)
-    monkeypatch.setattr(
-        stretch,
-        "shorter",
-        lambda *sound, hurry: stretch.unheard(*sound, more=False),
-    )
-    monkeypatch.setattr(stretch, "longer", partial(stretch.unheard, more=True))
+
+    def stretched(sound: array[int], channels: int, rate: int, *, hurry: bool, more: bool) -> array[int]:
+        del hurry
+        return stretch.unheard(sound, channels, rate, more=more)
+
+    monkeypatch.setattr(stretch, "shorter", partial(stretched, more=False))
+    monkeypatch.setattr(stretch, "longer", partial(stretched, more=True))
     heard, steps, frames = play_out(packets, arrivals, heard=True)
     unheard, same, none = play_out(packets, arrivals, heard=False)
     assert same == steps

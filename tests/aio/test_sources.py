@@ -338,6 +338,21 @@ async def test_a_picture_that_nobody_wants_is_passed_over() -> None:
         assert track.frames_sent == 5
 
 
+def test_no_more_test_pictures_are_drawn_than_somebody_wants() -> None:
+    """Half of them while that is enough; the times go on, and so does what moves."""
+    wanted = 15
+    pictures = readers.draw_test_pictures(lambda: wanted)
+    times = [next(pictures)[0] for _ in range(4)]
+    wanted = 30
+    shown = [next(pictures) for _ in range(6)]
+    wanted = 7
+    times += [at for at, _ in shown] + [next(pictures)[0] for _ in range(3)]
+    pictures.close()
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    assert steps == pytest.approx([1 / 15] * 4 + [1 / 30] * 6 + [1 / 15] * 2)
+    assert bytes(shown[1][1].planes[0]) != bytes(shown[2][1].planes[0])
+
+
 async def test_frames_of_one_packet_are_taken_when_the_last_is_due(tmp_path: Path) -> None:
     """They are those that would have come one by one."""
     film = tmp_path / "film.mkv"

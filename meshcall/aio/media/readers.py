@@ -46,7 +46,9 @@ _ALSA_CONFIGURATION = "/usr/share/alsa/alsa.conf"
 _FIRST_CARD = "plughw:0"
 """Where ALSA's default leads to a sound server that it can't load."""
 _LAYOUTS = {1: "mono", 2: "stereo"}
-_TEST_PICTURE = "testsrc2=size=640x480:rate=30"
+_TEST_PICTURE = "testsrc2=size=640x480"
+_SLOW = limits.SOURCE_RATE_MAX // 2
+"""Test pictures a second when that is enough for all: each takes as long to draw as to send to two peers."""
 
 Picture = tuple[float, av.VideoFrame]
 """Seconds since the source's start, and the picture."""
@@ -131,9 +133,9 @@ def open_microphone(name: str) -> av.container.InputContainer:
     ) from failure
 
 
-def open_test_picture() -> av.container.InputContainer:
-    """FFmpeg's moving test picture, 640x480 at 30 a second."""
-    return av.open(_TEST_PICTURE, format="lavfi")
+def open_test_picture(rate: int = limits.SOURCE_RATE_MAX) -> av.container.InputContainer:
+    """FFmpeg's moving test picture, 640x480 at ``rate`` a second."""
+    return av.open(f"{_TEST_PICTURE}:rate={rate}", format="lavfi")
 
 
 def has_kind(container: av.container.InputContainer, kind: str) -> bool:
@@ -143,10 +145,18 @@ def has_kind(container: av.container.InputContainer, kind: str) -> bool:
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
-def draw_test_pictures() -> Generator[Picture, None, None]:
-    """Those of :func:`open_test_picture`."""
-    with open_test_picture() as container:
-        yield from _timed(container, None)
+def draw_test_pictures(wanted: Callable[[], int]) -> Generator[Picture, None, None]:
+    """Those of :func:`open_test_picture`, as many a second as are ``wanted``, or half of the most."""
+    begin = 0.0
+    while True:
+        slow = wanted() <= _SLOW
+        rate = _SLOW if slow else limits.SOURCE_RATE_MAX
+        with open_test_picture(rate) as container:
+            for at, frame in _timed(container, None):
+                yield begin + at, frame
+                if (wanted() <= _SLOW) != slow:
+                    begin += at + 1 / rate
+                    break
 
 
 def read_pictures(container: av.container.InputContainer, feed: Feed[Picture]) -> None:

@@ -272,6 +272,8 @@ class Source:
         """Of the sound: 1 or 2, where 1 has two equal ones."""
         self.devices: dict[str, readers.Device] = {}
         """``camera`` (or a screen), ``microphone``: those that there are."""
+        self.wanted: Callable[[], int] = lambda: limits.SOURCE_RATE_MAX
+        """Tells how many pictures a second are any use; from any thread."""
         self._on_ended = on_ended
         self._feeds: list[Feed[bytes] | Feed[Picture] | Ahead[Picture]] = []
         self._threads: list[threading.Thread] = []
@@ -355,7 +357,7 @@ async def _add(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
         if plan.audio:
             source.add_tone(spec.tone)
         if plan.video:
-            source.add_drawn(await _open(lambda: Ahead(readers.draw_test_pictures())))
+            source.add_drawn(await _open(lambda: Ahead(readers.draw_test_pictures(lambda: source.wanted()))))
     elif spec.kind == "file":
         await _add_file(source, spec, plan)
     else:

@@ -354,6 +354,7 @@ class Studio:
     def __init__(self, source: Source, ends: Ends) -> None:
         """``source``: opened, and what it tells its end to."""
         self.source = source
+        source.wanted = self._wanted
         self.ends = ends
         self.counters: Counter[str] = Counter()
         self.uplink = Uplink()
@@ -566,6 +567,11 @@ class Studio:
 
     def _wants(self, pts: int) -> bool:
         return self._records(pts) or any(line.wants(pts) for line in self._lines_now())
+
+    def _wanted(self) -> int:
+        """Pictures a second that somebody is sent, or that are recorded: never more than somebody is sent."""
+        lines = self._lines_now()
+        return max((line.fps for line in lines if line.outlets), default=limits.SOURCE_RATE_MAX)
 
     def _records(self, pts: int) -> bool:
         """Whether it is time for a picture in the recording, of what is sent to somebody."""
