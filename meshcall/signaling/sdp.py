@@ -7,6 +7,7 @@ Law 2: text is built only from constants, numbers and strings that the descripti
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from meshcall.errors import Rejected
 from meshcall.ice.candidate import Candidate, candidate_line, parse_candidate_line, select_candidates
@@ -29,9 +30,15 @@ _VIDEO_FEEDBACK = ("goog-remb", "ccm fir", "nack", "nack pli")
 # --- building -------------------------------------------------------------------------------------
 
 
-def to_sdp(description: Description, type: str | None = None) -> str:  # noqa: A002 - the W3C's word
+def to_sdp(
+    description: Description,
+    type: str | None = None,  # noqa: A002 - the W3C's word
+    *,
+    silent: Mapping[str, tuple[int, ...]] | None = None,
+) -> str:
     """SDP text for ``setRemoteDescription``. ``type``: ``offer``, ``answer``, or None to tell by ``setup``.
 
+    ``silent``: SSRCs that are named of sections that do not send, by mid (:func:`sources_of`).
     Raises :class:`Rejected` if the description has a flaw, or is an answer that leaves the DTLS role open.
     Every section carries all candidates: aiortc applies those of the last bundled one.
     """
@@ -52,7 +59,8 @@ def to_sdp(description: Description, type: str | None = None) -> str:  # noqa: A
     ]
     transport = _transport_lines(description)
     for section in description.sections:
-        lines += _section_lines(section, transport, cname=digest[8:16].hex())
+        ssrcs = section.ssrcs if section.sends else (silent or {}).get(section.mid, ())
+        lines += _section_lines(section, ssrcs, transport, cname=digest[8:16].hex())
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -70,7 +78,7 @@ def _transport_lines(description: Description) -> list[str]:
     ]
 
 
-def _section_lines(section: Section, transport: list[str], cname: str) -> list[str]:
+def _section_lines(section: Section, ssrcs: tuple[int, ...], transport: list[str], cname: str) -> list[str]:
     port = 0 if section.rejected else 9
     if section.kind == "application":
         return [
@@ -98,7 +106,7 @@ def _section_lines(section: Section, transport: list[str], cname: str) -> list[s
         *([f"a=msid:meshcall-{section.stream} track-{section.mid}"] if section.sends else []),
         "a=rtcp-mux",
         *formats,
-        *(_ssrc_lines(section, cname) if section.sends else []),
+        *_ssrc_lines(ssrcs, cname),
     ]
 
 
@@ -116,11 +124,24 @@ def _codec_lines(codec: Codec, transport_cc: bool) -> list[str]:
     return lines
 
 
-def _ssrc_lines(section: Section, cname: str) -> list[str]:
-    lines = [f"a=ssrc:{ssrc} cname:{cname}" for ssrc in section.ssrcs]
-    if len(section.ssrcs) == 2:
-        lines.insert(0, f"a=ssrc-group:FID {section.ssrcs[0]} {section.ssrcs[1]}")
+def _ssrc_lines(ssrcs: tuple[int, ...], cname: str) -> list[str]:
+    lines = [f"a=ssrc:{ssrc} cname:{cname}" for ssrc in ssrcs]
+    if len(ssrcs) == 2:
+        lines.insert(0, f"a=ssrc-group:FID {ssrcs[0]} {ssrcs[1]}")
     return lines
+
+
+def sources_of(description: Description, before: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The SSRCs of each section, by mid; of one that does not send, those that it had ``before``.
+
+    Chromium ends a stream whose SSRC is named no more. When the same SSRC is named again, it decodes the
+    new stream and shows nothing of it: its receiver takes it for the one that it has. So it has to be
+    named all the time, as browsers do among themselves.
+    """
+    now = {section.mid: section.ssrcs for section in description.sections if section.sends}
+    used = {ssrc for ssrcs in now.values() for ssrc in ssrcs}
+    kept = {mid: ssrcs for mid, ssrcs in before.items() if used.isdisjoint(ssrcs)}
+    return {one.mid: now.get(one.mid, kept.get(one.mid, ())) for one in description.sections}
 
 
 # --- reading our own stack's text -----------------------------------------------------------------

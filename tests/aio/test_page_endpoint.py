@@ -23,7 +23,7 @@ from meshcall.ice.notes import RoundNote
 from meshcall.media import endpoint as m
 from meshcall.media import page as p
 from meshcall.media.plan import MediaPlan
-from meshcall.signaling.description import decode_description_untrusted
+from meshcall.signaling.description import Section, decode_description_untrusted
 from meshcall.signaling.sdp import from_sdp, to_sdp
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "description.json"
@@ -219,6 +219,38 @@ async def test_sessions_change_only_behind_the_gate(browser: Browser) -> None:
     counters = endpoint.statistics().counters
     assert counters["negotiate-fingerprint"] == 1
     assert browser.told.empty()
+    await endpoint.close()
+
+
+async def test_a_browser_goes_on_hearing_of_a_source_that_sends_no_more(browser: Browser) -> None:
+    """Of a screen that is shared, kept back and shared again, in whatever the peer describes."""
+    endpoint, opening = await connected(browser)
+    await endpoint.open_gate()
+    await browser.told.get()
+    first = from_sdp(sdp(b"\x02" * 32))
+    screen = replace(first.sections[1], mid="9", ssrcs=(77, 78), stream=1)
+    stopped = replace(screen, direction="inactive", ssrcs=(), stream=0)
+    changes: list[tuple[Section, Literal["offer", "answer"]]] = [
+        (screen, "offer"),
+        (stopped, "offer"),
+        (stopped, "answer"),
+        (screen, "offer"),
+    ]
+    for section, kind in changes:
+        if kind == "answer":
+            browser.say(opening, "described", kind="offer", sdp=sdp(b"\x01" * 32), round=1)
+            assert isinstance(await browser.told.get(), p.SendControl)
+        setup = "actpass" if kind == "offer" else "active"
+        described = replace(first, setup=setup, sections=(*first.sections, section))
+        browser.say(opening, "control", data=b64(encode_negotiate(Negotiate(kind, described.encode()))))
+        assert not any("negotiate" in name for name in endpoint.statistics().counters)
+        remote = await browser.told.get()
+        assert isinstance(remote, p.Remote)
+        before, camera, shown = remote.sdp.rsplit("m=", 2)
+        assert "a=ssrc-group:FID 77 78\r\n" in shown
+        assert ("a=msid:" in shown) == (section is screen)
+        assert "a=mid:9\r\n" in shown
+        assert " 77" not in before + camera
     await endpoint.close()
 
 

@@ -68,6 +68,11 @@ class Tab:
             f" && p.stats.decoded >= {before[0] + pictures} && p.stats.soundSeconds > {before[1]})"
         )
 
+    async def shows(self, selector: str, pictures: int = 5) -> None:
+        """Return when that video has shown so many pictures more."""
+        count = f"document.querySelector({json.dumps(selector)}).getVideoPlaybackQuality().totalVideoFrames"
+        await self.until(f"{count} >= {int(await self.eval(count)) + pictures}")
+
 
 class Browser(Tab):
     """Chromium, with its first tab."""

@@ -56,11 +56,13 @@ async def test_a_whole_call_on_a_lan_without_internet(lab: Lab) -> None:
             await tab.click("dialog[open] button.primary")
             await tab.wait("dialog", "detached")
 
-        await a.click("#tool-screen")
-        await b.until("meshcall.peers().some(p => p.remoteScreen)")
-        await b.until("document.querySelector('.shared').videoWidth > 0")
-        await a.click("#tool-screen")
-        await b.wait(".shared", "hidden")
+        for sharer, other in ((a, b), (a, b), (b, a), (a, b)):
+            await sharer.click("#tool-screen")
+            await other.until("meshcall.peers().some(p => p.remoteScreen)")
+            await other.until("document.querySelector('.shared').videoWidth > 0")
+            await other.shows(".shared")
+            await sharer.click("#tool-screen")
+            await other.wait(".shared", "hidden")
         await asyncio.gather(a.sees(), b.sees())
 
         await b.click("#tool-hangup")

@@ -89,6 +89,31 @@ async def in_front(tab: Tab, name: str) -> None:
     )
 
 
+async def test_a_screen_is_shared_again(lab: Lab) -> None:
+    """By the same member, and by the other one between: each time its pictures move, and go when it stops."""
+    ann, bob = await start(list(await lab.lan(["ann", "bob"], ipv6=False)))
+    async with browser_on(ann.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(ann, a), open_page(bob, b))
+        for tab in (a, b):
+            await tab.do("size", **SMALL)
+        await create(a, ROOM)
+        await join_by_name(b, ROOM)
+        await asyncio.gather(members(a, 2), members(b, 2))
+        for name, sharer, other in (
+            ("ann", a, b),
+            ("ann", a, b),
+            ("bob", b, a),
+            ("ann", a, b),
+            ("bob", b, a),
+        ):
+            await sharer.click("#tool-screen")
+            await in_front(other, name)
+            await other.shows(".front")
+            await sharer.click("#tool-screen")
+            await other.wait(".front", "hidden")
+        await no_errors(a, b)
+
+
 BROWSERS_HERE = """
 here=$(readlink /proc/self/ns/net)
 for process in /proc/[0-9]*; do

@@ -45,7 +45,7 @@ from meshcall.media import page as p
 from meshcall.media.path import path_of
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.signaling.description import Description
-from meshcall.signaling.sdp import from_sdp, to_sdp
+from meshcall.signaling.sdp import from_sdp, sources_of, to_sdp
 from meshcall.views import LayerKind
 
 _REASONS: Final = {"closed": "closed", "failed": "no-path", "no-path": "no-path", "dtls": "dtls"}
@@ -79,6 +79,8 @@ class PageEndpoint:
         self._described: asyncio.Future[p.Described] = self._loop.create_future()
         self._local: Description | None = None
         self._remote: Description | None = None
+        self._sources: dict[str, tuple[int, ...]] = {}
+        """What the peer's sections send by, or sent by when they last did."""
         self._early: list[str] = []
         self._found: list[str] = []
         """Candidate lines of ours that are to be told soon."""
@@ -311,11 +313,13 @@ class PageEndpoint:
         try:
             wanted = decode_negotiate_untrusted(data)
             remote = read_later_untrusted(wanted.body, self._remote, self._policy(), self._counters)
-            text = to_sdp(remote, wanted.kind)
+            sources = sources_of(remote, self._sources or sources_of(self._remote, {}))
+            text = to_sdp(remote, wanted.kind, silent=sources)
             number = self._rounds.take_untrusted(wanted.kind, remote.notes)
         except Rejected as error:
             self._counters[f"negotiate-{error.reason}"] += 1
             return
+        self._sources = sources
         if by_letter:
             self._by_letter = {number}
         self._send(p.Remote(media=self._name, kind=wanted.kind, sdp=text, round=number))

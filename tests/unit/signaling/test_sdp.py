@@ -13,7 +13,7 @@ import pytest
 from meshcall.errors import Rejected
 from meshcall.signaling.codecs import H264, OPUS, VP8, Codec
 from meshcall.signaling.description import Description, Section, decode_description_untrusted
-from meshcall.signaling.sdp import from_sdp, to_sdp
+from meshcall.signaling.sdp import from_sdp, sources_of, to_sdp
 
 VECTORS: dict[str, dict[str, Any]] = {
     vector["name"]: vector
@@ -101,6 +101,25 @@ def test_a_section_that_does_not_send_names_no_source() -> None:
     assert "a=recvonly" in text
     assert "ssrc" not in text
     assert "a=msid:" not in text
+
+
+def test_a_browser_goes_on_hearing_of_a_source_that_sends_no_more() -> None:
+    """Until another one takes its place, or its number; a section that never sent names none."""
+    first = replace(DESCRIPTION, sections=(AUDIO, VIDEO))
+    stopped = replace(DESCRIPTION, sections=(AUDIO, replace(VIDEO, direction="inactive", ssrcs=())))
+    told = sources_of(first, {})
+    for _ in range(2):
+        told = sources_of(stopped, told)
+        video = to_sdp(stopped, silent=told).split("m=video")[1]
+        assert "a=ssrc-group:FID 2 3\r\na=ssrc:2 " in video
+        assert "a=msid:" not in video, "it has no track"
+    assert from_sdp(to_sdp(stopped, silent=told)).sections[1].ssrcs == ()
+    anew = replace(DESCRIPTION, sections=(AUDIO, replace(VIDEO, ssrcs=(7, 8))))
+    assert sources_of(anew, told) == {"0": (1,), "1": (7, 8)}
+    taken = replace(stopped, sections=(replace(AUDIO, ssrcs=(3,)), stopped.sections[1]))
+    assert sources_of(taken, told) == {"0": (3,), "1": ()}
+    assert "m=video" in to_sdp(taken, silent=sources_of(taken, told))
+    assert sources_of(stopped, {}) == {"0": (1,), "1": ()}
 
 
 def test_transport_cc_feedback_only_with_its_extension() -> None:
