@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from meshcall.errors import NoSuchMember
 from meshcall.views import (
     BlockedView,
     KnockView,
@@ -151,7 +152,9 @@ class ShownRooms(FakeRooms):
     async def block(self, room: str, peer: str, *, blocked: bool) -> RoomView:
         """Somebody of the crowd is seen no more, or again."""
         view = self.view(room)
-        [one] = [one for one in CROWD if one.peer_id == peer]
+        one = next((one for one in CROWD if one.peer_id == peer), None)
+        if one is None:
+            raise NoSuchMember(f"nobody in {view.name} is called {peer!r}")
         members = [other for other in view.members if other.peer_id != peer]
         whom = [other for other in view.blocked if other.peer_id != peer]
         if blocked:
