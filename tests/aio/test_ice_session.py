@@ -695,3 +695,19 @@ def test_only_loopback() -> None:
     assert only_loopback(["127.0.0.1", "::1"])
     assert not only_loopback(["127.0.0.1", "192.0.2.1"])
     assert not only_loopback([])
+
+
+async def test_calls_that_look_in_one_moment_get_one_look_at_the_addresses() -> None:
+    """But each its own way to look, and none what was seen a moment before."""
+    looked: list[HostPolicy] = []
+
+    def addresses(policy: HostPolicy) -> list[str]:
+        looked.append(policy)
+        return [f"192.0.2.{len(looked)}"]
+
+    async with shared_port() as port:
+        assert port.look(ANYWHERE, addresses, 7.0) == ["192.0.2.1"]
+        assert port.look(ANYWHERE, addresses, 7.0 + limits.ICE_ADDRESSES_SAME / 2) == ["192.0.2.1"]
+        assert port.look(LOOPBACK, addresses, 7.0 + limits.ICE_ADDRESSES_SAME / 2) == ["192.0.2.2"]
+        assert port.look(LOOPBACK, addresses, 7.1) == ["192.0.2.3"]
+    assert looked == [ANYWHERE, LOOPBACK, LOOPBACK]

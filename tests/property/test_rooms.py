@@ -75,6 +75,28 @@ def play(network: Network, schedule: list[tuple[float, tuple[object, ...]]]) -> 
                 raise AssertionError(step)
 
 
+def met(seed: int, start: int, *, loss: float, mdns: bool, apart: set[frozenset[int]]) -> Network:
+    """A room of so many, who have found each other."""
+    note(f"seed {seed}")
+    network = Network(seed, loss=loss, mdns=mdns, apart=apart)
+    for number in range(start):
+        network.enter(number, tuple(range(number)))
+    network.run(2)
+    return network
+
+
+def play_and_heal(network: Network, schedule: list[tuple[float, tuple[object, ...]]], seconds: float) -> None:
+    """All of a schedule, and so long after it with the network whole."""
+    play(network, schedule)
+    network.heal()
+    network.loss = 0.0
+    if network.mdns:
+        resight(network)
+    network.run(seconds)
+    for line in network.log:
+        note(line)
+
+
 @pytest.mark.timeout(300)
 @settings(max_examples=40)
 @given(
@@ -94,19 +116,8 @@ def test_all_agree_within_three_seconds_of_the_network_being_whole(
     schedule: list[tuple[float, tuple[object, ...]]],
 ) -> None:
     """And go on agreeing. Some pairs never have a direct path; then only links are slow to wake."""
-    note(f"seed {seed}")
-    network = Network(seed, loss=loss, mdns=mdns, apart=set(apart))
-    for number in range(start):
-        network.enter(number, tuple(range(number)))
-    network.run(2)
-    play(network, schedule)
-    network.heal()
-    network.loss = 0.0
-    if mdns:
-        resight(network)
-    network.run(AGREED)
-    for line in network.log:
-        note(line)
+    network = met(seed, start, loss=loss, mdns=mdns, apart=set(apart))
+    play_and_heal(network, schedule, AGREED)
     assert network.disagreement() == "", f"seed {seed}"
     for _ in range(20):
         network.run(0.1)
@@ -133,20 +144,9 @@ def test_who_was_there_all_the_time_has_heard_all(
     seed: int, start: int, loss: float, mdns: bool, schedule: list[tuple[float, tuple[object, ...]]]
 ) -> None:
     """Each line once, and when it was said; who comes later is not shown what was said before."""
-    note(f"seed {seed}")
-    network = Network(seed, loss=loss, mdns=mdns, apart=set())
-    for number in range(start):
-        network.enter(number, tuple(range(number)))
-    network.run(2)
+    network = met(seed, start, loss=loss, mdns=mdns, apart=set())
     lives = dict(network.lives)
-    play(network, schedule)
-    network.heal()
-    network.loss = 0.0
-    if mdns:
-        resight(network)
-    network.run(CHATTED)
-    for line in network.log:
-        note(line)
+    play_and_heal(network, schedule, CHATTED)
     stayed = {number for number in network.present() if network.lives[number] == lives.get(number)}
     assert network.chat_disagreement(stayed) == "", f"seed {seed}"
     for (number, life), shown in network.chats.items():

@@ -195,7 +195,7 @@ class IcePort:
         return self._is_awaited_media(data, source) or any(one.awaits(data[8:20]) for one in self._sessions)
 
     def _is_awaited_media(self, data: bytes, source: Address) -> bool:
-        for one in self._sessions:  # noqa: SIM110 - a third of what any() takes
+        for one in self._sessions:  # noqa: SIM110 - any() takes twice as long
             if source in one.peers:
                 return True
         return False

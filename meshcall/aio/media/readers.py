@@ -48,7 +48,7 @@ _FIRST_CARD = "plughw:0"
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _TEST_PICTURE = "testsrc2=size=640x480"
 _SLOW = limits.SOURCE_RATE_MAX // 2
-"""Test pictures a second when that is enough for all: each takes as long to draw as to send to two peers."""
+"""Test pictures a second when that is enough for all: drawing one takes as long as sending it to two."""
 
 Picture = tuple[float, av.VideoFrame]
 """Seconds since the source's start, and the picture."""
