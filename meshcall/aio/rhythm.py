@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-_ORIGIN: Final = time.monotonic()
+ORIGIN: Final = time.monotonic()
 """Of this process: those of one machine need not ring together."""
 
 
-def until_next(interval: float, now: float, origin: float = _ORIGIN) -> float:
+def until_next(interval: float, now: float, origin: float = ORIGIN) -> float:
     """Seconds from ``now``, of a monotonic clock, until the next whole multiple of ``interval``."""
     return interval - (now - origin) % interval

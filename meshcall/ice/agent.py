@@ -77,8 +77,11 @@ class IceAgent:
         controlling: bool,
         random: Callable[[int], bytes],
         counters: Counter[str] | None = None,
+        origin: float = 0.0,
     ) -> None:
-        """``random(n)`` returns n octets. ``counters`` counts what was refused, by reason."""
+        """``random(n)`` returns n octets. ``counters`` counts what was refused, by reason. ``origin``: of
+        what this process does again and again, see :class:`meshcall.ice.silence.Silence`.
+        """
         self.local = local
         self.remote: Credentials | None = None
         """The peer's; None before :meth:`start`."""
@@ -94,7 +97,7 @@ class IceAgent:
         self._list.set_role(controlling)
         self._overlap = Overlap()
         self._reprobe = Reprobe()
-        self._silence = Silence()
+        self._silence = Silence(origin)
         self._sent: dict[bytes, _Sent] = {}
         self._heard: dict[bytes, Address] = {}
         self._early: deque[tuple[Address, Address, Check]] = deque(maxlen=limits.ICE_EARLY_CHECKS_MAX)

@@ -26,7 +26,7 @@ from meshcall.aio.ice.port import IcePort
 from meshcall.aio.ice.punching import Punching
 from meshcall.aio.ice.relays import Relays
 from meshcall.aio.ice.servers import StunServer, TurnServer, resolve
-from meshcall.aio.rhythm import until_next
+from meshcall.aio.rhythm import ORIGIN, until_next
 from meshcall.ice.agent import IceAgent
 from meshcall.ice.candidate import Candidate, flaw, select_candidates
 from meshcall.ice.check import Credentials
@@ -63,7 +63,9 @@ class IceSession:
         self.ufrag = self.local.ufrag.encode()
         self.candidates: list[Candidate] = []
         """Ours, as the peer is to know them."""
-        self.agent = IceAgent(self.local, controlling=False, random=os.urandom, counters=counters)
+        self.agent = IceAgent(
+            self.local, controlling=False, random=os.urandom, counters=counters, origin=ORIGIN
+        )
         self.sink: Callable[[bytes], bool] | None = None
         """See :class:`meshcall.aio.ice.call_ice.CallIce`."""
         self._servers = servers
