@@ -110,6 +110,7 @@ class Reception:
             self._freezes[what].append(stream.freezes)
             if self._rtt is not None:
                 stream.measured(self._rtt)
+        hooks.report_together(receiver)
         self._streams[receiver] = _Stream(what, stream, intake)
         self._playouts = self._all_playouts()
         if self._open:

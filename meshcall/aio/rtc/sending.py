@@ -98,6 +98,7 @@ class Sending:
         assert self._studio is not None, "the source is open"
         age = self._studio.source.pace.age
         hooks.tap_sender(transceiver.sender, self._rate.feedback(kind))
+        hooks.report_together(transceiver.sender)
         hooks.limit_repairs(transceiver.sender, self._counters, asyncio.get_running_loop().time)
         if kind == "audio":
             hooks.send_by(transceiver.sender, outlet, twice=lambda: self._copies.wanted, age=age)

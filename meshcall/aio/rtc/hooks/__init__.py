@@ -27,6 +27,7 @@ from meshcall.aio.rtc.hooks.receiving import (
     stop_decoder,
     tap_receiver,
 )
+from meshcall.aio.rtc.hooks.reports import report_together
 from meshcall.aio.rtc.hooks.rtp import send_by
 from meshcall.aio.rtc.hooks.sending import codec_name, limit_repairs, tap_sender
 from meshcall.aio.rtc.hooks.transport import (
@@ -68,6 +69,7 @@ __all__ = [
     "prepare_pictures",
     "prepare_sound",
     "renew_receiver",
+    "report_together",
     "reported_gaps",
     "send_by",
     "stop_decoder",
