@@ -24,6 +24,7 @@ from tests.page.meeting import (
     join_by,
     join_by_name,
     members,
+    patiently,
     room_of,
     sees_all,
     start,
@@ -83,9 +84,10 @@ def tone(path: Path) -> Path:
 
 async def in_front(tab: Tab, name: str) -> None:
     """Return when the screen of that member is in front, and its pictures come."""
-    await tab.until(
+    await patiently(
+        tab,
         f"document.querySelector('.front-caption').textContent.includes('{name}') && "
-        "document.querySelector('.front').videoWidth > 0"
+        "document.querySelector('.front').videoWidth > 0",
     )
 
 
