@@ -28,7 +28,7 @@ from meshcall.control.node_api import NodeApi
 from meshcall.daemon_options import config_from, make_parser
 from meshcall.errors import MeshcallError, NoIdentity
 from meshcall.media_paths import make_record_dir
-from meshcall.memory import give_back, share_arenas
+from meshcall.memory import give_back, loading, share_arenas
 from meshcall.notifications import Notification, notify_calls
 from meshcall.paths import HomePaths
 from meshcall.redaction import RedactingFormatter
@@ -151,11 +151,16 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 async def serve(config: Config, passphrase: str | None, make_node: NodeFactory) -> None:
     """Run the node and the API until cancelled."""
-    from meshcall.control.page_server import make_page_server
-    from meshcall.control.server import ControlServer
+    from meshcall.control.web_library import load_aiohttp
 
+    with loading():
+        load_aiohttp()
+        from meshcall.control.page_server import make_page_server
+        from meshcall.control.server import ControlServer
+
+        made = make_node(config, passphrase)
     paths = HomePaths(config.home)
-    async with make_node(config, passphrase) as node, contextlib.AsyncExitStack() as stack:
+    async with made as node, contextlib.AsyncExitStack() as stack:
         control = ControlServer(node, paths)
         if config.page_port is not None:
             page = make_page_server(control, paths, config.page_port)

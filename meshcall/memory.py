@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,21 @@ def share_arenas() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While a program loads what stays until it ends: nobody looks through that for garbage, now or later.
+
+    It is a hundred thousand objects, and a look through them holds up the loop for 30 ms. Garbage that is
+    there at the end is kept for ever, so nothing else is done meanwhile.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def give_back() -> None:

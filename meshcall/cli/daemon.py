@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import typer
 
+from meshcall.cli.program import become_daemon
 from meshcall.cli.session import session_of
 
 daemon_command = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -19,11 +17,6 @@ daemon_command = typer.Typer(rich_markup_mode=None, add_completion=False)
 def daemon(context: typer.Context) -> None:
     """Run the daemon (its options: `meshcall daemon --help`)."""
     session = session_of(context)
-    # -P: no modules of the folder that we are in, which others may write to
-    command = [sys.executable, "-P", "-m", "meshcall.daemon"]
-    if session.home_option is not None:
-        command += ["--home", session.home_option]
-    command += ["--quiet"] if session.quiet else []
-    command += ["--verbose"] * session.verbose
-    sys.stdout.flush()
-    os.execv(sys.executable, [*command, *context.args])  # noqa: S606 - our own interpreter, no shell
+    home = [] if session.home_option is None else ["--home", session.home_option]
+    quiet = ["--quiet"] if session.quiet else []
+    become_daemon([*home, *quiet, *["--verbose"] * session.verbose, *context.args])

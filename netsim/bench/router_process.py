@@ -11,7 +11,6 @@ import contextlib
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from meshcall.aio.dht import DhtNode
 from meshcall.aio.udp import UdpPort
 from meshcall.dht import messages as m
 from meshcall.identity.keys import SigningKey
+from netsim.bench.installed import environment
 from netsim.universe.frames import frame
 from netsim.universe.scenario import record_of
 
@@ -50,14 +50,6 @@ def resident(pid: int) -> int:
     """VmRSS of a process in octets."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def environment() -> dict[str, str]:
-    """Of a machine where meshcall is installed: its bytecode is there, nothing is compiled at a start."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    if "PYTHONDONTWRITEBYTECODE" in os.environ:
-        kept["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / f"meshcall-bytecode-{os.getuid()}")
-    return kept
 
 
 def command(home: Path, *flags: str) -> list[str]:

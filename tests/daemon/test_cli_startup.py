@@ -71,7 +71,7 @@ def test_nothing_heavy_is_loaded(module: str) -> None:
     loaded = set(done.stdout.split())
     assert not loaded & {*HEAVY, "meshcall.node", "meshcall.aio"}
     if module == "meshcall.cli.main":
-        assert not loaded & {"rich", "segno", "msgspec", "http.client", "platformdirs"}
+        assert not loaded & {"typer", "rich", "segno", "msgspec", "http.client", "platformdirs"}
 
 
 @pytest.mark.parametrize("command", [("init",), ("daemon", "--help"), ("bootstrap-node", "--port", "0")])

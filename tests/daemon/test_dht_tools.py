@@ -21,7 +21,8 @@ from meshcall.stun.message import (
     StunMessage,
     decode_stun_untrusted,
 )
-from netsim.bench.router_process import command, environment, resident, weigh
+from netsim.bench.installed import environment
+from netsim.bench.router_process import command, resident, weigh
 from tests.daemon.conftest import Daemon, StartDaemon, run_cli, wait_for
 
 MEMORY_MAX = 30_000_000

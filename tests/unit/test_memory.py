@@ -39,6 +39,24 @@ def test_nothing_is_made_of_nothing() -> None:
     assert unwritten_files("") == []
 
 
+LOADING = """
+import gc
+from meshcall.memory import loading
+with loading():
+    assert not gc.isenabled()
+    kept = [[] for _ in range(50_000)]
+assert gc.isenabled()
+looked_through = gc.get_objects()
+print(any(one is kept for one in looked_through), len(looked_through) < 10_000)
+"""
+
+
+def test_what_was_loaded_is_looked_through_no_more() -> None:
+    """It is in none of the generations that are searched for garbage; what is made later is."""
+    told = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "True"]
+
+
 ARENAS = """
 import ctypes, sys, threading
 from meshcall.memory import share_arenas
