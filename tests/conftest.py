@@ -6,6 +6,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from netsim.bench.installed import bytecode
+
+# What a test starts has its bytecode, as what is installed has: hundreds of starts would compile all sources.
+os.environ |= bytecode()
 # No test, and nothing that a test starts, may ask the real Mainline DHT; tests of it have one of their own.
 os.environ["MESHCALL_NO_MAINLINE"] = "1"
 # Likewise the router of this machine's network.
