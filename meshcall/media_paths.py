@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from meshcall import limits
 from meshcall.errors import RecordFailed, RecordTargetExists, SourceUnusable
 from meshcall.media.plan import parse_source
 
@@ -45,6 +46,16 @@ def absolute_record(text: str, directory: Path) -> Path:
 def screen_record(path: Path) -> Path:
     """Where a shared screen is recorded to, beside the recording at ``path``."""
     return path.with_name(f"{path.stem}-screen{path.suffix}")
+
+
+def free_record(folder: Path, name: str) -> Path | None:
+    """A file in ``folder`` that is not there yet, called ``name`` with a number if it takes one.
+
+    None if all are taken. Blocks.
+    """
+    numbers = ("", *(f"-{number}" for number in range(2, limits.ROOM_LINKS_ENDED_MAX)))
+    paths = (folder / f"{name}{number}.mkv" for number in numbers)
+    return next((path for path in paths if not os.path.lexists(path)), None)
 
 
 def check_record(path: Path) -> None:

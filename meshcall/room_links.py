@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from meshcall import limits
@@ -31,6 +32,7 @@ from meshcall.views import CallDirection, CallEvent, Ended, RecordFailed
 if TYPE_CHECKING:
     from meshcall.call.events import OfferReceived
     from meshcall.driver import MakeEndpoint, Secrets
+    from meshcall.media.endpoint import MediaEndpoint
     from meshcall.session import Call
     from meshcall.views import LayerKind
 
@@ -69,7 +71,10 @@ class Room(Protocol):
         """Whether an offer of ``peer`` with ``tag`` is answered."""
 
     def plan(self, peer: PeerId) -> MediaPlan:
-        """What is sent to ``peer``, and where to what comes is recorded."""
+        """What is sent to ``peer``."""
+
+    async def recorded(self, plan: MediaPlan, peer: PeerId) -> MediaPlan:
+        """``plan``, with files for what comes of ``peer`` if it is recorded: ones that no link had."""
 
     def link_up(self, peer: PeerId) -> None:
         """Both ends of the link with ``peer`` have proved who they are."""
@@ -224,7 +229,7 @@ class RoomLinks:
             post=tools.post,
             finder=self._finder,
             secrets=tools.secrets,
-            make_endpoint=tools.make_endpoint,
+            make_endpoint=partial(self._make_endpoint, peer),
             clock=tools.clock,
             spawn=tools.spawn,
             random=tools.random,
@@ -238,6 +243,9 @@ class RoomLinks:
         for old in ended[: max(0, len(ended) - limits.ROOM_LINKS_ENDED_MAX)]:
             self._calls.remove(old)
         return call
+
+    async def _make_endpoint(self, peer: PeerId, plan: MediaPlan) -> MediaEndpoint:
+        return await self._tools.make_endpoint(await self._room.recorded(plan, peer))
 
     # --- what links tell (session.Surroundings) ---------------------------------------------------
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol, cast
 
 from meshcall import limits
@@ -23,6 +22,7 @@ from meshcall.errors import InvalidPeerId, LocalProtocolError, MeshcallError, No
 from meshcall.finder import Finder, Found
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.plan import MediaPlan, parse_source
+from meshcall.media_paths import free_record
 from meshcall.room import commands as c
 from meshcall.room import events as e
 from meshcall.room.codes import new_code
@@ -343,20 +343,22 @@ class RoomSession:
             page=self.options.page,
             # A page turns its camera on and off by itself, and wants others' pictures without one, too
             video=self.options.video or bool(self.options.page),
-            record=self._record_file(self.options.record, peer.short),
-            mixed=self._record_file(self.options.record_mixed, "mixed"),
             shown=shown(self._people({peer}), whole=False),
         )
 
-    def _record_file(self, folder: Path | None, who: str) -> Path | None:
-        """A name that no link had: a member that comes back is recorded into another file."""
-        if folder is None:
-            return None
+    async def recorded(self, plan: MediaPlan, peer: PeerId) -> MediaPlan:
+        """See :class:`meshcall.room_links.Room`: a member that comes back is recorded into another file.
+
+        The disk is looked at in a thread: offers and sound of others do not wait for it.
+        """
         at = datetime.fromtimestamp(self._tools.clock.now_ms() / 1000, UTC)
-        name = f"{at:%Y%m%dT%H%M%SZ}-{self.id[:8]}-{who}"
-        numbers = ("", *(f"-{number}" for number in range(2, limits.ROOM_LINKS_ENDED_MAX)))
-        paths = (folder / f"{name}{number}.mkv" for number in numbers)
-        return next((path for path in paths if not path.exists()), None)
+        name = f"{at:%Y%m%dT%H%M%SZ}-{self.id[:8]}"
+        record, mixed = self.options.record, self.options.record_mixed
+        if record is not None:
+            plan = replace(plan, record=await asyncio.to_thread(free_record, record, f"{name}-{peer.short}"))
+        if mixed is not None:
+            plan = replace(plan, mixed=await asyncio.to_thread(free_record, mixed, f"{name}-mixed"))
+        return plan
 
     def link_up(self, peer: PeerId) -> None:
         """See :class:`meshcall.room_links.Room`."""

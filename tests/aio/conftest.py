@@ -19,6 +19,8 @@ _WHILE_CALLS_LIVE: Final = [
     "meshcall.driver",
     "meshcall.finder",
     "meshcall.post",
+    "meshcall.room_links",
+    "meshcall.room_session",
     "meshcall.whereabouts",
 ]
 """What runs on the loop while a call waits for it. What a node does before it begins, after it has ended, or

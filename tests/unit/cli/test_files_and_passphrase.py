@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshcall import limits
 from meshcall.errors import (
     IdentityError,
     LoosePermissions,
@@ -16,7 +17,7 @@ from meshcall.errors import (
     SourceUnusable,
     UsageError,
 )
-from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source
+from meshcall.media_paths import absolute_record, absolute_source, check_record, check_source, free_record
 from meshcall.passphrase import VARIABLE, existing_passphrase, new_passphrase, read_passphrase_file
 from meshcall.paths import choose_home
 
@@ -54,6 +55,19 @@ def test_record_targets(tmp_path: Path) -> None:
     for name in ("no/folder/x.mkv", "old.mkv/x.mkv", "a" * 300, "\0"):
         with pytest.raises(RecordFailed):
             check_record(absolute_record(name, tmp_path))
+
+
+def test_a_recording_takes_a_name_that_is_free(tmp_path: Path) -> None:
+    """The name itself, then with a number; a dangling link counts as taken; at last there is none."""
+    found = free_record(tmp_path, "tea")
+    assert found == tmp_path / "tea.mkv"
+    found.write_bytes(b"x")
+    (tmp_path / "tea-2.mkv").symlink_to(tmp_path / "nothing")
+    assert free_record(tmp_path, "tea") == tmp_path / "tea-3.mkv"
+    while (found := free_record(tmp_path, "tea")) is not None:
+        found.write_bytes(b"x")
+    assert len(list(tmp_path.iterdir())) == limits.ROOM_LINKS_ENDED_MAX - 1
+    assert free_record(tmp_path / "no folder", "tea") == tmp_path / "no folder" / "tea.mkv"
 
 
 @pytest.mark.parametrize(
