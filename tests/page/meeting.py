@@ -143,6 +143,15 @@ async def tile_of(tab: Tab, peer: Peer, condition: str) -> None:
     )
 
 
+async def in_front(tab: Tab, name: str) -> None:
+    """Return when the screen of that member is in front, and its pictures come."""
+    await patiently(
+        tab,
+        f"document.querySelector('.front-caption').textContent.includes('{name}') && "
+        "document.querySelector('.front').videoWidth > 0",
+    )
+
+
 async def start(hosts: list[Host]) -> list[Peer]:
     """Daemons, each called as its host."""
     peers = [Peer(host) for host in hosts]

@@ -14,17 +14,17 @@ import pytest
 
 from netsim.host import Host
 from netsim.lab import Lab
-from tests.page.browser import GRANTED, Tab, browser_on, no_errors, open_page
+from tests.page.browser import GRANTED, browser_on, no_errors, open_page
 from tests.page.meeting import (
     ROOM,
     SMALL,
     create,
     fits,
+    in_front,
     invite,
     join_by,
     join_by_name,
     members,
-    patiently,
     room_of,
     sees_all,
     start,
@@ -80,15 +80,6 @@ def tone(path: Path) -> Path:
         loud = [int(20_000 * math.sin(at / 16_000 * 2 * math.pi * 300)) for at in range(4 * 16_000)]
         file.writeframes(struct.pack(f"<{8 * 16_000}h", *loud, *([0] * (4 * 16_000))))
     return path
-
-
-async def in_front(tab: Tab, name: str) -> None:
-    """Return when the screen of that member is in front, and its pictures come."""
-    await patiently(
-        tab,
-        f"document.querySelector('.front-caption').textContent.includes('{name}') && "
-        "document.querySelector('.front').videoWidth > 0",
-    )
 
 
 async def test_a_screen_is_shared_again(lab: Lab) -> None:

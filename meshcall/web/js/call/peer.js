@@ -4,7 +4,8 @@
 // the daemon has verified then who the other end is.
 // Law 2: descriptions go to the daemon and come from it; this page never talks to a peer about them.
 // Law 3: who answered the call is polite when both change the session at once.
-// Law 4: a peer closes the studio that it made itself, never one that it was given: others use it, too.
+// Law 4: a session has one section for the screens of both ends, whoever offered it.
+// Law 5: a peer closes the studio that it made itself, never one that it was given: others use it, too.
 
 import {encoding} from './layers.js';
 import {CHANNEL, FileChannel} from './files/channel.js';
@@ -36,6 +37,8 @@ function localFingerprint(sdp) {
   return encode(Uint8Array.from(hex.split(':'), pair => parseInt(pair, 16)));
 }
 
+/** How many sections a description has. */
+const sections = description => description.sdp.split(/^m=/m).length - 1;
 const fragment = sdp => /a=ice-ufrag:(\S+)/.exec(sdp)?.[1];
 
 /** The media of one call, or of one member of a meeting. Events: `stream`, `gate`, `path`, `stats`, `problem`, `closed`. */
@@ -80,6 +83,7 @@ export class Peer extends EventTarget {
   #described = false;
   #making = false;
   #ignoring = false;
+  #settling = false;  // an answer is being taken: an offer that comes now waits for that, and crosses nothing
   #secured = false;
   #closed = false;
   #timer = 0;
@@ -190,13 +194,20 @@ export class Peer extends EventTarget {
     const pc = this.#pc;
     // An answer to an offer that was taken back meanwhile
     if (kind === 'answer' && (pc.signalingState !== 'have-local-offer' || (round && round !== this.#offers))) return;
-    const collides = kind === 'offer' && (this.#making || pc.signalingState !== 'stable');
+    const busy = this.#making || (pc.signalingState !== 'stable' && !this.#settling);
+    const collides = kind === 'offer' && busy;
     this.#ignoring = !this.polite && collides;
     if (this.#ignoring) return;
-    await pc.setRemoteDescription({type: kind, sdp});
+    const before = pc.currentLocalDescription;
+    this.#settling = kind === 'answer';
+    try { await pc.setRemoteDescription({type: kind, sdp}); } finally { this.#settling = false; }
     if (kind !== 'offer') return;
     await this.#describeLater();
-    this.#tell({told: 'described', kind: 'answer', sdp: pc.localDescription.sdp, round});
+    const now = pc.localDescription;
+    this.#tell({told: 'described', kind: 'answer', sdp: now.sdp, round});
+    // Until an offer of ours is answered, Chromium would make the section of the screens anew when another offer is
+    // taken back: it decodes what comes in it then, and shows nothing of it
+    if (collides && sections(now) > sections(before)) await this.#negotiate();
   }
 
   async #addCandidates(lines) {
@@ -297,7 +308,9 @@ export class Peer extends EventTarget {
       await second.sender.replaceTrack(track);
       second.direction = track ? 'sendrecv' : 'recvonly';
     } else if (track) {
-      this.#pc.addTransceiver(track, {direction: 'sendrecv', streams: [this.studio.screen]});
+      // Not addTransceiver: what addTrack made takes the section that an offer of the peer's brings (RFC 9429 section
+      // 5.10), where both begin to share at once
+      this.#pc.addTrack(track, this.studio.screen);
     }
     if (track) this.#shape('screen');
   }
