@@ -51,15 +51,16 @@ async def start_bittorrent(host: Host) -> list[LabProcess]:
 
 
 async def wait_for(process: LabProcess, what: str, test: Any, timeout: float) -> dict[str, Any]:
-    """The first line of status that ``test`` accepts."""
-    async with asyncio.timeout(timeout):
-        while True:
-            for line in process.json_lines():
-                if test(line):
-                    return line
-            assert process.running, process.tail()
-            await asyncio.sleep(0.1)
-    raise AssertionError(what)
+    """The first line of status that ``test`` accepts; an AssertionError says what the last one was."""
+    end = time.monotonic() + timeout
+    while True:
+        lines = process.json_lines()
+        for line in lines:
+            if test(line):
+                return line
+        assert process.running, process.tail()
+        assert time.monotonic() < end, f"not {what} after {timeout} s: {lines[-1:]}"
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.timeout(240)
