@@ -114,6 +114,9 @@ class Listener(Protocol):
     def on_speaking(self, speaking: bool) -> None:
         """Somebody begins to speak into our source, or ends to."""
 
+    def on_share_failed(self, message: str) -> None:
+        """What was to be shared can't be; nothing is shared."""
+
     def on_room(self, body: bytes) -> None:
         """The peer says this about the room whose link it is."""
 
@@ -187,6 +190,7 @@ class CallDriver:
         self._change: s.Candidates | None = None  # what the peer is told while no path answers
         self._media_round = 0
         self._muted: set[MediaKind] = set()
+        self._share = ""  # what is shown beside the camera
         self._late: list[bytes] = []  # our candidates that came after our description
         self._closing: asyncio.Task[None] | None = None
         self._statistics = m.EndpointStats()
@@ -341,6 +345,8 @@ class CallDriver:
             case c.StateChanged(state):
                 if state is State.CONNECTED:
                     self._begin_asides()
+                    if self._share:
+                        self.share(self._share)
                 found = self._found
                 self._listener.on_state(state, found.route if found else "", found.by if found else "")
             case c.Notify(kind, detail):
@@ -629,6 +635,9 @@ class CallDriver:
                     self.feed(e.SourceEnded(kind))
                 case m.RecordFailed(message):
                     self.feed(e.RecordFailed(message))
+                case m.ShareFailed(message):
+                    self._share = ""
+                    self._listener.on_share_failed(message)
                 case m.TransportLost(reason):
                     self.feed(e.TransportLost(clean=reason == "closed"))
                 case m.Failed(reason, detail, cause):
@@ -702,6 +711,15 @@ class CallDriver:
         (self._muted.add if muted else self._muted.discard)(kind)
         if self._endpoint is not None:
             self._endpoint.set_muted(kind, muted=muted)
+
+    def share(self, source: str) -> None:
+        """Show the pictures of another source, too, once the call is connected; empty: no more.
+
+        Not before: who has not verified our confirm yet takes no offer of a screen.
+        """
+        self._share = source
+        if self._endpoint is not None and self.machine.state is State.CONNECTED:
+            self._endpoint.share(source)
 
     def _send_confirm(self, role: Role) -> None:
         if self._transcript.is_whole:

@@ -1156,6 +1156,13 @@ CHANGE_PAUSE: Final = 0.2
 """Seconds after each answer to one: a decoder may be ended and made anew for it (a peer that offers without
 end)."""
 
+CHANGE_PATIENCE: Final = 5.0
+"""Seconds that an offer of ours in a running session waits for its answer; then it is made anew, as a page
+does."""
+
+CHANGE_TRIES: Final = 4
+"""Offers in a row that a peer may leave without an answer; it is of a version that changes nothing, then."""
+
 CHANGE_RETELL: Final = (0.0, 1.0, 2.5, 4.0)
 """Seconds before each time that the peer is told of a change by sealed message, while no path answers: it may
 be on the move, too, and hear the later ones only."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from meshcall.aio.ice.port import IcePort
+from meshcall.errors import SourceUnusable
 from meshcall.media.endpoint import MediaEndpoint
 from meshcall.media.plan import MediaPlan, parse_source
 from meshcall.media_paths import check_source
@@ -33,6 +34,22 @@ async def probe_source(source: str) -> None:
         from meshcall.aio.media.sources import check_source as open_source
 
         await open_source(MediaPlan(source=source))
+
+
+async def probe_pictures(source: str) -> None:
+    """Raise :class:`SourceUnusable` unless ``source`` has pictures that can be sent."""
+    check_source(source)
+    kind = parse_source(source).kind
+    if kind in ("none", "mic"):
+        raise SourceUnusable(
+            f"{source!r} has no pictures to share",
+            hint="share `screen`, `screen:DISPLAY`, a file or `testsrc`",
+        )
+    if kind != "testsrc":
+        await asyncio.get_running_loop().run_in_executor(None, _load_media)
+        from meshcall.aio.media.sources import check_source as open_source
+
+        await open_source(MediaPlan(source=source, audio=False))
 
 
 async def make_endpoint(

@@ -85,6 +85,9 @@ class Room(Protocol):
     def link_message(self, peer: PeerId, body: bytes) -> None:
         """``peer`` says this."""
 
+    def share_failed(self, message: str) -> None:
+        """What we share can't be opened."""
+
     def spoke(self, *, speaking: bool) -> None:
         """Somebody begins to speak into our source, or ends to."""
 
@@ -106,6 +109,7 @@ class RoomLinks:
         self._calls: list[Call] = []
         self._current: dict[PeerId, Call] = {}
         self._muted: set[MediaKind] = set()
+        self._share = ""
         self._begun: OrderedDict[PeerId, Bucket] = OrderedDict()
 
     def __iter__(self) -> Iterator[Call]:
@@ -151,6 +155,12 @@ class RoomLinks:
         (self._muted.add if muted else self._muted.discard)(kind)
         for call in self._current.values():
             call.set_muted(kind, muted=muted)
+
+    def share(self, source: str) -> None:
+        """Show this to all, and to those who come later, beside our camera; empty: no more."""
+        self._share = source
+        for call in self._current.values():
+            call.share(source)
 
     def ask_layer(self, peer: PeerId, kind: LayerKind, height: int, fps: int) -> bool:
         """Tell ``peer`` how large its pictures are shown; whether there is a link to say it on."""
@@ -237,6 +247,7 @@ class RoomLinks:
         )
         for kind in self._muted:
             call.set_muted(kind, muted=True)
+        call.share(self._share)
         self._calls.append(call)
         self._current[peer] = call
         ended = [old for old in self._calls if old.ended_ms is not None]
@@ -284,6 +295,11 @@ class RoomLinks:
         """Somebody speaks here."""
         if self._counts(call):
             self._room.spoke(speaking=speaking)
+
+    def share_failed(self, call: Call, message: str) -> None:
+        """What we share can't be opened."""
+        if self._counts(call):
+            self._room.share_failed(message)
 
     def connected(self, call: Call) -> None:
         """It is up."""

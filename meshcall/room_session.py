@@ -46,6 +46,8 @@ from meshcall.views import (
     RoomView,
 )
 
+_UNSHARED = "nothing is shared any more: "
+
 
 class LanFinder:
     """Finds whom the LAN has, and nobody else."""
@@ -121,6 +123,8 @@ class RoomSession:
         self.mates: frozenset[PeerId] = frozenset()
         """Who is in it with us."""
         self.trouble = ""
+        self.sharing = ""
+        """The source that is shown beside our camera; empty: none."""
         self._trouble_with: PeerId | None = None
         self._code_ms = 0
         self._layers: dict[PeerId, dict[LayerKind, Shown]] = {}
@@ -396,6 +400,12 @@ class RoomSession:
         if not self._over:
             self.feed(e.SetState(speaking=speaking))
 
+    def share_failed(self, message: str) -> None:
+        """See :class:`meshcall.room_links.Room`. All links share one source: the first says it for all."""
+        if self.sharing and not self._over:
+            self.share("")
+            self.troubled(_UNSHARED + message)
+
     def troubled(self, message: str, peer: PeerId | None = None) -> None:
         """See :class:`meshcall.room_links.Room`."""
         self.trouble, self._trouble_with = message, peer
@@ -414,6 +424,14 @@ class RoomSession:
             self.links.set_muted("audio", muted=not state.audio)
         if state.video is not None:
             self.links.set_muted("video", muted=not state.video)
+
+    def share(self, source: str) -> None:
+        """Show this to all beside our camera, as a screen; empty: no more."""
+        self.sharing = source
+        if self.trouble.startswith(_UNSHARED):
+            self.trouble = ""
+        self.links.share(source)
+        self.feed(e.SetState(screen=bool(source)))
 
     def say(self, text: str) -> None:
         """A line to all; raises :class:`UsageError` for one that is too long."""
@@ -506,6 +524,7 @@ class RoomSession:
             ],
             code=machine.code,
             code_ms=self._code_ms if machine.code else 0,
+            sharing=self.sharing,
             trouble=self.trouble,
         )
 

@@ -37,7 +37,7 @@ from meshcall.errors import (
 from meshcall.identity.peer_id import PeerId
 from meshcall.letters import Letter
 from meshcall.media.plan import MediaPlan
-from meshcall.media_loader import probe_source
+from meshcall.media_loader import probe_pictures, probe_source
 from meshcall.media_paths import check_record_dir
 from meshcall.room import commands as c
 from meshcall.room import events as e
@@ -496,6 +496,30 @@ class Rooms:
             return view  # it is over, and the page that says so was not told yet
         session = self._session(room)
         session.set_state(e.SetState(audio=audio, video=video, screen=screen, hand=hand, speaking=speaking))
+        return session.view()
+
+    async def share(self, room: str, source: str) -> RoomView:
+        """See :class:`meshcall.control.node_api.RoomsApi`."""
+        session = self._session(room)
+        if session.options.page:
+            raise UsageError("this machine is in the room by its page", hint="share a screen there")
+        if not session.options.video:
+            raise UsageError("this machine is in the room without pictures, so it shares none")
+        if self._config.media_workers:
+            raise UsageError(
+                "a daemon with --media-workers shares no screen",
+                hint="a worker reads what it was made for, and nothing more; start the daemon without",
+            )
+        await probe_pictures(source)
+        if not session.over:
+            session.share(source)
+        return session.view()
+
+    def unshare(self, room: str) -> RoomView:
+        """See :class:`meshcall.control.node_api.RoomsApi`."""
+        session = self._session(room)
+        if session.sharing:
+            session.share("")
         return session.view()
 
     def say(self, room: str, text: str) -> None:

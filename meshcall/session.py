@@ -114,6 +114,9 @@ class Surroundings(Protocol):
     def spoke(self, call: Call, *, speaking: bool) -> None:
         """Somebody begins to speak into what the call sends, or ends to."""
 
+    def share_failed(self, call: Call, message: str) -> None:
+        """What was to be shared in a room can't be opened: that link shows nothing of it."""
+
     def room_message(self, call: Call, body: bytes) -> None:
         """The peer says this about the room whose link the call is; never for a call without a room."""
 
@@ -265,6 +268,10 @@ class Call:
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """Send nothing of this kind from now on, or send it again."""
         self.driver.set_muted(kind, muted=muted)
+
+    def share(self, source: str) -> None:
+        """Show the pictures of another source beside ours, as a screen; empty: no more."""
+        self.driver.share(source)
 
     def tell_room(self, body: bytes) -> None:
         """Say this about the room to its other member. Nothing happens unless the link is connected."""
@@ -437,6 +444,10 @@ class Call:
     def on_speaking(self, speaking: bool) -> None:
         """Somebody speaks here, or does so no more."""
         self._node.spoke(self, speaking=speaking)
+
+    def on_share_failed(self, message: str) -> None:
+        """What was to be shared can't be."""
+        self._node.share_failed(self, message)
 
     def on_room(self, body: bytes) -> None:
         """The peer says something about the room."""

@@ -320,6 +320,9 @@ class Switchboard:
     def spoke(self, call: Call, *, speaking: bool) -> None:
         """Of two people each hears who speaks."""
 
+    def share_failed(self, call: Call, message: str) -> None:
+        """Only in rooms anything is shared."""
+
     def room_message(self, call: Call, body: bytes) -> None:
         """No call of ours is a link of a room."""
 

@@ -689,6 +689,8 @@ class RoomView(View, frozen=True, kw_only=True):
     """A code of ours that works now."""
     code_ms: int = 0
     """Until when, unix milliseconds."""
+    sharing: str = ""
+    """The source that this machine shows beside its camera; empty: none."""
     trouble: str = ""
     """What does not work in it now."""
 

@@ -16,14 +16,19 @@ answers they are told by sealed message, too; of what comes twice or late, the n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final, Literal
 
 from meshcall.errors import Rejected
 from meshcall.ice.notes import Note, RoundNote
 from meshcall.limits import DESCRIPTION_MAX
+from meshcall.signaling.description import Description
 
 NegotiateKind = Literal["offer", "answer"]
+
+_SCREEN_STREAM: Final = 1
+"""Of a screen: camera and microphone are of stream 0."""
 
 _TYPES: Final[dict[NegotiateKind, int]] = {"offer": 0x10, "answer": 0x11}
 _KINDS: Final = {number: kind for kind, number in _TYPES.items()}
@@ -82,3 +87,33 @@ class Rounds:
                 raise Rejected("old")
             self._asked = 0
         return number
+
+
+def offer_screen(
+    current: Description, first: int, ssrcs: tuple[int, ...], *, sends: bool
+) -> Description | None:
+    """Our offer of a screen in a running session; None: a call without pictures has none.
+
+    ``current``: what we described ourselves with last; ``first``: how many sections the call began with.
+    ``ssrcs``: that the screen is sent by; ``sends``: False once it is not shared any more. The section may be
+    there already, ours or the peer's: there is one for both directions.
+
+    What was negotiated stays as it is, payload types included: a receiver keeps those that it began with.
+    """
+    pictures = next(
+        (one for one in current.sections[:first] if one.kind == "video" and not one.rejected), None
+    )
+    if pictures is None:
+        return None
+    mids = {section.mid for section in current.sections}
+    later = current.sections[first : first + 1]
+    mid = later[0].mid if later else next(name for name in map(str, count(first)) if name not in mids)
+    screen = replace(
+        pictures,
+        mid=mid,
+        direction="sendrecv" if sends else "recvonly",
+        ssrcs=ssrcs if any(codec.rtx is not None for codec in pictures.codecs) else ssrcs[:1],
+        stream=_SCREEN_STREAM,
+    )
+    sections = (*current.sections[:first], screen)
+    return replace(current, setup="actpass", sections=sections, end_of_candidates=False, notes=())

@@ -417,6 +417,30 @@ def _set_muted(context: typer.Context, room: str, what: str, *, on: bool, as_jso
     _send(context, room, "state", as_json=as_json, said=said, body=body)
 
 
+@room_commands.command()
+def share(
+    context: typer.Context,
+    room: Annotated[
+        str, typer.Argument(metavar="ROOM", help="Name or ID (or its start) of the room; -: the only one.")
+    ],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="screen[:DISPLAY], FILE, testsrc, camera[:N].")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a screen, a file or another camera to the room, beside what is sent already."""
+    from meshcall.control.models import ShareInRoom
+
+    body = ShareInRoom(source=_source(source) or "")
+    _send(context, room, "share", as_json=as_json, said="sharing {sharing}", body=body)
+
+
+@room_commands.command()
+def unshare(context: typer.Context, room: RoomArgument = "-", as_json: JsonOption = False) -> None:
+    """Share nothing any more."""
+    _send(context, room, "unshare", as_json=as_json, said="nothing is shared")
+
+
 # --- showing --------------------------------------------------------------------------------------
 
 
@@ -425,6 +449,8 @@ def _show(view: dict[str, Any]) -> None:
     fields = [("room", view["name"]), ("state", view["state"]), ("kind", _kind(view)), ("id", view["id"])]
     if view["code"]:
         fields.append(("code", view["code"]))
+    if view["sharing"]:
+        fields.append(("sharing", view["sharing"]))
     if view["trouble"]:
         fields.append(("trouble", view["trouble"]))
     fields += [
@@ -460,7 +486,8 @@ def _media(member: dict[str, Any]) -> str:
 
 def _received(member: dict[str, Any]) -> str:
     got = member["received"]
-    return f"{count(got['video_frames'], 'picture')}, {got['audio_seconds']:.1f} s"
+    screen = f", {got['screen_frames']} of a screen" if got["screen_frames"] else ""
+    return f"{count(got['video_frames'], 'picture')}{screen}, {got['audio_seconds']:.1f} s"
 
 
 def _source(text: str | None) -> str | None:

@@ -181,6 +181,11 @@ ENDPOINTS: Final = (
         v.RoomView, models.SetRoomState, attributes=_ROOM,
     ),
     Endpoint(
+        "POST", "/rooms/{room}/share", "Show a source to all as a screen",
+        v.RoomView, models.ShareInRoom, attributes=_ROOM,
+    ),
+    Endpoint("POST", "/rooms/{room}/unshare", "Share nothing", v.RoomView, models.Empty, attributes=_ROOM),
+    Endpoint(
         "POST", "/rooms/{room}/chat", "Say a line to all", {"room": str}, models.SayInRoom, attributes=_ROOM
     ),
     Endpoint(

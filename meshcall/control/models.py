@@ -199,6 +199,13 @@ class SetRoomState(Request, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     speaking: bool | None = None
 
 
+class ShareInRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rooms/ROOM/share."""
+
+    source: PathText
+    """As of a call: ``screen[:DISPLAY]``, an absolute path, ``testsrc``, ``camera[:N]``."""
+
+
 class SayInRoom(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST rooms/ROOM/chat."""
 

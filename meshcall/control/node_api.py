@@ -211,6 +211,15 @@ class RoomsApi(Protocol):
     ) -> RoomView:
         """What the others are shown of us; None: as before."""
 
+    async def share(self, room: str, source: str) -> RoomView:
+        """Show the pictures of this source to all, beside our camera, in the place of what was shared before.
+
+        Raises ``SourceUnusable``; ``UsageError`` in a room that a page is in, or for a daemon with workers.
+        """
+
+    def unshare(self, room: str) -> RoomView:
+        """Share nothing any more."""
+
     def say(self, room: str, text: str) -> None:
         """A line of chat to all."""
 

@@ -30,6 +30,8 @@ class RoomRoutes:
             ("GET", "/rooms/{room}/qr", self._qr),
             ("POST", "/rooms/{room}/code", self._code),
             ("POST", "/rooms/{room}/state", self._state),
+            ("POST", "/rooms/{room}/share", self._share),
+            ("POST", "/rooms/{room}/unshare", self._unshare),
             ("POST", "/rooms/{room}/chat", self._chat),
             ("POST", "/rooms/{room}/lock", self._lock),
             ("POST", "/rooms/{room}/admit", self._admit),
@@ -101,6 +103,14 @@ class RoomRoutes:
     async def _state(self, request: web.Request) -> web.Response:
         wanted = await read_request(request, models.SetRoomState)
         return document(self._rooms.set_state(_room(request), **msgspec.structs.asdict(wanted)))
+
+    async def _share(self, request: web.Request) -> web.Response:
+        wanted = await read_request(request, models.ShareInRoom)
+        return document(await self._rooms.share(_room(request), wanted.source))
+
+    async def _unshare(self, request: web.Request) -> web.Response:
+        await read_request(request, models.Empty)
+        return document(self._rooms.unshare(_room(request)))
 
     async def _chat(self, request: web.Request) -> web.Response:
         wanted = await read_request(request, models.SayInRoom)

@@ -123,6 +123,13 @@ class RecordFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareFailed:
+    """What was to be shared can't be opened: nothing is shared, the call goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransportLost:
     """A connected call lost its peer; nothing more arrives."""
 
@@ -156,6 +163,7 @@ EndpointEvent = (
     | SourceEnded
     | Speaking
     | RecordFailed
+    | ShareFailed
     | TransportLost
     | Failed
 )
@@ -250,6 +258,12 @@ class MediaEndpoint(Protocol):
 
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """Send nothing of this kind from now on, or send it again; in a browser its page does so."""
+
+    def share(self, source: str) -> None:
+        """Send the pictures of another source, too, as a shared screen; empty: no more.
+
+        In a browser its page does so by itself.
+        """
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """The peer can show pictures of at most ``height`` pixels (0: none) and ``fps`` a second (0: any)."""

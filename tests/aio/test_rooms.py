@@ -492,6 +492,42 @@ async def test_a_member_that_begins_anew_and_anew_is_refused(start: StartNode) -
 
 
 @played_media
+async def test_what_is_shared_and_can_not_be_is_told(start: StartNode, played: Stage, tmp_path: Path) -> None:
+    """At once, or when somebody comes: then the share ends, and neither the room nor the link."""
+    ann, bob = await start("ann"), await start("bob")
+    await ann.rooms.create("Tea")
+    for source in ("none", "mic", str(tmp_path / "nothing.mkv")):
+        with pytest.raises(errors.SourceUnusable):
+            await ann.rooms.share("tea", source)
+    assert (await ann.rooms.share("tea", "testsrc")).sharing == "testsrc"
+    await bob.rooms.join(ann.rooms.invite("tea").uri)
+    await agree(ann, bob)
+    await until(lambda: [m.screen for m in bob.rooms.view("tea").members if m.name == "ann"] == [True])
+    session = next(iter(ann.rooms._sessions.values()))
+    (link,) = session.links
+    link.on_share_failed("no display")
+    view = ann.rooms.view("tea")
+    assert (view.sharing, view.trouble) == ("", "nothing is shared any more: no display")
+    await until(lambda: [m.screen for m in bob.rooms.view("tea").members if m.name == "ann"] == [False])
+    await agree(ann, bob)
+    assert (await ann.rooms.share("tea", "testsrc")).trouble == ""
+    assert ann.rooms.unshare("tea").sharing == ""
+
+
+async def test_who_shares_no_screen_is_told_why(start: StartNode, played: Stage) -> None:
+    """A page has its own button; who came without pictures has no place for any; workers read one source."""
+    ann = await start("ann", media_workers=True)
+    await ann.rooms.create("Tea")
+    with pytest.raises(errors.UsageError, match="media-workers"):
+        await ann.rooms.share("tea", "testsrc")
+    await ann.rooms.create("Sound", video=False)
+    with pytest.raises(errors.UsageError, match="without pictures"):
+        await ann.rooms.share("sound", "testsrc")
+    await ann.rooms.create("Page", page="1")
+    with pytest.raises(errors.UsageError, match="page"):
+        await ann.rooms.share("page", "testsrc")
+
+
 async def test_what_can_not_be_done_is_told(start: StartNode, tmp_path: Path) -> None:
     """Before anything is made or asked."""
     ann = await start("ann")

@@ -627,6 +627,23 @@ async def test_a_renewed_receiver_can_begin() -> None:
     await pc.close()
 
 
+async def test_what_comes_later_has_its_place_and_its_stream() -> None:
+    """aiortc's own offer would give running sections other payload types; all that it sends is one stream."""
+    source = inspect.getsource(aiortc.RTCPeerConnection.createOffer)
+    assert "CODECS[transceiver.kind][:], transceiver._preferred_codecs" in source
+    pc = peer_connection()
+    camera, screen = (pc.addTransceiver("video") for _ in range(2))
+    assert camera.sender._stream_id == screen.sender._stream_id
+    ssrcs = hooks.begin_stream(screen.sender, "screen")
+    assert ssrcs == (screen.sender._ssrc, screen.sender._rtx_ssrc)
+    hooks.place(screen, 5)
+    assert screen._get_mline_index() == 5
+    media = [part for part in (await pc.createOffer()).sdp.split("m=") if part.startswith("video")]
+    assert [f"a=ssrc-group:FID {ssrcs[0]} {ssrcs[1]}" in part for part in media] == [False, True]
+    assert ["a=msid:screen " in part for part in media] == [False, True]
+    await pc.close()
+
+
 def _transport() -> Any:
     return hooks.dtls_transport(_with_channel(peer_connection()))
 

@@ -548,6 +548,18 @@ async def test_a_screen_is_read_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> 
             await pool.probe("screen")
 
 
+async def test_a_worker_shares_no_second_source() -> None:
+    """It reads what it was confined to; that is told, and the call goes on."""
+    async with workers() as pool:
+        left, right = await call(pool)
+        left.endpoint.share("testsrc")
+        await left.wait_for(m.ShareFailed)
+        left.endpoint.share("")
+        assert len(left.of(m.ShareFailed)) == 1
+        for end in (left, right):
+            await end.finish()
+
+
 async def test_a_node_that_stops_takes_its_workers_with_it() -> None:
     """Closing while calls live ends every process."""
     async with workers() as pool:

@@ -128,6 +128,9 @@ class PlayedEndpoint:
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """Nothing is sent."""
 
+    def share(self, source: str) -> None:
+        """Nothing is sent."""
+
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         self.shown = height, fps
 

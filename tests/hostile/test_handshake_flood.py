@@ -71,6 +71,9 @@ class CountedEndpoint:
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """Nothing is sent."""
 
+    def share(self, source: str) -> None:
+        """Nothing is sent."""
+
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """There is one layer."""
 

@@ -56,6 +56,7 @@ class PlayedEndpoint:
         self.alter: Change = lambda data: data
         self.gate_open = False
         self.layers: list[tuple[LayerKind, int, int]] = []
+        self.shared: list[str] = []
         self.sent: list[bytes] = []
         self.added: list[bytes] = []
         self.changes_taken: list[bytes] = []
@@ -98,6 +99,9 @@ class PlayedEndpoint:
 
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """Nothing is sent."""
+
+    def share(self, source: str) -> None:
+        self.shared.append(source)
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         self.layers.append((kind, height, fps))
@@ -164,6 +168,7 @@ class Side:
         self.changed = asyncio.Event()
         self.secrets = PlayedSecrets()
         self.room_said: list[bytes] = []
+        self.share_failures: list[str] = []
         self.driver = CallDriver(
             CallMachine(peer.me, other.me, CALL),
             MediaPlan(),
@@ -195,6 +200,9 @@ class Side:
 
     def on_speaking(self, speaking: bool) -> None:
         """Both hear it."""
+
+    def on_share_failed(self, message: str) -> None:
+        self.share_failures.append(message)
 
     def on_room(self, body: bytes) -> None:
         self.room_said.append(body)
@@ -303,6 +311,23 @@ async def test_what_a_room_says_travels_on_its_links_alone(sides: tuple[Side, Si
     await handed(sides)
     assert bob.driver.counters["room message without a room"] == 2
     assert (len(bob.room_said), len(bob.endpoint.layers)) == (1, 1)
+
+
+async def test_a_screen_is_shared_once_both_confirms_are_verified(sides: tuple[Side, Side]) -> None:
+    """Not before, whenever it was wanted; what can't be opened is told, and the call goes on."""
+    alice, bob = sides
+    alice.driver.share("testsrc")
+    assert alice.endpoint.shared == []
+    assert await call(sides) == [None, None]
+    assert (alice.endpoint.shared, bob.endpoint.shared) == (["testsrc"], [])
+    bob.driver.share("screen")
+    bob.driver.share("")
+    assert bob.endpoint.shared == ["screen", ""]
+    alice.endpoint._events.put_nowait(m.ShareFailed("no pictures"))
+    bob.endpoint._events.put_nowait(m.ShareFailed("no display"))
+    await handed(sides)
+    assert (alice.share_failures, bob.share_failures) == (["no pictures"], ["no display"])
+    assert {side.driver.machine.state for side in sides} == {State.CONNECTED}
 
 
 async def test_what_a_room_says_before_the_confirm_is_dropped(sides: tuple[Side, Side]) -> None:

@@ -72,6 +72,8 @@ class Outlet(MediaStreamTrack):
         self._queue: deque[Encoded] = deque()
         self._ready = asyncio.Event()
         self._last_pts = -1
+        self.shift: int | None = 0
+        """What is added to the times of frames; None: as much as the next one needs."""
         self._wait_key = kind == "video"
 
     def open(self) -> None:
@@ -86,6 +88,13 @@ class Outlet(MediaStreamTrack):
         if origin is None:
             self.origin = None
             self._queue.clear()
+
+    def begin_again(self) -> None:
+        """What comes next is of another source, whose times begin anew: they go on behind those before."""
+        self._queue.clear()
+        self._wait_key = self.kind == "video"
+        if self._last_pts >= 0:
+            self.shift = None
 
     def put(self, encoded: Encoded, origin: object | None = None) -> None:
         """Send a frame that ``origin`` made, or lose it."""
@@ -139,7 +148,9 @@ class Outlet(MediaStreamTrack):
         encoded = self._queue.popleft()
         self.packets += -(-len(encoded.data) // limits.RTP_PAYLOAD_MAX)
         self.octets += len(encoded.data)
-        self._last_pts = max(encoded.pts, self._last_pts + 1)
+        if self.shift is None:
+            self.shift = self._last_pts + round(1 / encoded.time_base) - encoded.pts
+        self._last_pts = max(encoded.pts + self.shift, self._last_pts + 1)
         return encoded, self._last_pts
 
     async def recv(self) -> av.Packet[Any]:

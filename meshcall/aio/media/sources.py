@@ -406,12 +406,17 @@ async def _add_file(source: Source, spec: SourceSpec, plan: MediaPlan) -> None:
 async def check_source(plan: MediaPlan) -> None:
     """Find out, before anybody's phone rings, whether the source can be sent.
 
-    Raises :class:`SourceUnusable`.
+    Raises :class:`SourceUnusable`, also where ``plan`` is of pictures alone and there are none.
     """
     spec = parse_source(plan.source)
     if spec.kind == "file" and spec.path is not None:
-        (await _open(partial(readers.open_file, spec.path))).close()
-    for opener in _devices(spec):
+        container = await _open(partial(readers.open_file, spec.path))
+        seen = readers.has_kind(container, "video")
+        container.close()
+        if not seen and not plan.audio:
+            raise SourceUnusable(f"{spec.path} has no pictures")
+    openers = _devices(spec)
+    for opener in openers if plan.audio else openers[:1]:
         if opener is not None:
             (await _open(opener)).close()
 

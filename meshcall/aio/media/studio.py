@@ -462,6 +462,11 @@ class Studio:
             self._own = self._sound.own = self._mixer.part(seen=self.source.pictures is not None)
         return self._mixer
 
+    def record_by(self, mixer: Mixer) -> None:
+        """What is sent of this, too, is recorded by ``mixer``, which is another studio's. Idempotent."""
+        if self._own is None:
+            self._own = mixer.part()
+
     def want_keyframe(self, outlet: Outlet) -> None:
         """The peer behind ``outlet`` can't go on without one."""
         for line in self._lines.values():
@@ -601,6 +606,8 @@ class Studio:
         await self.source.close()
         if self._mixer is not None:
             await self._mixer.close()
+        elif self._own is not None:
+            self._own.leave()
         for line in self._lines.values():
             line.close()
         await wait_threads([line.thread for line in self._lines.values()], 1.0)

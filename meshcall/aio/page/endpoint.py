@@ -390,6 +390,9 @@ class PageEndpoint:
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """See :class:`MediaEndpoint`: the page that wants it has done so."""
 
+    def share(self, source: str) -> None:
+        """See :class:`MediaEndpoint`."""
+
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""
         if not self._closed:

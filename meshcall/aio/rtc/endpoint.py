@@ -46,7 +46,7 @@ from meshcall.aio.rtc.remote import (
     read_offer_untrusted,
 )
 from meshcall.aio.rtc.sending import Sending
-from meshcall.call.negotiation import Rounds, is_negotiate
+from meshcall.call.negotiation import Rounds, is_negotiate, offer_screen
 from meshcall.errors import MeshcallError, NoPath, Rejected
 from meshcall.ice.allowance import Allowance
 from meshcall.ice.candidate import Candidate, CandidatePolicy
@@ -68,12 +68,13 @@ from meshcall.media.endpoint import (
     PathQuality,
     RecordFailed,
     Secured,
+    ShareFailed,
     SourceEnded,
     Speaking,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
 from meshcall.media_paths import check_record, screen_record
-from meshcall.signaling.description import Description
+from meshcall.signaling.description import Description, check_answer_untrusted
 from meshcall.signaling.sdp import from_sdp, to_sdp
 from meshcall.views import LayerKind
 
@@ -140,7 +141,18 @@ class RtcEndpoint:
             lambda speaking: self._emit(Speaking(speaking)),
             self._narrowed,
         )
-        self._changes = Changes(self._answer_change, self._send_change, self._counters)
+        self._changes = Changes(
+            self._answer_change,
+            self._send_change,
+            self._counters,
+            offer=self._offer_change,
+            accept=self._accept_change,
+        )
+        self._offered: Description | None = None
+        """Our offer in the running session that waits for its answer."""
+        self._share = ""
+        """What is to be shared."""
+        self._sharing: asyncio.Task[None] | None = None
         self._rounds = Rounds()
         self._broken = False
         """No path answers."""
@@ -221,6 +233,7 @@ class RtcEndpoint:
         remote = read_offer_untrusted(data, self._policy(), self._counters)
         pc = await self._open()
         self._remote = remote
+        self._changes.polite = True
         with hooks.ice_by(self._make_ice):
             await self._set_remote(remote, "offer")
             tracks = self._tracks()
@@ -266,6 +279,7 @@ class RtcEndpoint:
                 case Broken():
                     self._broken = True
                     self._trickle.broken()
+                    self._changes.repeat()
                 case Selected():
                     self._broken = False
                     self._trickle.whole()
@@ -389,16 +403,91 @@ class RtcEndpoint:
         before, self._current = self._current or first, later
         if (later.ufrag, later.pwd) != (before.ufrag, before.pwd) and self._ice is not None:
             self._ice.restart(Credentials(later.ufrag, later.pwd))
-        for transceiver in pc.getTransceivers():
-            if self._what(transceiver) == "screen":
-                transceiver.direction = "recvonly" if self._plan.video else "inactive"
-                self._reception.prepare(transceiver.receiver, "screen")
+        transceiver = self._screen_section()
+        if transceiver is not None:
+            self._direct(transceiver)
         self._add(list(later.candidates), later.notes)
         async with asyncio.timeout(self._plan.gather_timeout):
             await pc.setLocalDescription()
         self._sending.negotiated()
         answer = from_sdp(pc.localDescription.sdp, end_of_candidates=False)
         return replace(answer, notes=(RoundNote(number),) if number else ()).encode()
+
+    def _screen_section(self) -> RTCRtpTransceiver | None:
+        """What carries a screen, either way."""
+        assert self._pc is not None, "the gate is open"
+        return next((one for one in self._pc.getTransceivers() if self._what(one) == "screen"), None)
+
+    def _direct(self, transceiver: RTCRtpTransceiver) -> None:
+        """What goes on in the section of the screen, as far as we decide."""
+        if self._sending.screen.on:
+            self._sending.prepare_screen(transceiver)
+        receives = "sendrecv" if self._sending.screen.on else "recvonly"
+        transceiver.direction = receives if self._plan.video else "inactive"
+        self._reception.prepare(transceiver.receiver, "screen")
+
+    def _offer_change(self, number: int) -> bytes:
+        """Our offer in the running session: a screen, or none any more; empty: it is so already."""
+        pc, first, shares = self._pc, self._remote, self._sending.screen.on
+        assert pc is not None, "the gate is open"
+        assert first is not None, "the gate is open"
+        transceiver = self._screen_section()
+        sends = transceiver is not None and transceiver.currentDirection in ("sendrecv", "sendonly")
+        if not self._plan.video or sends == shares:
+            return b""
+        if transceiver is None:
+            transceiver = pc.addTransceiver(self._sending.screen.outlet, "sendrecv")
+        self._direct(transceiver)
+        current = from_sdp(pc.localDescription.sdp, end_of_candidates=False)
+        ssrcs = self._sending.screen.ssrcs
+        offered = offer_screen(current, len(first.sections), ssrcs, sends=shares)
+        if offered is None:
+            return b""
+        self._offered = offered
+        self._rounds.ask(number)
+        return replace(offered, notes=(RoundNote(number),)).encode()
+
+    async def _accept_change(self, answer: bytes) -> None:
+        """The peer's answer to it: only now is it what holds here, too."""
+        pc, first, offered = self._pc, self._remote, self._offered
+        assert pc is not None, "the gate is open"
+        assert first is not None, "the gate is open"
+        assert offered is not None, "it was offered"
+        later = read_later_untrusted(answer, first, self._policy(), self._counters)
+        self._rounds.take_untrusted("answer", later.notes)
+        check_answer_untrusted(offered, later)
+        await self._renew_receivers(later)
+        transceiver = self._screen_section()
+        assert transceiver is not None, "it was offered"
+        if transceiver.mid is None:
+            hooks.place(transceiver, len(first.sections))
+        texts = (
+            to_sdp(replace(offered, candidates=()), "offer"),
+            to_sdp(replace(later, candidates=()), "answer"),
+        )
+        try:
+            async with asyncio.timeout(self._plan.gather_timeout):
+                await pc.setLocalDescription(RTCSessionDescription(texts[0], "offer"))
+                await asyncio.sleep(0)  # or what aiortc begins then would see half of the answer
+                await pc.setRemoteDescription(RTCSessionDescription(texts[1], "answer"))
+        except Exception as error:
+            raise Rejected("description") from error
+        self._current = later
+        self._add(list(later.candidates), later.notes)
+        self._sending.negotiated()
+
+    async def _follow_share(self) -> None:
+        """Share what is wanted, whatever that becomes meanwhile."""
+        done: str | None = None
+        while done != self._share:
+            done = self._share
+            try:
+                await self._sending.share(self._plan, done)
+            except MeshcallError as error:
+                if self._share == done:
+                    self._share = done = ""
+                self._emit(ShareFailed(str(error)))
+            self._changes.want()
 
     def _send_change(self, data: bytes, by_letter: bool) -> None:
         self.send_control(data)
@@ -540,6 +629,8 @@ class RtcEndpoint:
         join_mix = None if mixer is None else partial(mixer.part, self._record_failed)
         self._reception.open_gate(recorder, record_screen, join_mix)
         self._changes.open_gate()
+        if self._share:
+            self._begin_sharing()
 
     def _arriving(self) -> frozenset[MediaKind]:
         """What the peer sends, by the descriptions."""
@@ -554,10 +645,21 @@ class RtcEndpoint:
         """See :class:`MediaEndpoint`."""
         self._sending.set_muted(kind, muted=muted)
 
+    def share(self, source: str) -> None:
+        """See :class:`MediaEndpoint`."""
+        self._share = source
+        self._begin_sharing()
+
+    def _begin_sharing(self) -> None:
+        if self._gate and self._closing is None and (self._sharing is None or self._sharing.done()):
+            self._sharing = asyncio.create_task(self._follow_share(), name="endpoint-share")
+
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""
-        if kind == "camera":  # a screen is received only, none is sent from here
+        if kind == "camera":
             self._sending.set_layer(height, fps)
+        else:
+            self._sending.screen.set_layer(height, fps)
 
     def send_control(self, data: bytes) -> None:
         """See :class:`MediaEndpoint`."""
@@ -636,10 +738,12 @@ class RtcEndpoint:
     def _screen_stats(self) -> KindStats:
         recorder = self._reception.screen_recorder
         stats = KindStats(
+            frames_sent=self._sending.screen.outlet.frames,
             frames_received=self._reception.frames("screen"),
             frames_recorded=0 if recorder is None else recorder.frames["video"],
             packets_lost=self._reception.lost("screen"),
             codec=self._codec("screen"),
+            layer=self._sending.screen_layer(),
         )
         return self._repairs(stats, "screen")
 
@@ -682,6 +786,9 @@ class RtcEndpoint:
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._fail("closed")
+        if self._sharing is not None:
+            self._sharing.cancel()
+            await asyncio.wait([self._sharing])
         await self._changes.close()
         self._trickle.close()
         if self._quality is not None:

@@ -8,6 +8,7 @@ Law 3: a peer that floods us with reports costs a comparison for each.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from meshcall import limits
@@ -61,9 +62,9 @@ class Rate:
             self._uplink.add(self, self.control)
             self._tick()
 
-    def feedback(self, kind: MediaKind) -> Feedback:
-        """Who hears what the peer reports of this kind."""
-        return _Reports(self, self._sends, kind)
+    def feedback(self, kind: MediaKind, want_keyframe: Callable[[], None] | None = None) -> Feedback:
+        """Who hears what the peer reports of a stream; ``want_keyframe``: if it is not the camera's."""
+        return _Reports(self, self._sends, kind, want_keyframe or self._sends.want_keyframe)
 
     def measured(self, rtt: float) -> None:
         """The path answered a check after so many seconds."""
@@ -100,12 +101,12 @@ class Rate:
 class _Reports:
     """What a peer reports of one stream."""
 
-    def __init__(self, rate: Rate, sends: Sends, kind: MediaKind) -> None:
+    def __init__(self, rate: Rate, sends: Sends, kind: MediaKind, want_keyframe: Callable[[], None]) -> None:
         self._rate = rate
         self._plain = Rates(
             set_rate=None,
             set_loss=sends.set_loss if kind == "audio" else None,
-            want_keyframe=sends.want_keyframe,
+            want_keyframe=want_keyframe,
         )
         self._clock = asyncio.get_running_loop().time
         self._bits = 0

@@ -2,6 +2,7 @@
 
 Law 1: encoders are open before the gate is, so that the first frame leaves at once.
 Law 2: a kind that the peer does not receive is not encoded for it.
+Law 3: camera and screen share what the way carries of pictures, neither gets more than is any use.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from meshcall.aio.media.sources import OnEnded
 from meshcall.aio.media.studio import Studio, enter
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.rate import Rate
+from meshcall.aio.rtc.sharing import Sharing
 from meshcall.media.copies import Copies
 from meshcall.media.layers import Choice
 from meshcall.media.pacer import Pacer
 from meshcall.media.plan import MediaKind, MediaPlan
+from meshcall.media.uplink import fair_parts
+
+_SCREEN_STREAM = "screen"
+"""Its MediaStream, which camera and microphone are not of."""
 
 
 class Sending:
@@ -50,6 +56,9 @@ class Sending:
         self._connected: set[MediaKind] = set()
         self._muted: set[MediaKind] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._node: object = None
+        self._mixer: Mixer | None = None
+        self.screen = Sharing()
         self._copies = Copies()
         self._pacer = Pacer()
         self._speaks = False
@@ -62,6 +71,7 @@ class Sending:
     async def open(self, plan: MediaPlan, node: object) -> None:
         """Open the source, or join those who have opened it; raises :class:`SourceUnusable`."""
         self._wish = self._wish or plan.shown
+        self._node = node
         self._studio, self._leave = await enter(plan, node)
         self._rate = Rate(self, self._studio.uplink)
         for kind in self._studio.kinds():
@@ -71,7 +81,8 @@ class Sending:
         """What the room is recorded by, if it is to be."""
         if plan.mixed is None or self._studio is None:
             return None
-        return self._studio.record(plan.mixed, pictures=plan.video)
+        self._mixer = self._studio.record(plan.mixed, pictures=plan.video)
+        return self._mixer
 
     def tracks(self) -> dict[MediaKind, Outlet]:
         """What there is to send."""
@@ -81,7 +92,7 @@ class Sending:
         """What encoders left out or failed at, and how often a device was unplugged."""
         if self._studio is None:
             return {}
-        return self._studio.counted()
+        return self._studio.counted() | self.screen.counters()
 
     def frames_sent(self, kind: MediaKind) -> int:
         """Frames given to the sender since the gate opened."""
@@ -106,6 +117,25 @@ class Sending:
             hooks.send_by(transceiver.sender, outlet, pacer=self._pacer, age=age)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
 
+    async def share(self, plan: MediaPlan, source: str) -> None:
+        """Send pictures of another source, too; empty: no more. Raises :class:`SourceUnusable`."""
+        await self.screen.change(plan, self._node, source, self._mixer)
+        self.negotiated()
+
+    def prepare_screen(self, transceiver: RTCRtpTransceiver) -> None:
+        """Send the screen by it, and listen to its peer, before it starts. Idempotent."""
+        if self.screen.transceiver is transceiver or self._rate is None:
+            return
+        screen, sender = self.screen, transceiver.sender
+        screen.transceiver = transceiver
+        screen.ssrcs = hooks.begin_stream(sender, _SCREEN_STREAM)
+        if sender.track is not screen.outlet:
+            sender.replaceTrack(screen.outlet)
+        hooks.tap_sender(sender, self._rate.feedback("video", screen.want_keyframe))
+        hooks.report_together(sender)
+        hooks.limit_repairs(sender, self._counters, asyncio.get_running_loop().time)
+        hooks.send_by(sender, screen.outlet, pacer=self._pacer, age=screen.age)
+
     async def _warm(self, kind: MediaKind, transceiver: RTCRtpTransceiver) -> None:
         codec = hooks.codec_name(transceiver)
         if codec and self._studio is not None and not self._gate:
@@ -127,6 +157,9 @@ class Sending:
         """What the peer receives may have changed."""
         if not self._gate or self._studio is None:
             return
+        self.screen.negotiated()
+        if self.screen.sends and self._rate is not None:
+            self._rate.start()
         for kind, transceiver in self._transceivers.items():
             sends = transceiver.currentDirection in ("sendrecv", "sendonly") and kind not in self._muted
             if sends and kind == "video" and self._rate is not None:
@@ -169,26 +202,39 @@ class Sending:
 
     def layer(self) -> str:
         """The same in words, for people: ``720p30``, ``360p15 rate``, ``none asked`` or nothing."""
-        choice = self.choice
-        return "" if choice is None else f"{choice.layer or 'none'} {choice.why}".strip()
+        return _words(self.choice)
+
+    def screen_layer(self) -> str:
+        """Likewise, of the screen."""
+        return _words(self.screen.choice)
 
     @property
     def overloaded(self) -> bool:
         """This machine is too slow for what the peer could be sent."""
-        return self.choice is not None and self.choice.why == "cpu"
+        return any(choice is not None and choice.why == "cpu" for choice in (self.choice, self.screen.choice))
 
     @property
     def useful(self) -> int:
         """Bits a second of pictures beyond which more are no use to the peer, by what it asked for."""
+        return self._useful_of_camera + self.screen.useful
+
+    @property
+    def _useful_of_camera(self) -> int:
         outlet = self._outlets.get("video")
         return 0 if self._studio is None or outlet is None else self._studio.useful(outlet)
 
     def set_rate(self, bits: int) -> None:
         """What the way to the peer carries of pictures, in bits a second; 0: none, they are paused."""
+        camera = bits
+        if self.screen.sends:
+            wants = {"camera": float(self._useful_of_camera), "screen": float(self.screen.useful)}
+            parts = fair_parts(bits, wants)
+            camera = round(parts["camera"])
+            self.screen.set_rate(round(parts["screen"]))
         if self._studio is not None and "video" in self._outlets:
-            self._studio.set_rate(self._outlets["video"], bits)
-        choice = self.choice
-        if choice is not None and choice.why in ("rate", "paused"):
+            self._studio.set_rate(self._outlets["video"], camera)
+        choices = (self.choice, self.screen.choice)
+        if any(choice is not None and choice.why in ("rate", "paused") for choice in choices):
             self._on_narrow()
 
     def set_pace(self, bits: int | None) -> None:
@@ -197,8 +243,9 @@ class Sending:
 
     def pictures_sent(self) -> tuple[int, int]:
         """Packets and octets of pictures so far."""
-        outlet = self._outlets.get("video")
-        return (0, 0) if outlet is None else (outlet.packets, outlet.octets)
+        outlets = (self._outlets.get("video"), self.screen.outlet)
+        sent = [(one.packets, one.octets) for one in outlets if one is not None]
+        return sum(packets for packets, _ in sent), sum(octets for _, octets in sent)
 
     def measured(self, rtt: float) -> None:
         """The path answered a check after so many seconds."""
@@ -227,7 +274,10 @@ class Sending:
             outlet.stop()
             if outlet.skipped:
                 self._counters[f"{kind}-sender-behind"] += outlet.skipped
+        if self.screen.outlet.skipped:
+            self._counters["screen-sender-behind"] += self.screen.outlet.skipped
         self._counters.update(self.counters())
+        await self.screen.close()
         studio, self._studio = self._studio, None
         if studio is not None and self._leave is not None:
             studio.ends.forget(self._on_ended)
@@ -235,3 +285,7 @@ class Sending:
             for outlet in self._outlets.values():
                 studio.disconnect(outlet)
             await self._leave()
+
+
+def _words(choice: Choice | None) -> str:
+    return "" if choice is None else f"{choice.layer or 'none'} {choice.why}".strip()

@@ -30,6 +30,7 @@ from meshcall.media.endpoint import (
     EndpointEvent,
     EndpointStats,
     Failed,
+    ShareFailed,
     TransportLost,
 )
 from meshcall.media.plan import MediaKind, MediaPlan
@@ -138,6 +139,11 @@ class WorkerEndpoint:
     def set_muted(self, kind: MediaKind, *, muted: bool) -> None:
         """See :class:`MediaEndpoint`."""
         self._tell(w.Muted(kind, muted))
+
+    def share(self, source: str) -> None:
+        """See :class:`MediaEndpoint`. A worker reads nothing but what it was confined to when it began."""
+        if source:
+            self._emit(ShareFailed("a daemon with --media-workers shares no second source"))
 
     def set_layer(self, kind: LayerKind, height: int, fps: int) -> None:
         """See :class:`MediaEndpoint`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from meshcall.errors import (
     InvalidRoom,
     NoSuchMember,
@@ -168,6 +170,18 @@ class FakeRooms:
     ) -> RoomView:
         self.asked.append(("state", (audio, video, screen, hand, speaking)))
         return self._joined(room)
+
+    async def share(self, room: str, source: str) -> RoomView:
+        view = self._joined(room)
+        self.asked.append(("share", source))
+        self._rooms[view.id] = msgspec.structs.replace(view, sharing=source)
+        return self._rooms[view.id]
+
+    def unshare(self, room: str) -> RoomView:
+        view = self._joined(room)
+        self.asked.append(("share", ""))
+        self._rooms[view.id] = msgspec.structs.replace(view, sharing="")
+        return self._rooms[view.id]
 
     def say(self, room: str, text: str) -> None:
         self._joined(room)

@@ -75,6 +75,8 @@ async def test_what_a_member_does(node: FakeNode) -> None:
     node.rooms.asked.clear()
     wishes: list[tuple[str, dict[str, Any]]] = [
         ("/tea/state", {"hand": True, "audio": False}),
+        ("/tea/share", {"source": "screen::0"}),
+        ("/tea/unshare", {}),
         ("/tea/chat", {"text": "hello"}),
         ("/tea/lock", {}),
         ("/tea/lock", {"locked": False}),
@@ -89,6 +91,8 @@ async def test_what_a_member_does(node: FakeNode) -> None:
         assert (await post(node, path, body)).status == 200, path
     assert node.rooms.asked == [
         ("state", (False, None, None, True, None)),
+        ("share", "screen::0"),
+        ("share", ""),
         ("say", "hello"),
         ("lock", True),
         ("lock", False),
@@ -112,6 +116,8 @@ async def test_what_a_member_does(node: FakeNode) -> None:
         ("/join", {"room": "x" * 2049}),
         ("/join", {"room": "x", "at": "h" * 300}),
         ("/tea/chat", {"text": ""}),
+        ("/tea/share", {}),
+        ("/tea/share", {"source": ""}),
         ("/tea/layer", {"peer": "ann", "height": -1}),
         ("/tea/layer", {"peer": "ann", "height": 70_000}),
         ("/tea/layer", {"peer": "ann", "height": 1, "kind": "face"}),

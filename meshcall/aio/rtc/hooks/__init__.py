@@ -29,7 +29,7 @@ from meshcall.aio.rtc.hooks.receiving import (
 )
 from meshcall.aio.rtc.hooks.reports import report_together
 from meshcall.aio.rtc.hooks.rtp import send_by
-from meshcall.aio.rtc.hooks.sending import codec_name, limit_repairs, tap_sender
+from meshcall.aio.rtc.hooks.sending import begin_stream, codec_name, limit_repairs, place, tap_sender
 from meshcall.aio.rtc.hooks.transport import (
     Counters,
     control_idle,
@@ -47,6 +47,7 @@ __all__ = [
     "AIORTC",
     "Counters",
     "Estimation",
+    "begin_stream",
     "codec_name",
     "control_idle",
     "decode",
@@ -66,6 +67,7 @@ __all__ = [
     "packet_counts",
     "packets_lost",
     "parse_message",
+    "place",
     "prepare_pictures",
     "prepare_sound",
     "renew_receiver",

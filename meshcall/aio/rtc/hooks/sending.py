@@ -97,6 +97,23 @@ def _round_trip(sender: RTCRtpSender, report: RtcpReceiverInfo) -> float | None:
     return rtt if 0 <= rtt < _RTT_MAX else None
 
 
+def begin_stream(sender: RTCRtpSender, name: str) -> tuple[int, ...]:
+    """Have ``sender`` send as a MediaStream of its own; the SSRCs that it sends by.
+
+    aiortc puts all that a connection sends into one stream, so a browser would hold a screen for the sound.
+    """
+    sender._stream_id = name
+    return sender._ssrc, sender._rtx_ssrc
+
+
+def place(transceiver: RTCRtpTransceiver, index: int) -> None:
+    """Give a transceiver that was added later its section, of an offer that aiortc did not make.
+
+    aiortc's own offer gives sections that are in use other payload types than were negotiated.
+    """
+    transceiver._set_mline_index(index)
+
+
 def codec_name(transceiver: RTCRtpTransceiver) -> str:
     """The codec that is sent: the first one negotiated."""
     codecs = transceiver._codecs
