@@ -8,6 +8,7 @@ import pytest
 
 from netsim.lab import Lab
 from netsim.peer import Peer
+from tests.page import meeting
 from tests.page.browser import GRANTED, Tab, browser_on, no_errors, open_page
 from tests.page.meeting import ROOM, SMALL, create, join_by_name, members, room_of, sees_all, start
 
@@ -16,10 +17,7 @@ pytestmark = pytest.mark.timeout(240)
 
 async def in_front(tab: Tab, name: str) -> None:
     """Return when that member's screen is in front, and its pictures move."""
-    await tab.until(
-        f"document.querySelector('.front-caption').textContent.includes('{name}') && "
-        "document.querySelector('.front').videoWidth > 0"
-    )
+    await meeting.in_front(tab, name)
     await tab.shows(".front")
 
 
@@ -84,4 +82,40 @@ async def test_who_comes_by_a_page_later_sees_the_screen(lab: Lab) -> None:
         await page.click("#tool-screen")
         await gets_screen(robot, "ann")
         await in_front(page, "robot")
+        await no_errors(page)
+
+
+LATE = """() => {
+  for (const peer of meshcall.peers()) {
+    const receive = peer.receive.bind(peer);
+    peer.receive = async message => {
+      if (message.do === 'remote') await new Promise(done => { window.setTimeout(done, 1500); });
+      return receive(message);
+    };
+  }
+  return meshcall.peers().map(peer => peer.polite);
+}"""
+"""What the machine describes comes late to the page, so that the page's own offer crosses it."""
+
+
+@pytest.mark.parametrize("comes", ["page", "machine"])
+async def test_both_share_for_the_first_time_at_once(lab: Lab, comes: str) -> None:
+    """One of the two offers gives way, whoever of them made the link; both screens are seen."""
+    ann, robot = await start(list(await lab.lan(["ann", "robot"], ipv6=False)))
+    async with browser_on(ann.host, *GRANTED) as page:
+        await open_page(ann, page)
+        await page.do("size", **SMALL)
+        if comes == "machine":
+            await create(page, ROOM)
+            (await robot.cli("room", "join", ROOM, "--source", "testsrc")).check()
+        else:
+            (await robot.cli("room", "create", ROOM, "--source", "testsrc")).check()
+            await join_by_name(page, ROOM)
+        await members(page, 2)
+        print(f"the page gives way: {await page.eval(f'({LATE})()')}")
+        await robot.post("rooms/-/share", source="testsrc")
+        await page.click("#tool-screen")
+        await gets_screen(robot, "ann")
+        await in_front(page, "robot")
+        await sees_all(page, 1)
         await no_errors(page)
