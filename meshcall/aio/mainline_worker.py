@@ -26,6 +26,9 @@ _FIND_AGAIN: Final = 3.0
 _ANNOUNCE_AGAIN: Final = (5.0, 15.0, 30.0, 60.0, 900.0)
 """Seconds between announcements: soon again at first, for a young table finds the wrong nodes; then as
 libtorrent announces torrents."""
+_BEGIN_AGAIN: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds without a node after which the DHT begins anew: libtorrent asks its first nodes once, and no more
+when that was lost."""
 _STATS_AGAIN: Final = 1.0
 _LOOK_MS: Final = 250
 
@@ -66,6 +69,8 @@ class Worker:
         self._announced = 0
         self._find_at = self._announce_at = self._stats_at = 0.0
         self._nodes = 0
+        self._begun = 0
+        self._begin_at: float | None = None
 
     def want(self, wish: dict[str, Any]) -> None:
         """From now on find and announce this."""
@@ -79,6 +84,7 @@ class Worker:
 
     def work(self, now: float) -> None:
         """Do what is due, and wait a moment for what comes."""
+        self._begin_again(now)
         if self._nodes and now >= self._find_at:
             self._find_at = now + _FIND_AGAIN
             for infohash in self._find:
@@ -102,6 +108,17 @@ class Worker:
                 peers = alert.peers()
                 if peers:
                     tell(peers=[list(peer) for peer in peers[:256]])
+
+    def _begin_again(self, now: float) -> None:
+        """Unless somebody has answered."""
+        if self._nodes:
+            self._begun, self._begin_at = 0, None
+        elif self._begin_at is None or now >= self._begin_at:
+            if self._begin_at is not None:
+                for enabled in (False, True):
+                    self._session.apply_settings({"enable_dht": enabled})
+            self._begin_at = now + _BEGIN_AGAIN[min(self._begun, len(_BEGIN_AGAIN) - 1)]
+            self._begun += 1
 
 
 def tell(**what: Any) -> None:

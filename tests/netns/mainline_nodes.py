@@ -16,7 +16,7 @@ import libtorrent
 from meshcall.dht.ladder import infohashes
 
 
-def session(ip: str, port: int, known: list[str]) -> Any:
+def session(ip: str, port: int, known: tuple[str, ...]) -> Any:
     made = libtorrent.session(
         {
             "listen_interfaces": f"{ip}:{port}",
@@ -27,9 +27,7 @@ def session(ip: str, port: int, known: list[str]) -> Any:
             "alert_mask": 0,
         }
     )
-    for text in known:
-        host, _, number = text.rpartition(":")
-        made.add_dht_node((host, int(number)))
+    add(made, known)
     return made
 
 
@@ -40,21 +38,29 @@ def nodes(made: Any) -> int:
     return int(found[-1]) if found else 0
 
 
-def run(ip: str, port: str, *known: str) -> None:
-    made = session(ip, int(port), list(known))
+def join(made: Any, known: tuple[str, ...]) -> None:
+    """Until one of them has answered: a question that was lost is not asked again, too many are a flood."""
     while not nodes(made):
-        time.sleep(0.2)
-        for text in known:
-            host, _, number = text.rpartition(":")
-            made.add_dht_node((host, int(number)))
+        time.sleep(1.0)
+        add(made, known)
+
+
+def add(made: Any, known: tuple[str, ...]) -> None:
+    for text in known:
+        host, _, number = text.rpartition(":")
+        made.add_dht_node((host, int(number)))
+
+
+def run(ip: str, port: str, *known: str) -> None:
+    made = session(ip, int(port), known)
+    join(made, known)
     print("ready", flush=True)
     signal.pause()
 
 
 def announce(ip: str, first: str, port: str, count: str) -> None:
-    made = session(ip, 0, [first])
-    while not nodes(made):
-        time.sleep(0.2)
+    made = session(ip, 0, (first,))
+    join(made, (first,))
     for _ in range(3):
         for number in range(int(count)):
             for infohash in infohashes(time.time_ns() // 1_000_000, 0):
