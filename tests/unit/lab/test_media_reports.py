@@ -70,11 +70,15 @@ def weight(rss: int, fds: int = 30) -> Weight:
 
 
 def test_a_mesh_is_as_good_as_its_worst_pair() -> None:
-    """A pair whose pictures are too few is found, and so is memory that grows."""
+    """A pair whose pictures are too few is found, and so is memory that grows; a late look is none."""
+    late = 1  # seconds that the look at b took the second time
     looks = [
         mesh.Look(
-            10.0 * place,
-            {("a", "b"): (150 * place, 10.0 * place), ("b", "a"): (90 * place, 10.0 * place)},
+            {"a": 10.0 * place, "b": 10.0 * place + late * (place == 1)},
+            {
+                ("a", "b"): (150 * place, 10.0 * place),
+                ("b", "a"): (90 * place + 9 * (place == 1), 10.0 * place + late * (place == 1)),
+            },
             [weight(100 + 10 * place)],
         )
         for place in range(3)
