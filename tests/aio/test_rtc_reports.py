@@ -23,6 +23,7 @@ from aiortc.rtp import (
 from meshcall.aio.rtc import hooks
 from meshcall.aio.rtc.hooks.private import set_private
 from meshcall.aio.rtc.hooks.reports import Reports
+from meshcall.aio.rtc.hooks.reports import _reports as reports_of
 from tests.aio.test_rtc_hooks import peer_connection
 
 NOW = 1_000.0
@@ -187,6 +188,7 @@ async def test_one_task_reports_for_all_until_the_last_has_ended() -> None:
     ]
     await asyncio.gather(*named, return_exceptions=True)
     assert named[0].cancelled()
+    assert ends.dtls not in reports_of
     await ends.pc.close()
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import pylibsrtp
 from aiortc import RTCRtpReceiver, RTCRtpSender
@@ -63,6 +62,11 @@ class Reports:
         self._reporters: dict[Reporter, None] = {}
         """In the order in which they began."""
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything reports."""
+        return bool(self._reporters)
 
     def begin(self, reporter: Reporter) -> None:
         """It reports from now on."""
@@ -144,8 +148,8 @@ class Reports:
                 await self._dtls._send_rtp(b"".join(map(bytes, packets)))
 
 
-_reports: Final[WeakKeyDictionary[RTCDtlsTransport, Reports]] = WeakKeyDictionary()
-"""Which transport a sender or receiver has is known when it starts, not when it is prepared."""
+_reports: Final[dict[RTCDtlsTransport, Reports]] = {}
+"""Of transports that have any. Which one a sender or receiver has is known when it starts, not before."""
 
 
 def report_together(reporter: Reporter) -> None:
@@ -164,7 +168,11 @@ async def _stand(reporter: Reporter) -> None:
         reports = _reports[dtls] = Reports(dtls)
     reports.begin(reporter)
     started.set()
-    with suppress(asyncio.CancelledError):
-        await asyncio.get_running_loop().create_future()
-    await reports.end(reporter)
-    exited.set()
+    try:
+        with suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
+        await reports.end(reporter)
+    finally:
+        if not reports.any:
+            _reports.pop(dtls, None)
+        exited.set()
