@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -40,11 +40,28 @@ class Processes(contextlib.ExitStack):
     def start(self, name: str, *command: str | Path, pipe: bool = False) -> subprocess.Popen[str]:
         """Start a program; its stderr, and its stdout unless ``pipe``, goes to demo-out/NAME.log."""
         log: IO[str] = self.enter_context(log_of(name).open("w"))
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if pipe else log, stderr=log, text=True
-        )
-        self.callback(stop, process)
+        out = subprocess.PIPE if pipe else log
+        with undisturbed():
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, text=True)
+            self.callback(stop, process)
         return process
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A signal that comes meanwhile counts afterwards: a program is started and known, or neither."""
+    came: list[int] = []
+    kept = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def stop(process: subprocess.Popen[str]) -> None:
