@@ -100,6 +100,12 @@ async def members(tab: Tab, count: int) -> None:
     )
 
 
+async def show_small(machine: Peer, *others: Peer) -> None:
+    """What these send to the machine is as small as what SMALL windows want, and for the same reason."""
+    for other in others:
+        await machine.post("rooms/-/layer", peer=other.id, height=180, fps=15)
+
+
 async def decoded(tab: Tab) -> dict[str, int]:
     """Pictures decoded, by member."""
     found: dict[str, int] = await tab.eval(

@@ -27,6 +27,7 @@ from tests.page.meeting import (
     members,
     room_of,
     sees_all,
+    show_small,
     start,
     submit,
     tile_of,
@@ -138,8 +139,13 @@ async def test_three_pages_and_two_machines_meet_on_a_lan_without_a_way_out(lab:
         for machine in (robot, probe):
             (await machine.cli("room", "join", ROOM, "--source", "testsrc")).check()
         await members(a, 3)
+        for machine, other in ((robot, probe), (probe, robot)):
+            await show_small(machine, ann, other)
         link, code = await invite(a)
         await join_by(b, code)
+        await members(b, 4)
+        for machine in (robot, probe):
+            await show_small(machine, bob)
         async with browser_on(cem.host, *GRANTED) as c:
             await open_page(cem, c)
             await c.do("size", **SMALL)
@@ -156,6 +162,7 @@ async def test_three_pages_and_two_machines_meet_on_a_lan_without_a_way_out(lab:
                 print(f"pictures decoded: {sorted(seen.values())}")
             for machine in (robot, probe):
                 await until_members(machine, 5)
+                await show_small(machine, cem)
                 received = [one["received"] for one in (await room_of(machine))["members"] if not one["me"]]
                 print(f"at a machine: {received}")
                 assert all(one["video_frames"] > 0 and one["audio_seconds"] > 0 for one in received)
