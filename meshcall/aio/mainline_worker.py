@@ -70,7 +70,9 @@ class Worker:
         self._find_at = self._announce_at = self._stats_at = 0.0
         self._nodes = 0
         self._begun = 0
+        """How often the DHT has begun since there was a node."""
         self._begin_at: float | None = None
+        """When it begins anew; None: not while there are nodes."""
 
     def want(self, wish: dict[str, Any]) -> None:
         """From now on find and announce this."""

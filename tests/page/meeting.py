@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from netsim.host import Host
+from netsim.lab import Lab
 from netsim.peer import Peer
-from tests.page.browser import Tab
+from tests.page.browser import GRANTED, Browser, Tab, browser_on, open_page
 
 ROOM = "Field camp"
 SMALL = {"width": 780, "height": 640}
@@ -98,6 +101,18 @@ async def members(tab: Tab, count: int) -> None:
         f"document.querySelectorAll('.tile').length === {count} && "
         "[...document.querySelectorAll('.tile:not(.me) .tile-state')].every(one => !one.textContent)",
     )
+
+
+@asynccontextmanager
+async def two_pages(lab: Lab) -> AsyncIterator[tuple[Browser, Browser]]:
+    """Of ann, who has made the room, and of bob, who is not in it yet."""
+    ann, bob = await start(list(await lab.lan(["ann", "bob"], ipv6=False)))
+    async with browser_on(ann.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
+        await asyncio.gather(open_page(ann, a), open_page(bob, b))
+        for tab in (a, b):
+            await tab.do("size", **SMALL)
+        await create(a, ROOM)
+        yield a, b
 
 
 async def show_small(machine: Peer, *others: Peer) -> None:

@@ -31,6 +31,7 @@ from tests.page.meeting import (
     start,
     submit,
     tile_of,
+    two_pages,
     until_members,
 )
 from tests.page.screens import chromium, contacts, page_of
@@ -85,12 +86,7 @@ def tone(path: Path) -> Path:
 
 async def test_a_screen_is_shared_again(lab: Lab) -> None:
     """By the same member, and by the other one between: each time its pictures move, and go when it stops."""
-    ann, bob = await start(list(await lab.lan(["ann", "bob"], ipv6=False)))
-    async with browser_on(ann.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
-        await asyncio.gather(open_page(ann, a), open_page(bob, b))
-        for tab in (a, b):
-            await tab.do("size", **SMALL)
-        await create(a, ROOM)
+    async with two_pages(lab) as (a, b):
         await join_by_name(b, ROOM)
         await asyncio.gather(members(a, 2), members(b, 2))
         for name, sharer, other in (

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from netsim.lab import Lab
-from tests.page.browser import GRANTED, Tab, browser_on, no_errors, open_page
-from tests.page.meeting import ROOM, SMALL, create, in_front, join_by_name, members, start
+from tests.page.browser import Tab, no_errors
+from tests.page.meeting import ROOM, in_front, join_by_name, members, two_pages
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -78,12 +78,7 @@ async def stopped(*tabs: Tab) -> None:
 
 async def test_first_screens_cross(lab: Lab) -> None:
     """Both are seen, whoever's offer counts, and however far the other one's is."""
-    ann, bob = await start(list(await lab.lan(["ann", "bob"], ipv6=False)))
-    async with browser_on(ann.host, *GRANTED) as a, browser_on(bob.host, *GRANTED) as b:
-        await asyncio.gather(open_page(ann, a), open_page(bob, b))
-        for tab in (a, b):
-            await tab.do("size", **SMALL)
-        await create(a, ROOM)
+    async with two_pages(lab) as (a, b):
 
         async def meet() -> None:
             """Both in the room, by a new connection."""

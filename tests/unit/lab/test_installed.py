@@ -32,3 +32,24 @@ def test_nothing_is_changed_where_it_is_kept_anyway(monkeypatch: pytest.MonkeyPa
     """Beside the sources, as Python does by itself."""
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     assert bytecode() == {}
+
+
+@pytest.mark.parametrize("made", ["writable", "link", "file"])
+def test_a_folder_that_others_may_have_made_is_not_used(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is known to all: bytecode that somebody else has put there would run as us."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = Path(bytecode()["PYTHONPYCACHEPREFIX"])
+    folder.rmdir()
+    match made:
+        case "writable":
+            folder.mkdir()
+            folder.chmod(0o777)
+        case "link":
+            (tmp_path / "elsewhere").mkdir(mode=0o700)
+            folder.symlink_to(tmp_path / "elsewhere")
+        case _:
+            folder.touch()
+    assert bytecode() == {}

@@ -64,7 +64,7 @@ class Reports:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def any(self) -> bool:
+    def in_use(self) -> bool:
         """Whether anything reports."""
         return bool(self._reporters)
 
@@ -173,6 +173,6 @@ async def _stand(reporter: Reporter) -> None:
             await asyncio.get_running_loop().create_future()
         await reports.end(reporter)
     finally:
-        if not reports.any:
+        if not reports.in_use:
             _reports.pop(dtls, None)
         exited.set()
