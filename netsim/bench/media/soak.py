@@ -1,6 +1,7 @@
-"""A guest that joins and leaves a room again and again: what stays behind at those who were there, and at it.
+"""Guests that join and leave a room again and again: what stays behind at those who were there, and at them.
 
-Two members and a guest, each with a test picture and a tone. A stay ends when sound and pictures of all came.
+Two members, and four guests that take turns, each with a test picture and a tone. A stay ends when sound and
+pictures of all came. One guest alone would begin more links in a minute than members take of one peer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ WARM_SHARE = 0.2
 """Of the stays: what grows until then is what a daemon needs."""
 MEMORY_GROWTH = 5.0
 """Percent."""
+MEMBERS = ("one", "two")
+GUESTS = ("ann", "bob", "cat", "dan")
 ROOM = "soak"
 
 
@@ -30,16 +33,17 @@ async def measure(options: Options) -> Report:
     looks: list[tuple[int, list[Weight]]] = []
     failures: list[str] = []
     async with Lab() as lab:
-        everybody = [Attendee(Peer(host)) for host in await lab.lan(["one", "two", "guest"])]
-        *members, guest = everybody
+        everybody = [Attendee(Peer(host)) for host in await lab.lan([*MEMBERS, *GUESTS])]
+        members, guests = everybody[: len(MEMBERS)], everybody[len(MEMBERS) :]
         await asyncio.gather(*(one.peer.start("--lan-only") for one in everybody))
         await members[0].create(ROOM, source="testsrc")
         await members[1].join(ROOM, source="testsrc")
         await agree(members)
         for stay in range(1, stays + 1):
+            guest = guests[stay % len(guests)]
             try:
                 await guest.join(ROOM, source="testsrc")
-                await all_media(everybody)
+                await all_media([*members, guest])
                 await guest.do("leave")
                 await agree(members)
             except (LabError, OSError) as error:
@@ -85,6 +89,6 @@ def make_report(stays: int, looks: list[tuple[int, list[Weight]]], failures: lis
             Figure(f"{done}: descriptors more", "", fds, 0, "max"),
             Figure(f"{done}: threads more", "", threads, 0, "max"),
         ),
-        (Table("MB / descriptors / threads after stays", ("stays", "one", "two", "guest"), tuple(rows)),),
+        (Table("MB / descriptors / threads after stays", ("stays", *MEMBERS, *GUESTS), tuple(rows)),),
         failures=tuple(failures),
     )
