@@ -1510,6 +1510,18 @@ CPU_LOW_AFTER: Final = 10.0
 CPU_LOW_AFTER_MAX: Final = 160.0
 """The same, after tries that failed."""
 
+STRAIN_LOOK: Final = 0.5
+"""Seconds over which the event loop's lateness is averaged."""
+
+STRAIN_LATE: Final = 0.06
+"""Seconds late, on that average, from which on this machine does not keep up: sound breaks up."""
+
+STRAIN_AFTER: Final = 1.5
+"""Seconds of that before smaller pictures are asked for: links are given up after 2 to 3 s of silence."""
+
+STRAIN_CALM: Final = 0.01
+"""Seconds late from which down larger pictures could be borne."""
+
 SPEECH_FLOOR_MAX: Final = -45
 """dBov that background noise is thought to have at most: louder is somebody."""
 

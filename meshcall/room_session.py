@@ -18,10 +18,12 @@ from typing import Protocol, cast
 from meshcall import limits
 from meshcall.address import Address
 from meshcall.aio.files import RoomRow, StateDb
+from meshcall.aio.lateness import lateness_of_loop
 from meshcall.errors import InvalidPeerId, LocalProtocolError, MeshcallError, NoSuchMember, UsageError
 from meshcall.finder import Finder, Found
 from meshcall.identity.peer_id import PeerId
 from meshcall.media.plan import MediaPlan, parse_source
+from meshcall.media.strain import Strain
 from meshcall.media_paths import free_record
 from meshcall.room import commands as c
 from meshcall.room import events as e
@@ -129,8 +131,10 @@ class RoomSession:
         self._code_ms = 0
         self._layers: dict[PeerId, dict[LayerKind, Shown]] = {}
         """What was asked of each member: a link that comes up later is told, too."""
-        self._shown = WHOLE
+        self._strain = Strain(WHOLE)
         """What is asked of all others."""
+        self._lateness = lateness_of_loop()
+        self._listens = False
         self._expected: frozenset[PeerId] = frozenset()
         """Who is in it, as far as we were told, before any of them tells us."""
         self._events: deque[e.RoomEvent] = deque()
@@ -249,6 +253,7 @@ class RoomSession:
             self.mates = mates
             self._node.members_changed()
             self._show()
+            self._listen(bool(mates))
         self._changed()
 
     def _people(self, more: Collection[PeerId] = ()) -> int:
@@ -257,19 +262,37 @@ class RoomSession:
 
     def _show(self) -> None:
         """Others come and go: each may be shown larger or smaller."""
-        wanted = shown(self._people(), whole=self.options.record is not None)
-        if wanted != self._shown:
-            self._shown = wanted
-            for call in self.links:
-                self._ask(call.peer)
+        before = self._strain.shown
+        self._strain.want(shown(self._people(), whole=self.options.record is not None))
+        if self._strain.shown != before:
+            self._ask_all()
+
+    def _ask_all(self) -> None:
+        for call in self.links:
+            self._ask(call.peer)
 
     def _ask(self, peer: PeerId) -> None:
         """Unless somebody said how large ``peer`` is shown, or the page does."""
         if not self.options.page and "camera" not in self._layers.get(peer, {}):
-            self.links.ask_layer(peer, "camera", *self._shown)
+            self.links.ask_layer(peer, "camera", *self._strain.shown)
+
+    def _listen(self, wanted: bool) -> None:
+        """See whether this machine keeps up, while it receives something. A browser sees to itself."""
+        wanted = wanted and not self.options.page
+        if wanted and not self._listens:
+            self._lateness.listen(self._looked)
+        elif not wanted:
+            self._lateness.forget(self._looked)
+        self._listens = wanted
+
+    def _looked(self, late: float, at: float) -> None:
+        if self._strain.looked(late, at):
+            self._ask_all()
+            self._changed()
 
     def _finish(self, reason: c.EndReason) -> None:
         self._over = True
+        self._listen(False)
         self.announcement = None
         self.mates = frozenset()
         for handle in (self._timer, self._telling):
@@ -525,12 +548,13 @@ class RoomSession:
             code=machine.code,
             code_ms=self._code_ms if machine.code else 0,
             sharing=self.sharing,
+            strained=self._strain.strained,
             trouble=self.trouble,
         )
 
     def _member_view(self, member: Member) -> MemberView:
         flags, call = member.flags, self.links.get(member.peer)
-        unasked = None if member.me or self.options.page else self._shown
+        unasked = None if member.me or self.options.page else self._strain.shown
         layer = self._layers.get(member.peer, {}).get("camera", unasked)
         return MemberView(
             peer_id=member.peer.text,

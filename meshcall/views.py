@@ -691,6 +691,8 @@ class RoomView(View, frozen=True, kw_only=True):
     """Until when, unix milliseconds."""
     sharing: str = ""
     """The source that this machine shows beside its camera; empty: none."""
+    strained: bool = False
+    """This machine does not keep up, and asks for smaller pictures, or none, that the others be heard."""
     trouble: str = ""
     """What does not work in it now."""
 

@@ -451,6 +451,8 @@ def _show(view: dict[str, Any]) -> None:
         fields.append(("code", view["code"]))
     if view["sharing"]:
         fields.append(("sharing", view["sharing"]))
+    if view["strained"]:
+        fields.append(("strained", "this machine is too slow for more: it asks the others for less"))
     if view["trouble"]:
         fields.append(("trouble", view["trouble"]))
     fields += [

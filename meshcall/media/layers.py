@@ -19,12 +19,20 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from meshcall import limits
+from meshcall.media.degree import Bounds, Degree, since
 
 Why = Literal["", "asked", "rate", "cpu", "paused"]
 """Why a peer does not get the highest layer: it asked for less, its way or this machine is too slow, or there
 is no room for pictures on its way at all. Empty: it gets it."""
 
 _PIXELS: Final = 1280 * 720
+_BOUNDS: Final = Bounds(
+    high=limits.CPU_HIGH,
+    high_after=limits.CPU_HIGH_AFTER,
+    low=limits.CPU_LOW,
+    low_after=limits.CPU_LOW_AFTER,
+    low_after_max=limits.CPU_LOW_AFTER_MAX,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,31 +120,14 @@ class _Peer:
     """Seconds before it is given a layer that did not hold."""
 
 
-@dataclass(slots=True)
-class Load:
-    """Whether this machine can encode what it is asked for."""
+class Load(Degree):
+    """Whether this machine can encode what it is asked for: the share of the time that its encoder works.
 
-    degree: int = 0
-    """0: everything; 1: half of the pictures; 2: no more than 360p; 3: the lowest layer."""
-    _high_since: float | None = None
-    _low_since: float | None = None
-    _changed: float = float("-inf")
-    _patience: float = field(default=limits.CPU_LOW_AFTER)
+    Degree 0: everything; 1: half of the pictures; 2: no more than 360p; 3: the lowest layer.
+    """
 
-    def measured(self, busy: float, now: float) -> None:
-        """The busiest encoder worked for this share of the time, 0 to 1."""
-        self._high_since = _since(self._high_since, busy >= limits.CPU_HIGH, now)
-        self._low_since = _since(self._low_since, busy <= limits.CPU_LOW, now)
-        if self._high_since is not None and now - self._high_since >= limits.CPU_HIGH_AFTER:
-            if now - self._changed < 2 * self._patience:  # the last try was one too many
-                self._patience = min(2 * self._patience, limits.CPU_LOW_AFTER_MAX)
-            self._change(min(3, self.degree + 1), now)
-        elif self.degree and self._low_since is not None and now - self._low_since >= self._patience:
-            self._change(self.degree - 1, now)
-
-    def _change(self, degree: int, now: float) -> None:
-        self.degree, self._changed = degree, now
-        self._high_since = self._low_since = None
+    def __init__(self) -> None:
+        super().__init__(_BOUNDS, most=3)
 
     @property
     def fps(self) -> int:
@@ -147,12 +138,6 @@ class Load:
     def height(self) -> int:
         """Of a picture at most."""
         return {0: 720, 1: 720, 2: 360, 3: 180}[self.degree]
-
-
-def _since(since: float | None, holds: bool, now: float) -> float | None:
-    if not holds:
-        return None
-    return now if since is None else since
 
 
 def _ladder(size: Size) -> tuple[Layer, ...]:
@@ -284,7 +269,7 @@ class Layers:
         kept = current == lowest or one.rate >= limits.LAYER_KEEP * self._least(current)
         above = highest(limits.LAYER_SPARE)
         spare = self._order(above) < self._order(current)
-        one.spare_since = _since(one.spare_since, spare, now)
+        one.spare_since = since(one.spare_since, spare, now)
         held = now - one.raised_at >= limits.LAYER_HELD
         if not kept:
             patience = one.patience.pop(current, limits.LAYER_UP_AFTER)

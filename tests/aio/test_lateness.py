@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from meshcall import limits
-from meshcall.aio.rtc.lateness import lateness_of_loop
+from meshcall.aio.lateness import lateness_of_loop
 
 
 async def test_all_are_told_of_one_look_until_they_forget() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from meshcall import errors, limits
 from meshcall.aio.clock import SystemClock, system_random
+from meshcall.aio.lateness import lateness_of_loop
 from meshcall.config import Config
 from meshcall.identity.keys import SigningKey
 from meshcall.media.mixing import tiles
@@ -185,6 +186,37 @@ async def test_a_crowd_is_shown_in_tiles(start: StartNode, played: Stage) -> Non
 
     await until(lambda: asked() == {"ann": -1, "ben": 180, "cem": WHOLE[0], "dan": WHOLE[0]})
     await until(lambda: {one.shown for one in played.endpoints} == {WHOLE, (180, 15)})
+
+
+async def test_a_machine_that_does_not_keep_up_asks_for_less(start: StartNode, played: Stage) -> None:
+    """Of all but whom somebody asked for by hand, and says so; alone it does not look."""
+    ann, ben, cem = [await start(who) for who in ("ann", "ben", "cem")]
+    lateness = lateness_of_loop()
+    await ann.rooms.create("Tea")
+    assert not lateness.listened
+    link = ann.rooms.invite("tea").uri
+    for node in (ben, cem):
+        await node.rooms.join(link)
+    await agree(ann, ben, cem)
+    ann.rooms.ask_layer("-", "ben", "camera", *WHOLE)
+    assert not ann.rooms.view("-").strained
+
+    def asked(node: Node) -> dict[str, int]:
+        return {member.name: member.layer for member in node.rooms.view("-").members if not member.me}
+
+    at = asyncio.get_running_loop().time()
+    while not all(node.rooms.view("-").strained for node in (ann, ben, cem)):
+        at += limits.ARRIVALS_PROBE  # all three have one loop
+        lateness.tell(2 * limits.STRAIN_LATE, at)
+    assert asked(ann)["ben"] == WHOLE[0]
+    assert asked(ann)["cem"] < WHOLE[0]
+    heights = sorted(height for node in (ann, ben, cem) for height in asked(node).values())
+    assert heights[-2] < WHOLE[0] == heights[-1]
+    await until(lambda: sorted(one.shown[0] for one in played.endpoints if one.shown) == heights)
+    for node in (cem, ben):
+        await node.rooms.leave("-")
+    await agree(ann)
+    assert not lateness.listened
 
 
 async def test_who_is_gone_makes_no_crowd(

@@ -8,8 +8,8 @@ from typing import Final
 from aiortc import RTCRtpReceiver
 
 from meshcall import limits
+from meshcall.aio.lateness import lateness_of_loop
 from meshcall.aio.rtc.hooks.private import get_private, set_private
-from meshcall.aio.rtc.lateness import lateness_of_loop
 from meshcall.media.arrivals import Arrivals
 
 _LISTENS: Final = 1.0

@@ -1,6 +1,7 @@
-"""How late the event loop is with what it does, for all connections that want to know.
+"""How late the event loop is with what it does, for all who want to know.
 
-What this machine itself reads late is no lateness of a peer's link.
+What this machine itself reads late is no lateness of a peer's link; and a loop that is late all the time has
+more to do than this machine can.
 
 Law 1: one timer for all, while somebody listens.
 Law 2: who listens is told of each look, and may ask between two.
@@ -39,9 +40,19 @@ class Lateness:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
+    @property
+    def listened(self) -> bool:
+        """Whether anybody does."""
+        return bool(self._listeners)
+
     def now(self, at: float) -> float:
         """Seconds by which a look is late ``at`` this moment: sockets are read before timers."""
         return 0.0 if self._due is None else max(0.0, at - self._due)
+
+    def tell(self, late: float, at: float) -> None:
+        """It is ``late`` seconds late ``at`` this moment."""
+        for listener in tuple(self._listeners):
+            listener(late, at)
 
     def _look_soon(self) -> None:
         self._due = self._loop.time() + limits.ARRIVALS_PROBE
@@ -50,8 +61,7 @@ class Lateness:
     def _look(self) -> None:
         at = self._loop.time()
         late, self._due = self.now(at), None
-        for listener in tuple(self._listeners):
-            listener(late, at)
+        self.tell(late, at)
         if self._listeners:
             self._look_soon()
 
