@@ -18,6 +18,8 @@ from netsim.weights import Weight, weigh
 
 STAYS, QUICK_STAYS = 500, 40
 LOOKS = 10
+REST_S = 3.0
+"""Before a look: who has just left is closing its links, and looks for garbage a second later."""
 WARM_SHARE = 0.2
 """Of the stays: what grows until then is what a daemon needs."""
 MEMORY_GROWTH = 5.0
@@ -50,6 +52,7 @@ async def measure(options: Options) -> Report:
                 failures.append(f"stay {stay}: {str(error).splitlines()[0]}")
                 break
             if stay % max(1, stays // LOOKS) == 0:
+                await asyncio.sleep(REST_S)
                 looks.append((stay, [await weigh_one(one) for one in everybody]))
                 options.log(f"{stay} of {stays} stays: {describe(looks[-1][1])}")
     return make_report(stays, looks, failures)
