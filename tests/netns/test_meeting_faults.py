@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from netsim.lab import ROOT, Lab
-from netsim.meeting import agree, here, others
+from netsim.meeting import View, agree, here, others
 from netsim.peer import EventLog
 
 from .meetings import (
@@ -251,3 +251,47 @@ async def test_a_machine_on_two_networks(lab: Lab) -> None:
             "all three in the roster", lambda view: {m["peer_id"] for m in view["members"]} == ids
         )
     assert_clean_logs([ann, both, cleo])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_machine_that_is_too_slow_for_the_pictures(lab: Lab) -> None:
+    """It asks for less and says so, the others don't; nobody is lost, and when it is fast again it asks for all."""
+    lan = await lab.lan(FIVE[:3])
+    members = await start(list(lan))
+    await gather(members)
+    slow, *fast = members
+    daemon = slow.peer.daemon
+    assert daemon is not None
+
+    async def hold_up() -> None:
+        """It runs for a fifth of the time, as beside four others that want the processor."""
+        while True:
+            await daemon.pause()
+            await asyncio.sleep(0.2)
+            await daemon.resume()
+            await asyncio.sleep(0.05)
+
+    def asked(view: View) -> set[int]:
+        return {member["layer"] for member in others(view)}
+
+    for one in members:
+        await one.wait_for("all that there is", lambda view: asked(view) == {720})
+    began = time.monotonic()
+    holding = asyncio.create_task(hold_up())
+    try:
+        await slow.wait_for("less", lambda view: view["strained"] and max(asked(view)) <= 360)
+        print(f"asked for less after {time.monotonic() - began:.1f} s")
+        for one in fast:
+            view = await one.view()
+            assert asked(view) == {720}
+            assert here(view) == {member.peer.id for member in members}
+    finally:
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+        await daemon.resume()
+    began = time.monotonic()
+    await slow.wait_for("all again", lambda view: not view["strained"] and asked(view) == {720}, 60.0)
+    print(f"asked for all again after {time.monotonic() - began:.1f} s")
+    await agree(members)
+    assert_clean_logs(members)
