@@ -256,7 +256,7 @@ async def test_a_machine_on_two_networks(lab: Lab) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_a_machine_that_is_too_slow_for_the_pictures(lab: Lab) -> None:
-    """It asks for less and says so, the others don't; nobody is lost, and when it is fast again it asks for all."""
+    """It asks for less and says so, the others don't; nobody is lost; fast again, it asks for all."""
     lan = await lab.lan(FIVE[:3])
     members = await start(list(lan))
     await gather(members)
