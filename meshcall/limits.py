@@ -816,7 +816,8 @@ MEDIA_GATHER_TIMEOUT: Final = 5.0
 """For making a local description; host candidates alone take milliseconds."""
 
 MEDIA_REMAINS_AFTER: Final = 1.0
-"""Seconds after the last connection ended until what it left is collected: another one may begin at once."""
+"""Seconds after a connection ended until what it left is collected and given back: another one may begin at
+once."""
 
 ICE_SERVER_PATIENCE: Final = 0.002
 """How long a description waits for the configured STUN and TURN servers (a server that is dead): what they

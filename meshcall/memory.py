@@ -44,15 +44,24 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
+def trim_heap() -> None:
+    """What is free in the heap: glibc keeps whatever lies below something that is not. Takes some ms.
+
+    Where it can't be told, nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def give_back() -> None:
     """Holes that loading left in the heap, and pages of libraries that nothing reads again.
 
     Both stay until glibc and the kernel are told. Where they can't be told, nothing happens.
     """
     gc.collect()
+    trim_heap()
     with suppress(OSError, AttributeError, ValueError):
         libc = ctypes.CDLL(None)
-        libc.malloc_trim(0)
         for start, size in unwritten_files(Path("/proc/self/smaps").read_text()):
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
 
