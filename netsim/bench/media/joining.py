@@ -40,6 +40,8 @@ COLD_MAX = 5
 SETTLED_S = 5.0
 APART_S = 1.0
 """Between two rooms that are made: who makes and leaves many in a row announces them one by one."""
+AGAIN_S = 2.0
+"""Between two stays of the same guest: members take one link of a peer in 2 s, after the first six."""
 BUSY_S = 2.0
 
 
@@ -80,6 +82,7 @@ async def measure(options: Options) -> Report:
         for number in range(options.repeat):
             await attempt(times.warm, times.failures, "warm", number, options, join(members, late))
             await leave(members, late)
+            await asyncio.sleep(AGAIN_S)
         for number in range(min(options.repeat, COLD_MAX)):
             host = lan["cold"]
             cold = Attendee(Peer(host, home=host.directory / f"home-{number}"))
