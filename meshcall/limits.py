@@ -737,9 +737,12 @@ SYNC_STEP: Final = 0.005
 SYNC_PICTURES: Final = 90
 """Pictures by which it is judged how late pictures come: three seconds."""
 
-SYNC_IN_TIME: Final = 0.7
-"""Share of the pictures that shall not come later than their sound, as far as SYNC_LAG allows it: a burst, in
-which all of half a second are late, changes nothing."""
+SYNC_STRETCH: Final = 15
+"""Pictures of a stretch: half a second at 30 a second."""
+
+SYNC_IN_TIME: Final = 0.85
+"""Share of the pictures of most stretches that shall not come later than their sound, as far as SYNC_LAG
+allows it: a burst, in which all of half a second are late, changes nothing."""
 
 SYNC_LAG: Final = 0.08
 """Seconds that sound lags at most for pictures that wait for their repairs: people notice more. For

@@ -14,6 +14,7 @@ Law 4: nothing is compared by reports of which one knows a clock that the other 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from meshcall import limits
@@ -157,6 +158,13 @@ class Sync:
         sound, pictures = self._sound.delay, self._pictures.delay
         return None if sound is None or pictures is None else sound - pictures
 
+    def _usual(self, otherwise: float) -> float:
+        """The delay in which most pictures of most of the last stretches came: a burst is one or two."""
+        came, size = list(self._came), limits.SYNC_STRETCH
+        stretches = [sorted(came[end - size : end]) for end in range(len(came), size - 1, -size)]
+        lates = sorted(_quantile(stretch, limits.SYNC_IN_TIME) for stretch in stretches)
+        return _quantile(lates, 0.5) if lates else otherwise
+
     def _adjust(self, delay: float) -> None:
         sound, way = self._sound.delay, self._way
         if sound is None or way is None:
@@ -165,9 +173,14 @@ class Sync:
         show = delay if self._show is None else self._show
         show = _toward(show, sound - limits.SYNC_SLACK)
         self._show = min(came[0] + limits.SYNC_HOLD_MAX, max(came[0], show))
-        most, many = (came[int(share * (len(came) - 1))] for share in (0.5, limits.SYNC_IN_TIME))
-        least = max(most - way - limits.SYNC_SLACK, min(many - way, limits.SYNC_LAG))
+        most = _quantile(came, 0.5)
+        least = max(most - way - limits.SYNC_SLACK, min(self._usual(most) - way, limits.SYNC_LAG))
         self.least = _toward(self.least, min(limits.SYNC_HOLD_MAX, max(0.0, least)))
+
+
+def _quantile(delays: Sequence[float], share: float) -> float:
+    """Of sorted delays."""
+    return delays[int(share * (len(delays) - 1))]
 
 
 def _mean(old: float | None, new: float, share: float) -> float:
