@@ -26,13 +26,6 @@ Why = Literal["", "asked", "rate", "cpu", "paused"]
 is no room for pictures on its way at all. Empty: it gets it."""
 
 _PIXELS: Final = 1280 * 720
-_BOUNDS: Final = Bounds(
-    high=limits.CPU_HIGH,
-    high_after=limits.CPU_HIGH_AFTER,
-    low=limits.CPU_LOW,
-    low_after=limits.CPU_LOW_AFTER,
-    low_after_max=limits.CPU_LOW_AFTER_MAX,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +120,14 @@ class Load(Degree):
     """
 
     def __init__(self) -> None:
-        super().__init__(_BOUNDS, most=3)
+        bounds = Bounds(
+            high=limits.CPU_HIGH,
+            high_after=limits.CPU_HIGH_AFTER,
+            low=limits.CPU_LOW,
+            low_after=limits.CPU_LOW_AFTER,
+            low_after_max=limits.CPU_LOW_AFTER_MAX,
+        )
+        super().__init__(bounds, most=3)
 
     @property
     def fps(self) -> int:

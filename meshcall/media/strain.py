@@ -20,14 +20,6 @@ from meshcall.room.crowd import Shown
 STEPS: Final[tuple[Shown, ...]] = (*((layer.height, layer.fps) for layer in LADDER), (0, 0))
 """From the largest pictures that are sent down to none."""
 
-_BOUNDS: Final = Bounds(
-    high=limits.STRAIN_LATE,
-    high_after=limits.STRAIN_AFTER,
-    low=limits.STRAIN_CALM,
-    low_after=limits.CPU_LOW_AFTER,
-    low_after_max=limits.CPU_LOW_AFTER_MAX,
-)
-
 
 class Strain:
     """Of one machine in one room."""
@@ -35,7 +27,14 @@ class Strain:
     def __init__(self, wanted: Shown) -> None:
         """``wanted``: what a machine asks for that keeps up, one of the steps."""
         self._first = STEPS.index(wanted)
-        self._degree = Degree(_BOUNDS, most=len(STEPS) - 1 - self._first)
+        bounds = Bounds(
+            high=limits.STRAIN_LATE,
+            high_after=limits.STRAIN_AFTER,
+            low=limits.STRAIN_CALM,
+            low_after=limits.CPU_LOW_AFTER,
+            low_after_max=limits.CPU_LOW_AFTER_MAX,
+        )
+        self._degree = Degree(bounds, most=len(STEPS) - 1 - self._first)
         self._late = 0.0
         self._looks = 0
         self._since: float | None = None
