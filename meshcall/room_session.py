@@ -263,7 +263,7 @@ class RoomSession:
     def _show(self) -> None:
         """Others come and go: each may be shown larger or smaller."""
         before = self._strain.shown
-        self._strain.want(shown(self._people(), whole=self.options.record is not None))
+        self._strain.want(self._wanted())
         if self._strain.shown != before:
             self._ask_all()
 
@@ -278,12 +278,17 @@ class RoomSession:
 
     def _listen(self, wanted: bool) -> None:
         """See whether this machine keeps up, while it receives something. A browser sees to itself."""
-        wanted = wanted and not self.options.page
+        wanted = wanted and not self.options.page and not self._over
         if wanted and not self._listens:
             self._lateness.listen(self._looked)
         elif not wanted:
             self._lateness.forget(self._looked)
+            self._strain = Strain(self._wanted())  # who is alone asks nobody
         self._listens = wanted
+
+    def _wanted(self) -> Shown:
+        """Of each other, by who keeps up."""
+        return shown(self._people(), whole=self.options.record is not None)
 
     def _looked(self, late: float, at: float) -> None:
         if self._strain.looked(late, at):

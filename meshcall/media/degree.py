@@ -1,43 +1,31 @@
 """How much less a machine does that can't keep up, a step at a time. Pure.
 
 Law 1: one step more each time that the load was high for long enough; a moment is no reason.
-Law 2: one step back after it was low for a while, and after twice as long each time that this did not hold.
+Law 2: one step back, as a try, after it was low for a while, and after twice as long each time that a try did
+not hold. Steps that follow each other at once are no tries.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Between which a load may be, in whatever it is measured in."""
-
-    high: float
-    """From which on it is too much,"""
-    high_after: float
-    """after so many seconds."""
-    low: float
-    """From which down more could be borne,"""
-    low_after: float
-    """after so many seconds;"""
-    low_after_max: float
-    """at most, after tries that failed."""
+from meshcall import limits
 
 
 class Degree:
-    """Of one load."""
+    """Of one load, in whatever it is measured in."""
 
-    def __init__(self, bounds: Bounds, most: int) -> None:
-        """``most``: steps that there are."""
+    def __init__(self, *, high: float, high_after: float, low: float, most: int) -> None:
+        """``high``: from which on it is too much, after ``high_after`` seconds of it.
+
+        ``low``: from which down more could be borne. ``most``: steps that there are.
+        """
         self.degree = 0
         """Steps that are taken."""
-        self._most = most
-        self._bounds = bounds
-        self._patience = bounds.low_after
+        self._high, self._high_after, self._low, self._most = high, high_after, low, most
+        self._patience = limits.CPU_LOW_AFTER
         self._high_since: float | None = None
         self._low_since: float | None = None
-        self._changed = float("-inf")
+        self._tried: float | None = None
+        """When a step was taken back last, if no step was taken since."""
 
     def limit(self, most: int) -> None:
         """There are so many steps from now on."""
@@ -46,20 +34,28 @@ class Degree:
 
     def measured(self, load: float, now: float) -> bool:
         """The load is this; whether a step is taken, or taken back."""
-        bounds = self._bounds
-        self._high_since = since(self._high_since, load >= bounds.high, now)
-        self._low_since = since(self._low_since, load <= bounds.low, now)
+        self._high_since = since(self._high_since, load >= self._high, now)
+        self._low_since = since(self._low_since, load <= self._low, now)
         before = self.degree
-        if self._high_since is not None and now - self._high_since >= bounds.high_after:
-            if now - self._changed < 2 * self._patience:  # the last try was one too many
-                self._patience = min(2 * self._patience, bounds.low_after_max)
-            self._change(min(self._most, self.degree + 1), now)
+        if self._high_since is not None and now - self._high_since >= self._high_after:
+            self._judge_try(now)
+            self._change(min(self._most, self.degree + 1))
         elif self.degree and self._low_since is not None and now - self._low_since >= self._patience:
-            self._change(self.degree - 1, now)
+            self._tried = now
+            self._change(self.degree - 1)
         return self.degree != before
 
-    def _change(self, degree: int, now: float) -> None:
-        self.degree, self._changed = degree, now
+    def _judge_try(self, now: float) -> None:
+        """The last one is over, whether it held or not."""
+        if self._tried is not None:
+            held = now - self._tried >= 2 * self._patience
+            self._patience = (
+                limits.CPU_LOW_AFTER if held else min(2 * self._patience, limits.CPU_LOW_AFTER_MAX)
+            )
+            self._tried = None
+
+    def _change(self, degree: int) -> None:
+        self.degree = degree
         self._high_since = self._low_since = None
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from meshcall import limits
-from meshcall.media.degree import Bounds, Degree, since
+from meshcall.media.degree import Degree, since
 
 Why = Literal["", "asked", "rate", "cpu", "paused"]
 """Why a peer does not get the highest layer: it asked for less, its way or this machine is too slow, or there
@@ -120,14 +120,7 @@ class Load(Degree):
     """
 
     def __init__(self) -> None:
-        bounds = Bounds(
-            high=limits.CPU_HIGH,
-            high_after=limits.CPU_HIGH_AFTER,
-            low=limits.CPU_LOW,
-            low_after=limits.CPU_LOW_AFTER,
-            low_after_max=limits.CPU_LOW_AFTER_MAX,
-        )
-        super().__init__(bounds, most=3)
+        super().__init__(high=limits.CPU_HIGH, high_after=limits.CPU_HIGH_AFTER, low=limits.CPU_LOW, most=3)
 
     @property
     def fps(self) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from meshcall import limits
-from meshcall.media.degree import Bounds, Degree
+from meshcall.media.degree import Degree
 from meshcall.media.layers import LADDER
 from meshcall.room.crowd import Shown
 
@@ -27,14 +27,12 @@ class Strain:
     def __init__(self, wanted: Shown) -> None:
         """``wanted``: what a machine asks for that keeps up, one of the steps."""
         self._first = STEPS.index(wanted)
-        bounds = Bounds(
+        self._degree = Degree(
             high=limits.STRAIN_LATE,
             high_after=limits.STRAIN_AFTER,
             low=limits.STRAIN_CALM,
-            low_after=limits.CPU_LOW_AFTER,
-            low_after_max=limits.CPU_LOW_AFTER_MAX,
+            most=len(STEPS) - 1 - self._first,
         )
-        self._degree = Degree(bounds, most=len(STEPS) - 1 - self._first)
         self._late = 0.0
         self._looks = 0
         self._since: float | None = None

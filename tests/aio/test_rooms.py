@@ -217,6 +217,7 @@ async def test_a_machine_that_does_not_keep_up_asks_for_less(start: StartNode, p
         await node.rooms.leave("-")
     await agree(ann)
     assert not lateness.listened
+    assert not ann.rooms.view("-").strained, "of whom?"
 
 
 async def test_who_is_gone_makes_no_crowd(

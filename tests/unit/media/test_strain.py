@@ -58,6 +58,35 @@ def test_what_was_too_much_is_tried_again_later_and_later() -> None:
     assert 100 < waits[-1] < limits.CPU_LOW_AFTER_MAX + 5
 
 
+def test_a_load_that_is_over_is_soon_forgotten() -> None:
+    """However far down it went: steps that follow each other are no tries that failed."""
+    strain, now = Strain(WHOLE), 0.0
+    for _ in STEPS[1:]:
+        now = feed(strain, LATE, now, 10.0)
+    assert strain.shown == STEPS[-1]
+    for step in reversed(STEPS[:-1]):
+        begin = now
+        now = feed(strain, CALM, now, 100.0)
+        assert strain.shown == step
+        assert now - begin < limits.CPU_LOW_AFTER + 2
+
+
+def test_a_try_that_held_is_no_reason_to_wait_longer() -> None:
+    """A load that comes later is another one."""
+    strain = Strain(TILE)
+    now = feed(strain, LATE, 0.0, 10.0)
+    for _ in range(4):
+        now = feed(strain, CALM, now, 100.0)
+        assert strain.shown == TILE
+        now = feed(strain, CALM, now, 4 * limits.CPU_LOW_AFTER)
+        begin = now = feed(strain, LATE, now, 10.0)
+        assert strain.shown == (180, 15)
+        now = feed(strain, CALM, now, 100.0)
+        assert now - begin < limits.CPU_LOW_AFTER + 2
+        now = feed(strain, CALM, now, 4 * limits.CPU_LOW_AFTER)
+        now = feed(strain, LATE, now, 10.0)
+
+
 def test_between_calm_and_late_nothing_changes() -> None:
     """Larger pictures would make it late again."""
     strain = Strain(WHOLE)
