@@ -149,13 +149,19 @@ class LabProcess:
     async def wait_for_event(self, timeout: float = 20.0, **fields: object) -> dict[str, Any]:
         """Wait until one of its JSON lines has these ``fields``. Raises NeverHappened."""
 
-        def match() -> dict[str, Any] | None:
-            for line in self.json_lines():
+        def match(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+            for line in lines:
                 if all(line.get(name) == value for name, value in fields.items()):
                     return line
             return None
 
-        return await self._wait_for(match, f"an event with {fields}", timeout)
+        return await self.wait_for_json(match, f"an event with {fields}", timeout)
+
+    async def wait_for_json(
+        self, look: Callable[[list[dict[str, Any]]], T | None], what: str, timeout: float = 20.0
+    ) -> T:
+        """Wait until ``look`` finds what it looks for in the JSON lines so far. Raises NeverHappened."""
+        return await self._wait_for(lambda: look(self.json_lines()), what, timeout)
 
     async def _wait_for(self, look: Callable[[], T | None], what: str, timeout: float) -> T:
         deadline = asyncio.get_running_loop().time() + timeout

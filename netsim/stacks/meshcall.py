@@ -17,6 +17,8 @@ from netsim.stacks.relays import LentRelay
 
 LIMIT_S = 40.0
 """How long a call may take until it has media or has failed by itself."""
+DIRECT = ("lan", "direct")
+"""The paths without a relay."""
 HANG_UP_S = 10.0
 JOIN_S = 20.0
 """How long daemons may take until others find them in the DHT."""
@@ -128,18 +130,20 @@ class MeshcallCall:
         try:
             far = await log.wait_for(5.0, event="media", kind="audio")
             answered = await log.wait_for(1.0, event="connecting")
-            connected = await self._command.wait_for_event(5.0, event="connected")
+            await self._command.wait_for_event(5.0, event="connected")
         except LabError:
             return Attempt("fail", None, "the callee heard nothing")
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
-        path = connected["path"]
-        if path == "relay":  # the relay carries the first packets; a direct path takes over if there is one
-            with contextlib.suppress(LabError):
-                path = (await self._command.wait_for_event(SETTLE_S, event="path"))["path"]
+        with contextlib.suppress(
+            LabError
+        ):  # a relay carries the first packets until a direct path takes over
+            await self._command.wait_for_json(
+                lambda lines: selected_path(lines) in DIRECT or None, "a direct path", SETTLE_S
+            )
         both = max(_seconds(near, self._caller), _seconds(far, self._callee))
         return Attempt(
-            "relay" if path == "relay" else "direct",
+            "direct" if selected_path(self._command.json_lines()) in DIRECT else "relay",
             both - _seconds(answered, self._callee),
             total=both - _seconds(begin, self._caller),
         )
@@ -148,10 +152,10 @@ class MeshcallCall:
     def route(self) -> Route:
         """See :class:`LiveCall`."""
         lines = [] if self._command is None else self._command.json_lines()
-        paths = [line["path"] for line in lines if line["event"] in ("connected", "path")]
-        if not paths or not paths[-1] or lines[-1]["event"] == "ended":
+        path = selected_path(lines)
+        if not path or lines[-1]["event"] == "ended":
             return "fail"
-        return "relay" if paths[-1] == "relay" else "direct"
+        return "direct" if path in DIRECT else "relay"
 
     async def end(self) -> None:
         """Hang up, as Ctrl-C does."""
@@ -161,6 +165,11 @@ class MeshcallCall:
                 await self._command.wait(HANG_UP_S)
             except LabError:
                 await self._command.kill()
+
+
+def selected_path(lines: list[dict[str, Any]]) -> str:
+    """Which path a call has by its events so far, empty without one. It may change before it is connected."""
+    return next((line["path"] for line in reversed(lines) if line["event"] in ("connected", "path")), "")
 
 
 def _seconds(event: dict[str, Any], peer: Peer) -> float:
