@@ -705,6 +705,15 @@ AUDIO_LAG_MAX: Final = 0.3
 """Seconds that sound may lag: what a stall held up is played faster up to here, and left out beyond (a peer
 that sends faster than time passes)."""
 
+AUDIO_ALONE_AFTER: Final = 0.01
+"""Seconds of sound made up from which on a packet that comes alone waits for the next..."""
+
+AUDIO_ALONE_UNTIL: Final = 0.06
+"""...until so many are made up in all..."""
+
+AUDIO_ALONE_WAIT: Final = 0.03
+"""...or it came so many seconds ago: what it waits, the pause behind it is shorter."""
+
 AUDIO_CONCEAL_MAX: Final = 0.5
 """Seconds for which missing sound is made up: longer than the pause between two packets of a silent sender
 (0.4 s with Opus), and soon quiet."""
@@ -1298,6 +1307,12 @@ RATE_PROVEN: Final = 8.0
 RATE_AUDIO: Final = 64_000
 """Bits per second kept for sound: Opus at 32 kbit/s, and the headers of 50 packets a second."""
 
+RATE_SETTLED: Final = 1.05
+"""How much an estimate grows while it is still being found out what a link carries..."""
+
+RATE_SETTLED_AFTER: Final = 1.0
+"""...and seconds after which it is known."""
+
 RATE_REPORT_LIFE: Final = 3.0
 """Seconds for which a peer's estimate or report counts (RFC 8083: without reports, send less): it reports
 twice a second; one is lost now and then."""
@@ -1419,6 +1434,37 @@ ARRIVALS_REPORT_SAME: Final = 0.9
 """...and seconds after which it is told all the same: a peer forgets it after ``RATE_REPORT_LIFE``, and some
 reports are lost."""
 
+TRAIN_PACKETS: Final = 3
+"""Packets that left together, from which on the times between them tell what a way carries."""
+
+TRAIN_PAUSE: Final = 0.1
+"""Seconds between two packets after which they are of two trains."""
+
+TRAIN_LEAST: Final = 0.0005
+"""Seconds that a train takes at least: what is shorter, clocks don't tell."""
+
+TRAIN_HEADERS: Final = 75
+"""Octets around the payload of a picture on the wire: RTP and its extensions, SRTP's tag, UDP, IP."""
+
+TRAINS_KEPT: Final = 64
+"""Trains remembered (memory)..."""
+
+TRAINS_LIFE: Final = 2.0
+"""...and the seconds for which they count."""
+
+TRAINS_LOOK: Final = 0.2
+"""Seconds between two looks at them."""
+
+TRAINS_MIN: Final = 8
+"""Trains that tell something."""
+
+ARRIVALS_MORE: Final = 1.1
+"""How much more than what arrives is tried at least, whatever trains show: other traffic makes a way look
+narrower than it is."""
+
+ARRIVALS_SINK: Final = 0.02
+"""Share by which an estimate that is higher sinks in a second: too little to look like a cut."""
+
 ARRIVALS_JUMP: Final = 1.0
 """Seconds by which one packet's delay differs from the last one's when a clock was set, or the peer forges
 send times: all is measured anew."""
@@ -1461,6 +1507,40 @@ PACE_BURST: Final = 0.06
 
 PACE_LONGEST: Final = 0.4
 """Seconds in which any picture has left: fewer others wait behind it than ``OUTLET_QUEUE_MAX``."""
+
+BEAT: Final = 0.02
+"""Seconds between two packets of sound, behind each of which a block of pictures leaves on a way that carries
+hardly more than it is sent."""
+
+BEAT_PATIENCE: Final = 0.01
+"""Seconds that it waits for sound that is late..."""
+
+BEAT_SILENCE: Final = 0.1
+"""...if there was any so many seconds ago..."""
+
+BEAT_LOOK: Final = 0.001
+"""...and between two looks at whether it has left..."""
+
+BEAT_LATE: Final = 0.004
+"""...and seconds after which it is too late: its last packet shall be gone when the next sound comes."""
+
+BEATS_PAYLOAD: Final = 800
+"""Octets of a picture in one packet on such a way: at 0.6 Mbit/s it is gone in 12 ms."""
+
+BEAT_HEADERS: Final = 45
+"""Octets around a packet on the wire that its sender does not count: SRTP's tag, UDP, IP."""
+
+BEATS_OVER: Final = 1.2
+"""How much more leaves with a beat than payload is sent in one: headers, of which small packets have more."""
+
+BEATS_MOST: Final = 3
+"""Beats in which all has left that waits."""
+
+BEATS_SHARE: Final = 0.85
+"""Of what is useful, at most, on such a way: what nobody sees is what a block is shorter by."""
+
+BEATS_BELOW: Final = 1.3
+"""A way that carries less than so many times what is sent carries hardly more."""
 
 OUTLET_QUEUE_MAX: Final = 16
 """Encoded frames that wait for one peer's sender: half a second of pictures, a third of one of sound. A peer

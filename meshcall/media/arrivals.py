@@ -13,7 +13,9 @@ Law 4: while lateness falls no further cut is made: the last one is at work.
 Law 5: what this machine itself read late is no lateness of the link (``held_up``): that a machine is busy is
 no reason to send it less.
 Law 6: growth is an amount a second, doubled each second that goes well, from the point where the link was
-full last; and never beyond one and a half of what really arrives.
+full last; and never beyond one and a half of what really arrives, nor beyond what the way carries by what
+the packets of one picture show (``meshcall.media.trains``). That may be wrong, so an estimate that is higher
+sinks slowly, and never below what arrives.
 Law 7: an estimate that is older than a pause of the pictures forbids no try: what comes next tells.
 
 Background: draft-ietf-rmcat-gcc-02, whose delay gradient is quiet once a queue stands full; the estimate is
@@ -26,6 +28,7 @@ from collections import deque
 
 from meshcall import limits
 from meshcall.media.lowest import Lowest
+from meshcall.media.trains import Trains
 
 _WRAP = 1 << 24
 _TICKS = 1 << 18
@@ -57,6 +60,7 @@ class Arrivals:
         """When, octets, lateness; of the last second."""
         self._octets = 0
         self._base = Lowest(limits.RATE_RTT_WINDOW)
+        self._trains = Trains()
         self._sent = 0.0
         self._sent_ticks: int | None = None
         self._delay = 0.0
@@ -80,6 +84,7 @@ class Arrivals:
         ``sent``: its abs-send-time, 24 bits; ``arrived``: monotonic seconds; ``octets``: its payload.
         Whatever a peer writes into its packets decides about what it is told to send, and nothing else.
         """
+        self._trains.add_untrusted(sent, arrived, octets)
         if sent == self._stamp and 0 <= arrived - self._last < limits.ARRIVALS_TOGETHER and self._packets:
             self._remember(arrived, octets, self._packets[-1][2])
             return None
@@ -218,5 +223,9 @@ class Arrivals:
             self._good += seconds
             grown = before + step * seconds
         arriving = 8 * self._octets / max(0.2, min(1.0, now - self._packets[0][0]))
-        allowed = max(before, 1.5 * arriving + 20_000)
-        self._estimate = min(grown, allowed, float(limits.RATE_MAX))
+        allowed, kept = 1.5 * arriving + 20_000, before
+        carries = self._trains.carries(now)
+        if carries is not None:
+            allowed = min(allowed, max(carries, limits.ARRIVALS_MORE * arriving))
+            kept = before * (1 - limits.ARRIVALS_SINK * seconds)
+        self._estimate = min(grown, max(kept, allowed), float(limits.RATE_MAX))

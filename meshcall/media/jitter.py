@@ -5,7 +5,8 @@ follower carries, or sound to be made up.
 
 Law 1: something is due at every moment while a stream plays; a missing packet never holds up those after it.
 Law 2: sound waits for as long as the jitter asks for, AUDIO_TARGET_MIN to _MAX; what a stall adds is played
-off at once, by shortening sound rather than by leaving it out.
+off at once, by shortening sound rather than by leaving it out. A packet that comes late and alone waits a
+little for the next one: where the way became slower that one is late, too.
 Law 3: a pause of the sender (DTX) is no loss: its numbers go on, its timestamps jump.
 Law 4: numbers and timestamps are the peer's: whatever they are, what is kept here is bounded, and a sender
 that begins anew is heard.
@@ -22,8 +23,10 @@ from meshcall.media.delay import DelayEstimate
 Kind = Literal["packet", "repaired", "concealed", "pause"]
 Stretch = Literal["", "shorter", "longer"]
 
-_PIECE: Final = 0.01
+_PIECE: Final = 0.005
 """Seconds that are made up at a time while nobody knows what comes next."""
+_PAUSE: Final = 0.01
+"""Seconds of a sender's silence that are made up at a time."""
 _EVERY: Final = 3
 """Each so many-th packet is shortened or lengthened when there is no hurry."""
 
@@ -97,6 +100,8 @@ class JitterBuffer:
         """Highest number that arrived, without wrap."""
         self._newest_time = 0
         """Its timestamp, without wrap."""
+        self._newest_at = 0.0
+        """When it arrived."""
         self._next = 0
         """Timestamp of what is played next."""
         self._played_number: int | None = None
@@ -159,7 +164,7 @@ class JitterBuffer:
             if abs(transit - self._delay.base) > limits.AUDIO_RESTART:
                 self._begin(packet, arrival)
                 return
-            self._newest, self._newest_time = number, time
+            self._newest, self._newest_time, self._newest_at = number, time, arrival
         if time in self._packets or (time < self._next and self._due is not None):
             self.counts.late += 1
         if time in self._packets or abs(transit - self._delay.base) > limits.AUDIO_RESTART:
@@ -219,6 +224,8 @@ class JitterBuffer:
         while self._packets and min(self._packets) < self._next:  # pieces that overlap
             del self._packets[min(self._packets)]
             self.counts.late += 1
+        if self._alone(now):
+            return self._make_up()
         packet = self._packets.pop(self._next, None)
         if packet is None:
             return self._fill(now)
@@ -235,14 +242,12 @@ class JitterBuffer:
 
     def _fill(self, now: float) -> Step | None:
         """Something in the place of a packet that is not there."""
-        upcoming = self._packets[min(self._packets)] if self._packets else None
-        piece = round(_PIECE * self._rate)
-        if upcoming is None:
+        if not self._packets:
             if self._made_up >= limits.AUDIO_CONCEAL_MAX * self._rate:
                 self._due = None
                 return None
-            self._made_up += piece
-            return self._step("concealed", b"", piece, 0)
+            return self._make_up()
+        upcoming = self._packets[min(self._packets)]
         covered = min(self._made_up, upcoming.timestamp - self._next)
         self._next += covered
         self._made_up -= covered
@@ -259,11 +264,25 @@ class JitterBuffer:
             self.counts.repaired += 1
             self._played_number = upcoming.sequence - 1
             return self._step("repaired", upcoming.data, upcoming.copied, missing)
-        size = min(missing, upcoming.length if not pause else piece)
+        size = min(missing, upcoming.length if not pause else round(_PAUSE * self._rate))
         copied = upcoming.copied or upcoming.length
         if missing > copied and not pause:
             size = min(size, missing - copied)  # so that the last one can be had from its copy
         return self._step("pause" if pause else "concealed", b"", size, size)
+
+    def _make_up(self) -> Step:
+        """A little sound, while it is not known in the place of what."""
+        piece = round(_PIECE * self._rate)
+        self._made_up += piece
+        return self._step("concealed", b"", piece, 0)
+
+    def _alone(self, now: float) -> bool:
+        """Whether what is next was late, came just now, and nothing came behind it yet."""
+        return (
+            limits.AUDIO_ALONE_AFTER <= self._made_up / self._rate < limits.AUDIO_ALONE_UNTIL
+            and now - self._newest_at < limits.AUDIO_ALONE_WAIT
+            and list(self._packets) == [self._next]
+        )
 
     def _note_loss(self, now: float) -> None:
         """What a burst lost is no reason to wait for long: it is over."""

@@ -64,6 +64,7 @@ class RateControl:
         self._silent = False
         self._was_cut = False
         self._full_at = self._deep_at = float("-inf")
+        self._settled, self._rose_at = 0.0, now
 
     # --- what is told ---
 
@@ -74,6 +75,9 @@ class RateControl:
             self._was_cut, self._full_at = True, now
         if self._by_peer is not None and told < limits.RATE_DEEP * self._by_peer:
             self._deep_at = now
+        if told > limits.RATE_SETTLED * self._settled:
+            self._settled, self._rose_at = told, now
+        self._settled = min(self._settled, told)
         self._by_peer, self._by_peer_at = told, now
         self._hear(now)
 
@@ -145,6 +149,12 @@ class RateControl:
     def narrow(self, now: float) -> bool:
         """Whether the link was found full of late: what is sent at once fills its queue."""
         return now - self._full_at < limits.PACE_LIFE
+
+    def close(self, useful: int, now: float) -> bool:
+        """Whether the link is not full, but carries hardly more than so many bits per second of pictures."""
+        if self.narrow(now) or self._by_peer is None or now - self._rose_at < limits.RATE_SETTLED_AFTER:
+            return False
+        return self._by_peer - limits.RATE_AUDIO < limits.BEATS_BELOW * useful
 
     def allotment(self, now: float) -> Allotment:
         """What it gets now. To be asked at least every 0.1 s."""

@@ -812,7 +812,8 @@ async def _sends(mime: str, frames: list[bytes], *, ours: bool) -> tuple[list[by
     if ours:
         hooks.send_by(desk.sender, desk.outlet)
     for frame in frames:
-        desk.put(frame, level=-30 if ours and desk.outlet.kind == "audio" else None)
+        level = -30 if ours and desk.outlet.kind == "audio" else None
+        desk.put(frame, key=desk.number == 0 or desk.outlet.kind == "audio", level=level)
     running = desk.run()
     await asyncio.sleep(0)  # it runs until there is no frame any more
     assert len(desk.sent) >= len(frames)
@@ -1003,6 +1004,47 @@ async def test_a_large_picture_leaves_a_piece_at_a_time() -> None:
     await desk.close(running)
 
 
+async def test_on_a_close_way_a_picture_leaves_in_blocks_behind_sound() -> None:
+    """In small packets; sound itself never waits."""
+    pacer, now = Pacer(), [10.0]
+    pacer.allow(2_000_000, close=True)
+    desk = await _Desk.make("VP8")
+    hooks.send_by(desk.sender, desk.outlet, pacer=pacer, clock=lambda: now[0])
+    running = desk.run()
+    await asyncio.sleep(0)
+    desk.put(bytes(12 * limits.BEATS_PAYLOAD))
+    await asyncio.sleep(0)
+    pacer.sounded(now[0])
+    await asyncio.sleep(0.05)
+    first = len(desk.sent)
+    assert 5 <= first <= 7, "what is sent in 20 ms"
+    assert max(len(packet.payload) for packet in _parsed(desk.sent, "video")) == limits.BEATS_PAYLOAD
+    now[0] += 0.021
+    await asyncio.sleep(0.05)
+    assert len(desk.sent) == first, "it waits for sound that is late"
+    pacer.sounded(now[0])
+    await asyncio.sleep(0.05)
+    assert first < len(desk.sent) <= 13
+    now[0] += 0.02 + limits.BEAT_PATIENCE
+    async with asyncio.timeout(5):
+        while len(desk.sent) < 13:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)
+    assert desk.outlet.packets == 13
+    await desk.close(running)
+
+
+async def test_what_leaves_is_told() -> None:
+    """With each frame, by the clock that was given."""
+    desk, told = await _Desk.make("VP8"), list[float]()
+    hooks.send_by(desk.sender, desk.outlet, leaves=told.append, clock=lambda: 7.0)
+    running = desk.run()
+    await asyncio.sleep(0)
+    desk.put(b"1")
+    desk.put(b"2", key=False)
+    assert told == [7.0, 7.0]
+    await desk.close(running)
+
+
 async def test_a_frame_leaves_in_the_step_in_which_it_is_put() -> None:
     """Where nothing holds it up; where something does, it leaves after what was put before it."""
     pacer, wanted = _Waits(), [False]
@@ -1065,7 +1107,7 @@ async def test_nothing_is_sent_again_from_before_a_keyframe_or_without_room() ->
     running = desk.run()
     for key in (True, False, True, False):
         desk.put(b"picture", key=key)
-    await asyncio.sleep(0)
+        await asyncio.sleep(0)
     old, older, begins, last = (packet.sequence_number for packet in _parsed(desk.sent, "video"))
     for number in (old, older, begins, last):
         await desk.sender._retransmit(number)
@@ -1094,7 +1136,7 @@ class _Waits(Pacer):
     def holds(self) -> bool:
         return self.holding
 
-    def begin(self, octets: int) -> None:
+    def begin(self, octets: int, behind: int) -> None:
         self.pictures += octets > 0
 
     def pause(self, octets: int, now: float) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from meshcall import limits
 from meshcall.aio.rtc.rate import Rate
 from meshcall.media.uplink import Uplink
@@ -15,6 +17,7 @@ class Sender:
     def __init__(self) -> None:
         self.rates: list[int] = []
         self.paces: list[int | None] = []
+        self.close = False
         self.losses: list[float] = []
         self.keyframes = 0
         self.sent = (0, 0)
@@ -23,8 +26,9 @@ class Sender:
     def set_rate(self, bits: int) -> None:
         self.rates.append(bits)
 
-    def set_pace(self, bits: int | None) -> None:
+    def set_pace(self, bits: int | None, *, close: bool = False) -> None:
         self.paces.append(bits)
+        self.close = close
 
     def set_loss(self, share: float) -> None:
         self.losses.append(share)
@@ -109,3 +113,29 @@ async def test_members_that_are_sent_the_same_share_an_uplink() -> None:
     for rate in rates:
         rate.close()
     assert not senders[0].keyframes
+
+
+async def test_on_a_way_that_carries_hardly_more_pictures_leave_in_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As soon as its estimate has settled: until then nobody knows what it carries."""
+    sender, rate = make()
+    sender.useful = 2_000_000
+    rate.start()
+    reports = rate.feedback("video")
+    reports.remb(1_210_000)
+    rate.look()
+    assert (sender.paces[-1], sender.close) == (None, False)
+    monkeypatch.setattr(limits, "RATE_SETTLED_AFTER", 0.0)
+    rate.look()
+    bits = limits.RATE_START - limits.RATE_AUDIO
+    assert (sender.paces[-1], sender.close, sender.rates[-1]) == (bits, True, bits)
+    reports.remb(1_200_000)
+    sender.useful = 1_000_000
+    rate.look()
+    bits = round(limits.BEATS_SHARE * 1_000_000)
+    assert (sender.paces[-1], sender.close, sender.rates[-1]) == (bits, True, bits)
+    sender.useful = 400_000
+    rate.look()
+    assert (sender.paces[-1], sender.close) == (None, False), "a way is wide for small pictures"
+    rate.close()

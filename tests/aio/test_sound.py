@@ -174,6 +174,46 @@ def test_each_step_gives_one_frame(
     assert decode(decoder, step("packet", packets[13], stretch="longer")).samples > 960
 
 
+@pytest.mark.parametrize("pieces", [1, 10, 30])
+def test_a_packet_that_is_only_late_sounds_as_if_it_had_come_in_time(
+    packets: list[bytes], pieces: int
+) -> None:
+    """Whatever was made up meanwhile; but for the moment in which it goes over."""
+    in_time, late = SoundDecoder(OPUS, get_decoder), SoundDecoder(OPUS, get_decoder)
+
+    def hear(decoder: SoundDecoder, number: int) -> array[int]:
+        following = step("packet", packets[number])
+        following.timestamp = (2**32 - 20 * 960 + number * 960) & 0xFFFFFFFF
+        return array("h", bytes(decode(decoder, following).planes[0])[: 960 * 4])
+
+    for number in range(30):
+        assert hear(in_time, number) == hear(late, number)
+    for _ in range(pieces):
+        decode(late, step("concealed", seconds=0.005))
+    wanted, got = hear(in_time, 30), hear(late, 30)
+    assert got[2 * 240 :] == wanted[2 * 240 :]
+    assert got != wanted
+    assert hear(in_time, 31) == hear(late, 31)
+
+
+def test_after_a_packet_that_is_lost_the_decoder_goes_on_from_what_it_made_up(packets: list[bytes]) -> None:
+    """What follows a loss does not follow the packet before it."""
+    library = libopus.OpusDecoder()
+    decoder = SoundDecoder(OPUS, get_decoder)
+    for number in range(20):
+        library.decode(packets[number])
+        following = step("packet", packets[number])
+        following.timestamp = number * 960
+        decode(decoder, following)
+    made_up = [library.conceal(480) for _ in range(2)]
+    assert [
+        bytes(decode(decoder, step("concealed", seconds=0.01)).planes[0])[:1920] for _ in made_up
+    ] == made_up
+    after = step("packet", packets[21])
+    after.timestamp = 21 * 960
+    assert bytes(decode(decoder, after).planes[0])[: 960 * 4] == library.decode(packets[21])
+
+
 def test_what_is_late_is_played_off_as_fast_with_long_packets() -> None:
     """In a hurry each 20 ms lose a period, not each packet: in one packet or in three, as much is left."""
     encoder, tone = OpusEncoder(1), Tone(440)

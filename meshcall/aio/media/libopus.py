@@ -1,7 +1,7 @@
 """Opus with what FFmpeg leaves out: copies of lost packets, concealment, and an encoder that is told of loss
 while it runs.
 
-This is libopus's own interface, eight functions that have not changed since 2012. The library is the one that
+This is libopus's own interface, nine functions that have not changed since 2012. The library is the one that
 comes with PyAV; without that, the system's. Where neither is found there is nothing here, and the caller does
 it by FFmpeg.
 
@@ -61,6 +61,8 @@ class OpusDecoder:
         if not self._state:
             raise OSError(f"libopus made no decoder: {error.value}")
         self._samples = ctypes.create_string_buffer(_LONGEST * CHANNELS * 2)
+        self._size = library.opus_decoder_get_size(CHANNELS)
+        self._kept: ctypes.Array[ctypes.c_char] | None = None
 
     def __del__(self) -> None:
         if getattr(self, "_state", None):
@@ -83,6 +85,17 @@ class OpusDecoder:
     def conceal(self, samples: int) -> bytes:
         """``samples`` of sound (about; a multiple of 2.5 ms) in the place of what is missing."""
         return self._run(None, _whole(samples), 0)
+
+    def keep(self) -> None:
+        """Keep what it knows of the sound now. A decoder's state is whole in one piece of memory (opus.h)."""
+        if self._kept is None:
+            self._kept = ctypes.create_string_buffer(self._size)
+        ctypes.memmove(self._kept, self._state, self._size)
+
+    def go_back(self) -> None:
+        """Forget what was decoded and concealed since :meth:`keep`."""
+        assert self._kept is not None, "it was kept"
+        ctypes.memmove(self._state, self._kept, self._size)
 
     def _run(self, data: bytes | None, room: int, previous: int) -> bytes:
         got = self._decode(self._state, data, len(data or b""), self._samples, room, previous)
@@ -171,6 +184,8 @@ def _declare(library: ctypes.CDLL) -> None:
     """Types of the functions of opus.h that are used; a library without them raises AttributeError."""
     library.opus_decoder_create.restype = ctypes.c_void_p
     library.opus_decoder_create.argtypes = [ctypes.c_int32, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
+    library.opus_decoder_get_size.restype = ctypes.c_int
+    library.opus_decoder_get_size.argtypes = [ctypes.c_int]
     library.opus_decoder_destroy.restype = None
     library.opus_decoder_destroy.argtypes = [ctypes.c_void_p]
     library.opus_decode.restype = ctypes.c_int

@@ -25,8 +25,8 @@ class Sends(Protocol):
     def set_rate(self, bits: int) -> None:
         """Bits per second of pictures; 0: none."""
 
-    def set_pace(self, bits: int | None) -> None:
-        """Bits per second of pictures at which large ones leave; None: at once."""
+    def set_pace(self, bits: int | None, *, close: bool = False) -> None:
+        """See :meth:`meshcall.media.pacer.Pacer.allow`."""
 
     def set_loss(self, share: float) -> None:
         """Share of the sound that does not arrive."""
@@ -86,10 +86,15 @@ class Rate:
         if packets != self._sent[0]:
             self.control.sent(packets - self._sent[0], octets - self._sent[1], now)
             self._sent = packets, octets
-        self._uplink.want(self, self._sends.useful + limits.RATE_AUDIO)
+        useful = self._sends.useful
+        self._uplink.want(self, useful + limits.RATE_AUDIO)
         self._uplink.look(now)
         pictures = self.control.allotment(now).pictures
-        self._sends.set_pace(pictures if self.control.narrow(now) else None)
+        close = self.control.close(useful, now)
+        if close:
+            pictures = min(pictures, round(limits.BEATS_SHARE * useful))
+        paced = close or self.control.narrow(now)
+        self._sends.set_pace(pictures if paced else None, close=close)
         self._sends.set_rate(pictures)
 
     def _tick(self) -> None:

@@ -112,7 +112,13 @@ class Sending:
         hooks.report_together(transceiver.sender)
         hooks.limit_repairs(transceiver.sender, self._counters, asyncio.get_running_loop().time)
         if kind == "audio":
-            hooks.send_by(transceiver.sender, outlet, twice=lambda: self._copies.wanted, age=age)
+            hooks.send_by(
+                transceiver.sender,
+                outlet,
+                twice=lambda: self._copies.wanted,
+                leaves=self._pacer.sounded,
+                age=age,
+            )
         else:
             hooks.send_by(transceiver.sender, outlet, pacer=self._pacer, age=age)
         self._tasks.append(asyncio.create_task(self._warm(kind, transceiver), name="encoder-warm"))
@@ -237,9 +243,9 @@ class Sending:
         if any(choice is not None and choice.why in ("rate", "paused") for choice in choices):
             self._on_narrow()
 
-    def set_pace(self, bits: int | None) -> None:
-        """Bits a second at which large pictures leave; None: at once."""
-        self._pacer.allow(bits)
+    def set_pace(self, bits: int | None, *, close: bool = False) -> None:
+        """See :meth:`meshcall.media.pacer.Pacer.allow`."""
+        self._pacer.allow(bits, close=close)
 
     def pictures_sent(self) -> tuple[int, int]:
         """Packets and octets of pictures so far."""

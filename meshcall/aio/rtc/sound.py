@@ -6,6 +6,8 @@ what is missing is then the last sound carried on.
 Law 1: each step gives one frame, whatever the peer sent; what does not decode is concealed. What nobody takes
 is decoded, and no frame is made of it.
 Law 2: frames follow each other without a gap: a frame's time is when it is played.
+Law 3: a packet that is only late sounds as if it had come in time: a decoder that was asked to make up sound
+meanwhile goes back to where it was.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from meshcall.media.jitter import Step
 
 _PIECE: Final = 0.02
 """Seconds in which there is a period to take out."""
+_JOIN: Final = 0.005
+"""Seconds in which made-up sound goes over into real sound."""
 
 
 class SoundFrame(JitterFrame):
@@ -68,6 +72,10 @@ class SoundDecoder(Decoder):
         self._rate = codec.clockRate
         self._channels = 1
         self._last: array[int] = array("h")
+        self._follows: int | None = None
+        """RTP time of what follows the last packet, until a copy of a lost one was played."""
+        self._kept = False
+        """Sound was made up since then, and the decoder knows what was before."""
         self._made_up = 0.0
         """Seconds without a packet."""
 
@@ -120,10 +128,27 @@ class SoundDecoder(Decoder):
         self._rate, self._channels = opus.RATE, libopus.CHANNELS
         samples = round(step.seconds * opus.RATE)
         if step.kind == "packet":
-            return array("h", decoder.decode(step.data))
+            late, self._kept = self._kept and step.timestamp == self._follows, False
+            self._follows = (step.timestamp + samples) & 0xFFFFFFFF
+            return self._resumed(step, decoder) if late else array("h", decoder.decode(step.data))
         if step.kind == "repaired":
+            self._follows, self._kept = None, False
             return array("h", decoder.decode_previous(step.data, samples))
+        if not self._kept:
+            decoder.keep()
+            self._kept = True
         return array("h", decoder.conceal(samples))
+
+    def _resumed(self, step: Step, decoder: libopus.OpusDecoder) -> array[int]:
+        """What was made up goes over into what is late."""
+        made_up = array("h", decoder.conceal(round(_JOIN * opus.RATE)))
+        decoder.go_back()
+        sound = array("h", decoder.decode(step.data))
+        length = min(len(made_up), len(sound))
+        for index in range(length):
+            share = index / length
+            sound[index] = round((1 - share) * made_up[index] + share * sound[index])
+        return sound
 
     def _by_aiortc(self, step: Step) -> array[int]:
         if step.kind != "packet":  # a copy of a lost packet is not to be had here

@@ -15,7 +15,7 @@ SIZE = 1200
 
 def leave(pacer: Pacer, packets: int, now: float, size: int = SIZE) -> list[float]:
     """When each packet of a picture leaves, and when the next picture can."""
-    pacer.begin(packets * size)
+    pacer.begin(packets * size, 0)
     times = [now]
     for _ in range(packets):
         times.append(times[-1] + pacer.pause(size, times[-1]))

@@ -182,3 +182,25 @@ def test_our_uplinks_share_is_a_bound_that_names_itself() -> None:
     assert sender.control.allotment(sender.now) == Allotment(300_000 - limits.RATE_AUDIO, "share")
     sender.control.share(None)
     assert sender.control.allotment(sender.now).pictures > 1_000_000
+
+
+def test_a_way_is_close_when_its_estimate_has_settled_little_above_what_is_useful() -> None:
+    """Not while it grows, not one that was found full, and not one whose peer tells nothing."""
+    control, now = RateControl(0.0), 0.0
+    useful = 2_000_000
+    assert not control.close(useful, 5.0)
+    while now < 4.0:
+        now += 0.2
+        control.estimated(round(1_000_000 * (1 + now / 3)), now)
+        assert not control.close(10 * useful, now)
+    for _ in range(4):
+        now += 0.2
+        control.estimated(2_500_000, now)
+        assert not control.close(useful, now)
+    now += limits.RATE_SETTLED_AFTER
+    control.estimated(2_500_000, now)
+    assert control.close(useful, now)
+    assert not control.close(useful // 2, now)
+    control.estimated(600_000, now)
+    assert control.narrow(now)
+    assert not control.close(useful, now)

@@ -58,6 +58,7 @@ def send_by(
     *,
     twice: Callable[[], bool] = lambda: False,
     pacer: Pacer | None = None,
+    leaves: Callable[[float], None] = lambda now: None,
     age: Callable[[float], float] = lambda seconds: 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -65,10 +66,11 @@ def send_by(
 
     ``twice``: whether each frame is followed by a copy of itself, with the same numbers, when the next one
     comes; aiortc has no redundancy of any kind. ``pacer``: when the packets of a picture leave, and which of
-    them again; aiortc sends all at once, and again whatever is asked for. ``age``: for how many seconds there
-    has been what has a time of so many seconds; what waits to be sent grows older. ``clock``: in seconds.
+    them again; aiortc sends all at once, and again whatever is asked for. ``leaves`` is told when a frame
+    does. ``age``: for how many seconds there has been what has a time of so many seconds; what waits to be
+    sent grows older. ``clock``: in seconds.
     """
-    loop = _Loop(sender, outlet, twice, pacer, age, clock)
+    loop = _Loop(sender, outlet, twice, pacer, leaves, age, clock)
     sender._run_rtp = loop.run  # type: ignore[method-assign]
     if pacer is not None:
         sender._retransmit = partial(loop.repair, pacer, sender._retransmit)  # type: ignore[method-assign]
@@ -92,6 +94,7 @@ class _Loop:
         outlet: Outlet,
         twice: Callable[[], bool],
         pacer: Pacer | None,
+        leaves: Callable[[float], None],
         age: Callable[[float], float],
         clock: Callable[[], float],
     ) -> None:
@@ -99,6 +102,7 @@ class _Loop:
         self._outlet = outlet
         self._twice = twice
         self._pacer = pacer
+        self._leaves = leaves
         self._age = age
         self._clock = clock
         self._history = History()
@@ -126,7 +130,7 @@ class _Loop:
         assert codec.payloadType is not None, "it was negotiated"
         extensions = Extensions(self._get("rtp_header_extensions_map"), self._get("mid"))
         stream = Stream(codec.payloadType, self._sender._ssrc, extensions)
-        way = _Way(_cutter(codec), stream, Leaving(self._sender.transport))
+        way = _Way(_cutter(codec, self._payload_most), stream, Leaving(self._sender.transport))
         self._get("rtp_started").set()
         self._outlet.send_now = partial(self._send_now, way)
         try:
@@ -136,7 +140,8 @@ class _Loop:
                 if self._last is not None and self._twice():
                     await self._sender._retransmit(self._last)
                 for packets, wait in self._leave(way, encoded, pts):
-                    await way.leaving.send(packets)
+                    if packets:
+                        await way.leaving.send(packets)
                     if wait > 0:
                         await asyncio.sleep(wait)
                 self._busy = False
@@ -147,6 +152,9 @@ class _Loop:
             self._outlet.stop()
             self._set("track", None)
             self._get("rtp_exited").set()
+
+    def _payload_most(self) -> int:
+        return limits.RTP_PAYLOAD_MAX if self._pacer is None else self._pacer.payload_most
 
     def _send_now(self, way: _Way) -> bool:
         """See :attr:`Outlet.send_now`."""
@@ -165,17 +173,20 @@ class _Loop:
     def _leave(self, way: _Way, encoded: Encoded, pts: int) -> Iterator[tuple[list[bytes], float]]:
         """One frame: packets that leave together, and how long what follows them waits."""
         payloads, time = way.cut(encoded, pts)
+        octets = sum(map(len, payloads))
+        if self._pacer is not None:
+            self._pacer.begin(octets, self._outlet.waiting_octets)
+        yield from self._waits()
         base = encoded.time_base
         age = self._age(pts * base.numerator / base.denominator)
         sender, now, timestamp = self._sender, _ntp_time(), (self._origin + time) & 0xFFFFFFFF
         # A sender report tells when a frame was taken (RFC 3550 section 6.4.1), however long it waited here.
         setattr(sender, _NTP, now - round(age * _NTP_SECOND))
         setattr(sender, _RTP, timestamp)
-        octets = sum(map(len, payloads))
-        if self._pacer is not None:
-            self._pacer.begin(octets)
-            if encoded.key:
-                self._oldest = self._sequence
+        if self._pacer is not None and encoded.key:
+            self._oldest = self._sequence
+        self._leaves(self._clock())
+        self._outlet.left(len(payloads), octets)
         self._last = self._sequence if payloads else None
         begin = 0
         while begin < len(payloads):
@@ -188,11 +199,18 @@ class _Loop:
             yield piece.packets(), wait
             begin = end
             if wait > 0:
+                if begin < len(payloads):
+                    yield from self._waits()
                 now = _ntp_time()
         self._packets += len(payloads)
         self._octets += octets
         setattr(sender, _PACKETS, self._packets)
         setattr(sender, _OCTETS, self._octets)
+
+    def _waits(self) -> Iterator[tuple[list[bytes], float]]:
+        """Until the next packet may leave."""
+        while self._pacer is not None and (wait := self._pacer.until(self._clock())) > 0:
+            yield [], wait
 
     def _together(self, payloads: list[bytes], begin: int, stream: Stream) -> tuple[int, float]:
         """Where those from ``begin`` on that leave now end, and how long what follows them waits."""
@@ -221,17 +239,18 @@ def _ntp_time() -> int:
     return seconds + _NTP_SECONDS << 32 | (rest << 32) // _SECOND
 
 
-def _cutter(codec: RTCRtpCodecParameters) -> Cut:
+def _cutter(codec: RTCRtpCodecParameters, most: Callable[[], int]) -> Cut:
+    """``most``: octets of a payload of pictures; aiortc's packers have their own."""
     name = codec.name.upper()
     if name == "VP8":
-        return _cutter_of_vp8()
+        return _cutter_of_vp8(most)
     if name == "OPUS":
         return lambda encoded, pts: ([encoded.data], _scaled(pts, encoded.time_base, AUDIO_BASE))
     pack = get_encoder(codec).pack
     return lambda encoded, pts: pack(packet_of(encoded, pts))
 
 
-def _cutter_of_vp8() -> Cut:
+def _cutter_of_vp8(most: Callable[[], int]) -> Cut:
     """aiortc's takes longer over a picture than its encryption does."""
     picture = secrets.randbelow(vp8.PICTURES)
 
@@ -239,7 +258,7 @@ def _cutter_of_vp8() -> Cut:
         nonlocal picture
         picture = (picture + 1) % vp8.PICTURES
         time = _scaled(pts, encoded.time_base, VIDEO_TIME_BASE)
-        return vp8.cut(encoded.data, picture, limits.RTP_PAYLOAD_MAX), time
+        return vp8.cut(encoded.data, picture, most()), time
 
     return cut
 
