@@ -89,11 +89,22 @@ def test_a_mesh_is_as_good_as_its_worst_pair() -> None:
 
 
 def test_a_soak_tells_what_stays_behind() -> None:
-    """From the first look after warm-up on; a descriptor that stays is a leak."""
-    looks = [(10, [weight(50, 20)]), (20, [weight(100, 30)]), (100, [weight(102, 31)])]
+    """From the first looks after warm-up on; a descriptor that stays is a leak."""
+    looks = [(10, [weight(50, 20)])]
+    looks += [(20 + 10 * number, [weight(100 + number // 3, 30 + number // 4)]) for number in range(9)]
     report = soak.make_report(100, looks, [])
     assert [round(figure.value) for figure in report.figures] == [2, 1, 0]
     assert [figure.met for figure in report.figures] == [True, False, True]
+
+
+def test_garbage_at_some_looks_of_a_soak_is_no_growth() -> None:
+    """What grows does so at all of them."""
+    sizes = [100, 130, 104, 101, 125, 122, 128, 103, 119]
+    looks = [(20 + 9 * number, [weight(size, 30)]) for number, size in enumerate(sizes, 1)]
+    assert soak.make_report(100, looks, []).met
+    grown = [size + 2 * number for number, size in enumerate(sizes)]
+    looks = [(20 + 9 * number, [weight(size, 30)]) for number, size in enumerate(grown, 1)]
+    assert not soak.make_report(100, looks, []).met
 
 
 def test_joining_has_goals() -> None:
