@@ -343,6 +343,21 @@ async def test_a_slow_peer_skips_to_the_next_keyframe() -> None:
     assert [packet.pts for packet in packets] == [3000 * 99, 3000 * 99 + 1]
 
 
+async def test_a_keyframe_overtakes_pictures_that_wait() -> None:
+    """They would be late, and nobody needs them any more; sound waits for its turn."""
+    outlet = Outlet("video", lambda: None)
+    outlet.open()
+    for number in range(4):
+        outlet.put(picture(number, key=number in (0, 3)))
+    assert (outlet.skipped, outlet.waiting_octets) == (3, 1)
+    assert bytes((await take(outlet, 1))[0]) == b"3"
+    sound = Outlet("audio", lambda: None)
+    sound.open()
+    for number in range(4):
+        sound.put(Encoded(b"%d" % number, 960 * number, Fraction(1, 48_000)))
+    assert [bytes(packet) for packet in await take(sound, 4)] == [b"0", b"1", b"2", b"3"]
+
+
 async def test_a_slow_peer_loses_its_oldest_sound() -> None:
     """Sound goes on, bounded."""
     outlet = Outlet("audio", lambda: None)

@@ -1,7 +1,8 @@
 """An encoded frame, and the queue of those that one peer is sent.
 
 Law 1: a queue is bounded. A peer that is behind loses its oldest sound, and of pictures everything up to the
-next keyframe, which is asked for; what others are sent does not change.
+next keyframe, which is asked for; what others are sent does not change. Pictures that still wait when a
+keyframe comes are left out, too.
 Law 2: times rise in every queue, whatever it is fed from; it goes over to another encoder at a keyframe.
 Law 3: nothing leaves before :meth:`Outlet.open`; the first picture that leaves is a keyframe.
 """
@@ -58,7 +59,7 @@ class Outlet(MediaStreamTrack):
         """Frames that it was given to send."""
         self.packets = 0
         self.octets = 0
-        """Of what was taken to be sent."""
+        """Of what has left."""
         self.skipped = 0
         """Frames that the peer was too slow for."""
         self.origin: object | None = None
@@ -106,6 +107,9 @@ class Outlet(MediaStreamTrack):
             return
         if encoded.key:
             self._wait_key = False
+            if self.kind == "video":  # nobody needs those that still wait
+                self.skipped += len(self._queue)
+                self._queue.clear()
         elif self._wait_key:
             return
         if len(self._queue) >= limits.OUTLET_QUEUE_MAX:
@@ -143,11 +147,19 @@ class Outlet(MediaStreamTrack):
         """Whether there is a frame to take."""
         return bool(self._queue)
 
+    @property
+    def waiting_octets(self) -> int:
+        """Of all frames that wait."""
+        return sum(len(one.data) for one in self._queue)
+
+    def left(self, packets: int, octets: int) -> None:
+        """So many packets, with so many octets in them, are sent of a frame that was taken."""
+        self.packets += packets
+        self.octets += octets
+
     def take_now(self) -> tuple[Encoded, int]:
         """The next frame and its time; there must be one."""
         encoded = self._queue.popleft()
-        self.packets += -(-len(encoded.data) // limits.RTP_PAYLOAD_MAX)
-        self.octets += len(encoded.data)
         if self.shift is None:
             self.shift = self._last_pts + round(1 / encoded.time_base) - encoded.pts
         self._last_pts = max(encoded.pts + self.shift, self._last_pts + 1)
