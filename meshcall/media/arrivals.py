@@ -10,8 +10,8 @@ Law 2: a full link shows what it carries: what arrives. A cut is a share of that
 Law 3: when the queue did not empty after a cut, it is not ours alone: more lateness is borne from then on,
 less again when it empties; so a flow that fills every queue does not starve us.
 Law 4: while lateness falls no further cut is made: the last one is at work.
-Law 5: what this machine itself read late is no lateness of the link (``held_up``): that a machine is busy is
-no reason to send it less.
+Law 5: what this machine itself read late is no lateness of the link (``held_up``), and tells nothing of what
+it carries: that a machine is busy is no reason to send it less.
 Law 6: growth is an amount a second, doubled each second that goes well, from the point where the link was
 full last; and never beyond one and a half of what really arrives, nor beyond what the way carries by what
 the packets of one picture show (``meshcall.media.trains``). That may be wrong, so an estimate that is higher
@@ -84,7 +84,8 @@ class Arrivals:
         ``sent``: its abs-send-time, 24 bits; ``arrived``: monotonic seconds; ``octets``: its payload.
         Whatever a peer writes into its packets decides about what it is told to send, and nothing else.
         """
-        self._trains.add_untrusted(sent, arrived, octets)
+        if not self._waited_here(arrived):
+            self._trains.add_untrusted(sent, arrived, octets)
         if sent == self._stamp and 0 <= arrived - self._last < limits.ARRIVALS_TOGETHER and self._packets:
             self._remember(arrived, octets, self._packets[-1][2])
             return None

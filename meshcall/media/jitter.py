@@ -277,10 +277,11 @@ class JitterBuffer:
         return self._step("concealed", b"", piece, 0)
 
     def _alone(self, now: float) -> bool:
-        """Whether what is next was late, came just now, and nothing came behind it yet."""
+        """Whether what is next was late, came just now, and what is behind it may come soon."""
         return (
             limits.AUDIO_ALONE_AFTER <= self._made_up / self._rate < limits.AUDIO_ALONE_UNTIL
             and now - self._newest_at < limits.AUDIO_ALONE_WAIT
+            and self._length <= limits.AUDIO_ALONE_WAIT * self._rate
             and list(self._packets) == [self._next]
         )
 

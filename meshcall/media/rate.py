@@ -154,7 +154,7 @@ class RateControl:
         """Whether the link is not full, but carries hardly more than so many bits per second of pictures."""
         if self.narrow(now) or self._by_peer is None or now - self._rose_at < limits.RATE_SETTLED_AFTER:
             return False
-        return self._by_peer - limits.RATE_AUDIO < limits.BEATS_BELOW * useful
+        return 0 < self._by_peer - limits.RATE_AUDIO < limits.BEATS_BELOW * useful
 
     def allotment(self, now: float) -> Allotment:
         """What it gets now. To be asked at least every 0.1 s."""

@@ -226,6 +226,17 @@ def test_a_way_that_becomes_slower_makes_several_short_pauses_not_a_long_one() -
     assert heard.numbers == list(range(200))
 
 
+def test_a_long_packet_waits_for_no_other() -> None:
+    """The next one is further away than the longest wait."""
+    length = 2 * LENGTH
+    packets = [packet(number, time=number * length, length=length) for number in range(100)]
+    late = [0.07 if number >= 50 else 0.0 for number in range(100)]
+    arrivals = [(number * 0.04 + DELAY + late[number], one) for number, one in enumerate(packets)]
+    heard = play(JitterBuffer(RATE), arrivals)
+    played = {int(step.data): step.at for step in heard.steps if step.kind == "packet"}
+    assert played[50] - arrivals[50][0] <= 0.006
+
+
 def test_what_comes_in_a_heap_after_a_stall_waits_for_nothing() -> None:
     """It is played at the next step."""
     heard = play(JitterBuffer(RATE), stream(200, stall=(2.0, 2.06)))

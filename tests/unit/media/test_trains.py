@@ -93,3 +93,14 @@ def test_an_estimate_that_is_higher_sinks_slowly_and_not_below_what_arrives() ->
     )
     assert estimates[-1] == pytest.approx(2.9e6 + limits.RATE_AUDIO, rel=0.03)
     assert estimates[-1] > 30 * 9 * 8 * SIZE
+
+
+def test_what_a_busy_machine_reads_late_tells_nothing() -> None:
+    """Trains that it reads packet by packet look like those of a narrow way."""
+    arrivals = Arrivals()
+    for picture in range(300):
+        sent = picture / 30
+        arrivals.held_up(0.03, sent)
+        for number in range(9):
+            arrivals.add_untrusted(round(sent * (1 << 18)), sent + (number + 1) * 0.0033, SIZE)
+    assert arrivals.estimate > 1.4 * 30 * 9 * 8 * SIZE
