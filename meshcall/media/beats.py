@@ -22,6 +22,8 @@ class Beats:
         self._beat = 0.0
         """When the last beat was."""
         self._sound_at = float("-inf")
+        self._regular = False
+        """Sound leaves with every beat: neither in long packets, nor now and then in silence."""
         self._room = 0.0
         """Bits that may leave in it yet; less than 0: the last packet took too many."""
         self._least = 0.0
@@ -31,6 +33,7 @@ class Beats:
 
     def sounded(self, now: float) -> None:
         """A packet of sound leaves: that is a beat."""
+        self._regular = now - self._sound_at < limits.BEAT + limits.BEAT_PATIENCE
         self._sound_at = now
         self._begin(now)
 
@@ -41,8 +44,8 @@ class Beats:
     def until(self, now: float) -> float:
         """Seconds until the next packet may leave."""
         since = now - self._beat
-        patience = limits.BEAT_PATIENCE if now - self._sound_at < limits.BEAT_SILENCE else 0.0
-        if since >= limits.BEAT + patience:
+        expected = self._regular and now - self._sound_at < limits.BEAT_SILENCE
+        if since >= limits.BEAT + (limits.BEAT_PATIENCE if expected else 0.0):
             self._begin(now)
             since = 0.0
         if since < limits.BEAT_LATE and self._room > self._least:

@@ -23,26 +23,26 @@ ON_WIRE = SIZE + limits.BEAT_HEADERS
 class Sender:
     """Sound and pictures of one peer in virtual time, as ``meshcall.aio.rtc.hooks.rtp`` sends them."""
 
-    def __init__(self, seed: int, *, late: float = 0.0, sound: bool = True, rate: int = RATE) -> None:
-        """``late``: seconds by which sound leaves late at most."""
+    def __init__(self, seed: int, *, late: float = 0.0, every: float | None = limits.BEAT) -> None:
+        """``late``: seconds by which sound leaves late at most; ``every``: between two packets of it."""
         self.world, self.pacer = World(seed), Pacer()
-        self.pacer.allow(rate, close=True)
+        self.pacer.allow(RATE, close=True)
         self.sounds: list[float] = []
         self.left: list[float] = []
         """When each packet of a picture left."""
         self.waited: list[float] = []
         """Of each picture, until its last packet left."""
-        self._late, self._rate = late, rate
+        self._late, self._every = late, every
         self._pictures: deque[tuple[float, int]] = deque()
         self._packets = 0
         self._busy = False
-        if sound:
-            self.world.after(0.0, self._speak)
+        self._speak()
         self.world.after(self.world.random.random() / 30, self._film)
 
     def _speak(self) -> None:
-        self.world.after(limits.BEAT, self._speak)
-        self.world.after(self.world.random.uniform(0, self._late), self._sound)
+        if self._every is not None:
+            self.world.after(self._every, self._speak)
+            self.world.after(self.world.random.uniform(0, self._late), self._sound)
 
     def _sound(self) -> None:
         self.pacer.sounded(self.world.now)
@@ -50,7 +50,7 @@ class Sender:
 
     def _film(self) -> None:
         self.world.after(1 / 30, self._film)
-        octets = self._rate / 30 / 8 * self.world.random.uniform(0.7, 1.3)
+        octets = RATE / 30 / 8 * self.world.random.uniform(0.7, 1.3)
         self._pictures.append((self.world.now, max(1, round(octets / limits.BEATS_PAYLOAD))))
         if not self._busy:
             self._send()
@@ -102,9 +102,10 @@ def test_pictures_leave_right_behind_sound(seed: int) -> None:
     assert max(behind) <= limits.BEAT_LATE + limits.BEAT_LOOK
 
 
-def test_beats_go_on_without_sound() -> None:
-    """As many a second, but for the patience with sound that is late."""
-    sender = Sender(1, sound=False)
+@pytest.mark.parametrize("every", [None, 0.04, 0.06, 0.4])
+def test_beats_go_on_without_sound(every: float | None) -> None:
+    """As many a second; so they do between long packets of sound, and in silence."""
+    sender = Sender(1, every=every)
     sender.world.run(10)
     assert len(sender.left) * 8 * SIZE >= 0.95 * 10 * RATE
     assert max(sender.waited) < (limits.BEATS_MOST + 1) * limits.BEAT
