@@ -23,8 +23,9 @@ from meshcall.media.delay import DelayEstimate
 Kind = Literal["packet", "repaired", "concealed", "pause"]
 Stretch = Literal["", "shorter", "longer"]
 
-_PIECE: Final = 0.005
-"""Seconds that are made up at a time while nobody knows what comes next."""
+_PIECE_LEAST: Final = 0.005
+_PIECE_MOST: Final = 0.02
+"""Seconds that are made up at a time while nobody knows what comes next: a quarter of a packet."""
 _PAUSE: Final = 0.01
 """Seconds of a sender's silence that are made up at a time."""
 _EVERY: Final = 3
@@ -272,7 +273,8 @@ class JitterBuffer:
 
     def _make_up(self) -> Step:
         """A little sound, while it is not known in the place of what."""
-        piece = round(_PIECE * self._rate)
+        quarter = self._length / self._rate / 4
+        piece = round(min(_PIECE_MOST, max(_PIECE_LEAST, quarter)) * self._rate)
         self._made_up += piece
         return self._step("concealed", b"", piece, 0)
 

@@ -234,7 +234,7 @@ def test_a_long_packet_waits_for_no_other() -> None:
     arrivals = [(number * 0.04 + DELAY + late[number], one) for number, one in enumerate(packets)]
     heard = play(JitterBuffer(RATE), arrivals)
     played = {int(step.data): step.at for step in heard.steps if step.kind == "packet"}
-    assert played[50] - arrivals[50][0] <= 0.006
+    assert played[50] - arrivals[50][0] <= 0.011, "what is made up ends first"
 
 
 def test_what_comes_in_a_heap_after_a_stall_waits_for_nothing() -> None:
