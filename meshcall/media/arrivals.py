@@ -84,7 +84,7 @@ class Arrivals:
         ``sent``: its abs-send-time, 24 bits; ``arrived``: monotonic seconds; ``octets``: its payload.
         Whatever a peer writes into its packets decides about what it is told to send, and nothing else.
         """
-        if not self._waited_here(arrived):
+        if self._waited_here(arrived) < limits.ARRIVALS_EMPTY:
             self._trains.add_untrusted(sent, arrived, octets)
         if sent == self._stamp and 0 <= arrived - self._last < limits.ARRIVALS_TOGETHER and self._packets:
             self._remember(arrived, octets, self._packets[-1][2])
