@@ -97,7 +97,7 @@ def test_an_estimate_that_is_higher_sinks_slowly_and_not_below_what_arrives() ->
 
 @pytest.mark.parametrize(("busy", "wide"), [(0.001, False), (0.03, True)])
 def test_what_a_busy_machine_reads_late_tells_nothing(busy: float, wide: bool) -> None:
-    """Trains that it reads packet by packet look like those of a narrow way; every machine is a little late."""
+    """What it reads packet by packet looks like a narrow way; but every machine is a little late."""
     arrivals = Arrivals()
     for picture in range(300):
         sent = picture / 30
