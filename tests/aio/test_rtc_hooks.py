@@ -1012,8 +1012,12 @@ async def test_on_a_close_way_a_picture_leaves_in_blocks_behind_sound() -> None:
     hooks.send_by(desk.sender, desk.outlet, pacer=pacer, clock=lambda: now[0])
     running = desk.run()
     await asyncio.sleep(0)
+    pacer.sounded(now[0] - limits.BEAT)
+    pacer.sounded(now[0])
     desk.put(bytes(12 * limits.BEATS_PAYLOAD))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert not desk.sent
+    now[0] += limits.BEAT
     pacer.sounded(now[0])
     await asyncio.sleep(0.05)
     first = len(desk.sent)
