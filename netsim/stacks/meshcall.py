@@ -135,9 +135,8 @@ class MeshcallCall:
             return Attempt("fail", None, "the callee heard nothing")
         begin = _first(lines, "looking-up")
         assert begin is not None, "a call begins with a look-up"
-        with contextlib.suppress(
-            LabError
-        ):  # a relay carries the first packets until a direct path takes over
+        # A relay carries the first packets until a direct path takes over
+        with contextlib.suppress(LabError):
             await self._command.wait_for_json(
                 lambda lines: selected_path(lines) in DIRECT or None, "a direct path", SETTLE_S
             )

@@ -80,10 +80,10 @@ def make_report(stays: int, looks: list[tuple[int, list[Weight]]], failures: lis
     fds: tuple[float, ...] = ()
     threads: tuple[float, ...] = ()
     if third:
-        pairs = list(zip(_lowest(warm[:third]), _lowest(warm[-third:]), strict=True))
-        memory = tuple(100 * (new.rss - old.rss) / old.rss for old, new in pairs)
-        fds = tuple(float(new.fds - old.fds) for old, new in pairs)
-        threads = tuple(float(new.threads - old.threads) for old, new in pairs)
+        first, last = _lowest(warm[:third]), _lowest(warm[-third:])
+        memory = tuple(100 * (new[0] - old[0]) / old[0] for old, new in zip(first, last, strict=True))
+        fds = tuple(float(new[1] - old[1]) for old, new in zip(first, last, strict=True))
+        threads = tuple(float(new[2] - old[2]) for old, new in zip(first, last, strict=True))
     rows = [
         (str(stay), *(f"{number(w.rss / 2**20)} / {w.fds} / {w.threads}" for w in weights))
         for stay, weights in looks
@@ -101,15 +101,9 @@ def make_report(stays: int, looks: list[tuple[int, list[Weight]]], failures: lis
     )
 
 
-def _lowest(looks: list[list[Weight]]) -> list[Weight]:
-    """Of each daemon."""
+def _lowest(looks: list[list[Weight]]) -> list[tuple[int, int, int]]:
+    """Memory, descriptors and threads of each daemon."""
     return [
-        Weight(
-            rss=min(one.rss for one in own),
-            cpu=max(one.cpu for one in own),
-            fds=min(one.fds for one in own),
-            threads=min(one.threads for one in own),
-            processes=min(one.processes for one in own),
-        )
+        (min(one.rss for one in own), min(one.fds for one in own), min(one.threads for one in own))
         for own in zip(*looks, strict=True)
     ]
