@@ -168,6 +168,6 @@ async def test_a_member_that_sends_another_codec_than_was_agreed_is_heard_all_th
     assert names(ann) == names(ben) == names(eve) == ["ann", "ben", "eve"]
 
 
-def _encoder(codec: str, width: int, height: int, rate: int) -> Any:
+def _encoder(codec: str, width: int, height: int, rate: int, fps: int) -> Any:
     """What goes to and comes from eve, who alone has H.264, is junk."""
-    return Junk() if codec == "H264" else encoders.make_picture_encoder(codec, width, height, rate)
+    return Junk() if codec == "H264" else encoders.make_picture_encoder(codec, width, height, rate, fps)

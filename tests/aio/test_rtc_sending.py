@@ -56,9 +56,9 @@ async def test_a_room_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make_pictures, make_sound = encoders.make_picture_encoder, encoders.make_sound_encoder
 
-    def pictures(codec: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
+    def pictures(codec: str, width: int, height: int, rate: int, fps: int) -> encoders.PictureEncoder:
         made.append(f"{codec} {height}")
-        return make_pictures(codec, width, height, rate)
+        return make_pictures(codec, width, height, rate, fps)
 
     def sound(codec: str, channels: int) -> encoders.SoundEncoder:
         made.append(codec)

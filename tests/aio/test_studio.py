@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import statistics
 import threading
 import time
 from array import array
@@ -62,8 +63,8 @@ async def test_one_encoder_for_all(monkeypatch: pytest.MonkeyPatch, codec: str) 
     encoded: Counter[int] = Counter()
     made = encoders.make_picture_encoder
 
-    def counting(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
-        encoder = made(name, width, height, rate)
+    def counting(name: str, width: int, height: int, rate: int, fps: int) -> encoders.PictureEncoder:
+        encoder = made(name, width, height, rate, fps)
         original = encoder.encode
 
         def encode(frame: av.VideoFrame, pts: int, *, key: bool, rate: int) -> tuple[bytes, bool]:
@@ -226,8 +227,8 @@ async def test_a_slow_machine_encodes_less_and_says_so(monkeypatch: pytest.Monke
     monkeypatch.setattr(limits, "LAYER_TICK", 0.1)
     made = encoders.make_picture_encoder
 
-    def slow(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
-        encoder = made(name, width, height, rate)
+    def slow(name: str, width: int, height: int, rate: int, fps: int) -> encoders.PictureEncoder:
+        encoder = made(name, width, height, rate, fps)
         original = encoder.encode
 
         def encode(frame: av.VideoFrame, pts: int, *, key: bool, rate: int) -> tuple[bytes, bool]:
@@ -279,7 +280,7 @@ async def test_a_loop_that_is_behind_gets_fewer_pictures() -> None:
 async def test_an_encoder_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sound goes on without pictures, and the threads with it."""
 
-    def broken(name: str, width: int, height: int, rate: int) -> encoders.PictureEncoder:
+    def broken(name: str, width: int, height: int, rate: int, fps: int) -> encoders.PictureEncoder:
         raise av.error.ExternalError(1, "no memory")
 
     monkeypatch.setattr(studio, "make_picture_encoder", broken)
@@ -393,11 +394,11 @@ def moving(width: int, height: int, count: int) -> list[av.VideoFrame]:
     return frames
 
 
-@pytest.mark.parametrize("codec", ["VP8", "H264"])
-def test_the_rate_changes_while_the_encoder_runs(codec: str) -> None:
+@pytest.mark.parametrize(("codec", "fps"), [("VP8", 30), ("VP8", 15), ("H264", 30)])
+def test_the_rate_changes_while_the_encoder_runs(codec: str, fps: int) -> None:
     """No keyframe, no gap: half the rate, then one and a half, as asked for."""
     frames = moving(640, 360, 30)
-    encoder = encoders.make_picture_encoder(codec, 640, 360, 600_000)
+    encoder = encoders.make_picture_encoder(codec, 640, 360, 600_000, fps)
     rates = {"first": 600_000, "less": 300_000, "more": 900_000}
     measured: dict[str, float] = {}
     keyframes = 0
@@ -415,6 +416,21 @@ def test_the_rate_changes_while_the_encoder_runs(codec: str) -> None:
     assert measured["less"] == pytest.approx(300_000, rel=0.15), measured
     # x264 goes up over many seconds
     assert measured["more"] == pytest.approx(900_000, rel=0.15 if codec == "VP8" else 0.5), measured
+
+
+def test_pictures_for_a_room_of_many_cost_less() -> None:
+    """Those of fifteen a second, compared one by one with the same of thirty."""
+    frames = moving(480, 360, 30)
+    many, few = encoders.Vp8Encoder(480, 360, 300_000, 15), encoders.Vp8Encoder(480, 360, 300_000, 30)
+    shares = []
+    for index in range(90):
+        took = []
+        for encoder in (many, few):
+            began = time.thread_time()
+            encoder.encode(frames[index % 30], 6000 * index, key=False, rate=300_000)
+            took.append(time.thread_time() - began)
+        shares.append(took[0] / took[1])
+    assert statistics.median(shares) < 0.85
 
 
 def test_a_pause_is_not_saved_up() -> None:

@@ -27,6 +27,12 @@ _KEYFRAME_DISTANCE: Final = 3000
 _THREADS_FROM: Final = 640 * 480
 """Pixels above which libvpx may use two threads, if there are cores enough: faster, for a third more CPU."""
 _CORES_FOR_THREADS: Final = 4
+_CROWDED: Final = 15
+"""Pictures a second up to which a layer is for a room of many, where each machine decodes what all the others
+encode. There libvpx works by half as much again (:data:`_SPEEDS`): 0.4 of its time and 0.2 of the decoders' are
+saved for 0.1 to 1 dB."""
+_SPEEDS: Final = {True: "-12", False: "-6"}
+"""Of libvpx, by whether a layer is for a room of many: what libwebrtc takes on small machines, and elsewhere."""
 
 
 class PictureEncoder(Protocol):
@@ -39,8 +45,9 @@ class PictureEncoder(Protocol):
 class Vp8Encoder:
     """VP8 by libvpx."""
 
-    def __init__(self, width: int, height: int, rate: int) -> None:
-        """``rate``: bits a second; what :meth:`encode` is told may be from a quarter of it to four times."""
+    def __init__(self, width: int, height: int, rate: int, fps: int = limits.SOURCE_RATE_MAX) -> None:
+        """``rate``: bits a second; what :meth:`encode` is told may be from a quarter of it to four times.
+        ``fps``: pictures a second, for how much work each may be."""
         self._rate = rate
         self._clock = 0.0
         self._last: int | None = None
@@ -56,7 +63,7 @@ class Vp8Encoder:
             "bufsize": str(rate),  # 1 s
             "minrate": str(rate),  # with maxrate: a constant rate
             "maxrate": str(rate),
-            "cpu-used": "-6",
+            "cpu-used": _SPEEDS[fps <= _CROWDED],
             "deadline": "realtime",
             "lag-in-frames": "0",
             "max-intra-rate": "900",  # of a picture's share, in percent: a keyframe that the path can carry
@@ -112,9 +119,11 @@ def _encode(codec: av.VideoCodecContext, frame: av.VideoFrame, pts: int, key: bo
     return b"".join(map(bytes, packets)), any(packet.is_keyframe for packet in packets)
 
 
-def make_picture_encoder(codec: str, width: int, height: int, rate: int) -> PictureEncoder:
-    """``codec``: ``VP8`` or ``H264``."""
-    return H264Encoder(width, height, rate) if codec.upper() == "H264" else Vp8Encoder(width, height, rate)
+def make_picture_encoder(codec: str, width: int, height: int, rate: int, fps: int) -> PictureEncoder:
+    """``codec``: ``VP8`` or ``H264``; ``rate``: bits a second; ``fps``: pictures a second."""
+    if codec.upper() == "H264":
+        return H264Encoder(width, height, rate)
+    return Vp8Encoder(width, height, rate, fps)
 
 
 class SoundEncoder(Protocol):

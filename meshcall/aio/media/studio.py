@@ -142,7 +142,9 @@ class PictureLine:
         size = whole.fit(self._layer.height)
         if self._encoder is None or size != self._size:
             opened_with = bits_middle(size, self._layer.fps)
-            self._encoder = make_picture_encoder(self._codec, size.width, size.height, opened_with)
+            self._encoder = make_picture_encoder(
+                self._codec, size.width, size.height, opened_with, self._layer.fps
+            )
             self._size = size
         if size == whole:
             with self._unscaled:
