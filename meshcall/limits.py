@@ -746,6 +746,9 @@ SYNC_STEP: Final = 0.005
 SYNC_PICTURES: Final = 90
 """Pictures by which it is judged how late pictures come: three seconds."""
 
+SYNC_JUDGED: Final = 5
+"""Pictures after each of which that is judged anew."""
+
 SYNC_STRETCH: Final = 15
 """Pictures of a stretch: half a second at 30 a second."""
 

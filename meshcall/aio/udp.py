@@ -263,8 +263,9 @@ class UdpPort:
                 taken.append((data, address))
         self._received += len(taken)
         room = UDP_BATCH
+        many = len(taken) > room
         for data, address in taken:
-            if not self._is_awaited(data, address):
+            if many and not self._is_awaited(data, address):
                 room -= 1
                 if room < 0:
                     self._counters["overload"] += 1

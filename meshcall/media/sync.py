@@ -81,6 +81,10 @@ class Sync:
         """The delay of sound without its lag."""
         self._came: deque[float] = deque(maxlen=limits.SYNC_PICTURES)
         """Delays of the last pictures."""
+        self._judged = (0.0, 0.0, 0.0)
+        """The least of them, that of most of them, and of most of most stretches."""
+        self._unjudged = 0
+        """Pictures that came since."""
         self._show: float | None = None
         """The delay at which pictures are shown that are there by then."""
         self.least = 0.0
@@ -158,6 +162,16 @@ class Sync:
         sound, pictures = self._sound.delay, self._pictures.delay
         return None if sound is None or pictures is None else sound - pictures
 
+    def _judge(self) -> tuple[float, float, float]:
+        """See :attr:`_judged`; sorting takes longer than all else here, so not with each picture."""
+        self._unjudged += 1
+        if self._unjudged >= limits.SYNC_JUDGED or len(self._came) < limits.SYNC_PICTURES:
+            self._unjudged = 0
+            came = sorted(self._came)
+            most = _quantile(came, 0.5)
+            self._judged = came[0], most, self._usual(most)
+        return self._judged
+
     def _usual(self, otherwise: float) -> float:
         """The delay in which most pictures of most of the last stretches came: a burst is one or two."""
         came, size = list(self._came), limits.SYNC_STRETCH
@@ -169,12 +183,11 @@ class Sync:
         sound, way = self._sound.delay, self._way
         if sound is None or way is None:
             return
-        came = sorted(self._came)
+        first, most, usual = self._judge()
         show = delay if self._show is None else self._show
         show = _toward(show, sound - limits.SYNC_SLACK)
-        self._show = min(came[0] + limits.SYNC_HOLD_MAX, max(came[0], show))
-        most = _quantile(came, 0.5)
-        least = max(most - way - limits.SYNC_SLACK, min(self._usual(most) - way, limits.SYNC_LAG))
+        self._show = min(first + limits.SYNC_HOLD_MAX, max(first, show))
+        least = max(most - way - limits.SYNC_SLACK, min(usual - way, limits.SYNC_LAG))
         self.least = _toward(self.least, min(limits.SYNC_HOLD_MAX, max(0.0, least)))
 
 

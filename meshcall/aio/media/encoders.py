@@ -18,6 +18,7 @@ from av.video.frame import PictureType
 from meshcall import limits
 from meshcall.aio.media import libopus
 from meshcall.aio.media.readers import AUDIO_BASE, FRAME_SAMPLES, SAMPLE_RATE, VIDEO_BASE, frame_of
+from meshcall.media.layers import CROWDED_FPS
 
 _TICKS: Final = 90_000
 _GAP_MAX: Final = _TICKS
@@ -27,12 +28,10 @@ _KEYFRAME_DISTANCE: Final = 3000
 _THREADS_FROM: Final = 640 * 480
 """Pixels above which libvpx may use two threads, if there are cores enough: faster, for a third more CPU."""
 _CORES_FOR_THREADS: Final = 4
-_CROWDED: Final = 15
-"""Pictures a second up to which a layer is for a room of many, where each machine decodes what all the others
-encode. There libvpx works by half as much again (:data:`_SPEEDS`): 0.4 of its time and 0.2 of the decoders' are
-saved for 0.1 to 1 dB."""
-_SPEEDS: Final = {True: "-12", False: "-6"}
-"""Of libvpx, by whether a layer is for a room of many: what libwebrtc takes on small machines, and elsewhere."""
+_SPEED, _SPEED_CROWDED = "-6", "-12"
+"""Of libvpx: what libwebrtc takes, and what it takes on small machines. For a room of many, where each
+machine decodes what all the others encode: 0.4 of the encoder's time and 0.2 of the decoders' are saved, for
+0.1 to 1 dB."""
 
 
 class PictureEncoder(Protocol):
@@ -63,7 +62,7 @@ class Vp8Encoder:
             "bufsize": str(rate),  # 1 s
             "minrate": str(rate),  # with maxrate: a constant rate
             "maxrate": str(rate),
-            "cpu-used": _SPEEDS[fps <= _CROWDED],
+            "cpu-used": _SPEED_CROWDED if fps <= CROWDED_FPS else _SPEED,
             "deadline": "realtime",
             "lag-in-frames": "0",
             "max-intra-rate": "900",  # of a picture's share, in percent: a keyframe that the path can carry
