@@ -792,6 +792,15 @@ NACK_PAUSE_AGAIN: Final = 0.5
 NACK_PAUSE_MIN: Final = 0.02
 """Seconds before it is asked for again, at least: the sender's loop may be busy."""
 
+NACK_TWICE: Final = 0.03
+"""Share of the packets lost, of about the last hundred, from which each is asked for twice at first..."""
+
+NACK_TWICE_PAUSE: Final = 0.01
+"""...so many seconds apart, and..."""
+
+NACK_TWICE_QUEUED: Final = 0.02
+"""...only while packets wait less than so many seconds in queues: else they are lost since these are full."""
+
 NACK_LIFE: Final = 0.5
 """Seconds for which a missing packet is asked for: then a keyframe is the quicker way."""
 

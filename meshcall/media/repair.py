@@ -2,7 +2,8 @@
 
 Law 1: a missing packet is asked for at once, again after a round trip, and then twice in each, until it comes
 or its time is over: few get that far, and pictures stand still for them. A full queue is part of the round
-trip: who asks again for what stands in it fills it further.
+trip: who asks again for what stands in it fills it further. Where much is lost and no queue is full, what is
+asked for first is asked for twice: reports and repairs are lost, too.
 Law 2: keyframes are asked for rarely, however much goes wrong: each is as large as many pictures.
 Law 3: numbers are the peer's: what is kept here is bounded.
 """
@@ -10,8 +11,12 @@ Law 3: numbers are the peer's: what is kept here is bounded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from meshcall import limits
+
+_KEPT: Final = 0.99
+"""Of what was known of losses, with each packet."""
 
 
 @dataclass(slots=True)
@@ -19,6 +24,8 @@ class _Want:
     since: float
     due: float
     asked: int = 0
+    twice: bool = False
+    """It is asked for twice first."""
 
 
 class Missing:
@@ -30,6 +37,8 @@ class Missing:
         self._wanted: dict[int, _Want] = {}
         self._rtt = limits.NACK_RTT_FIRST
         self._queued = 0.0
+        self._lost = 0.0
+        """The share of the last packets."""
         self.repaired = 0
         """Packets that came after they were asked for."""
 
@@ -69,6 +78,7 @@ class Missing:
             return True
         gap = range(self._newest + 1, number)
         self._newest = number
+        self._lost = (1 - (1 - self._lost) * _KEPT ** len(gap)) * _KEPT
         if len(gap) + len(self._wanted) > limits.NACK_WANTED_MAX:
             self._wanted.clear()
             return False
@@ -92,11 +102,19 @@ class Missing:
         found: list[int] = []
         for number, want in self._wanted.items():
             if want.due <= now and len(found) < limits.NACK_REPORT_MAX:
-                rounds = limits.NACK_PAUSE_AGAIN if want.asked else limits.NACK_PAUSE
+                want.due = now + self._pause(want)
                 want.asked += 1
-                want.due = now + max(limits.NACK_PAUSE_MIN, rounds * self.round_trip)
                 found.append(number & 0xFFFF)
         return found
+
+    def _pause(self, want: _Want) -> float:
+        """Seconds until it is asked for again."""
+        if not want.asked:
+            want.twice = self._lost >= limits.NACK_TWICE and self._queued < limits.NACK_TWICE_QUEUED
+            if want.twice:
+                return limits.NACK_TWICE_PAUSE
+        rounds = limits.NACK_PAUSE if want.asked <= want.twice else limits.NACK_PAUSE_AGAIN
+        return max(limits.NACK_PAUSE_MIN, rounds * self.round_trip)
 
     def deadline(self) -> float | None:
         """When something is to be asked for."""
