@@ -75,6 +75,8 @@ class Missing:
             want = self._wanted.pop(number, None)
             if want is not None and want.asked:
                 self.repaired += 1
+            elif want is not None:  # it changed places, and was not lost
+                self._lost = max(0.0, self._lost - (1 - _KEPT))
             return True
         gap = range(self._newest + 1, number)
         self._newest = number

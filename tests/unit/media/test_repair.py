@@ -56,6 +56,51 @@ def test_a_full_queue_is_part_of_the_round_trip() -> None:
     assert missing.round_trip == limits.NACK_RTT_MAX
 
 
+def lossy(every: int) -> Missing:
+    """Of the last thousand packets each ``every``-th was lost, and came by a repair."""
+    missing = Missing()
+    missing.measured(0.05)
+    for number in range(1000):
+        if number % every:
+            missing.received(number, 0.02 * number)
+            for lost in missing.due(0.02 * number + 0.01):
+                missing.received(lost, 0.02 * number + 0.015)
+    return missing
+
+
+def asked_after(missing: Missing) -> list[float]:
+    """Milliseconds after the loss of one more packet, until 0.15 s."""
+    missing.received(1000, 100.0)
+    missing.received(1002, 100.0)
+    asked = []
+    while (when := missing.deadline()) is not None and when < 100.15:
+        assert missing.due(when) == [1001]
+        asked.append(round(1000 * (when - 100), 1))
+    return asked
+
+
+def test_where_much_is_lost_packets_are_asked_for_twice_at_first() -> None:
+    """Of a report and its repair one is lost more often than it may be."""
+    assert asked_after(lossy(20)) == [3.0, 13.0, 68.0, 93.0, 118.0, 143.0]
+    assert asked_after(lossy(100)) == [3.0, 58.0, 83.0, 108.0, 133.0]
+
+
+def test_what_a_full_queue_drops_is_asked_for_once() -> None:
+    """More repairs would fill it further."""
+    missing = lossy(20)
+    missing.queued(0.04)
+    assert asked_after(missing) == [3.0, 102.0, 147.0]
+
+
+def test_packets_that_change_places_are_no_loss() -> None:
+    missing = Missing()
+    missing.measured(0.05)
+    for number in range(0, 1000, 2):
+        missing.received(number + 1, 0.02 * number)
+        missing.received(number, 0.02 * number + 0.001)
+    assert asked_after(missing) == [3.0, 58.0, 83.0, 108.0, 133.0]
+
+
 def test_packets_that_changed_places_are_not_asked_for() -> None:
     """They come within the patience."""
     missing = Missing()
