@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from meshcall import limits
 from meshcall.aio.media import readers
@@ -351,6 +352,24 @@ def test_no_more_test_pictures_are_drawn_than_somebody_wants() -> None:
     steps = [after - before for before, after in itertools.pairwise(times)]
     assert steps == pytest.approx([1 / 15] * 4 + [1 / 30] * 6 + [1 / 15] * 2)
     assert bytes(shown[1][1].planes[0]) != bytes(shown[2][1].planes[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the system's threads")
+def test_scaling_takes_no_threads_of_its_own() -> None:
+    """FFmpeg would keep one for each core with every source, and start them anew with every frame."""
+    scaler = VideoReformatter()
+    with av.open("testsrc=size=1920x1080", format="lavfi") as container:
+        frames = list(itertools.islice(container.decode(video=0), 3))
+        before = threads()
+        pictures = [readers.fit(frame, scaler) for frame in frames]
+        assert threads() == before
+    assert {(picture.width, picture.height, picture.format.name) for picture in pictures} == {
+        (1280, 720, "yuv420p")
+    }
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 async def test_frames_of_one_packet_are_taken_when_the_last_is_due(tmp_path: Path) -> None:

@@ -383,8 +383,8 @@ async def test_a_stopped_outlet_ends_its_sender() -> None:
 # --- encoders -------------------------------------------------------------------------------------
 
 
-def moving(width: int, height: int, count: int) -> list[av.VideoFrame]:
-    container = av.open(f"testsrc2=size={width}x{height}:rate=30", format="lavfi")
+def moving(width: int, height: int, count: int, filters: str = "") -> list[av.VideoFrame]:
+    container = av.open(f"testsrc2=size={width}x{height}:rate=30{filters}", format="lavfi")
     frames = []
     for frame in container.decode(video=0):
         frames.append(frame.reformat(format="yuv420p"))
@@ -419,8 +419,8 @@ def test_the_rate_changes_while_the_encoder_runs(codec: str, fps: int) -> None:
 
 
 def test_pictures_for_a_room_of_many_cost_less() -> None:
-    """Those of fifteen a second, compared one by one with the same of thirty."""
-    frames = moving(480, 360, 30)
+    """Those of fifteen a second, compared one by one with the same of thirty; with the noise of a camera."""
+    frames = moving(480, 360, 30, ",noise=alls=12:allf=t")
     many, few = encoders.Vp8Encoder(480, 360, 300_000, 15), encoders.Vp8Encoder(480, 360, 300_000, 30)
     shares = []
     for index in range(90):
@@ -430,7 +430,7 @@ def test_pictures_for_a_room_of_many_cost_less() -> None:
             encoder.encode(frames[index % 30], 6000 * index, key=False, rate=300_000)
             took.append(time.thread_time() - began)
         shares.append(took[0] / took[1])
-    assert statistics.median(shares) < 0.85
+    assert statistics.median(shares) < 0.9, shares
 
 
 def test_a_pause_is_not_saved_up() -> None:

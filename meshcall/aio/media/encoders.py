@@ -30,8 +30,8 @@ _THREADS_FROM: Final = 640 * 480
 _CORES_FOR_THREADS: Final = 4
 _SPEED, _SPEED_CROWDED = "-6", "-12"
 """Of libvpx: what libwebrtc takes, and what it takes on small machines. For a room of many, where each
-machine decodes what all the others encode: 0.4 of the encoder's time and 0.2 of the decoders' are saved, for
-0.1 to 1 dB."""
+machine decodes what all the others encode: a quarter to a half of the encoder's time is saved, and up to a
+quarter of the decoders', for 0.1 to 1 dB."""
 
 
 class PictureEncoder(Protocol):

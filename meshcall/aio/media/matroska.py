@@ -12,6 +12,7 @@ import av
 import av.container
 from av.audio.stream import AudioStream
 from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from meshcall.aio.media.readers import AUDIO_BASE, SAMPLE_RATE, VIDEO_BASE
@@ -33,6 +34,7 @@ class Matroska:
         self._video: VideoStream | None = None
         self._audio: AudioStream | None = None
         self._last = -_MILLISECOND
+        self._scaler = VideoReformatter()
         try:
             self._container = av.open(self._file, "w", format="matroska", options=_FILE_OPTIONS)
             if size is not None:
@@ -60,7 +62,9 @@ class Matroska:
         assert self._video is not None, "there are pictures"
         context = self._video.codec_context
         if (frame.width, frame.height, frame.format.name) != (context.width, context.height, "yuv420p"):
-            frame = frame.reformat(width=context.width, height=context.height, format="yuv420p")
+            frame = self._scaler.reformat(
+                frame, width=context.width, height=context.height, format="yuv420p", threads=1
+            )
         frame.pict_type = PictureType.NONE
         frame.pts = self._last = max(round(at / float(VIDEO_BASE)), self._last + _MILLISECOND)
         frame.time_base = VIDEO_BASE

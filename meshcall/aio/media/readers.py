@@ -20,6 +20,7 @@ import av
 import av.container
 import av.error
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 
 from meshcall import limits
 from meshcall.aio.media.threads import Feed
@@ -183,6 +184,7 @@ def _timed(
     origin = (container.start_time or 0) / av.time_base
     begin = clock() if clock is not None else 0.0
     last = -1.0
+    scaler = VideoReformatter()
     for index, frame in enumerate(_pictures(container)):
         if clock is not None:
             at = clock() - begin
@@ -193,7 +195,7 @@ def _timed(
         if at < last + _SPACING_MIN:
             continue
         last = at
-        yield at, fit(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX)
+        yield at, fit(frame, scaler)
 
 
 def read_sound(container: av.container.InputContainer, feed: Feed[bytes], channels: int) -> None:
@@ -302,14 +304,21 @@ def _decode(container: av.container.InputContainer, index: int) -> Iterator[obje
             return
 
 
-def fit(frame: av.VideoFrame, width_max: int, height_max: int) -> av.VideoFrame:
-    """``frame`` as yuv420p of even size, scaled down to fit."""
+def size_within(frame: av.VideoFrame, width_max: int, height_max: int) -> tuple[int, int]:
+    """Width and height of ``frame``, both even, scaled down to fit."""
     scale = min(1.0, width_max / frame.width, height_max / frame.height)
-    width = max(2, int(frame.width * scale) & ~1)
-    height = max(2, int(frame.height * scale) & ~1)
+    return max(2, int(frame.width * scale) & ~1), max(2, int(frame.height * scale) & ~1)
+
+
+def fit(frame: av.VideoFrame, scaler: VideoReformatter) -> av.VideoFrame:
+    """``frame`` as yuv420p of even size, not larger than a source may be, by the source's own ``scaler``.
+
+    That of a frame lives as long as the frame does, with a thread for each core.
+    """
+    width, height = size_within(frame, limits.SOURCE_WIDTH_MAX, limits.SOURCE_HEIGHT_MAX)
     if (width, height) == (frame.width, frame.height) and frame.format.name == "yuv420p":
         return frame
-    return frame.reformat(width=width, height=height, format="yuv420p")
+    return scaler.reformat(frame, width=width, height=height, format="yuv420p", threads=1)
 
 
 def sound_resampler(channels: int = 2) -> av.AudioResampler:

@@ -151,7 +151,7 @@ class PictureLine:
                 data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         else:
             frame = self._scaler.reformat(
-                frame, width=size.width, height=size.height, interpolation="FAST_BILINEAR"
+                frame, width=size.width, height=size.height, interpolation="FAST_BILINEAR", threads=1
             )
             data, is_key = self._encoder.encode(frame, pts, key=key, rate=rate)
         if data and pts >= 0:

@@ -63,8 +63,7 @@ class Writer:
             size = _SIZE_DEFAULT
             picture = next((frame for frame, _ in self._early if isinstance(frame, av.VideoFrame)), None)
             if picture is not None:
-                scaled = readers.fit(picture, limits.RECORD_WIDTH_MAX, limits.RECORD_HEIGHT_MAX)
-                size = scaled.width, scaled.height
+                size = readers.size_within(picture, limits.RECORD_WIDTH_MAX, limits.RECORD_HEIGHT_MAX)
         self._file = Matroska(self._path, size, sound="audio" in self._kinds)
         self.created = True
         early, self._early = self._early, []
