@@ -44,7 +44,9 @@ class Layer:
 CROWDED_FPS: Final = 15
 """Pictures a second up to which a layer is for a room of many: small tiles, one radio for all, and each
 machine decodes what all the others encode."""
-_CROWDED_HEIGHT: Final = 360
+_CROWDED_HEIGHTS: Final = range(181, 361)
+"""Those of 360p; 180p stays what it was: from much less, who gets it would find out that its way carries more
+by half a layer only."""
 
 _MOST, _MOST_CROWDED = 3.5, 2.0
 """Times the least; libwebrtc gives pictures of 480x360 at 15 a second 2.3 times."""
@@ -77,7 +79,7 @@ def bits_least(size: Size, fps: int) -> int:
 
 def bits_most(size: Size, fps: int) -> int:
     """Bits a second above which nobody sees a difference: 2,450 kb/s at 720p30, 326 at 360p15."""
-    crowded = fps <= CROWDED_FPS and size.height <= _CROWDED_HEIGHT
+    crowded = fps <= CROWDED_FPS and size.height in _CROWDED_HEIGHTS
     return round((_MOST_CROWDED if crowded else _MOST) * bits_least(size, fps))
 
 

@@ -17,6 +17,8 @@ from meshcall import limits
 
 _KEPT: Final = 0.99
 """Of what was known of losses, with each packet."""
+_GAP_MAX: Final = 3
+"""Packets of one gap that count: an outage is no way that loses much."""
 
 
 @dataclass(slots=True)
@@ -75,12 +77,12 @@ class Missing:
             want = self._wanted.pop(number, None)
             if want is not None and want.asked:
                 self.repaired += 1
-            elif want is not None:  # it changed places, and was not lost
+            if want is not None and now - want.since < self._rtt:  # no repair is so quick: it was late
                 self._lost = max(0.0, self._lost - (1 - _KEPT))
             return True
         gap = range(self._newest + 1, number)
         self._newest = number
-        self._lost = (1 - (1 - self._lost) * _KEPT ** len(gap)) * _KEPT
+        self._lost = (1 - (1 - self._lost) * _KEPT ** min(len(gap), _GAP_MAX)) * _KEPT
         if len(gap) + len(self._wanted) > limits.NACK_WANTED_MAX:
             self._wanted.clear()
             return False
@@ -97,6 +99,7 @@ class Missing:
     def begin_anew(self) -> None:
         """Another stream follows."""
         self._newest = None
+        self._lost = 0.0
         self._wanted.clear()
 
     def due(self, now: float) -> list[int]:

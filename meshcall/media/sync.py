@@ -83,7 +83,7 @@ class Sync:
         """Delays of the last pictures."""
         self._judged = (0.0, 0.0, 0.0)
         """The least of them, that of most of them, and of most of most stretches."""
-        self._unjudged = 0
+        self._unjudged = limits.SYNC_JUDGED
         """Pictures that came since."""
         self._show: float | None = None
         """The delay at which pictures are shown that are there by then."""
@@ -145,6 +145,7 @@ class Sync:
             self._sets_seen = self._sets
             sound.delay = pictures.delay = self._way = self._show = None
             self._came.clear()
+            self._unjudged = limits.SYNC_JUDGED
         if sound.reported < pictures.was_set or pictures.reported < sound.was_set:
             return None
         moment = stream.clock.moment(timestamp)

@@ -113,16 +113,19 @@ class CallFlow:
         most: int = 2_000_000,
         uplink: Uplink | None = None,
         pace: float = 2.5,
+        fill: float = 1.0,
     ) -> None:
         """``most``: bits per second that the encoder makes at most; ``uplink``: shared by a member's flows.
 
-        ``pace``: how many times faster than its mean a picture leaves at most; 0: all at once.
+        ``pace``: how many times faster than its mean a picture leaves at most; 0: all at once. ``fill``: the
+        share of what it may that the encoder makes; of pictures without much in them it is less than 1.
         """
         self._world = world
         self._link = link
         self._most = most
         self._uplink = uplink
         self._pace = pace
+        self._fill = fill
         self.control = RateControl(world.now)
         self.arrivals = Arrivals()
         if uplink is not None:
@@ -187,7 +190,7 @@ class CallFlow:
         if layer is None:
             return
         rate = min(arranged.bits["VP8", layer], self._most)
-        octets = rate / layer.fps / 8 * world.random.uniform(0.7, 1.3)
+        octets = self._fill * rate / layer.fps / 8 * world.random.uniform(0.7, 1.3)
         if self._keyframe:
             octets, self._keyframe = octets * 6, False
         packets = max(1, -(-round(octets) // limits.RTP_PAYLOAD_MAX))

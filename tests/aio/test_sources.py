@@ -362,7 +362,7 @@ def test_scaling_takes_no_threads_of_its_own() -> None:
         frames = list(itertools.islice(container.decode(video=0), 3))
         before = threads()
         pictures = [readers.fit(frame, scaler) for frame in frames]
-        assert threads() == before
+        assert threads() <= before
     assert {(picture.width, picture.height, picture.format.name) for picture in pictures} == {
         (1280, 720, "yuv420p")
     }

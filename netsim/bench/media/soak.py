@@ -23,7 +23,7 @@ STAYS, QUICK_STAYS = 500, 40
 LOOKS = 20
 REST_S = 12.0
 """Before a look: who has just left is closing its links, and looks for garbage a second later; whose layer
-fell beside a guest has it back within 8 s, and the encoder of the other one ends."""
+fell beside a guest mostly has it back within 8 s."""
 WARM_SHARE = 0.2
 """Of the stays: what grows until then is what a daemon needs."""
 MEMORY_GROWTH = 5.0

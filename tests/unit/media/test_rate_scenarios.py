@@ -109,6 +109,21 @@ def test_pictures_without_room_leave_the_link_to_sound(rate: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("fill", [0.75, 1.0])
+def test_the_smallest_pictures_are_large_enough_to_find_out_that_the_way_is_wide(
+    fill: float, seed: int
+) -> None:
+    """No more is tried than one and a half of what arrives; that is enough for the layer above."""
+    world = World(seed)
+    link = Bottleneck(world, [(0, 3e6), (5, 210_000), (20, 3e6)], jitter=0.005)
+    call = CallFlow(world, link, fill=fill)
+    world.run(60)
+    narrow = [layer.height for when, layer in call.switches if 5 < when < 20 and layer is not None]
+    assert min(narrow) == 180
+    assert str(call.layer) == "720p30"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("rate", "seconds"), [(100_000, 4), (50_000, 8), (50_000, 30)])
 def test_pictures_that_were_paused_stay_once_there_is_room(rate: int, seconds: int, seed: int) -> None:
     """The first try on a link that is wide again holds: what was known of it before the pause ends no try."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,14 +58,16 @@ def test_a_full_queue_is_part_of_the_round_trip() -> None:
 
 
 def lossy(every: int) -> Missing:
-    """Of the last thousand packets each ``every``-th was lost, and came by a repair."""
+    """Of the last thousand packets each ``every``-th was lost, and came by a repair three packets later."""
     missing = Missing()
     missing.measured(0.05)
     for number in range(1000):
+        now = 0.02 * number
         if number % every:
-            missing.received(number, 0.02 * number)
-            for lost in missing.due(0.02 * number + 0.01):
-                missing.received(lost, 0.02 * number + 0.015)
+            missing.received(number, now)
+        missing.due(now + 0.01)
+        if number > 3 and not (number - 4) % every:
+            missing.received(number - 4, now + 0.015)
     return missing
 
 
@@ -92,12 +95,23 @@ def test_what_a_full_queue_drops_is_asked_for_once() -> None:
     assert asked_after(missing) == [3.0, 102.0, 147.0]
 
 
-def test_packets_that_change_places_are_no_loss() -> None:
+def test_an_outage_is_no_way_that_loses_much() -> None:
+    """All of it asked for twice would be more than a sender repairs in a second."""
+    missing = lossy(1001)
+    missing.received(1100, 90.0)
+    assert len(missing.due(90.1)) == limits.NACK_REPORT_MAX
+    assert missing.deadline() == pytest.approx(90.1 + limits.NACK_PAUSE * 0.05)
+
+
+@pytest.mark.parametrize("late", [0.001, 0.004, 0.03])
+def test_packets_that_change_places_are_no_loss(late: float) -> None:
+    """Even those that come after they were asked for: no repair is so quick."""
     missing = Missing()
     missing.measured(0.05)
     for number in range(0, 1000, 2):
         missing.received(number + 1, 0.02 * number)
-        missing.received(number, 0.02 * number + 0.001)
+        missing.due(0.02 * number + late)
+        missing.received(number, 0.02 * number + late)
     assert asked_after(missing) == [3.0, 58.0, 83.0, 108.0, 133.0]
 
 

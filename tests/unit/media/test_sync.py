@@ -57,6 +57,16 @@ def run(
     return shown
 
 
+def test_pictures_that_came_alone_are_not_held_when_sound_begins() -> None:
+    """What is judged at each fifth picture is judged at the first one for which it matters."""
+    sync = Sync(48_000, 90_000)
+    report(sync, 0.0)
+    for number in range(200):  # from the hundredth on they come earlier: a clock that was corrected
+        sync.picture_came(picture_time(number * FRAME), 50 + number * FRAME + (0.5 if number < 100 else 0.0))
+    shown = run(sync, 0.02, 0.0, 2.0, begin=200 * FRAME)
+    assert max(late for late, _ in shown) < 0.02
+
+
 def test_a_clock_is_known_after_its_first_report() -> None:
     """Before and after the report's moment, across the wrap."""
     clock = StreamClock(48_000)
