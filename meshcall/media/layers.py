@@ -45,8 +45,8 @@ CROWDED_FPS: Final = 15
 """Pictures a second up to which a layer is for a room of many: small tiles, one radio for all, and each
 machine decodes what all the others encode."""
 _CROWDED_HEIGHTS: Final = range(181, 361)
-"""Those of 360p; 180p stays what it was: from much less, who gets it would find out that its way carries more
-by half a layer only."""
+"""Those of 360p. 180p keeps its bits: no more is tried than one and a half of what arrives, and that is to be
+enough for 360p."""
 
 _MOST, _MOST_CROWDED = 3.5, 2.0
 """Times the least; libwebrtc gives pictures of 480x360 at 15 a second 2.3 times."""

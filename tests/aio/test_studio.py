@@ -166,6 +166,26 @@ async def test_the_rate_is_that_of_the_slowest() -> None:
         assert [line.rate for line in one._lines.values() if line.outlets] == [most]
 
 
+async def test_an_encoder_knows_how_many_pictures_its_layer_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By that it works more or less for each."""
+    asked: list[int] = []
+    made = encoders.make_picture_encoder
+
+    def noting(name: str, width: int, height: int, rate: int, fps: int) -> encoders.PictureEncoder:
+        asked.append(fps)
+        return made(name, width, height, rate, fps)
+
+    monkeypatch.setattr(studio, "make_picture_encoder", noting)
+    async with opened() as one:
+        outlet = Outlet("video", lambda: None)
+        one.connect(outlet, "VP8")
+        one.set_layer(outlet, 360, 15)
+        outlet.open()
+        one.open_gate()
+        await outlet.recv()
+    assert asked == [15]
+
+
 class Viewer:
     """A peer that shows what it gets."""
 

@@ -67,6 +67,13 @@ def test_each_gets_what_it_asked_for() -> None:
     assert made.useful("stranger") == 0
 
 
+def test_pictures_for_a_room_of_many_take_fewer_bits() -> None:
+    """Those of 360p15, and not what a slow machine makes of 720p, nor 180p, from which 360p must be found."""
+    sizes = ((Size(640, 360), 15), (Size(640, 360), 30), (Size(1280, 720), 15), (Size(320, 180), 15))
+    most = [round(bits_most(*one) / bits_least(*one), 3) for one in sizes]
+    assert most == [2.0, 3.5, 3.5, 3.5]
+
+
 def test_codecs_have_encoders_of_their_own() -> None:
     """H.264 and VP8 at the same size are two."""
     made = layers(one=2_000_000)
